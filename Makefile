@@ -1,0 +1,34 @@
+# The README's commands. Everything lives in .venv; a second run installs nothing.
+PYTHON ?= python3
+PORT ?= 8000
+UPSTREAM_PORT ?= 9101
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test format clean
+
+help: ## Show this list.
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+.venv/installed: pyproject.toml
+	@echo "Installing into .venv (once, about half a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: .venv/installed ## Start the gateway on the embedded demo: http://127.0.0.1:8000
+	@exec $(BIN)/stepgraph demo --port $(PORT) --upstream-port $(UPSTREAM_PORT)
+
+test: .venv/installed ## Format check, lint, types, tests.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest
+
+format: .venv/installed ## Format the code and mend what the linter can.
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+clean: ## Remove what was installed and cached.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

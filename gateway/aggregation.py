@@ -1,0 +1,102 @@
+"""Outcomes → what the projection reads, and the word on what is missing, degraded or served by a fallback (paper 5.5)."""
+
+from collections.abc import Sequence
+
+from gateway.engine import Results, Span
+from gateway.outcome import Failure, Skipped, Success
+from gateway.plan import Node, Plan
+
+
+def completeness(plan: Plan, results: Results) -> dict[str, object] | None:
+    """Return ``extensions.completeness``, or None when everything is there and came from where it should.
+
+    ``missing`` lists steps without a value, with the code of their failure or the reason why they were skipped; ``degraded`` those
+    whose value a fallback gave, with what served it.
+    """
+    missing: list[dict[str, object]] = []
+    degraded: list[dict[str, object]] = []
+    for call in plan.calls:
+        for node in (plan.nodes[index] for index in call.nodes):
+            outcome = results.outcomes[node.index]
+            entry = {"operation": call.operation.name, "step": node.step.name}
+            if isinstance(outcome, Success):
+                if outcome.instead_of is not None:
+                    degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
+            elif outcome is not None and not node.is_lazy:
+                missing.append({**entry, "reason": _reason(outcome)})
+    if not missing and not degraded:
+        return None
+    return {"missing": missing, "degraded": degraded}
+
+
+def _reason(outcome: Failure | Skipped) -> str:
+    return str(outcome.code if isinstance(outcome, Failure) else outcome.reason)
+
+
+def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
+    """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran and how often it was tried.
+
+    All times are milliseconds from the arrival of the request. ``critical_path`` is the chain of nodes that the answer waited for,
+    each the last to end of those that the next one needed; ``slack_ms`` is how much longer a node could have taken unnoticed.
+    """
+    latest = _latest_ends(plan, results.spans)
+    nodes = [
+        _trace_node(node, results, arrived_at, latest[node.index])
+        for node in plan.nodes
+        if results.outcomes[node.index] is not None
+    ]
+    return {
+        "duration_ms": _ms(now - arrived_at),
+        "critical_path": [plan.nodes[index].step.name for index in _critical_path(plan, results.spans)],
+        "nodes": nodes,
+    }
+
+
+def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: float) -> dict[str, object]:
+    span, outcome = results.spans[node.index], results.outcomes[node.index]
+    ended = span.ended or arrived_at
+    started = span.started if span.started is not None else ended
+    ready = span.ready if span.ready is not None else ended
+    return {
+        "id": node.index + 1,
+        "step": node.step.name,
+        "start_ms": _ms(ready - arrived_at),
+        "wait_ms": _ms(span.queued),
+        "duration_ms": _ms(ended - ready),
+        "run_ms": _ms(ended - started),
+        "attempts": span.attempts,
+        "outcome": type(outcome).__name__.lower(),
+        "slack_ms": _ms(max(0.0, latest_end - ended)),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _critical_path(plan: Plan, spans: Sequence[Span]) -> list[int]:
+    """Walk back from the node that ended last, each time to the one before that ended last: a prerequisite, or a fallback that ran."""
+    ended = {index: span.ended for index, span in enumerate(spans) if span.ended is not None}
+    path: list[int] = []
+    current = max(ended, key=lambda index: ended[index], default=None)
+    while current is not None and current not in path:
+        path.append(current)
+        node = plan.nodes[current]
+        before = [index for index in (*node.needs, *node.follows, *node.substitutes.values()) if index in ended]
+        current = max(before, key=lambda index: ended[index], default=None)
+    return path[::-1]
+
+
+def _latest_ends(plan: Plan, spans: Sequence[Span]) -> list[float]:
+    """Return when each node could have ended at the latest without the answer being later (the backward pass of CPM)."""
+    ends = [span.ended or 0.0 for span in spans]
+    latest = [max(ends, default=0.0)] * len(ends)
+    for node in reversed(plan.nodes):
+        index = node.index
+        duration = ends[index] - (spans[index].ready or ends[index])
+        for other in (*node.needs, *node.follows):
+            latest[other] = min(latest[other], latest[index] - duration)
+    for node in plan.nodes:
+        for other in node.substitutes.values():
+            latest[other] = latest[node.index]
+    return latest

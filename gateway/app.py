@@ -1,0 +1,108 @@
+"""The one place that puts the parts together: a Starlette application, and the server that runs it."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
+
+from gateway.errors import Code
+from gateway.http import GraphQLEndpoint, RequestIds
+from gateway.reload import Serving, serve_folder
+from gateway.resolver import StepType
+from resolvers import STEP_TYPES
+
+CONFIG_VARIABLE = "STEPGRAPH_CONFIG"
+MODE_VARIABLE = "STEPGRAPH_MODE"
+
+
+def create_app(folder: Path, *, is_development: bool = False, step_types: Mapping[str, StepType] = STEP_TYPES) -> ASGIApp:
+    """Return the gateway's ASGI application over a configuration folder.
+
+    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`.
+    """
+    current: list[Serving] = []
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with serve_folder(folder, step_types, is_development=is_development) as serving:
+            current.append(serving)
+            yield
+            current.clear()
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> Response:
+        return JSONResponse({"status": "ready"}) if current else JSONResponse({"status": "loading"}, 503)
+
+    endpoint = GraphQLEndpoint(lambda: current[0].generation if current else None, is_development=is_development)
+    routes = [Route("/graphql", endpoint), Route("/health/live", live), Route("/health/ready", ready)]
+    if is_development:
+        routes.append(Route("/", _playground))
+    return RequestIds(Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error}))
+
+
+async def _playground(_: Request) -> Response:
+    return HTMLResponse(files("playground").joinpath("web", "index.html").read_text("utf-8"))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(error.status_code, Code.BAD_REQUEST)
+    body = {"errors": [{"message": error.detail, "extensions": {"code": str(code)}}]}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+def from_environment() -> ASGIApp:
+    """Return the application of a worker process, which gets its settings by the environment."""
+    return create_app(Path(os.environ[CONFIG_VARIABLE]), is_development=os.environ[MODE_VARIABLE] == "development")
+
+
+class _Server(uvicorn.Server):
+    """A server that ends with status 0 on SIGTERM and Ctrl-C: uvicorn raises the signal once more when it is done."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+def serve(folder: Path, host: str, port: int, workers: int, *, is_development: bool) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit status."""
+    os.environ[CONFIG_VARIABLE] = str(folder)
+    os.environ[MODE_VARIABLE] = "development" if is_development else "production"
+    config = uvicorn.Config(
+        "gateway.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        server_header=False,
+        date_header=False,
+        access_log=is_development,
+        log_level="info" if is_development else "warning",
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=1 if is_development else 30,
+    )
+    if workers > 1:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        return 0
+    server = _Server(config)
+    server.run()
+    return 0 if server.started else 3

@@ -1,0 +1,147 @@
+"""The checked, frozen meaning of all configuration files.
+
+Everything here was validated by :mod:`gateway.config.rules`: names resolve, references lead somewhere, there is no cycle. Objects are compared by
+identity, so that they can key the tables of a generation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from graphql import GraphQLNamedType
+
+from gateway.errors import Place
+from gateway.expression import Expression
+from gateway.settings import SourceKeys, StepKeys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A remote system that steps call; ``keys`` are those of its type."""
+
+    name: str
+    keys: SourceKeys
+    folder: str
+    """The folder that relative paths start from: the configuration's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Attempts of one call; ``base`` and ``cap`` in seconds, ``errors`` the kinds of fault that are worth another one."""
+
+    attempts: int
+    errors: frozenset[str]
+    base: float
+    cap: float
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackStep:
+    """Run another step of the operation instead."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackValue:
+    """Give a constant instead."""
+
+    value: object
+
+
+Fallback = FallbackStep | FallbackValue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A configured unit of work.
+
+    ``inputs`` is the template tree of its type's inputs; ``needs`` are the steps whose values it reads; ``follows`` those that
+    must only have ended before. Steps with an equal ``fingerprint`` do the same thing with the same inputs.
+    """
+
+    name: str
+    type: str
+    keys: StepKeys
+    source: Source | None
+    place: Place
+    returns: str
+    """A GraphQL type, as text."""
+    field: str
+    is_exposed: bool
+    is_required: bool
+    is_idempotent: bool
+    inputs: Mapping[str, object]
+    when: Expression | None
+    select: Expression | None
+    needs: tuple[str, ...]
+    follows: tuple[str, ...]
+    reads_request: bool
+    """Whether its inputs or its condition look at the request itself."""
+    timeout: float
+    """Seconds of one attempt."""
+    retry: Retry
+    fallbacks: tuple[Fallback, ...]
+    description: str
+    """One line that says what is called, for plans."""
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of an operation: its GraphQL type as text."""
+
+    name: str
+    type: str
+
+
+class Strategy(StrEnum):
+    """How steps' values become the operation's."""
+
+    MERGE = "merge"
+    FLATTEN = "flatten"
+    PICK = "pick"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a field of a composite comes from: the value of a step, or with ``key`` that key of its object."""
+
+    step: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """A configured root field.
+
+    ``returns`` is its GraphQL type as text. ``origins`` maps the fields of its composite type to where they come from; it is empty
+    for ``pick``, where the value is that of the step ``picked``.
+    """
+
+    name: str
+    description: str | None
+    place: Place
+    arguments: tuple[Argument, ...]
+    are_arguments_inferred: bool
+    deadline: float
+    """Seconds from the arrival of the request."""
+    concurrency: int | None
+    steps: Mapping[str, Step]
+    strategy: Strategy
+    returns: str
+    picked: str | None
+    origins: Mapping[str, Origin]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blueprint:
+    """All of a configuration; ``version`` is the hash of its files' contents.
+
+    ``types`` are those that the SDL files declare. ``notes`` are problems that do not keep it from being served.
+    """
+
+    version: str
+    sources: Mapping[str, Source]
+    operations: Mapping[str, Operation]
+    types: Mapping[str, GraphQLNamedType]

@@ -1,0 +1,220 @@
+"""The command ``stepgraph``."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import orjson
+import typer
+from graphql import print_schema
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+
+from gateway import __version__
+from gateway.app import serve as run_server
+from gateway.blueprint import Blueprint, Operation
+from gateway.config.rules import load
+from gateway.document import Documents
+from gateway.errors import ConfigurationError, RequestError
+from gateway.schema import build_schema
+from resolvers import STEP_TYPES
+
+cli = typer.Typer(
+    help="A GraphQL gateway whose graph is configuration: data steps in YAML, a typed API out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ConfigDir = Annotated[Path, typer.Argument(metavar="[CONFIG_DIR]", help="The folder of the configuration files.")]
+DEFAULT_DIR = Path("schema_configs")
+
+
+def main() -> None:
+    """Run the command."""
+    cli()
+
+
+@cli.command()
+def serve(
+    config_dir: ConfigDir = DEFAULT_DIR,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes answer.")] = 1,
+    dev: Annotated[bool, typer.Option("--dev", help="GraphiQL, introspection, suggestions; for your own machine.")] = False,
+) -> None:
+    """Serve a configuration. Changes of its files are taken up while it runs."""
+    blueprint = _load(config_dir)
+    _announce(blueprint, f"http://{host}:{port}", is_development=dev)
+    raise typer.Exit(run_server(config_dir, host, port, workers, is_development=dev))
+
+
+@cli.command()
+def check(config_dir: ConfigDir = DEFAULT_DIR) -> None:
+    """Check a configuration: print all problems and exit with 1, or a summary."""
+    blueprint = _load(config_dir)
+    build_schema(blueprint)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("operation", "arguments", "strategy", "steps", "required"):
+        table.add_column(column, overflow="fold")
+    for operation in blueprint.operations.values():
+        steps, required = list(operation.steps), [name for name, step in operation.steps.items() if step.is_required]
+        table.add_row(operation.name, _arguments(operation), operation.strategy, ", ".join(steps), ", ".join(required) or "-")
+    out.print(table)
+    out.print(
+        f"[green]✓[/] {len(blueprint.operations)} operations, {len(blueprint.sources)} sources, version {blueprint.version}"
+    )
+
+
+@cli.command()
+def schema(config_dir: ConfigDir = DEFAULT_DIR) -> None:
+    """Print the GraphQL schema (SDL) that a configuration makes."""
+    sdl = print_schema(build_schema(_load(config_dir)))
+    out.print(Syntax(sdl, "graphql", background_color="default") if out.is_terminal else sdl, markup=False, soft_wrap=True)
+
+
+@cli.command()
+def plan(
+    config_dir: ConfigDir,
+    query_file: Annotated[Path, typer.Argument(help="A file with a GraphQL document; '-' for standard input.")],
+    variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
+    operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Print what a query would run, without running it."""
+    blueprint = _load(config_dir)
+    documents = Documents(blueprint, build_schema(blueprint), is_development=True)
+    try:
+        text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
+        document = documents.read(text)
+        definition = document.definition(operation, is_read_only=False)
+        made = documents.plan(document, definition, documents.variables(definition, orjson.loads(variables))).plan
+    except OSError as error:
+        raise _failure(f"{query_file}: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        raise _failure(f"--variables is not JSON: {error}") from None
+    except RequestError as error:
+        raise _failure(str(error)) from None
+    out.print(
+        orjson.dumps(made.as_json(), option=orjson.OPT_INDENT_2).decode() if as_json else made.as_text(),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@cli.command()
+def demo(
+    config_dir: ConfigDir = DEFAULT_DIR,
+    port: Annotated[int, typer.Option(help="The port of the gateway.")] = 8000,
+    upstream_port: Annotated[int, typer.Option(help="The port of the demo upstream services.")] = 9101,
+) -> None:
+    """Seed the demo warehouse, start the demo upstream services and the gateway in development mode."""
+    if find_spec("playground") is None:
+        raise _failure("the demo is part of the repository; run 'make demo' there")
+    from playground.demo.warehouse import DEFAULT_PATH, seed  # noqa: PLC0415 - the package is there in a checkout only
+
+    seed(DEFAULT_PATH)
+    os.environ["UPSTREAM_URL"] = f"http://127.0.0.1:{upstream_port}"
+    blueprint = _load(config_dir)
+    with _upstream(upstream_port):
+        _announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)
+        _print_example(port)
+        status = run_server(config_dir, "127.0.0.1", port, 1, is_development=True)
+    raise typer.Exit(status)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    out.print(__version__)
+
+
+def _load(config_dir: Path) -> Blueprint:
+    """Load a configuration, or print all of its problems and exit with 1."""
+    try:
+        return load(config_dir, STEP_TYPES)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            err.print(f"[bold]{escape(str(problem.place))}[/]  [dim]{escape(problem.subject)}[/]", soft_wrap=True)
+            err.print(f"  {escape(problem.message)}  [red]{escape(f'[{problem.code}]')}[/]", soft_wrap=True)
+        count = len(error.problems)
+        err.print(f"[red]✗[/] {count} problem{'s' if count != 1 else ''}")
+        raise typer.Exit(1) from None
+
+
+def _failure(message: str) -> typer.Exit:
+    err.print(f"[red]✗[/] {escape(message)}", soft_wrap=True)
+    return typer.Exit(1)
+
+
+def _arguments(operation: Operation) -> str:
+    arguments = ", ".join(f"{argument.name}: {argument.type}" for argument in operation.arguments)
+    return f"{arguments} (inferred)" if arguments and operation.are_arguments_inferred else arguments or "-"
+
+
+def _announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
+    names = ", ".join(list(blueprint.operations)[:12])
+    lines = [
+        f"[bold]Stepgraph[/] {__version__}   {len(blueprint.operations)} operations: {escape(names)}",
+        f"GraphQL    {url}/graphql",
+    ]
+    if is_development:
+        lines.append(f"GraphiQL   {url}/")
+    out.print(Panel.fit("\n".join(lines), border_style="cyan"))
+
+
+_EXAMPLE = "{ customer360(customer_id: 42) { accountService { name tier } riskProfile { segment } } }"
+
+
+def _print_example(port: int) -> None:
+    out.print("Try it (a second terminal, or the GraphiQL page):\n")
+    body = orjson.dumps({"query": _EXAMPLE}).decode()
+    out.print(
+        f"  curl -s http://127.0.0.1:{port}/graphql -H 'content-type: application/json' -d '{body}'\n",
+        soft_wrap=True,
+        markup=False,
+    )
+    out.print("Ctrl-C stops everything.")
+
+
+@contextmanager
+def _upstream(port: int) -> Iterator[None]:
+    """Run the demo upstream services in a process of their own, and end it on the way out."""
+    command = [sys.executable, "-m", "playground.demo.upstream", "--port", str(port)]
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own module
+    try:
+        _wait_until_up(process, port)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
+    for _ in range(100):
+        if process.poll() is not None:
+            raise _failure(f"the demo upstream services could not start on port {port}; set UPSTREAM_PORT=<another>")
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/_calls", timeout=1, trust_env=False)
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    raise _failure(f"the demo upstream services do not answer on port {port}")

@@ -1,0 +1,173 @@
+"""YAML documents → models of their keys; every wrong key, name and type is a problem with its place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic
+
+from gateway.config.source import Marks, YamlDocument
+from gateway.errors import Place, Problem, nearest
+from gateway.resolver import StepType
+from gateway.settings import KeysT, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[KeysT]):
+    """A model, the words that tell people what it is, and where its mapping stands."""
+
+    keys: KeysT
+    subject: str
+    marks: Marks
+
+    def problem(self, path: Path, message: str, code: str, *, is_about_key: bool = False) -> Problem:
+        """Return a problem with the value, or the key, under a path of YAML keys."""
+        key = next((str(part) for part in path if isinstance(part, str)), None)
+        return Problem(
+            self.marks.at(path, is_key=is_about_key),
+            f"{self.subject} · {key}" if key else self.subject,
+            message,
+            code,
+        )
+
+    @property
+    def place(self) -> Place:
+        """Where the mapping begins."""
+        return self.marks.place
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedOperation:
+    """An operation document; ``steps`` are those that could be read, ``step_names`` the names of all."""
+
+    operation: Decoded[OperationKeys]
+    steps: tuple[Decoded[StepKeys], ...]
+    step_names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """All documents of a configuration by kind, and the problems that were found in reading them."""
+
+    operations: list[DecodedOperation] = field(default_factory=list)
+    sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
+    source_names: set[str] = field(default_factory=set)
+    defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
+    """Step types to source names, each with the problem to report where there is no such source."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+StepTypes = Mapping[str, StepType]
+
+
+def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
+    """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
+    result = Documents()
+    for document in documents:
+        if "operation" in document.value:
+            _decode_operation(document, step_types, result)
+        elif document.value.keys() & {"sources", "defaults"}:
+            _decode_shared(document, step_types, result)
+        else:
+            hints = (nearest(key, ["operation", "sources", "defaults"]) for key in document.value)
+            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, sources, defaults")
+            result.problems.append(
+                Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
+            )
+    return result
+
+
+def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+    subject = f"operation {str(document.value['operation'])[:80]}"
+    operation = _decode(OperationKeys, document.value, subject, document.marks, result.problems)
+    steps, names = [], set()
+    raw_steps = document.value.get("steps")
+    for index, raw in enumerate(raw_steps if isinstance(raw_steps, list) else []):
+        if not isinstance(raw, dict):
+            continue
+        names.add(str(raw.get("name")))
+        marks = document.marks.parts["steps"].parts[index]
+        step_subject = f"{subject} · step {str(raw.get('name', index + 1))[:80]}"
+        model = _model_of(
+            raw,
+            {name: step_type.keys for name, step_type in step_types.items()},
+            step_subject,
+            marks,
+            result.problems,
+        )
+        step = _decode(model, raw, step_subject, marks, result.problems) if model else None
+        if step is not None:
+            steps.append(step)
+    if operation is not None:
+        result.operations.append(DecodedOperation(operation, tuple(steps), frozenset(names)))
+
+
+def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+    shared = _decode(SharedKeys, document.value, "document", document.marks, result.problems)
+    if shared is None:
+        return
+    models = {name: step_type.source_keys for name, step_type in step_types.items() if step_type.source_keys}
+    for name, raw in shared.keys.sources.items():
+        subject = f"source {name}"
+        marks = document.marks.parts["sources"].parts[name]
+        if name in result.source_names:
+            place = document.marks.at(("sources", name), is_key=True)
+            result.problems.append(Problem(place, subject, f"a second source of the name '{name}'", "duplicate-name"))
+            continue
+        result.source_names.add(name)
+        model = _model_of(raw, models, subject, marks, result.problems)
+        source = _decode(model, raw, subject, marks, result.problems) if model else None
+        if source is not None:
+            result.sources[name] = source
+    for step_type, source_name in shared.keys.defaults.items():
+        _decode_default(shared, step_type, source_name, list(models), result)
+
+
+def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, known: list[str], result: Documents) -> None:
+    def problem(message: str, code: str, *, is_about_key: bool) -> Problem:
+        place = shared.marks.at(("defaults", step_type), is_key=is_about_key)
+        return Problem(place, "defaults", message, code)
+
+    if step_type not in known:
+        message = f"no step type '{step_type}' calls a source{nearest(step_type, known)}"
+        result.problems.append(problem(message, "unknown-step-type", is_about_key=True))
+    elif step_type in result.defaults:
+        result.problems.append(problem(f"a second default for '{step_type}'", "duplicate-name", is_about_key=True))
+    else:
+        unknown = problem(f"unknown source '{source}'", "unknown-source", is_about_key=False)
+        result.defaults[step_type] = (source, unknown)
+
+
+def _model_of(
+    raw: Mapping[str, object],
+    models: Mapping[str, type[KeysT]],
+    subject: str,
+    marks: Marks,
+    problems: list[Problem],
+) -> type[KeysT] | None:
+    """Return the model that the key ``type`` of a mapping asks for."""
+    name = raw.get("type")
+    if isinstance(name, str) and name in models:
+        return models[name]
+    place = marks.at(("type",))
+    if "type" not in raw:
+        problems.append(Problem(place, subject, f"the key 'type' is missing; one of {', '.join(models)}", "missing-key"))
+    else:
+        hint = nearest(str(name), models) or f"; one of {', '.join(models)}"
+        problems.append(Problem(place, f"{subject} · type", f"unknown type '{str(name)[:80]}'{hint}", "unknown-step-type"))
+    return None
+
+
+def _decode(
+    model: type[KeysT], raw: Mapping[str, object], subject: str, marks: Marks, problems: list[Problem]
+) -> Decoded[KeysT] | None:
+    """Decode a mapping; where keys are wrong, report them and go on without, so that the rest is still checked."""
+    keys = validate(model, raw)
+    if isinstance(keys, list):
+        for mistake in keys:
+            key = next((str(part) for part in mistake.path if isinstance(part, str)), None)
+            place = marks.at(mistake.path, is_key=mistake.is_about_key)
+            problems.append(Problem(place, f"{subject} · {key}" if key else subject, mistake.message, mistake.code))
+        wrong = {mistake.path[0] for mistake in keys if mistake.path}
+        keys = validate(model, {key: value for key, value in raw.items() if key not in wrong})
+    return None if isinstance(keys, list) else Decoded(keys, subject, marks)

@@ -1,0 +1,257 @@
+"""Files → YAML documents that know where each of their values stands.
+
+YAML 1.2 core scalars only, so that ``no``, ``on``, ``010`` and ``12:30`` stay text. Duplicate keys, keys that are not text, tags,
+anchors that multiply, deep nesting and large scalars are problems. ``${NAME:-default}`` is replaced after parsing, in values only.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.errors import Place, Problem
+
+MAX_DEPTH = 64
+MAX_SCALAR = 100_000
+MAX_ALIASED = 10_000
+MAX_FILE_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list."""
+
+    place: Place
+    keys: Mapping[object, Place] = field(default_factory=dict)
+    parts: Mapping[object, "Marks"] = field(default_factory=dict)
+    size: int = 1
+
+    def at(self, path: Sequence[str | int], *, is_key: bool = False) -> Place:
+        """Return the place of the value under a path, or of its key; where the path ends early, the last place known."""
+        marks = self
+        for depth, part in enumerate(path):
+            if is_key and depth == len(path) - 1 and part in marks.keys:
+                return marks.keys[part]
+            marks = marks.parts.get(part, marks)
+        return marks.place
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """One document of a YAML file."""
+
+    value: Mapping[str, object]
+    marks: Marks
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The texts of a configuration folder by path as shown to people; ``version`` hashes names and contents."""
+
+    folder: Path
+    texts: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    version: str
+
+
+class _Mistake(Exception):
+    def __init__(self, place: Place, message: str, code: str) -> None:
+        self.problem = Problem(place, "file", message, code)
+        super().__init__(message)
+
+
+def read_files(folder: Path) -> Files:
+    """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path; names that begin with a dot are skipped."""
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    digest = hashlib.sha256()
+    if not folder.is_dir():
+        problems.append(
+            Problem(
+                Place(str(folder)),
+                "folder",
+                "no such folder; give the folder of your configuration files",
+                "no-folder",
+            )
+        )
+    for path in sorted(_configuration_files(folder)):
+        name = str(path)
+        try:
+            data = path.read_bytes()
+            if len(data) > MAX_FILE_BYTES:
+                problems.append(Problem(Place(name), "file", "larger than 10 MB; split it", "file-too-large"))
+                continue
+            texts[name] = data.decode("utf-8-sig")
+        except OSError as error:
+            problems.append(Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file"))
+        except UnicodeDecodeError:
+            problems.append(Problem(Place(name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
+        else:
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + data + b"\0")
+    return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
+
+
+def _configuration_files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.endswith((".yaml", ".yml", ".graphql")) and not name.startswith("."):
+                yield Path(root, name)
+
+
+def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
+    """Parse the documents of one YAML file. A syntax error ends the file; every other problem leaves the rest readable."""
+    reader = _Reader(file, environment)
+    documents: list[YamlDocument] = []
+    try:
+        for value, marks in reader.documents(text):
+            if isinstance(value, dict):
+                documents.append(YamlDocument(value, marks))
+            elif value is not None:
+                reader.report(marks.place, "a document is a mapping of keys to values", "not-a-mapping")
+    except _Mistake as mistake:
+        reader.problems.append(mistake.problem)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        reader.report(place, f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+    except yaml.YAMLError as error:
+        reader.report(Place(file), f"YAML cannot be read: {' '.join(str(error).split())}", "yaml-syntax")
+    return documents, reader.problems
+
+
+_CORE_SCALARS: tuple[tuple[re.Pattern[str], object], ...] = (
+    (re.compile(r"|~|null|Null|NULL"), lambda _: None),
+    (re.compile(r"true|True|TRUE"), lambda _: True),
+    (re.compile(r"false|False|FALSE"), lambda _: False),
+    (re.compile(r"[-+]?(0|[1-9][0-9]*)"), int),
+    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
+    (re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
+    (re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def plain_scalar(text: str) -> object:
+    """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros."""
+    for pattern, convert in _CORE_SCALARS:
+        if pattern.fullmatch(text):
+            return convert(text)  # type: ignore[operator]
+    return text
+
+
+class _Reader:
+    """Turns the event stream of one file into values and marks, in one pass and with every size bounded."""
+
+    def __init__(self, file: str, environment: Mapping[str, str]) -> None:
+        self.file = file
+        self.environment = environment
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, tuple[object, Marks]] = {}
+        self.aliased = 0
+
+    def report(self, place: Place, message: str, code: str) -> None:
+        self.problems.append(Problem(place, "file", message, code))
+
+    def documents(self, text: str) -> Iterator[tuple[object, Marks]]:
+        events = yaml.parse(text, Loader=yaml.CSafeLoader)
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self.anchors.clear()
+                yield self.value(next(events), events, 0)
+
+    def value(self, event: Any, events: Iterator[yaml.Event], depth: int) -> tuple[object, Marks]:
+        place = self.place(event)
+        if depth > MAX_DEPTH:
+            raise _Mistake(place, f"nested more than {MAX_DEPTH} deep", "too-deep")
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event, place)
+        if event.tag not in {None, "!"} and not str(event.tag).startswith("tag:yaml.org,2002:str"):
+            self.report(place, f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
+        if isinstance(event, yaml.ScalarEvent):
+            result: tuple[object, Marks] = (self.scalar(event, place), Marks(place))
+        elif isinstance(event, yaml.MappingStartEvent):
+            result = self.mapping(events, place, depth)
+        else:
+            result = self.sequence(events, place, depth)
+        if event.anchor:
+            self.anchors[event.anchor] = result
+        return result
+
+    def alias(self, event: yaml.AliasEvent, place: Place) -> tuple[object, Marks]:
+        if event.anchor not in self.anchors:
+            raise _Mistake(place, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
+        result = self.anchors[event.anchor]
+        self.aliased += result[1].size
+        if self.aliased > MAX_ALIASED:
+            raise _Mistake(place, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
+        return result
+
+    def mapping(self, events: Iterator[yaml.Event], place: Place, depth: int) -> tuple[dict[str, object], Marks]:
+        values: dict[str, object] = {}
+        keys: dict[object, Place] = {}
+        parts: dict[object, Marks] = {}
+        for event in events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            key = self.key(event, events, depth)
+            value, marks = self.value(next(events), events, depth + 1)
+            if key is None:
+                continue
+            if key in values:
+                first = keys[key]
+                self.report(
+                    self.place(event),
+                    f"the key '{_short(key)}' stands twice, first on line {first.line}",
+                    "duplicate-key",
+                )
+                continue
+            values[key], keys[key], parts[key] = value, self.place(event), marks
+        return values, Marks(place, keys, parts, 1 + sum(part.size for part in parts.values()))
+
+    def key(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> str | None:
+        key, marks = self.value(event, events, depth + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            if key is None or isinstance(key, bool):
+                self.report(marks.place, f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
+            return str(event.value)
+        self.report(marks.place, "a key is text, not a list or a mapping", "key-not-text")
+        return None
+
+    def sequence(self, events: Iterator[yaml.Event], place: Place, depth: int) -> tuple[list[object], Marks]:
+        values: list[object] = []
+        parts: dict[object, Marks] = {}
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            value, parts[len(values)] = self.value(event, events, depth + 1)
+            values.append(value)
+        return values, Marks(place, {}, parts, 1 + sum(part.size for part in parts.values()))
+
+    def scalar(self, event: yaml.ScalarEvent, place: Place) -> object:
+        if len(event.value) > MAX_SCALAR:
+            raise _Mistake(place, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
+        text = _VARIABLE.sub(lambda match: self.variable(match, place), event.value) if "${" in event.value else event.value
+        return plain_scalar(text) if event.implicit[0] else text
+
+    def variable(self, match: re.Match[str], place: Place) -> str:
+        value = self.environment.get(match[1]) or match[2]
+        if value is None:
+            message = f"the environment variable '{match[1]}' is not set; set it, or write ${{{match[1]}:-default}}"
+            self.report(place, message, "missing-environment")
+            return ""
+        return value
+
+    def place(self, event: yaml.Event) -> Place:
+        mark = event.start_mark
+        assert mark is not None, "the C parser marks every event"
+        return Place(self.file, mark.line + 1, mark.column + 1)
+
+
+def _short(text: object) -> str:
+    return str(text)[:80]

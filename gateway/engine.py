@@ -1,0 +1,339 @@
+"""Plan + calls → outcomes. There is no barrier: a node starts the moment the last of its own prerequisites has ended.
+
+The paper's pseudocode (5.4) runs ready nodes in batches, and a batch makes unrelated chains wait for each other. Here each node
+counts down what it waits for. At its deadline an operation's unfinished nodes are cancelled, and what is there is the result.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.blueprint import FallbackStep, FallbackValue, Step
+from gateway.errors import Code, StepFault
+from gateway.expression import ExpressionError
+from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.plan import Node, OperationCall, Plan
+from gateway.resolver import Call, CallContext, Reply, RequestContext
+from gateway.template import MissingValue, Reference, UnusableValue, render
+
+log = logging.getLogger("stepgraph.engine")
+
+
+@dataclass(slots=True)
+class Span:
+    """When a node was ready, began to run and ended (event loop clock), what it waited in queues, and its attempts."""
+
+    ready: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    queued: float = 0.0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
+
+    ``outcomes`` has None for lazy nodes that nothing asked for.
+    """
+
+    outcomes: Sequence[Outcome | None]
+    spans: Sequence[Span]
+    blocked: Sequence[Failure | None]
+
+
+async def run(
+    plan: Plan, calls: Mapping[Step, Call], request: RequestContext, arguments: Sequence[Mapping[str, object]]
+) -> Results:
+    """Run a plan. ``arguments`` has the coerced arguments of each operation call.
+
+    A cancellation (the client left) cancels every call that is under way.
+    """
+    execution = _Execution(plan, calls, request, arguments)
+    await execution.run()
+    return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states])
+
+
+@dataclass(slots=True)
+class _CallState:
+    """One operation call while it runs: its scope, its deadline, and how many of its eager nodes have not ended."""
+
+    scope: dict[str, object]
+    deadline: float
+    unsettled: int
+    finished: asyncio.Future[None]
+    places: asyncio.Semaphore | None
+    blocked: Failure | None = None
+
+
+@dataclass(slots=True)
+class _Execution:
+    plan: Plan
+    calls: Mapping[Step, Call]
+    request: RequestContext
+    arguments: Sequence[Mapping[str, object]]
+    outcomes: list[Outcome | None] = field(init=False)
+    spans: list[Span] = field(init=False)
+    states: list[_CallState] = field(init=False)
+    waiting: list[int] = field(init=False)
+    dependents: list[list[int]] = field(init=False)
+    demanded: list[bool] = field(init=False)
+    tasks: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
+    substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
+    shared: dict[tuple[str, str], tuple[asyncio.Task[Reply], CallContext]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.plan.nodes)
+        self.outcomes = [None] * count
+        self.spans = [Span() for _ in range(count)]
+        self.waiting = [len(node.needs) + len(node.follows) for node in self.plan.nodes]
+        self.dependents = [[] for _ in range(count)]
+        self.demanded = [False] * count
+        for node in self.plan.nodes:
+            for other in (*node.needs, *node.follows):
+                self.dependents[other].append(node.index)
+        self.states = [self.state(call) for call in self.plan.calls]
+
+    def state(self, call: OperationCall) -> _CallState:
+        arguments = self.arguments[call.index]
+        scope: dict[str, object] = {**arguments, "args": arguments}
+        if self.plan.reads_request:
+            scope["request"] = {"id": self.request.request_id, "headers": self.request.headers}
+        operation = call.operation
+        return _CallState(
+            scope,
+            self.request.arrived_at + operation.deadline,
+            sum(not self.plan.nodes[index].is_lazy for index in call.nodes),
+            asyncio.get_running_loop().create_future(),
+            asyncio.Semaphore(operation.concurrency) if operation.concurrency else None,
+        )
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_at(state.deadline, self.expire, index) for index, state in enumerate(self.states) if state.unsettled]
+        try:
+            for node in self.plan.nodes:
+                if not node.is_lazy:
+                    self.demand(node.index)
+            for state in self.states:
+                if state.unsettled:
+                    await state.finished
+        finally:
+            for timer in timers:
+                timer.cancel()
+            for task in (*self.tasks.values(), *(task for task, _ in self.shared.values())):
+                task.cancel()
+
+    # -- scheduling
+
+    def demand(self, index: int) -> None:
+        """Want a node's outcome, and with it everything that it waits for; start it when it waits for nothing."""
+        if self.demanded[index]:
+            return
+        self.demanded[index] = True
+        node = self.plan.nodes[index]
+        for other in (*node.needs, *node.follows):
+            self.demand(other)
+        if self.waiting[index] == 0:
+            self.start(node)
+
+    def start(self, node: Node) -> None:
+        self.spans[node.index].ready = asyncio.get_running_loop().time()
+        self.tasks[node.index] = asyncio.create_task(self.perform(node))
+
+    def settle(self, node: Node, outcome: Outcome) -> None:
+        """Record how a node ended, once, and start whatever waited for it alone."""
+        index = node.index
+        if self.outcomes[index] is not None:
+            return
+        self.outcomes[index] = outcome
+        self.spans[index].ended = asyncio.get_running_loop().time()
+        state = self.states[node.call]
+        state.scope[node.step.name] = outcome.value if isinstance(outcome, Success) else None
+        if isinstance(outcome, Failure) and node.step.is_required and not node.is_lazy:
+            self.block(node, outcome)
+        for other in self.dependents[index]:
+            self.waiting[other] -= 1
+            if self.waiting[other] == 0 and self.demanded[other] and self.outcomes[other] is None:
+                self.start(self.plan.nodes[other])
+        waiter = self.substitutes.get(index)
+        if waiter and not waiter.done():
+            waiter.set_result(outcome)
+        if not node.is_lazy:
+            state.unsettled -= 1
+            if state.unsettled == 0 and not state.finished.done():
+                state.finished.set_result(None)
+
+    def block(self, failed: Node, failure: Failure) -> None:
+        """End an operation without a value: a required step has failed (paper 7.2)."""
+        state = self.states[failed.call]
+        if state.blocked is None:
+            state.blocked = failure
+            self.stop(failed.call, Skipped(Reason.CANCELLED))
+
+    def expire(self, call: int) -> None:
+        """End an operation at its deadline with what is there."""
+        for index in self.plan.calls[call].nodes:
+            node = self.plan.nodes[index]
+            if self.outcomes[index] is None and (self.demanded[index] or not node.is_lazy):
+                self.settle(node, self.late(node))
+        self.stop(call, Skipped(Reason.CANCELLED))
+
+    def late(self, node: Node) -> Outcome:
+        """Return the outcome of a node that the deadline cuts off: a constant fallback needs no time, anything else is too late."""
+        failure = Failure.of(node.step.name, StepFault(Code.GATEWAY_TIMEOUT))
+        constant = next((fallback for fallback in node.step.fallbacks if isinstance(fallback, FallbackValue)), None)
+        return Success(constant.value, "value", failure) if constant else failure
+
+    def stop(self, call: int, outcome: Outcome) -> None:
+        """Cancel what an operation still runs and give every node of it that has no outcome this one."""
+        for index in self.plan.calls[call].nodes:
+            if self.outcomes[index] is None and self.demanded[index]:
+                self.settle(self.plan.nodes[index], outcome)
+            if index in self.tasks:
+                self.tasks[index].cancel()
+        state = self.states[call]
+        if not state.finished.done():
+            state.finished.set_result(None)
+
+    # -- one node
+
+    async def perform(self, node: Node) -> None:
+        """Bring a node to its outcome. The task of a node; it never raises."""
+        try:
+            outcome = await self.attempt(node)
+            if node.step.fallbacks and _wants_fallback(outcome):
+                outcome = await self.fall_back(node, outcome)
+        except Exception:
+            log.exception("step failed unexpectedly", extra={"step": node.step.name, "request_id": self.request.request_id})
+            outcome = Failure.of(node.step.name, StepFault(Code.INTERNAL_SERVER_ERROR))
+        self.settle(node, outcome)
+
+    async def attempt(self, node: Node) -> Outcome:
+        """Check the condition, render the inputs, and call."""
+        step, state = node.step, self.states[node.call]
+        try:
+            if step.when and not self.holds(node):
+                return Skipped(Reason.CONDITION)
+            inputs = render(step.inputs, state.scope)
+            assert isinstance(inputs, Mapping)
+        except MissingValue as missing:
+            return self.missing(node, missing.reference.root)
+        except UnusableValue as unusable:
+            message = f"The value of '{unusable.reference}' {unusable.reason}."
+            return Failure.of(step.name, StepFault(Code.BAD_USER_INPUT, message=message))
+        except ExpressionError as error:
+            return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"), [])
+        if state.places is None:
+            return await self.call(node, inputs)
+        asked = asyncio.get_running_loop().time()
+        async with state.places:
+            self.spans[node.index].queued += asyncio.get_running_loop().time() - asked
+            return await self.call(node, inputs)
+
+    def holds(self, node: Node) -> bool:
+        """Evaluate ``when``; a step that it reads and that has no value counts as missing input."""
+        assert node.step.when is not None
+        scope = self.states[node.call].scope
+        for index in node.needs:
+            other = self.plan.nodes[index]
+            reads_it = any(path[:1] == (other.step.name,) for path in node.step.when.paths)
+            if reads_it and not isinstance(self.outcomes[index], Success):
+                raise MissingValue(Reference((other.step.name,)))
+        return _is_true(node.step.when.search(scope))
+
+    def missing(self, node: Node, root: str) -> Outcome:
+        """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""
+        if root in self.arguments[node.call] or root == "args":
+            message = f"'{node.step.name}' was not called: an argument that it needs is null."
+            return Failure.of(node.step.name, StepFault(Code.BAD_USER_INPUT, message=message))
+        for index in node.needs:
+            outcome = self.outcomes[index]
+            if self.plan.nodes[index].step.name == root and isinstance(outcome, Failure):
+                return Skipped(Reason.MISSING_INPUT, outcome)
+            if self.plan.nodes[index].step.name == root and isinstance(outcome, Skipped):
+                return Skipped(Reason.MISSING_INPUT, outcome.cause)
+        return Skipped(Reason.MISSING_INPUT)
+
+    async def call(self, node: Node, inputs: Mapping[str, object]) -> Outcome:
+        """Perform the step's call, or take the reply of an equal one, and select from it."""
+        span = self.spans[node.index]
+        span.started = asyncio.get_running_loop().time()
+        context = CallContext(self.request, self.request.arrived_at + node.deadline)
+        try:
+            if node.is_shared:
+                task, context = self.share(node, inputs, context)
+                reply = await asyncio.shield(task)
+            else:
+                reply = await self.calls[node.step](inputs, context)
+            value = node.step.select.search(reply.value) if node.step.select else reply.value
+        except StepFault as fault:
+            return self.failed(node, fault, context.faults)
+        except ExpressionError as error:
+            return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), [])
+        finally:
+            span.attempts, span.queued = context.attempts, span.queued + context.queued
+        return Success(value)
+
+    def share(self, node: Node, inputs: Mapping[str, object], context: CallContext) -> tuple[asyncio.Task[Reply], CallContext]:
+        """Return the call that equal nodes of this request wait for together; it belongs to the request, not to the first of them."""
+        identity = (node.step.fingerprint, repr(inputs))
+        if identity not in self.shared:
+            task = asyncio.ensure_future(self.calls[node.step](inputs, context))
+            task.add_done_callback(_retrieve)
+            self.shared[identity] = task, context
+        return self.shared[identity]
+
+    def failed(self, node: Node, fault: StepFault, faults: Sequence[str]) -> Failure:
+        log.warning(
+            "step failed",
+            extra={
+                "step": node.step.name,
+                "operation": self.plan.calls[node.call].operation.name,
+                "code": str(fault.code),
+                "detail": "; ".join(faults) or fault.detail,
+                "request_id": self.request.request_id,
+            },
+        )
+        return Failure.of(node.step.name, fault)
+
+    async def fall_back(self, node: Node, primary: Outcome) -> Outcome:
+        """Try the fallbacks in order; when none has a value the primary's outcome stands."""
+        assert isinstance(primary, Failure | Skipped)
+        for fallback in node.step.fallbacks:
+            if isinstance(fallback, FallbackValue):
+                return Success(fallback.value, "value", primary)
+            outcome = await self.substitute(node, fallback)
+            if isinstance(outcome, Success):
+                return Success(outcome.value, fallback.step, primary)
+        return primary
+
+    async def substitute(self, node: Node, fallback: FallbackStep) -> Outcome:
+        """Return the outcome of a fallback step's node, which runs only now unless the query asked for it as well."""
+        index = node.substitutes[fallback.step]
+        outcome = self.outcomes[index]
+        if outcome is not None:
+            return outcome
+        if index not in self.substitutes:
+            self.substitutes[index] = asyncio.get_running_loop().create_future()
+        self.demand(index)
+        return await asyncio.shield(self.substitutes[index])
+
+
+def _retrieve(task: asyncio.Task[Reply]) -> None:
+    """Take note of a shared call's end, so that a failure that nobody waits for any more is no complaint of the event loop."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _wants_fallback(outcome: Outcome) -> bool:
+    """Tell whether fallbacks are tried: for what failed or had no input, not for what was not wanted or what the client got wrong."""
+    if isinstance(outcome, Failure):
+        return outcome.code is not Code.BAD_USER_INPUT
+    return isinstance(outcome, Skipped) and outcome.reason is Reason.MISSING_INPUT
+
+
+def _is_true(value: object) -> bool:
+    """Tell whether JMESPath takes a value for true: everything but null, false and what is empty."""
+    return value not in (None, False, "", [], {}) or (value == 0 and value is not False)

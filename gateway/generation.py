@@ -1,0 +1,137 @@
+"""One loaded configuration with everything that lives as long as it: schema, documents, connection pools. It opens, serves, closes.
+
+A request runs from start to end on the generation that it began with.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.aggregation import completeness, trace
+from gateway.blueprint import Blueprint, Step
+from gateway.document import Document, Documents
+from gateway.engine import Results, run
+from gateway.plan import Plan
+from gateway.policies import Bulkhead, apply
+from gateway.resolver import Call, RequestContext, StepType
+from gateway.schema import build_schema
+
+log = logging.getLogger("stepgraph.generation")
+
+MAX_DOCUMENTS = 1000
+MAX_CACHED_TEXT = 50_000
+MAX_ERRORS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    """A well-formed request (GraphQL-over-HTTP 5.1)."""
+
+    query: str
+    operation_name: str | None = None
+    variables: Mapping[str, object] = field(default_factory=dict)
+    wants_trace: bool = False
+    is_read_only: bool = False
+    """Whether it came by GET, which may not change anything."""
+
+
+Body = dict[str, object]
+
+
+class Generation:
+    """Answers requests by one blueprint. Made by :func:`open_generation`."""
+
+    def __init__(self, documents: Documents, calls: Mapping[Step, Call]) -> None:
+        self.blueprint = documents.blueprint
+        self.schema = documents.schema
+        self.documents = documents
+        self._calls = calls
+        self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
+        """Answer a request: parse, validate, plan, run, aggregate, project.
+
+        :raises RequestError: nothing was run; the error is the answer.
+        """
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            return await self._answer(request, context)
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is under way."""
+        await self._idle.wait()
+
+    def read(self, query: str) -> Document:
+        """Return the document of a text, from the cache when it was read before.
+
+        :raises RequestError: the text is no valid document.
+        """
+        return self._read_cached(query) if len(query) <= MAX_CACHED_TEXT else self.documents.read(query)
+
+    async def _answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
+        document = self.read(request.query)
+        definition = document.definition(request.operation_name, is_read_only=request.is_read_only)
+        variables = self.documents.variables(definition, request.variables)
+        planned = self.documents.plan(document, definition, variables)
+        arguments = self.documents.arguments(planned.plan, variables)
+        meta = self.documents.introspect(planned, request.variables)
+        results = await run(planned.plan, self._calls, context, arguments)
+        errors: list[dict[str, object]] = []
+        body: Body = {"data": planned.project(results, meta, errors)}
+        if errors:
+            body["errors"] = _capped(errors)
+        extensions = _extensions(planned.plan, results, request, context)
+        if extensions:
+            body["extensions"] = extensions
+        return body
+
+
+def _extensions(plan: Plan, results: Results, request: GraphQLRequest, context: RequestContext) -> Body:
+    extensions: Body = {}
+    report = completeness(plan, results)
+    if report:
+        extensions["completeness"] = report
+    if request.wants_trace:
+        extensions["trace"] = trace(plan, results, context.arrived_at, asyncio.get_running_loop().time())
+    return extensions
+
+
+def _capped(errors: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return the first errors; the last of them says how many more there are."""
+    if len(errors) <= MAX_ERRORS:
+        return errors
+    last = errors[MAX_ERRORS - 1]
+    more = len(errors) - MAX_ERRORS
+    return [*errors[: MAX_ERRORS - 1], {**last, "message": f"{last['message']} ({more} more errors are left out.)"}]
+
+
+@asynccontextmanager
+async def open_generation(
+    blueprint: Blueprint, step_types: Mapping[str, StepType], *, is_development: bool = False
+) -> AsyncIterator[Generation]:
+    """Open the pools of all sources and serve; on exit close them."""
+    async with AsyncExitStack() as stack:
+        connections = {}
+        bulkheads = {}
+        for name, source in blueprint.sources.items():
+            connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
+            bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
+        calls: dict[Step, Call] = {}
+        for operation in blueprint.operations.values():
+            for step in operation.steps.values():
+                name = step.source.name if step.source else ""
+                call = step_types[step.type].call(step, connections.get(name))
+                calls[step] = apply(call, step, bulkheads.get(name))
+        schema = await asyncio.to_thread(build_schema, blueprint)
+        yield Generation(Documents(blueprint, schema, is_development), calls)

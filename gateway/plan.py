@@ -1,0 +1,179 @@
+"""What one document needs, as a value: nodes, their prerequisites, and the fields of the answer. It can be printed and compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from graphql import FieldNode
+
+from gateway.blueprint import FallbackStep, Operation, Step
+from gateway.selection import Selected
+
+
+class Role(StrEnum):
+    """What the failure of a node means (paper 7.2)."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step with one set of arguments.
+
+    ``needs`` and ``follows`` are the nodes whose values it reads, and those that must only have ended. ``substitutes`` are the
+    nodes of its fallback steps, by name. ``is_lazy`` when it runs only if another node's fallback, or what that needs, asks for it.
+    """
+
+    index: int
+    call: int
+    step: Step
+    role: Role
+    needs: tuple[int, ...]
+    follows: tuple[int, ...]
+    substitutes: Mapping[str, int]
+    is_lazy: bool
+    is_shared: bool
+    """Whether another node may make the very same call, so that one can do for both."""
+    deadline: float
+    """Seconds from the arrival of the request: the latest deadline of the operations that share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCall:
+    """An operation with one set of arguments; root fields that ask for the same thing share it."""
+
+    index: int
+    operation: Operation
+    field: FieldNode
+    arguments: str
+    """The arguments as the document writes them."""
+    nodes: tuple[int, ...]
+    pruned: tuple[str, ...]
+    """Exposed steps that are not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root field of the answer: ``call`` is None for ``__typename`` and introspection."""
+
+    selected: Selected
+    call: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a document needs: root fields in response order, operation calls, and nodes (dependencies before dependents)."""
+
+    roots: tuple[Root, ...]
+    calls: tuple[OperationCall, ...]
+    nodes: tuple[Node, ...]
+    reads_request: bool
+    """Whether any node looks at the request's own headers."""
+
+    def critical_path(self, call: OperationCall) -> float:
+        """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""
+        longest: dict[int, float] = {}
+        for index in call.nodes:
+            node = self.nodes[index]
+            if not node.is_lazy:
+                before = max((longest.get(other, 0.0) for other in (*node.needs, *node.follows)), default=0.0)
+                longest[index] = before + node.step.timeout
+        return max(longest.values(), default=0.0)
+
+    def as_text(self) -> str:
+        """Return the plan as people read it."""
+        blocks = []
+        for call in self.calls:
+            head = f"plan {call.operation.name}({call.arguments})" if call.arguments else f"plan {call.operation.name}"
+            title = f"{head:<61} critical path {self.critical_path(call) * 1000:.0f} ms"
+            blocks.append("\n".join([title, *_table([self._row(index) for index in call.nodes])]))
+        lines = ["project", *(f"  {_shape(root.selected)}" for root in self.roots)]
+        pruned = [name for call in self.calls for name in call.pruned]
+        if pruned:
+            lines.append(f"pruned: {', '.join(dict.fromkeys(pruned))}")
+        return "\n".join([*blocks, *lines])
+
+    def _row(self, index: int) -> tuple[str, ...]:
+        node = self.nodes[index]
+        step = node.step
+        notes = []
+        if node.needs or node.follows:
+            notes.append("after " + ", ".join(str(other + 1) for other in sorted({*node.needs, *node.follows})))
+        if step.when:
+            notes.append(f"when {step.when.text}")
+        notes += [
+            f"else {node.substitutes[fallback.step] + 1}" if isinstance(fallback, FallbackStep) else "else value"
+            for fallback in step.fallbacks
+        ]
+        return (
+            f"{index + 1:>3}",
+            step.name,
+            step.type,
+            _short(step.description),
+            str(node.role),
+            f"{step.timeout * 1000:.0f} ms",
+            "  ".join(notes),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the plan as data."""
+        return {
+            "operations": [
+                {
+                    "operation": call.operation.name,
+                    "arguments": call.arguments,
+                    "deadline_ms": round(call.operation.deadline * 1000),
+                    "critical_path_ms": round(self.critical_path(call) * 1000),
+                    "nodes": [self._node_json(index) for index in call.nodes],
+                    "pruned": list(call.pruned),
+                }
+                for call in self.calls
+            ],
+            "project": [_shape(root.selected) for root in self.roots],
+        }
+
+    def _node_json(self, index: int) -> dict[str, object]:
+        node = self.nodes[index]
+        return {
+            "id": index + 1,
+            "step": node.step.name,
+            "type": node.step.type,
+            "source": node.step.source.name if node.step.source else None,
+            "call": node.step.description,
+            "role": str(node.role),
+            "timeout_ms": round(node.step.timeout * 1000),
+            "attempts": node.step.retry.attempts if node.step.is_idempotent else 1,
+            "needs": [other + 1 for other in node.needs],
+            "follows": [other + 1 for other in node.follows],
+            "when": node.step.when.text if node.step.when else None,
+            "fallback": [
+                {"node": node.substitutes[fallback.step] + 1} if isinstance(fallback, FallbackStep) else {"value": fallback.value}
+                for fallback in node.step.fallbacks
+            ],
+        }
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _short(text: str, limit: int = 48) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _shape(selected: Selected) -> str:
+    name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
+    if not selected.parts:
+        return name
+    shapes = {possible: _joined([_shape(part) for part in parts]) for possible, parts in selected.parts.items()}
+    if len(shapes) == 1:
+        return f"{name} {{ {next(iter(shapes.values()))} }}"
+    return f"{name} {{ {'  '.join(f'... on {possible} {{ {shape} }}' for possible, shape in shapes.items())} }}"
+
+
+def _joined(shapes: list[str]) -> str:
+    """Join the fields of an object; wider where some have fields of their own."""
+    return ("  " if any("{" in shape for shape in shapes) else " ").join(shapes)

@@ -1,0 +1,136 @@
+"""What is selected → the Plan: the steps asked for, closed over what they refer to; everything else is left out (paper 5.3).
+
+A plan has no conditions left: ``@skip`` and ``@include`` were decided with the selection.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from graphql import print_ast
+
+from gateway.blueprint import Blueprint, FallbackStep, Operation, Step
+from gateway.plan import Node, OperationCall, Plan, Role, Root
+from gateway.selection import INTROSPECTION, TYPENAME, Selected
+
+
+@dataclass(slots=True)
+class _CallDraft:
+    """An operation call while root fields are still added to it: the names of the steps that they ask for."""
+
+    operation: Operation
+    root: Selected
+    asked: set[str] = field(default_factory=set)
+
+
+def plan(blueprint: Blueprint, selection: tuple[Selected, ...]) -> Plan:
+    """Plan the selected root fields of one document."""
+    drafts: dict[tuple[str, str], _CallDraft] = {}
+    order = []
+    for selected in selection:
+        if selected.name == TYPENAME or selected.name in INTROSPECTION:
+            order.append(Root(selected, None))
+            continue
+        operation = blueprint.operations[selected.name]
+        identity = (operation.name, _arguments(selected))
+        draft = drafts.setdefault(identity, _CallDraft(operation, selected))
+        draft.asked |= _asked(operation, selected)
+        order.append(Root(selected, list(drafts).index(identity)))
+    nodes: list[Node] = []
+    calls = tuple(_plan_call(index, draft, nodes) for index, draft in enumerate(drafts.values()))
+    shared = _mark_shared(nodes)
+    return Plan(tuple(order), calls, shared, any(node.step.reads_request for node in shared))
+
+
+def _arguments(selected: Selected) -> str:
+    """Write the arguments in one order, so that equal calls are known by equal texts."""
+    written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
+    return ", ".join(written)
+
+
+def _asked(operation: Operation, selected: Selected) -> set[str]:
+    """Return the steps that fill the selected fields. A picked step always runs: without it not even null-ness is known."""
+    if operation.picked is not None:
+        return {operation.picked}
+    (fields,) = selected.parts.values()
+    return {operation.origins[part.name].step for part in fields if part.name != TYPENAME}
+
+
+def _plan_call(index: int, draft: _CallDraft, nodes: list[Node]) -> OperationCall:
+    """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
+    steps = draft.operation.steps
+    eager = _closure(steps, draft.asked, with_fallbacks=False)
+    chosen = _closure(steps, draft.asked, with_fallbacks=True)
+    start = len(nodes)
+    position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
+    for name, place in position.items():
+        step = steps[name]
+        is_lazy = name not in eager
+        role = Role.FALLBACK if is_lazy else Role.REQUIRED if step.is_required else Role.OPTIONAL
+        nodes.append(
+            Node(
+                index=place,
+                call=index,
+                step=step,
+                role=role,
+                needs=tuple(position[other] for other in step.needs),
+                follows=tuple(position[other] for other in step.follows),
+                substitutes={other: position[other] for other in _fallback_steps(step)},
+                is_lazy=is_lazy,
+                is_shared=False,
+                deadline=draft.operation.deadline,
+            )
+        )
+    pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
+    return OperationCall(index, draft.operation, draft.root.node, _arguments(draft.root), tuple(position.values()), pruned)
+
+
+def _fallback_steps(step: Step) -> list[str]:
+    return [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
+
+
+def _waits_for(step: Step) -> tuple[str, ...]:
+    return (*step.needs, *step.follows)
+
+
+def _closure(steps: Mapping[str, Step], asked: set[str], *, with_fallbacks: bool) -> set[str]:
+    """Return the asked steps and everything that they wait for, to any depth."""
+    found: set[str] = set()
+    waiting = list(asked)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            step = steps[name]
+            waiting += _waits_for(step)
+            waiting += _fallback_steps(step) if with_fallbacks else ()
+    return found
+
+
+def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
+    """Sort topologically, a fallback after the step that it stands in for, otherwise in file order."""
+    before: dict[str, set[str]] = {name: set(_waits_for(steps[name])) for name in chosen}
+    for name in chosen:
+        for other in _fallback_steps(steps[name]):
+            before[other].add(name)
+    ordered: list[str] = []
+    remaining = [name for name in steps if name in chosen]
+    while remaining:
+        ready = next((name for name in remaining if before[name].issubset(ordered)), remaining[0])
+        ordered.append(ready)
+        remaining.remove(ready)
+    return ordered
+
+
+def _mark_shared(nodes: list[Node]) -> tuple[Node, ...]:
+    """Mark nodes that may turn out to make the very same call; the latest of their deadlines holds for it."""
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.step.is_idempotent:
+            groups.setdefault(node.step.fingerprint, []).append(node)
+    latest = {fingerprint: max(node.deadline for node in group) for fingerprint, group in groups.items() if len(group) > 1}
+    return tuple(
+        replace(node, is_shared=True, deadline=latest[node.step.fingerprint])
+        if node.step.is_idempotent and node.step.fingerprint in latest
+        else node
+        for node in nodes
+    )

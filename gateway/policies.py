@@ -1,0 +1,118 @@
+"""Call → call: what is put around every call of a step so that it ends in time, is repeated with measure, and waits its turn.
+
+:data:`ORDER` is the whole arrangement, from the inside out: a retry is around everything, so each attempt queues and is timed anew.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from gateway.blueprint import Step
+from gateway.errors import Code, StepFault
+from gateway.resolver import Call, CallContext, Inputs, Reply
+
+
+class Bulkhead:
+    """Places for calls to one source; ``queue`` callers may wait for one, further ones are refused at once."""
+
+    def __init__(self, concurrency: int, queue: int) -> None:
+        self._places = asyncio.Semaphore(concurrency)
+        self._queue = queue
+        self._waiting = 0
+
+    async def acquire(self, deadline: float) -> None:
+        """Take a place, waiting for one until the deadline (event loop clock) at the most.
+
+        :raises StepFault: the queue is full, or no place came free in time.
+        """
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= self._queue:
+            raise StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail="the queue of the source is full")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._places.acquire()
+        except TimeoutError:
+            raise StepFault(Code.GATEWAY_TIMEOUT, detail="no free place before the deadline") from None
+        finally:
+            self._waiting -= 1
+
+    def release(self) -> None:
+        """Give a place back."""
+        self._places.release()
+
+
+def with_timeout(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
+    """Cut each attempt at the step's timeout or the deadline, whichever comes first."""
+    timeout = step.timeout
+
+    async def timed(inputs: Inputs, context: CallContext) -> Reply:
+        limit = min(asyncio.get_running_loop().time() + timeout, context.deadline)
+        try:
+            async with asyncio.timeout_at(limit):
+                return await call(inputs, context)
+        except TimeoutError:
+            raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=f"no answer within {timeout * 1000:.0f} ms") from None
+
+    return timed
+
+
+def with_bulkhead(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
+    """Hold a place of the step's source during each attempt."""
+    if bulkhead is None:
+        return call
+
+    async def placed(inputs: Inputs, context: CallContext) -> Reply:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        await bulkhead.acquire(context.deadline)
+        context.queued += loop.time() - asked
+        try:
+            return await call(inputs, context)
+        finally:
+            bulkhead.release()
+
+    return placed
+
+
+def with_retry(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
+    """Repeat a failed idempotent call with full jitter, as often as the step allows and the deadline leaves room for.
+
+    Waits are drawn between 0 and a limit that doubles (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/); a
+    ``Retry-After`` is a lower bound, and when it does not fit into the deadline there is no further attempt.
+    """
+    retry = step.retry
+    attempts = retry.attempts if step.is_idempotent else 1
+
+    async def retried(inputs: Inputs, context: CallContext) -> Reply:
+        loop = asyncio.get_running_loop()
+        while True:
+            context.attempts += 1
+            try:
+                return await call(inputs, context)
+            except StepFault as fault:
+                context.faults.append(f"{fault.code} {fault.detail}")
+                if context.attempts >= attempts or fault.kind not in retry.errors:
+                    raise
+                wait = random.uniform(0, min(retry.cap, retry.base * 2 ** (context.attempts - 1)))
+                wait = max(wait, fault.retry_after or 0.0)
+                if loop.time() + wait >= context.deadline:
+                    raise
+                await asyncio.sleep(wait)
+
+    return retried
+
+
+Policy = Callable[[Call, Step, Bulkhead | None], Call]
+
+ORDER: tuple[Policy, ...] = (with_timeout, with_bulkhead, with_retry)
+"""From the inside out."""
+
+
+def apply(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
+    """Put every policy around a call; ``bulkhead`` is that of the step's source."""
+    for policy in ORDER:
+        call = policy(call, step, bulkhead)
+    return call

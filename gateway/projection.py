@@ -1,0 +1,404 @@
+"""Plan → a function from outcomes to the response, compiled to Python (GraphQL spec 6.4.3, Value Completion).
+
+The generated code has one straight line per selected field: a type check inline, and a call only when the check fails. A path is
+written out where an error needs it and costs nothing otherwise. A null in a non-null place raises :class:`Null` up to the nearest
+place that may be null, where ``try`` costs nothing until it is needed. graphql-core's executor is the oracle of the tests.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    GraphQLEnumType,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLScalarType,
+)
+
+from gateway.blueprint import Operation, Strategy
+from gateway.engine import Results
+from gateway.errors import MESSAGES, Code
+from gateway.outcome import Failure, Outcome, Skipped, Success
+from gateway.plan import OperationCall, Plan, Root
+from gateway.selection import TYPENAME, Selected
+
+Errors = MutableSequence[dict[str, object]]
+Path = tuple[str | int, ...]
+Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
+"""From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""
+
+MAX_BLOCKS = 14
+"""CPython nests 20 loops and try statements at the most; deeper selections go on in a function of their own."""
+
+
+def compile_projection(plan: Plan) -> Projection:
+    """Compile the projection of a plan."""
+    return _Writer(plan).compile()
+
+
+def source_of(plan: Plan) -> str:
+    """Return the Python source of a plan's projection, for people who want to read it."""
+    return _Writer(plan).source()
+
+
+class Null(Exception):
+    """A null where the schema allows none; its error has been recorded."""
+
+
+def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
+    """Record that a step's value is not of the expected type. What it was is not told: it is the upstream's."""
+    message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."
+    extensions = {"code": str(Code.RESPONSE_VALIDATION_FAILED), "step": step}
+    errors.append({"message": message, "path": list(path), "extensions": extensions})
+
+
+def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path: Path, step: str, expected: str) -> object:
+    """Coerce a scalar or enum value that is not of the expected Python type already; None, with an error, when that is impossible."""
+    try:
+        result = coerce(value) if value is not None else None
+    except Exception:  # noqa: BLE001 - coercion is the type's own code, and any failure of it means the same
+        result = None
+    if result is None:
+        mismatch(errors, path, step, expected)
+    return result
+
+
+def absent(outcome: Outcome | None, errors: Errors, path: Path, reported: frozenset[str]) -> bool:
+    """Record why a node has no value, and tell whether that made an error.
+
+    A skipped node is no error, but for one whose input was lost by a failure that no selected field reports.
+    """
+    failure = outcome.cause if isinstance(outcome, Skipped) else outcome
+    is_told_elsewhere = isinstance(outcome, Skipped) and failure is not None and failure.step in reported  # type: ignore[union-attr]
+    if not isinstance(failure, Failure) or is_told_elsewhere:
+        return False
+    errors.append(failure.error(path))
+    return True
+
+
+_INLINE_CHECKS = {
+    "String": "type({x}) is not str",
+    "ID": "type({x}) is not str",
+    "Boolean": "type({x}) is not bool",
+    "Int": "(type({x}) is not int or not -2147483648 <= {x} <= 2147483647)",
+    "Float": "type({x}) is not float",
+}
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes the source of one projection. Names that begin with ``k`` are constants, ``v`` values, ``i`` list indexes."""
+
+    plan: Plan
+    lines: list[str] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+    constants: dict[str, object] = field(default_factory=dict)
+    indent: int = 1
+    blocks: int = 0
+    names: int = 0
+
+    def compile(self) -> Projection:
+        code = compile(self.source(), "<projection>", "exec")
+        namespace: dict[str, Any] = {"Null": Null, "Success": Success, "mismatch": mismatch, "leaf": leaf, "absent": absent}
+        namespace |= self.constants
+        exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
+        projection: Projection = namespace["project"]
+        return projection
+
+    def source(self) -> str:
+        values = [(root.selected.key, self.root(root)) for root in self.plan.roots]
+        body = [*self.lines, f"    return {_literal(values)}"]
+        head = ["def project(results, meta, errors):", "    outcomes = results.outcomes"]
+        return "\n".join([*self.functions, *head, *body]) + "\n"
+
+    # -- text
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.indent + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        is_nesting = head.startswith(("for ", "try"))
+        self.line(head)
+        self.indent += 1
+        self.blocks += is_nesting
+        yield
+        self.indent -= 1
+        self.blocks -= is_nesting
+
+    def name(self, prefix: str = "v") -> str:
+        self.names += 1
+        return f"{prefix}{self.names}"
+
+    def constant(self, value: object) -> str:
+        for name, known in self.constants.items():
+            if known is value:
+                return name
+        name = self.name("k")
+        self.constants[name] = value
+        return name
+
+    # -- root fields and composites
+
+    def root(self, root: Root) -> str:
+        """Write one root field; return the name of its value."""
+        selected, value = root.selected, self.name()
+        if root.call is None:
+            self.line(f"{value} = 'Query'" if selected.name == TYPENAME else f"{value} = meta[{selected.key!r}]")
+            return value
+        call, path = self.plan.calls[root.call], [repr(selected.key)]
+        self.line(f"{value} = results.blocked[{call.index}]")
+        with self.block(f"if {value} is not None:"):
+            self.line(f"errors.append({value}.error({_tuple(path)}))")
+            self.line(f"{value} = None")
+        with self.block("else:"):
+            self.composite(value, call, selected, path)
+        return value
+
+    def composite(self, value: str, call: OperationCall, selected: Selected, path: list[str]) -> None:
+        operation = call.operation
+        nodes = {self.plan.nodes[index].step.name: index for index in call.nodes}
+        reported = self.constant(self.reported(operation, selected))
+        if operation.picked is not None:
+            self.from_node(value, nodes[operation.picked], selected, path, reported)
+            return
+        (fields,) = selected.parts.values()
+        with self.nullable(value, any(_is_non_null(part.type) for part in fields if part.name != TYPENAME)):
+            objects = {} if operation.strategy is Strategy.MERGE else self.objects(operation, fields, nodes, path, reported)
+            values = []
+            for part in fields:
+                name = self.name()
+                values.append((part.key, name))
+                if part.name == TYPENAME:
+                    self.line(f"{name} = {operation.returns!r}")
+                    continue
+                origin = operation.origins[part.name]
+                part_path = [*path, repr(part.key)]
+                if origin.key is None:
+                    self.from_node(name, nodes[origin.step], part, part_path, reported)
+                else:
+                    self.from_object(name, objects[origin.step], part, part_path, origin.step)
+            self.line(f"{value} = {_literal(values)}")
+
+    def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
+        """Return the steps whose failure a selected field tells."""
+        if operation.picked is not None:
+            return frozenset({operation.picked})
+        (fields,) = selected.parts.values()
+        return frozenset(operation.origins[part.name].step for part in fields if part.name != TYPENAME)
+
+    def from_node(self, value: str, index: int, selected: Selected, path: list[str], reported: str) -> None:
+        """Write the value of a step's node at the field that it fills."""
+        step = self.plan.nodes[index].step.name
+        self.line(f"{value} = outcomes[{index}]")
+        with self.block(f"if type({value}) is Success:"):
+            self.line(f"{value} = {value}.value")
+            self.complete(value, selected.type, selected.parts, path, step)
+        with self.block("else:"):
+            if _is_non_null(selected.type):
+                with self.block(f"if not absent({value}, errors, {_tuple(path)}, {reported}):"):
+                    self.line(_mismatch(path, step, selected.type))
+                self.line("raise Null")
+            else:
+                self.line(f"absent({value}, errors, {_tuple(path)}, {reported})")
+                self.line(f"{value} = None")
+
+    def objects(
+        self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: list[str], reported: str
+    ) -> dict[str, str]:
+        """Write the objects that a flattened composite takes its fields from: ``None`` for one that is not there."""
+        names: dict[str, str] = {}
+        for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name != TYPENAME):
+            value = names[step] = self.name()
+            self.line(f"{value} = outcomes[{nodes[step]}]")
+            with self.block(f"if type({value}) is Success:"):
+                self.line(f"{value} = {{}} if {value}.value is None else {value}.value")
+                with self.block(f"if type({value}) is not dict:"):
+                    self.line(f"mismatch(errors, {_tuple(path)}, {step!r}, 'an object')")
+                    self.line(f"{value} = None")
+            with self.block("else:"):
+                self.line(f"{value} = None if absent({value}, errors, {_tuple(path)}, {reported}) else {{}}")
+        return names
+
+    def from_object(self, value: str, owner: str, part: Selected, path: list[str], step: str) -> None:
+        """Write a flattened field; when its object is not there, the error stands at the operation already."""
+        with self.block(f"if {owner} is None:"):
+            self.line("raise Null" if _is_non_null(part.type) else f"{value} = None")
+        with self.block("else:"):
+            self.line(f"{value} = {owner}.get({part.name!r})")
+            self.complete(value, part.type, part.parts, path, step)
+
+    # -- value completion
+
+    def complete(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
+    ) -> None:
+        """Write the completion of ``value`` in place: afterwards it is of its type, or None where that may be, or Null was raised."""
+        is_strict = isinstance(declared, GraphQLNonNull)
+        inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+        if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
+            self.leaf(value, inner, path, step, is_strict=is_strict)
+            return
+        if self.blocks >= MAX_BLOCKS:
+            self.apart(value, declared, parts, path, step)
+            return
+        if is_strict:
+            with self.block(f"if {value} is None:"):
+                self.line(_mismatch(path, step, declared))
+                self.line("raise Null")
+            self.compound(value, inner, parts, path, step, on_mismatch="raise Null")
+            return
+        with self.block(f"if {value} is not None:"), self.nullable(value, _may_raise(inner, parts)):
+            self.compound(value, inner, parts, path, step, on_mismatch=f"{value} = None")
+
+    @contextmanager
+    def nullable(self, value: str, may_raise: bool) -> Iterator[None]:
+        """Wrap what is written in a place that may be null: a Null from below ends here."""
+        if not may_raise:
+            yield
+            return
+        with self.block("try:"):
+            yield
+        with self.block("except Null:"):
+            self.line(f"{value} = None")
+
+    def leaf(
+        self, value: str, declared: GraphQLScalarType | GraphQLEnumType, path: list[str], step: str, *, is_strict: bool
+    ) -> None:
+        """Write the check of a scalar or enum; the call to coerce it is only for values that are not right as they are."""
+        if declared.name == "JSON":
+            if is_strict:
+                with self.block(f"if {value} is None:"):
+                    self.line(_mismatch(path, step, declared))
+                    self.line("raise Null")
+            return
+        if isinstance(declared, GraphQLEnumType):
+            names = self.constant(_enum_names(declared))
+            wrong = f"(type({value}) is not str or {value} not in {names})"
+        else:
+            wrong = _INLINE_CHECKS.get(declared.name, "").format(x=value)
+        conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
+        coerce = self.constant(_coercer(declared))
+        call = f"{value} = leaf({coerce}, {value}, errors, {_tuple(path)}, {step!r}, {declared.name!r})"
+        with self.block(f"if {' and '.join(conditions) or 'True'}:"):
+            self.line(call)
+            if is_strict:
+                with self.block(f"if {value} is None:"):
+                    self.line("raise Null")
+
+    def compound(
+        self,
+        value: str,
+        inner: GraphQLOutputType,
+        parts: Mapping[str, tuple[Selected, ...]],
+        path: list[str],
+        step: str,
+        *,
+        on_mismatch: str,
+    ) -> None:
+        """Write a list or an object, given that it is not null."""
+        expected = "list" if isinstance(inner, GraphQLList) else "dict"
+        with self.block(f"if type({value}) is not {expected}:"):
+            self.line(_mismatch(path, step, inner))
+            self.line(on_mismatch)
+        if isinstance(inner, GraphQLList):
+            with self.block("else:"):
+                self.items(value, inner.of_type, parts, path, step)
+        elif isinstance(inner, GraphQLObjectType):
+            with self.block("else:"):
+                self.fields(value, inner.name, parts[inner.name], path, step)
+        else:
+            self.possible_types(value, inner, parts, path, step, on_mismatch=on_mismatch)
+
+    def items(
+        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
+    ) -> None:
+        result, index, element = self.name(), self.name("i"), self.name()
+        self.line(f"{result} = []")
+        with self.block(f"for {index}, {element} in enumerate({value}):"):
+            self.complete(element, item, parts, [*path, index], step)
+            self.line(f"{result}.append({element})")
+        self.line(f"{value} = {result}")
+
+    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], path: list[str], step: str) -> None:
+        values = []
+        for part in selection:
+            if part.name == TYPENAME:
+                values.append((part.key, repr(type_name)))
+                continue
+            name = self.name()
+            self.line(f"{name} = {value}.get({part.name!r})")
+            self.complete(name, part.type, part.parts, [*path, repr(part.key)], step)
+            values.append((part.key, name))
+        self.line(f"{value} = {_literal(values)}")
+
+    def possible_types(
+        self,
+        value: str,
+        inner: GraphQLOutputType,
+        parts: Mapping[str, tuple[Selected, ...]],
+        path: list[str],
+        step: str,
+        *,
+        on_mismatch: str,
+    ) -> None:
+        """Write one branch for each concrete type of an interface or union; a value tells its own by ``__typename``."""
+        tag = self.name()
+        with self.block("else:"):
+            self.line(f"{tag} = {value}.get('__typename')")
+            head = "if"
+            for type_name, selection in parts.items():
+                with self.block(f"{head} {tag} == {type_name!r}:"):
+                    self.fields(value, type_name, selection, path, step)
+                head = "elif"
+            with self.block("else:" if parts else "if True:"):
+                self.line(_mismatch(path, step, inner))
+                self.line(on_mismatch)
+
+    def apart(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
+    ) -> None:
+        """Write a deep value as a function of its own, which gets its path."""
+        function, argument = self.name("complete"), self.name()
+        outer = self.lines, self.indent, self.blocks
+        self.lines, self.indent, self.blocks = [], 1, 0
+        self.complete(argument, declared, parts, ["*path"], step)
+        self.functions += [f"def {function}({argument}, path, errors):", *self.lines, f"    return {argument}"]
+        self.lines, self.indent, self.blocks = outer
+        self.line(f"{value} = {function}({value}, {_tuple(path)}, errors)")
+
+
+def _literal(values: list[tuple[str, str]]) -> str:
+    return "{" + ", ".join(f"{key!r}: {value}" for key, value in values) + "}"
+
+
+def _tuple(path: list[str]) -> str:
+    return f"({', '.join(path)},)"
+
+
+def _mismatch(path: list[str], step: str, expected: GraphQLOutputType) -> str:
+    return f"mismatch(errors, {_tuple(path)}, {step!r}, {str(expected)!r})"
+
+
+def _is_non_null(declared: GraphQLOutputType) -> bool:
+    return isinstance(declared, GraphQLNonNull)
+
+
+def _may_raise(inner: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> bool:
+    """Tell whether the completion of a list or object can raise Null on behalf of what is in it."""
+    if isinstance(inner, GraphQLList):
+        return _is_non_null(inner.of_type)
+    return any(_is_non_null(part.type) and part.name != TYPENAME for selection in parts.values() for part in selection)
+
+
+def _enum_names(declared: GraphQLEnumType) -> frozenset[str]:
+    return frozenset(name for name, value in declared.values.items() if value.value == name)
+
+
+def _coercer(declared: GraphQLLeafType) -> Callable[[object], object]:
+    return declared.coerce_output_value

@@ -1,0 +1,110 @@
+"""The contract between the engine and the code that runs one type of step.
+
+A step type (:mod:`resolvers`) turns a configured step into a :data:`Call`. A policy (:mod:`gateway.policies`) turns a call into a call. The engine
+awaits a call and knows nothing of either.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from gateway.blueprint import Source, Step
+from gateway.settings import SourceKeys, StepKeys
+
+Inputs = Mapping[str, Any]
+"""The rendered inputs of one call, by the names that the step type gave them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop."""
+
+    request_id: str
+    headers: Mapping[str, str]
+    arrived_at: float
+
+
+@dataclass(slots=True)
+class CallContext:
+    """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down."""
+
+    request: RequestContext
+    deadline: float
+    attempts: int = 0
+    queued: float = 0.0
+    """Seconds spent waiting for a free place."""
+    faults: list[str] = field(default_factory=list)
+    """What went wrong with each failed attempt, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call gives back."""
+
+    value: object
+    status: int | None = None
+
+
+Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
+"""Performs a step once.
+
+:raises StepFault: the step failed.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProblem:
+    """A mistake that only the step type can see: the key, below the step or source, that it is about."""
+
+    key: str
+    message: str
+    code: str
+
+
+class StepType(ABC):
+    """One type of step: its keys, its checks, its connection and its calls."""
+
+    name: ClassVar[str]
+    keys: ClassVar[type[StepKeys]]
+    source_keys: ClassVar[type[SourceKeys] | None] = None
+    """The keys of a source of this type; None for a type that calls no source."""
+    timeout_ms: ClassVar[int] = 1000
+    """The limit of one attempt where neither the step nor its source gives one."""
+    templated: ClassVar[tuple[str, ...]] = ()
+    """The keys of a step whose texts are templates."""
+    source_templated: ClassVar[tuple[str, ...]] = ()
+    """The keys of a source whose texts are templates; they may refer to the request alone."""
+
+    @abstractmethod
+    def inputs(self, keys: Any, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+        """Return the tree that is rendered for each call.
+
+        ``templates`` has the trees of the ``templated`` keys that are set, and under ``source`` those of the step's source;
+        ``arguments`` are the names of the operation's arguments in order.
+        """
+
+    def check(self, keys: Any, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        """Yield what is wrong with a step beyond the types of its keys."""
+        yield from ()
+
+    def check_source(self, keys: Any) -> Iterator[KeyProblem]:
+        """Yield what is wrong with a source beyond the types of its keys."""
+        yield from ()
+
+    @abstractmethod
+    def is_idempotent(self, keys: Any) -> bool:
+        """Tell whether the step may be repeated, and shared by equal calls of one request."""
+
+    @abstractmethod
+    def describe(self, keys: Any) -> str:
+        """Say in one line what is called, without values."""
+
+    def connect(self, source: Source) -> AbstractAsyncContextManager[Any]:
+        """Open the pool of a source; it lives as long as the generation. Only for a type that has ``source_keys``."""
+        raise NotImplementedError(source.name)
+
+    @abstractmethod
+    def call(self, step: Step, connection: Any) -> Call:
+        """Return the function that performs a step over its source's connection (None without a source)."""

@@ -1,0 +1,69 @@
+"""Blueprint → the GraphQL schema that clients see: one query field per operation, one type per composite."""
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLType,
+    parse_type,
+    specified_scalar_types,
+    type_from_ast,
+)
+
+from gateway.blueprint import Blueprint, Operation, Strategy
+
+
+def build_schema(blueprint: Blueprint) -> GraphQLSchema:
+    """Build the schema. Its types are those of the blueprint, so a blueprint makes one schema."""
+    types = _Types(blueprint)
+    query = GraphQLObjectType("Query", {name: types.root_field(operation) for name, operation in blueprint.operations.items()})
+    return GraphQLSchema(query=query, types=types.known.values(), assume_valid=True)
+
+
+class _Types:
+    """The named types, and how texts become types."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.known: dict[str, GraphQLNamedType] = dict(blueprint.types)
+        self._lookup = GraphQLSchema(types=[*self.known.values(), *specified_scalar_types.values()], assume_valid=True)
+        for operation in blueprint.operations.values():
+            if operation.strategy is not Strategy.PICK:
+                self._add_composite(operation)
+
+    def of(self, text: str) -> GraphQLType:
+        """Return the type that a text of the blueprint names; the rules have checked that there is one."""
+        name = text.strip("[]!")
+        found = type_from_ast(self._lookup, parse_type(text, no_location=True)) if name != text else self.known.get(name)
+        found = found or self._lookup.get_type(name)
+        assert found is not None, text
+        return found
+
+    def root_field(self, operation: Operation) -> GraphQLField:
+        """Return the query field of an operation."""
+        arguments = {argument.name: GraphQLArgument(self.of(argument.type)) for argument in operation.arguments}  # type: ignore[arg-type]
+        return GraphQLField(self.of(operation.returns), arguments, description=operation.description)  # type: ignore[arg-type]
+
+    def _add_composite(self, operation: Operation) -> None:
+        """Make the type of an operation; one that the SDL declares only gets the fields that it has not."""
+        declared = self.known.get(operation.returns)
+        if isinstance(declared, GraphQLObjectType):
+            for field, origin in operation.origins.items():
+                if field not in declared.fields:
+                    declared.fields[field] = GraphQLField(self._field_type(operation, origin.step, origin.key))  # type: ignore[arg-type]
+            return
+        fields = {
+            field: GraphQLField(self._field_type(operation, origin.step, origin.key))  # type: ignore[arg-type]
+            for field, origin in operation.origins.items()
+        }
+        self.known[operation.returns] = GraphQLObjectType(operation.returns, fields, description=operation.description)
+
+    def _field_type(self, operation: Operation, step: str, key: str | None) -> GraphQLType:
+        returned = self.of(operation.steps[step].returns)
+        if key is None:
+            return returned
+        owner = self.of(operation.steps[step].returns.removesuffix("!"))
+        assert isinstance(owner, GraphQLObjectType)
+        field: GraphQLField = owner.fields[key]
+        return field.type

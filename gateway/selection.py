@@ -1,0 +1,146 @@
+"""A validated operation definition → what is selected, by response key and concrete type (GraphQL spec 6.3.2 CollectFields).
+
+Fragments, aliases and repeated fields are merged, ``@skip`` and ``@include`` are decided: later stages see one tree without conditions.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLAbstractType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SchemaMetaFieldDef,
+    SelectionSetNode,
+    TypeMetaFieldDef,
+    TypeNameMetaFieldDef,
+    VariableNode,
+    Visitor,
+    get_named_type,
+    is_abstract_type,
+    is_composite_type,
+    is_object_type,
+    visit,
+)
+
+TYPENAME = "__typename"
+INTROSPECTION = ("__schema", "__type")
+META_FIELDS = {TYPENAME: TypeNameMetaFieldDef, "__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One response key: the field, its type, its first node, and what is selected of its value by concrete type.
+
+    ``parts`` is empty for a leaf.
+    """
+
+    key: str
+    name: str
+    type: GraphQLOutputType
+    node: FieldNode
+    parts: Mapping[str, tuple["Selected", ...]]
+
+
+def condition_variables(document: DocumentNode) -> frozenset[str]:
+    """Return the names of the variables that any ``@skip`` or ``@include`` of a document reads."""
+    collector = _ConditionVariables()
+    visit(document, collector)
+    return frozenset(collector.names)
+
+
+class _ConditionVariables(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: object, *_: object) -> None:
+        if node.name.value in {"skip", "include"}:  # type: ignore[attr-defined]
+            values = (argument.value for argument in node.arguments)  # type: ignore[attr-defined]
+            self.names.update(value.name.value for value in values if isinstance(value, VariableNode))
+
+
+def select(
+    schema: GraphQLSchema, document: DocumentNode, definition: OperationDefinitionNode, conditions: Mapping[str, object]
+) -> tuple[Selected, ...]:
+    """Return the selected fields of the root type; ``conditions`` has the values of :func:`condition_variables`."""
+    root = schema.get_root_type(definition.operation)
+    assert root is not None
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    return _Collector(schema, fragments, conditions).fields(root, (definition.selection_set,))
+
+
+class _Collector:
+    def __init__(
+        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], conditions: Mapping[str, object]
+    ) -> None:
+        self.schema = schema
+        self.fragments = fragments
+        self.conditions = conditions
+        self.seen: dict[tuple[str, tuple[int, ...]], tuple[Selected, ...]] = {}
+
+    def fields(self, parent: GraphQLObjectType, sets: tuple[SelectionSetNode, ...]) -> tuple[Selected, ...]:
+        """Collect selection sets of one object type; equal ones are collected once."""
+        identity = (parent.name, tuple(id(selection_set) for selection_set in sets))
+        if identity not in self.seen:
+            groups: dict[str, list[FieldNode]] = {}
+            visited: set[str] = set()
+            for selection_set in sets:
+                for node in self.nodes(parent, selection_set, visited):
+                    groups.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
+            self.seen[identity] = tuple(self.selected(parent, key, nodes) for key, nodes in groups.items())
+        return self.seen[identity]
+
+    def nodes(self, parent: GraphQLObjectType, selection_set: SelectionSetNode, visited: set[str]) -> Iterator[FieldNode]:
+        for selection in selection_set.selections:
+            if not self.is_included(selection):
+                continue
+            if isinstance(selection, FieldNode):
+                yield selection
+            elif isinstance(selection, InlineFragmentNode):
+                condition = selection.type_condition
+                if condition is None or self.applies(condition.name.value, parent):
+                    yield from self.nodes(parent, selection.selection_set, visited)
+            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in visited:
+                visited.add(selection.name.value)
+                fragment = self.fragments[selection.name.value]
+                if self.applies(fragment.type_condition.name.value, parent):
+                    yield from self.nodes(parent, fragment.selection_set, visited)
+
+    def selected(self, parent: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> Selected:
+        name = nodes[0].name.value
+        field = META_FIELDS.get(name) or parent.fields[name]
+        named = get_named_type(field.type)
+        sets = tuple(node.selection_set for node in nodes if node.selection_set)
+        is_composite = is_composite_type(named) and name not in INTROSPECTION
+        parts = {possible.name: self.fields(possible, sets) for possible in self.possible(named)} if is_composite else {}
+        return Selected(key, name, field.type, nodes[0], parts)
+
+    def possible(self, named: GraphQLNamedType) -> list[GraphQLObjectType]:
+        if is_object_type(named):
+            return [named]
+        assert is_abstract_type(named)
+        return list(self.schema.get_possible_types(named))
+
+    def applies(self, condition: str, parent: GraphQLObjectType) -> bool:
+        if condition == parent.name:
+            return True
+        named = self.schema.get_type(condition)
+        return isinstance(named, GraphQLAbstractType) and self.schema.is_sub_type(named, parent)
+
+    def is_included(self, selection: object) -> bool:
+        for directive in selection.directives or ():  # type: ignore[attr-defined]
+            if directive.name.value in {"skip", "include"}:
+                value = directive.arguments[0].value
+                given = self.conditions[value.name.value] if isinstance(value, VariableNode) else value.value
+                if given is (directive.name.value == "skip"):
+                    return False
+        return True

@@ -1,0 +1,210 @@
+"""Text with ``{references}`` in it → a tree that is rendered against the values of one request.
+
+One rule for every input of a step (design, exact rules 2 and 3): ``{a.b.c}`` is a dotted path, ``{name?}`` may be absent, ``{{`` is a
+literal brace, and a string that is exactly one reference keeps the type of its value.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.errors import StepgraphError
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A dotted path into the scope; ``is_optional`` when written with a question mark."""
+
+    path: tuple[str, ...]
+    is_optional: bool = False
+
+    @property
+    def root(self) -> str:
+        """The first name: an argument, a step, or a reserved word."""
+        return self.path[0]
+
+    def __str__(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literal text and references, in order."""
+
+    parts: tuple[str | Reference, ...]
+
+
+Scope = Mapping[str, object]
+"""Names → values: the arguments and the steps that have settled, beside ``args``, ``context`` and ``request``."""
+
+
+class Omitted(Enum):
+    """The value of an optional reference that is absent: the key that holds it is left out."""
+
+    OMITTED = "omitted"
+
+
+OMITTED = Omitted.OMITTED
+
+
+class TemplateError(StepgraphError):
+    """A text is no template; ``offset`` counts characters from its start."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        self.offset = offset
+        super().__init__(message)
+
+
+class MissingValue(StepgraphError):
+    """A reference that must have a value has none."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        super().__init__(str(reference))
+
+
+class UnusableValue(StepgraphError):
+    """A value cannot stand where its reference does."""
+
+    def __init__(self, reference: Reference, reason: str) -> None:
+        self.reference = reference
+        self.reason = reason
+        super().__init__(f"{reference} {reason}")
+
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{")
+_PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)(\?)?")
+
+
+def parse(text: str) -> str | Reference | Template:
+    """Read a template; plain text comes back as text, a sole reference as itself.
+
+    :raises TemplateError: at an unclosed brace, or a reference that is not a dotted path.
+    """
+    parts: list[str | Reference] = []
+    end = 0
+    for token in _TOKEN.finditer(text):
+        parts.append(text[end : token.start()])
+        end = token.end()
+        parts.append(token[0][0] if token[0] in {"{{", "}}"} else _reference(token))
+    parts.append(text[end:])
+    merged = _merge(parts)
+    if len(merged) == 1:
+        return merged[0]
+    return Template(tuple(merged)) if merged else ""
+
+
+def _reference(token: re.Match[str]) -> Reference:
+    if token[1] is None:
+        raise TemplateError("'{' is not closed; write '{{' for a literal brace", token.start())
+    path = _PATH.fullmatch(token[1].strip())
+    if path is None:
+        message = f"'{token[0]}' is not a reference such as {{name}} or {{step.field}}; write '{{{{' for a literal brace"
+        raise TemplateError(message, token.start())
+    return Reference(tuple(path[1].split(".")), is_optional=path[2] is not None)
+
+
+def _merge(parts: list[str | Reference]) -> list[str | Reference]:
+    merged: list[str | Reference] = []
+    for part in parts:
+        if part == "":
+            continue
+        if merged and isinstance(part, str) and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
+
+
+def parse_tree(value: object) -> object:
+    """Replace every text in a value made of mappings and lists by its template."""
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, Mapping):
+        return {key: parse_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(parse_tree(item) for item in value)
+    return value
+
+
+def references(tree: object) -> Iterator[Reference]:
+    """Yield every reference of a tree, in the order in which it is written."""
+    if isinstance(tree, Reference):
+        yield tree
+    elif isinstance(tree, Template):
+        yield from (part for part in tree.parts if isinstance(part, Reference))
+    elif isinstance(tree, Mapping):
+        for item in tree.values():
+            yield from references(item)
+    elif isinstance(tree, tuple):
+        for item in tree:
+            yield from references(item)
+
+
+def render(tree: object, scope: Scope) -> object:
+    """Return the value of a tree in a scope.
+
+    Keys and list items whose value is an absent optional reference are left out; where there is nothing to leave out of, the
+    result is :data:`OMITTED`.
+
+    :raises MissingValue: a reference without ``?`` has no value.
+    :raises UnusableValue: an object or list stands inside a text.
+    """
+    if isinstance(tree, Reference):
+        return resolve(tree, scope)
+    if isinstance(tree, Template):
+        return _render_text(tree, scope)
+    if isinstance(tree, Mapping):
+        rendered = ((key, render(item, scope)) for key, item in tree.items())
+        return {key: value for key, value in rendered if value is not OMITTED}
+    if isinstance(tree, tuple):
+        return [value for value in (render(item, scope) for item in tree) if value is not OMITTED]
+    return tree
+
+
+def resolve(reference: Reference, scope: Scope) -> object:
+    """Follow a reference; :data:`OMITTED` when it is optional and absent.
+
+    :raises MissingValue: it is absent, or null, and not optional.
+    """
+    value: object = scope
+    for name in reference.path:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal():
+            value = value[int(name)] if int(name) < len(value) else None
+        else:
+            value = None
+        if value is None:
+            if reference.is_optional:
+                return OMITTED
+            raise MissingValue(reference)
+    return value
+
+
+def _render_text(template: Template, scope: Scope) -> object:
+    texts: list[str] = []
+    for part in template.parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        value = resolve(part, scope)
+        if value is OMITTED:
+            return OMITTED
+        texts.append(as_text(value, part))
+    return "".join(texts)
+
+
+def as_text(value: object, reference: Reference) -> str:
+    """Write a scalar as JSON would, a string as itself.
+
+    :raises UnusableValue: the value is an object or a list.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise UnusableValue(reference, "is an object or a list where text is needed")

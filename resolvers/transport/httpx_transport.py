@@ -1,0 +1,111 @@
+"""The transport over httpx (the only module that knows it)."""
+
+import zlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+from gateway.errors import Code, StepFault
+from resolvers.transport import HttpRequest, HttpResponse
+
+CONNECT_TIMEOUT = 1.0
+MAX_HEADER_BYTES = 65_536
+
+
+class HttpxTransport:
+    """A pool of HTTP/1.1 connections to ``base_url``; ``max_bytes`` bounds a body after decompression."""
+
+    def __init__(self, base_url: str, max_connections: int, max_bytes: int) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._max_bytes = max_bytes
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=max_connections,
+                keepalive_expiry=15,
+            ),
+            follow_redirects=False,
+            trust_env=False,
+        )
+        self._client.headers.clear()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and read its whole response, decompressed, up to the limit."""
+        given = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
+        headers = [(name.encode("ascii"), value.encode()) for name, value in given]
+        outgoing = self._client.build_request(
+            request.method, self._base_url + request.target, headers=headers, content=request.body
+        )
+        try:
+            response = await self._client.send(outgoing, stream=True)
+            try:
+                return HttpResponse(response.status_code, _lower(response.headers), await self._read(response))
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise _fault(error) from error
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        declared = response.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
+            raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"content-encoding '{encoding[:40]}'")
+        if encoding in {"identity", ""}:
+            return await _collect(response.aiter_raw(), self._max_bytes)
+        return await _decompress(response.aiter_raw(), self._max_bytes)
+
+
+async def _collect(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def _decompress(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """Inflate gzip or zlib data; memory stays within the limit whatever the data expand to."""
+    inflate = zlib.decompressobj(wbits=47)
+    body = bytearray()
+    try:
+        async for chunk in chunks:
+            body += inflate.decompress(chunk, limit + 1 - len(body))
+            if len(body) > limit:
+                raise _too_large(limit)
+    except zlib.error as error:
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"compressed body: {error}") from error
+    if not inflate.eof:
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail="compressed body ends early")
+    return bytes(body)
+
+
+def _too_large(limit: int) -> StepFault:
+    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"body larger than {limit} bytes")
+
+
+def _lower(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _fault(error: Exception) -> StepFault:
+    """Map the library's errors to kinds that retry policies know."""
+    detail = f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.ConnectTimeout):
+        return StepFault(Code.GATEWAY_TIMEOUT, kind="connect", detail=detail)
+    if isinstance(error, httpx.ConnectError):
+        return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=detail)
+    if isinstance(error, httpx.TimeoutException):
+        return StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail)
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected without" not in str(error):
+        return StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="reset", detail=detail)
+    return StepFault(Code.SUBREQUEST_HTTP_ERROR, detail=detail)

@@ -1,0 +1,43 @@
+"""``type: value``: a constant, or a shape made of arguments and other steps' values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.blueprint import Step
+from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.settings import StepKeys
+
+
+class ValueKeys(StepKeys):
+    """The keys of a value step."""
+
+    value: Any
+    """The value; texts in it are templates."""
+
+
+class Value(StepType):
+    """The step type ``value``: it calls nobody."""
+
+    name = "value"
+    keys = ValueKeys
+    templated = ("value",)
+
+    def inputs(self, keys: ValueKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+        """Return the value's own tree; a null has none."""
+        return {"value": templates.get("value")}
+
+    def is_idempotent(self, keys: ValueKeys) -> bool:
+        """Tell that a value may be computed any number of times."""
+        return True
+
+    def describe(self, keys: ValueKeys) -> str:
+        """Say that it is a constant."""
+        return "value"
+
+    def call(self, step: Step, connection: None) -> Call:
+        """Return a call that gives the rendered value."""
+
+        async def give(inputs: Inputs, context: CallContext) -> Reply:
+            return Reply(inputs.get("value"))
+
+        return give
