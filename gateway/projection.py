@@ -5,9 +5,8 @@ written out where an error needs it and costs nothing otherwise. A null in a non
 place that may be null, where ``try`` costs nothing until it is needed. graphql-core's executor is the oracle of the tests.
 """
 
-from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -21,14 +20,13 @@ from graphql import (
 )
 
 from gateway.blueprint import Operation, Strategy
+from gateway.code_writer import CodeWriter
+from gateway.completion import Errors, Null, absent, leaf, mismatch
 from gateway.engine import Results
-from gateway.errors import MESSAGES, Code
-from gateway.outcome import Failure, Outcome, Skipped, Success
+from gateway.outcome import Success
 from gateway.plan import OperationCall, Plan, Root
 from gateway.selection import TYPENAME, Selected
 
-Errors = MutableSequence[dict[str, object]]
-Path = tuple[str | int, ...]
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
 """From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""
 
@@ -46,41 +44,6 @@ def source_of(plan: Plan) -> str:
     return _Writer(plan).source()
 
 
-class Null(Exception):
-    """A null where the schema allows none; its error has been recorded."""
-
-
-def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
-    """Record that a step's value is not of the expected type. What it was is not told: it is the upstream's."""
-    message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."
-    extensions = {"code": str(Code.RESPONSE_VALIDATION_FAILED), "step": step}
-    errors.append({"message": message, "path": list(path), "extensions": extensions})
-
-
-def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path: Path, step: str, expected: str) -> object:
-    """Coerce a scalar or enum value that is not of the expected Python type already; None, with an error, when that is impossible."""
-    try:
-        result = coerce(value) if value is not None else None
-    except Exception:  # noqa: BLE001 - coercion is the type's own code, and any failure of it means the same
-        result = None
-    if result is None:
-        mismatch(errors, path, step, expected)
-    return result
-
-
-def absent(outcome: Outcome | None, errors: Errors, path: Path, reported: frozenset[str]) -> bool:
-    """Record why a node has no value, and tell whether that made an error.
-
-    A skipped node is no error, but for one whose input was lost by a failure that no selected field reports.
-    """
-    failure = outcome.cause if isinstance(outcome, Skipped) else outcome
-    is_told_elsewhere = isinstance(outcome, Skipped) and failure is not None and failure.step in reported  # type: ignore[union-attr]
-    if not isinstance(failure, Failure) or is_told_elsewhere:
-        return False
-    errors.append(failure.error(path))
-    return True
-
-
 _INLINE_CHECKS = {
     "String": "type({x}) is not str",
     "ID": "type({x}) is not str",
@@ -90,17 +53,12 @@ _INLINE_CHECKS = {
 }
 
 
-@dataclass(slots=True)
-class _Writer:
+class _Writer(CodeWriter):
     """Writes the source of one projection. Names that begin with ``k`` are constants, ``v`` values, ``i`` list indexes."""
 
-    plan: Plan
-    lines: list[str] = field(default_factory=list)
-    functions: list[str] = field(default_factory=list)
-    constants: dict[str, object] = field(default_factory=dict)
-    indent: int = 1
-    blocks: int = 0
-    names: int = 0
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
 
     def compile(self) -> Projection:
         code = compile(self.source(), "<projection>", "exec")
@@ -115,33 +73,6 @@ class _Writer:
         body = [*self.lines, f"    return {_literal(values)}"]
         head = ["def project(results, meta, errors):", "    outcomes = results.outcomes"]
         return "\n".join([*self.functions, *head, *body]) + "\n"
-
-    # -- text
-
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.indent + text)
-
-    @contextmanager
-    def block(self, head: str) -> Iterator[None]:
-        is_nesting = head.startswith(("for ", "try"))
-        self.line(head)
-        self.indent += 1
-        self.blocks += is_nesting
-        yield
-        self.indent -= 1
-        self.blocks -= is_nesting
-
-    def name(self, prefix: str = "v") -> str:
-        self.names += 1
-        return f"{prefix}{self.names}"
-
-    def constant(self, value: object) -> str:
-        for name, known in self.constants.items():
-            if known is value:
-                return name
-        name = self.name("k")
-        self.constants[name] = value
-        return name
 
     # -- root fields and composites
 
@@ -365,11 +296,8 @@ class _Writer:
     ) -> None:
         """Write a deep value as a function of its own, which gets its path."""
         function, argument = self.name("complete"), self.name()
-        outer = self.lines, self.indent, self.blocks
-        self.lines, self.indent, self.blocks = [], 1, 0
-        self.complete(argument, declared, parts, ["*path"], step)
-        self.functions += [f"def {function}({argument}, path, errors):", *self.lines, f"    return {argument}"]
-        self.lines, self.indent, self.blocks = outer
+        with self.function(f"def {function}({argument}, path, errors):", argument):
+            self.complete(argument, declared, parts, ["*path"], step)
         self.line(f"{value} = {function}({value}, {_tuple(path)}, errors)")
 
 

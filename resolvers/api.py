@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -18,11 +18,11 @@ from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
-from gateway.template import Reference, Template, UnusableValue, as_text, parse
+from gateway.template import Reference
+from resolvers.encoding import CONTROL, encode_headers, parts_of, target_renderer
 from resolvers.transport import HttpRequest, HttpResponse, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
-MAX_SEGMENT = 1024
 MAX_JSON_DEPTH = 128
 _HOP_BY_HOP = {
     "connection",
@@ -35,7 +35,6 @@ _HOP_BY_HOP = {
     "content-length",
 }
 _SAFE_METHODS = {"GET", "HEAD"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -89,7 +88,7 @@ class Api(StepType):
         own = {name.lower(): value for name, value in templates["headers"].items()}
         inherited = {name.lower(): value for name, value in templates["source"].get("headers", {}).items()}
         return {
-            "endpoint": tuple(part for part in _parts(templates["endpoint"]) if isinstance(part, Reference)),
+            "endpoint": tuple(part for part in parts_of(templates["endpoint"]) if isinstance(part, Reference)),
             "query": templates["query"],
             "headers": {**inherited, **own},
             **({"body": templates["body"]} if "body" in templates else {}),
@@ -138,10 +137,10 @@ class Api(StepType):
         """Return a call that sends one request and decodes its JSON."""
         keys = step.keys
         assert isinstance(keys, ApiKeys)
-        target = _target_renderer(keys.endpoint)
+        target = target_renderer(keys.endpoint)
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
-            headers = _headers(inputs["headers"])
+            headers = encode_headers(inputs["headers"])
             body = orjson.dumps(inputs["body"]) if "body" in inputs else None
             if body is not None:
                 headers.append(("content-type", "application/json"))
@@ -156,17 +155,13 @@ class Api(StepType):
         return send
 
 
-def _parts(template: str | Reference | Template) -> tuple[str | Reference, ...]:
-    return template.parts if isinstance(template, Template) else (template,)
-
-
 def _check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             yield KeyProblem("headers", f"'{name}' is not a header name", "bad-header")
         elif name.lower() in _HOP_BY_HOP:
             yield KeyProblem("headers", f"the header '{name}' belongs to the connection; remove it", "bad-header")
-        elif _CONTROL.search(value):
+        elif CONTROL.search(value):
             yield KeyProblem("headers", f"the value of '{name}' has a control character", "bad-header")
 
 
@@ -178,78 +173,11 @@ def _base_url_mistake(text: str) -> str | None:
         is_usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable or url.query or url.fragment or _CONTROL.search(text) or " " in text:
+    if not is_usable or url.query or url.fragment or CONTROL.search(text) or " " in text:
         return "not a URL such as https://accounts.internal:8443/v1"
     if url.username is not None or url.password is not None:
         return "a base URL has no credentials; send them in 'headers:'"
     return None
-
-
-def _target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, object]], str]:
-    """Return the function from the values of an endpoint's references and its query to an encoded request target."""
-    parts = _parts(parse(endpoint))
-    pairs: list[tuple[str | Reference, bool]] = []
-    is_in_query = False
-    for part in parts:
-        pairs.append((part, is_in_query))
-        is_in_query = is_in_query or (isinstance(part, str) and "?" in part)
-
-    def render(values: Sequence[object], query: Mapping[str, object]) -> str:
-        remaining = iter(values)
-        texts = [part if isinstance(part, str) else _encode(next(remaining), part, in_query) for part, in_query in pairs]
-        encoded = "&".join(_query_pairs(query)) if query else ""
-        if encoded:
-            texts.append(("&" if is_in_query else "?") + encoded)
-        return "".join(texts)
-
-    return render
-
-
-def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
-    text = _scalar_text(value, reference)
-    if is_in_query:
-        return quote(text, safe="")
-    if text in {"", ".", ".."}:
-        raise _refused(reference, "is empty or a dot, which cannot be a path segment")
-    if _CONTROL.search(text):
-        raise _refused(reference, "has a control character, which cannot stand in a path")
-    if len(text.encode()) > MAX_SEGMENT:
-        raise _refused(reference, f"is longer than the {MAX_SEGMENT} bytes that a path segment may have")
-    return quote(text, safe="")
-
-
-def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
-    for name, value in query.items():
-        for item in value if isinstance(value, list) else (value,):
-            if item is not None:
-                yield f"{quote(name, safe='')}={quote(_scalar_text(item, Reference(('query', name))), safe='')}"
-
-
-def _headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
-    headers = []
-    for name, value in rendered.items():
-        reference = Reference(("headers", name))
-        text = _scalar_text(value, reference)
-        if _CONTROL.search(text.replace("\t", " ")):
-            raise _refused(reference, "has a control character, which cannot stand in a header")
-        headers.append((name, text))
-    return headers
-
-
-def _scalar_text(value: object, reference: Reference) -> str:
-    try:
-        text = as_text(value, reference)
-        text.encode()
-    except UnusableValue as error:
-        raise _refused(reference, error.reason) from None
-    except UnicodeEncodeError:
-        raise _refused(reference, "has half of a surrogate pair, which is not text") from None
-    return text
-
-
-def _refused(reference: Reference, reason: str) -> StepFault:
-    message = f"The value of '{reference}' {reason}."
-    return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
 
 
 def _status_fault(response: HttpResponse) -> StepFault:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gateway.blueprint import Blueprint, Operation, Source
 from gateway.config.decode import Documents, StepTypes, decode
-from gateway.config.operation import Surroundings, build_operation
+from gateway.config.draft import Surroundings
+from gateway.config.operation import build_operation
 from gateway.config.references import placed_references, read_templates, request_mistake
 from gateway.config.sdl import declared_types, read_types
 from gateway.config.source import Files, YamlDocument, read_documents, read_files

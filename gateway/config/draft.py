@@ -1,0 +1,122 @@
+"""One decoded step → a draft: its templates, conditions, source and type are read, but not yet held against the rest of its operation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphql import GraphQLSchema, is_output_type
+
+from gateway.blueprint import Source
+from gateway.config.decode import Decoded
+from gateway.config.references import PlacedReference, placed_references, read_templates, resolve_type
+from gateway.errors import Problem, nearest
+from gateway.expression import Expression, ExpressionError, compile_expression
+from gateway.resolver import StepType
+from gateway.settings import StepKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an operation is checked against: sources with their templates, default sources, step types, and the SDL's types."""
+
+    sources: Mapping[str, Source]
+    source_templates: Mapping[str, Mapping[str, object]]
+    source_names: frozenset[str]
+    defaults: Mapping[str, str]
+    step_types: Mapping[str, StepType]
+    types: GraphQLSchema | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A step on its way: its keys, its own templates, and what these and its conditions refer to. ``returns`` is a type, as text."""
+
+    decoded: Decoded[StepKeys]
+    step_type: StepType
+    source: Source | None
+    templates: Mapping[str, object]
+    placed: list[PlacedReference]
+    when: Expression | None
+    select: Expression | None
+    returns: str
+
+    @property
+    def keys(self) -> StepKeys:
+        """The step's keys."""
+        return self.decoded.keys
+
+    @property
+    def field(self) -> str:
+        """The name of the field that the step fills, if it is exposed."""
+        return self.keys.as_ or self.keys.name
+
+
+def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> Draft:
+    """Read a step, given what the SDL declares of its field; what cannot be read is added to ``problems`` and left out."""
+    step_type = around.step_types[decoded.keys.type]
+    templates = read_templates(decoded, step_type.templated, problems)
+    return Draft(
+        decoded,
+        step_type,
+        _source(decoded, step_type, around, problems),
+        templates,
+        placed_references(decoded, templates),
+        _expression(decoded, "when", problems),
+        _expression(decoded, "select", problems),
+        _returns(decoded, around, declared, problems),
+    )
+
+
+def _source(decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, problems: list[Problem]) -> Source | None:
+    said = decoded.keys.source
+    if step_type.source_keys is None:
+        if said is not None:
+            message = f"a step of the type '{step_type.name}' calls no source; remove it"
+            problems.append(decoded.problem(("source",), message, "unused-source"))
+        return None
+    name = said or around.defaults.get(step_type.name)
+    if name is None:
+        message = f"no source; write 'source:', or a default in 'defaults: {{ {step_type.name}: … }}'"
+        problems.append(decoded.problem((), message, "missing-source"))
+    elif name in around.sources:
+        source = around.sources[name]
+        if source.keys.type == step_type.name:
+            return source
+        message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type.name}'"
+        problems.append(decoded.problem(("source",), message, "wrong-source"))
+    elif name not in around.source_names and said is not None:
+        candidates = [name for name, source in around.sources.items() if source.keys.type == step_type.name]
+        hint = nearest(name, candidates) or "; declare it under 'sources:'"
+        problems.append(decoded.problem(("source",), f"unknown source '{name}'{hint}", "unknown-source"))
+    return None
+
+
+def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -> Expression | None:
+    text = getattr(decoded.keys, key)
+    if text is None:
+        return None
+    try:
+        return compile_expression(text)
+    except ExpressionError as error:
+        problems.append(decoded.problem((key,), f"not a JMESPath expression: {error}", "bad-expression"))
+        return None
+
+
+def _returns(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> str:
+    """Return the type of a step as text: what the SDL says of its field, what it says itself, or JSON."""
+    said = decoded.keys.returns
+    if declared is not None:
+        if said is not None and said != declared:
+            message = f"'{said}' is not the type of the field in the SDL, '{declared}'; remove one of them"
+            problems.append(decoded.problem(("returns",), message, "type-conflict"))
+        return declared
+    if said is not None and around.types is not None:
+        found = resolve_type(said, around.types)
+        if isinstance(found, str):
+            problems.append(decoded.problem(("returns",), found, "unknown-type"))
+            return "JSON"
+        if not is_output_type(found):
+            problems.append(
+                decoded.problem(("returns",), f"'{said}' is an input type; a step returns an output type", "not-an-output-type")
+            )
+            return "JSON"
+    return said or "JSON"

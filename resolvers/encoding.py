@@ -1,0 +1,93 @@
+"""Values → what may stand in a request line and in headers: encoded, or refused before any call.
+
+``quote`` alone is not enough: a segment ``..`` has nothing to encode and still leads elsewhere.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from urllib.parse import quote
+
+from gateway.errors import Code, StepFault
+from gateway.template import Reference, Template, UnusableValue, as_text, parse
+
+MAX_SEGMENT = 1024
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def parts_of(template: str | Reference | Template) -> tuple[str | Reference, ...]:
+    """Return the literal texts and references of a template in order."""
+    return template.parts if isinstance(template, Template) else (template,)
+
+
+def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, object]], str]:
+    """Return the function from the values of an endpoint's references and its query to an encoded request target.
+
+    That function raises StepFault for a value that cannot stand where its reference does.
+    """
+    parts = parts_of(parse(endpoint))
+    pairs: list[tuple[str | Reference, bool]] = []
+    is_in_query = False
+    for part in parts:
+        pairs.append((part, is_in_query))
+        is_in_query = is_in_query or (isinstance(part, str) and "?" in part)
+
+    def render(values: Sequence[object], query: Mapping[str, object]) -> str:
+        remaining = iter(values)
+        texts = [part if isinstance(part, str) else _encode(next(remaining), part, in_query) for part, in_query in pairs]
+        encoded = "&".join(_query_pairs(query)) if query else ""
+        if encoded:
+            texts.append(("&" if is_in_query else "?") + encoded)
+        return "".join(texts)
+
+    return render
+
+
+def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
+    text = _scalar_text(value, reference)
+    if is_in_query:
+        return quote(text, safe="")
+    if text in {"", ".", ".."}:
+        raise _refused(reference, "is empty or a dot, which cannot be a path segment")
+    if CONTROL.search(text):
+        raise _refused(reference, "has a control character, which cannot stand in a path")
+    if len(text.encode()) > MAX_SEGMENT:
+        raise _refused(reference, f"is longer than the {MAX_SEGMENT} bytes that a path segment may have")
+    return quote(text, safe="")
+
+
+def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
+    for name, value in query.items():
+        for item in value if isinstance(value, list) else (value,):
+            if item is not None:
+                yield f"{quote(name, safe='')}={quote(_scalar_text(item, Reference(('query', name))), safe='')}"
+
+
+def encode_headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return header names and values as text.
+
+    :raises StepFault: a value is no text, or would end its header and begin another.
+    """
+    headers = []
+    for name, value in rendered.items():
+        reference = Reference(("headers", name))
+        text = _scalar_text(value, reference)
+        if CONTROL.search(text.replace("\t", " ")):
+            raise _refused(reference, "has a control character, which cannot stand in a header")
+        headers.append((name, text))
+    return headers
+
+
+def _scalar_text(value: object, reference: Reference) -> str:
+    try:
+        text = as_text(value, reference)
+        text.encode()
+    except UnusableValue as error:
+        raise _refused(reference, error.reason) from None
+    except UnicodeEncodeError:
+        raise _refused(reference, "has half of a surrogate pair, which is not text") from None
+    return text
+
+
+def _refused(reference: Reference, reason: str) -> StepFault:
+    message = f"The value of '{reference}' {reason}."
+    return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
