@@ -9,36 +9,33 @@ from gateway.errors import Code, StepFault
 from resolvers.transport import HttpRequest, HttpResponse
 
 CONNECT_TIMEOUT = 1.0
-MAX_HEADER_BYTES = 65_536
+_EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
 
 
 class HttpxTransport:
-    """A pool of HTTP/1.1 connections to ``base_url``; ``max_bytes`` bounds a body after decompression."""
+    """A pool of HTTP/1.1 connections to ``base_url``; ``max_bytes`` bounds a body after decompression.
+
+    It stands on httpx's transport, not on its client: a client keeps the cookies that upstreams set and would send them on with the
+    next caller's request, and its layers cost a fifth of a call.
+    """
 
     def __init__(self, base_url: str, max_connections: int, max_bytes: int) -> None:
         self._base_url = base_url.rstrip("/")
         self._max_bytes = max_bytes
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections,
-                keepalive_expiry=15,
-            ),
-            follow_redirects=False,
+        self._pool = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=15),
             trust_env=False,
         )
-        self._client.headers.clear()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and read its whole response, decompressed, up to the limit."""
         given = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
         headers = [(name.encode("ascii"), value.encode()) for name, value in given]
-        outgoing = self._client.build_request(
-            request.method, self._base_url + request.target, headers=headers, content=request.body
-        )
         try:
-            response = await self._client.send(outgoing, stream=True)
+            outgoing = httpx.Request(
+                request.method, self._base_url + request.target, headers=headers, content=request.body, extensions=_EXTENSIONS
+            )
+            response = await self._pool.handle_async_request(outgoing)
             try:
                 return HttpResponse(response.status_code, _lower(response.headers), await self._read(response))
             finally:
@@ -48,7 +45,7 @@ class HttpxTransport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._pool.aclose()
 
     async def _read(self, response: httpx.Response) -> bytes:
         declared = response.headers.get("content-length", "")
