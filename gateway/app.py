@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
@@ -18,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.errors import Code
 from gateway.http import GraphQLEndpoint, RequestIds
+from gateway.logs import configure_logging
 from gateway.reload import Serving, serve_folder
 from gateway.resolver import StepType
 from resolvers import STEP_TYPES
@@ -66,7 +68,9 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 def from_environment() -> ASGIApp:
     """Return the application of a worker process, which gets its settings by the environment."""
-    return create_app(Path(os.environ[CONFIG_VARIABLE]), is_development=os.environ[MODE_VARIABLE] == "development")
+    is_development = os.environ[MODE_VARIABLE] == "development"
+    configure_logging(is_development=is_development)
+    return create_app(Path(os.environ[CONFIG_VARIABLE]), is_development=is_development)
 
 
 class _Server(uvicorn.Server):
@@ -82,18 +86,32 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def serve(folder: Path, host: str, port: int, workers: int, *, is_development: bool) -> int:
-    """Serve until SIGTERM or Ctrl-C; return the exit status."""
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address, which worker processes can share.
+
+    :raises OSError: the address is in use, or not one of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    bound.set_inheritable(True)
+    return bound
+
+
+def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: bool) -> int:
+    """Serve on a bound socket until SIGTERM or Ctrl-C; return the exit status."""
     os.environ[CONFIG_VARIABLE] = str(folder)
     os.environ[MODE_VARIABLE] = "development" if is_development else "production"
     config = uvicorn.Config(
         "gateway.app:from_environment",
         factory=True,
-        host=host,
-        port=port,
         workers=workers,
         server_header=False,
-        date_header=False,
         access_log=is_development,
         log_level="info" if is_development else "warning",
         proxy_headers=False,
@@ -101,8 +119,8 @@ def serve(folder: Path, host: str, port: int, workers: int, *, is_development: b
         timeout_graceful_shutdown=1 if is_development else 30,
     )
     if workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        Multiprocess(config, sockets=[bound]).run()
         return 0
     server = _Server(config)
-    server.run()
+    server.run(sockets=[bound])
     return 0 if server.started else 3

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from gateway import __version__
+from gateway.app import bind
 from gateway.app import serve as run_server
 from gateway.blueprint import Blueprint, Operation
 from gateway.config.rules import load
@@ -59,8 +61,9 @@ def serve(
 ) -> None:
     """Serve a configuration. Changes of its files are taken up while it runs."""
     blueprint = _load(config_dir)
+    bound = _bind(host, port)
     _announce(blueprint, f"http://{host}:{port}", is_development=dev)
-    raise typer.Exit(run_server(config_dir, host, port, workers, is_development=dev))
+    raise typer.Exit(run_server(config_dir, bound, workers, is_development=dev))
 
 
 @cli.command()
@@ -130,10 +133,11 @@ def demo(
     seed(DEFAULT_PATH)
     os.environ["UPSTREAM_URL"] = f"http://127.0.0.1:{upstream_port}"
     blueprint = _load(config_dir)
+    bound = _bind("127.0.0.1", port)
     with _upstream(upstream_port):
         _announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
-        status = run_server(config_dir, "127.0.0.1", port, 1, is_development=True)
+        status = run_server(config_dir, bound, 1, is_development=True)
     raise typer.Exit(status)
 
 
@@ -154,6 +158,14 @@ def _load(config_dir: Path) -> Blueprint:
         count = len(error.problems)
         err.print(f"[red]✗[/] {count} problem{'s' if count != 1 else ''}")
         raise typer.Exit(1) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        return bind(host, port)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "a port is a number up to 65535"
+        raise _failure(f"cannot listen on {host}:{port}: {reason}; choose another address with --host and --port") from None
 
 
 def _failure(message: str) -> typer.Exit:
