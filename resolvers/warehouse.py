@@ -6,7 +6,7 @@ statement may do is checked when the configuration is loaded, and once more by t
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,9 @@ class SqlitePool:
         self._max_rows = max_rows
         self._places = asyncio.Semaphore(size)
         self._idle: list[aiosqlite.Connection] = []
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[aiosqlite.Connection]] = set()
+        self._closing: dict[aiosqlite.Connection, asyncio.Task[None] | None] = {}
+        """Every open connection, and the task that closes it once there is one."""
 
     async def select(self, query: str, params: Any) -> list[dict[str, object]]:
         """Return the rows of a query as objects.
@@ -176,7 +178,8 @@ class SqlitePool:
             try:
                 rows = await self._run(connection, query, params)
             except asyncio.CancelledError:
-                self._abandon(self._stop(connection))
+                if connection in self._closing:  # not when the pool was closed meanwhile
+                    self._close(connection)
                 raise
             except (sqlite3.Error, OverflowError) as error:
                 self._idle.append(connection)
@@ -187,8 +190,9 @@ class SqlitePool:
         return rows
 
     async def aclose(self) -> None:
-        """Close all connections, the abandoned ones included."""
-        await asyncio.gather(*self._abandoned, *(connection.close() for connection in self._idle))
+        """Close every connection, also those that are being opened or whose query still runs."""
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        await asyncio.gather(*(self._close(connection) for connection in tuple(self._closing)))
         self._idle.clear()
 
     async def _run(self, connection: aiosqlite.Connection, query: str, params: Any) -> list[dict[str, object]]:
@@ -210,10 +214,12 @@ class SqlitePool:
     async def _open(self) -> aiosqlite.Connection:
         """Open a connection. Whoever waits may be cancelled, the opening may not: its thread would be left behind."""
         opening = asyncio.create_task(self._connect())
+        self._opening.add(opening)
+        opening.add_done_callback(self._opened)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            self._abandon(self._keep(opening))
+            opening.add_done_callback(self._keep)
             raise
 
     async def _connect(self) -> aiosqlite.Connection:
@@ -227,9 +233,22 @@ class SqlitePool:
         await connection.set_authorizer(_authorize)
         return connection
 
-    async def _keep(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
-        with suppress(StepFault):
-            self._idle.append(await opening)
+    def _opened(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
+        self._opening.discard(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            self._closing[opening.result()] = None
+
+    def _keep(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
+        """Keep a connection that nobody waits for any more for the next query."""
+        if not opening.cancelled() and opening.exception() is None:
+            self._idle.append(opening.result())
+
+    def _close(self, connection: aiosqlite.Connection) -> asyncio.Task[None]:
+        """Begin to close a connection, once: aiosqlite waits for ever on a second close. The pool's end waits for it."""
+        task = self._closing[connection]
+        if task is None:
+            task = self._closing[connection] = asyncio.create_task(self._stop(connection))
+        return task
 
     async def _stop(self, connection: aiosqlite.Connection) -> None:
         """Interrupt a connection's query, again and again until it has noticed, and close it."""
@@ -238,12 +257,7 @@ class SqlitePool:
             with suppress(ValueError, sqlite3.Error):
                 await connection.interrupt()
             await asyncio.wait({closing}, timeout=_INTERRUPT_EVERY)
-
-    def _abandon(self, ending: Coroutine[Any, Any, None]) -> None:
-        """Let something end off the path of whoever was waiting for it; closing the pool waits for it."""
-        task = asyncio.create_task(ending)
-        self._abandoned.add(task)
-        task.add_done_callback(self._abandoned.discard)
+        del self._closing[connection]
 
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}

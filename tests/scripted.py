@@ -1,0 +1,147 @@
+"""Upstreams that a page scripts: request → answer, on virtual time. What was called, when, and what was not is remembered.
+
+A script maps `METHOD target` to one answer, or to a list of answers for one call after the other:
+
+    GET /accounts/42: { json: { id: "42" }, delay: 30 }
+    GET /fraud/42:
+      - { status: 503, headers: { retry-after: "1" } }
+      - { fault: reset }
+      - { raw: "<html>", headers: { content-type: text/html }, times: 2 }
+
+An answer has `status` (200), `headers`, a `json` or `raw` body, a `delay` in virtual milliseconds, the number of `times`
+that it is given (1), and instead of all these a `fault`: `connect`, `reset`, `too-large`, or `hang` for no answer ever. A
+target of a source other than the usual one begins with that source's base URL.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import Code, StepFault
+from resolvers.transport import HttpRequest, HttpResponse
+
+BASE_URL = "http://core"
+FAULTS = {
+    "connect": (Code.SUBREQUEST_HTTP_ERROR, "connect"),
+    "reset": (Code.SUBREQUEST_HTTP_ERROR, "reset"),
+    "too-large": (Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the script; `body` is what goes over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    delay: float
+    fault: str | None
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> "Answer":
+        """Read an answer as a page writes it, and refuse what it does not know."""
+        unknown = written.keys() - {"status", "headers", "json", "raw", "delay", "fault", "times"}
+        assert not unknown, f"unknown keys of an answer: {sorted(unknown)}"
+        fault = written.get("fault")
+        assert fault in {None, "hang", *FAULTS}, f"unknown fault '{fault}'"
+        body = json.dumps(written["json"], ensure_ascii=False) if "json" in written else written.get("raw", "")
+        headers = {"content-type": "application/json", **written.get("headers", {})}
+        return cls(written.get("status", 200), headers, body.encode(), written.get("delay", 0) / 1000, fault)
+
+    async def give(self) -> HttpResponse:
+        """Answer when the time has come.
+
+        :raises StepFault: the script says that the call fails.
+        """
+        await asyncio.sleep(self.delay)
+        if self.fault == "hang":
+            await asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            code, kind = FAULTS[self.fault]
+            raise StepFault(code, kind=kind, detail=f"scripted: {self.fault}")
+        return HttpResponse(self.status, dict(self.headers), self.body)
+
+
+@dataclass(slots=True)
+class UpstreamCall:
+    """A request that was made: when it began, and when it was cancelled if it was (loop time)."""
+
+    request: HttpRequest
+    name: str
+    began: float
+    cancelled: float | None = None
+
+    def lines(self, arrived_at: float) -> Iterator[str]:
+        """Yield the call as a page shows it: times in milliseconds from the request's arrival; headers and body below."""
+        ending = "" if self.cancelled is None else f" cancelled @{_ms(self.cancelled - arrived_at)}"
+        yield f"{self.name} @{_ms(self.began - arrived_at)}{ending}"
+        yield from (f"  {name}: {value}".rstrip() for name, value in self.request.headers)
+        if self.request.body is not None:
+            yield f"  {self.request.body.decode()}"
+
+
+@dataclass(slots=True)
+class Upstreams:
+    """All upstreams of a case. `open` is what `Api` takes for `open_transport`."""
+
+    script: Mapping[str, Any]
+    calls: list[UpstreamCall] = field(default_factory=list)
+    answers: dict[str, deque[Answer]] = field(init=False)
+    undeclared: list[str] = field(default_factory=list)
+    pools: int = 0
+
+    def __post_init__(self) -> None:
+        self.answers = {name: deque(_answers(written)) for name, written in self.script.items()}
+
+    def open(self, base_url: str, max_connections: int, max_bytes: int) -> "ScriptedTransport":
+        self.pools += 1
+        return ScriptedTransport(self, "" if base_url == BASE_URL else base_url)
+
+    def complaints(self) -> list[str]:
+        """Return what was called without being declared, and what was declared and not called as often."""
+        unused = [f"declared but not called: {name} ({len(left)} left)" for name, left in self.answers.items() if left]
+        open_pools = [f"{self.pools} connection pools were not closed"] if self.pools else []
+        return [*(f"called but not declared: {name}" for name in self.undeclared), *unused, *open_pools]
+
+    def as_text(self, arrived_at: float) -> str:
+        """Return the calls in order of time; those of one instant by name, as their order among themselves is nobody's concern."""
+        ordered = sorted(self.calls, key=lambda call: (call.began, call.name))
+        return "".join(f"{line}\n" for call in ordered for line in call.lines(arrived_at))
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedTransport:
+    """A `resolvers.transport.Transport` to one source."""
+
+    upstreams: Upstreams
+    prefix: str
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        loop = asyncio.get_running_loop()
+        call = UpstreamCall(request, f"{request.method} {self.prefix}{request.target}", loop.time())
+        self.upstreams.calls.append(call)
+        answers = self.upstreams.answers.get(call.name)
+        if not answers:
+            self.upstreams.undeclared.append(call.name)
+            raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"not declared: {call.name}")
+        try:
+            return await answers.popleft().give()
+        except asyncio.CancelledError:
+            call.cancelled = loop.time()
+            raise
+
+    async def aclose(self) -> None:
+        self.upstreams.pools -= 1
+
+
+def _answers(written: Mapping[str, Any] | list[Mapping[str, Any]]) -> Iterator[Answer]:
+    for answer in written if isinstance(written, list) else [written]:
+        yield from [Answer.read(answer)] * answer.get("times", 1)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,357 @@
+"""A configuration folder in, a real gateway behind a real socket out: inside this process, or as a process of its own.
+
+Every answer that a test reads goes through :func:`checked`, so that what must hold of all answers is tested by every test.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+import uvicorn
+
+from gateway.app import create_app
+from gateway.config.rules import load
+from resolvers import STEP_TYPES
+
+from .faults import FaultServer
+
+RESPONSE_JSON = "application/graphql-response+json"
+JSON = "application/json"
+START_TIMEOUT = 20.0
+"""Seconds for a process to come up; it takes under one, but the machine may be busy."""
+
+T = TypeVar("T")
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write texts by file name below a folder, which is made, and return the folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def checked(response: httpx.Response) -> Any:
+    """Return the JSON of an answer, given that it is one that a client may get (case P-09)."""
+    assert response.status_code < 500, f"{response.status_code}: {response.text[:200]}"
+    assert response.headers["x-request-id"], "an answer without a request id"
+    assert response.headers["content-type"].partition(";")[0] in {JSON, RESPONSE_JSON}
+    assert b"Traceback" not in response.content
+    body = json.loads(response.content.decode("utf-8"), parse_constant=_refuse_constant)
+    if "errors" in body:
+        assert body["errors"], "an empty list of errors"
+    for error in body.get("errors", ()):
+        assert isinstance(error["message"], str)
+        assert error["message"].strip()
+        assert error["extensions"]["code"].isupper()
+        assert ("path" in error) == ("data" in body), "a path is what tells a field's error from a request's"
+    if response.status_code != 200:
+        assert body.get("data") is None, "data under a status that says that there is none"
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise AssertionError(f"'{name}' is not JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as the client saw it: ``seconds`` from the first byte sent to the last received."""
+
+    status: int
+    headers: httpx.Headers
+    body: Any
+    seconds: float = 0.0
+
+    @property
+    def data(self) -> Any:
+        """The data, which must be there."""
+        return self.body["data"]
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all errors."""
+        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
+
+    @property
+    def error(self) -> Any:
+        """The error, which must be the only one."""
+        (error,) = self.body["errors"]
+        return error
+
+    @property
+    def fault(self) -> tuple[str, str, list[str | int]]:
+        """Code, step and path of the only error."""
+        extensions = self.error["extensions"]
+        return extensions["code"], extensions["step"], self.error["path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that answers at ``url``, and a client of it."""
+
+    url: str
+    client: httpx.AsyncClient
+
+    async def send(self, method: str, target: str, **request: Any) -> Answer:
+        """Send any HTTP request; the answer must be sound JSON."""
+        started = time.perf_counter()
+        response = await self.client.request(method, self.url + target, **request)
+        seconds = time.perf_counter() - started
+        return Answer(response.status_code, response.headers, checked(response), seconds)
+
+    async def post(self, content: bytes, accept: str = RESPONSE_JSON, **headers: str) -> Answer:
+        """Post a body as JSON; keywords are further headers, with hyphens for underscores."""
+        given = {"accept": accept, "content-type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.send("POST", "/graphql", content=content, headers=given)
+
+    async def ask(self, query: str, variables: Mapping[str, object] | None = None, **headers: str) -> Answer:
+        """Post a query as a well-behaved client does."""
+        return await self.post(json.dumps({"query": query, "variables": variables}).encode(), **headers)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signals and without the ticks of a tenth of a second that its end waits for."""
+
+    async def run_until_cancelled(self, listening: socket.socket) -> None:
+        with suppress(SystemExit):  # which is how uvicorn says that the application did not start
+            await self._serve([listening])
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+        await self.lifespan.shutdown()
+
+
+def listening_socket() -> socket.socket:
+    """Return a socket that listens on a free port.
+
+    asyncio switches Nagle's algorithm off only where the protocol is named; with it an answer may take 40 ms more.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
+    return listening
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, is_development: bool = False) -> AsyncIterator[Gateway]:
+    """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
+    load(folder, STEP_TYPES)  # here a mistake in a test's configuration is told as it is
+    config = uvicorn.Config(
+        create_app(folder, is_development=is_development),
+        lifespan="on",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+    )
+    with listening_socket() as listening:
+        server = _Server(config)
+        running = asyncio.create_task(server.run_until_cancelled(listening))
+        try:
+            while not server.started:
+                await asyncio.wait({running}, timeout=0.002)
+                assert not running.done() or server.started, "the gateway did not start"
+            async with httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+                yield Gateway(f"http://127.0.0.1:{listening.getsockname()[1]}", client)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            if server.started:
+                await server.close()
+
+
+class Stage:
+    """An upstream and gateways in front of it that a module's tests share: one event loop, which runs while a test does.
+
+    ``config`` has the files by name, with ``UPSTREAM`` for the URL of the upstream.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._config = config
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self.upstream = FaultServer()
+        self.production: Gateway
+        self.development: Gateway
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        try:
+            self._runner.run(self._open())
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
+
+    def run(self, scenario: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a scenario to its end, within a time that no sound one needs."""
+
+        async def within() -> T:
+            async with asyncio.timeout(30):
+                return await scenario()
+
+        return self._runner.run(within())
+
+    async def _open(self) -> None:
+        await self._stack.enter_async_context(self.upstream)
+        config = {name: text.replace("UPSTREAM", self.upstream.url) for name, text in self._config.items()}
+        write_files(self._folder, config)
+        self.production = await self._stack.enter_async_context(serving(self._folder))
+        self.development = await self._stack.enter_async_context(serving(self._folder, is_development=True))
+
+
+# -- processes
+
+
+@dataclass(slots=True)
+class Process:
+    """The command in a process of its own: its session is the process group that it leads."""
+
+    popen: "subprocess.Popen[bytes]"
+    url: str
+    output: Path
+    errors: Path
+    children: list[int] = field(default_factory=list)
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM, within: float = 10.0) -> tuple[int, float]:
+        """Send a signal to the process alone; return its exit status and the seconds that it took to end."""
+        started = time.perf_counter()
+        self.children = children_of(self.popen.pid)
+        self.popen.send_signal(sent)
+        return self.popen.wait(within), time.perf_counter() - started
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed."""
+        return self.output.read_text("utf-8")
+
+    @property
+    def stderr(self) -> str:
+        """What it has complained about."""
+        return self.errors.read_text("utf-8")
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens, below those from which the operating system hands out."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def command(folder: Path, *arguments: str, port: int | None = None, **environment: str) -> Iterator[Process]:
+    """Run ``python -m gateway`` with these arguments and ``--port``; whatever is left of it at the end is killed.
+
+    Its output goes to files in ``folder``.
+    """
+    port = port or free_port()
+    output, errors = folder / f"stdout-{port}", folder / f"stderr-{port}"
+    with output.open("wb") as stdout, errors.open("wb") as stderr:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *arguments, "--port", str(port)],
+            stdout=stdout,
+            stderr=stderr,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    process = Process(popen, f"http://127.0.0.1:{port}", output, errors)
+    try:
+        yield process
+    finally:
+        for pid in [*process.children, *children_of(popen.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+
+@contextmanager
+def serve_command(folder: Path, config: Path, *arguments: str, **environment: str) -> Iterator[Process]:
+    """Run ``serve`` over a configuration and wait until it is ready."""
+    with command(folder, "serve", str(config), *arguments, **environment) as process:
+        wait_until_ready(process)
+        yield process
+
+
+def wait_until_ready(process: Process) -> None:
+    """Wait until a gateway answers its health check; fail with its own words when it ends instead."""
+    give_up = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < give_up:
+        assert process.popen.poll() is None, f"it ended with {process.popen.returncode}: {process.stderr}"
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{process.url}/health/ready", trust_env=False, timeout=5).status_code == 200:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"not ready after {START_TIMEOUT} s: {process.stderr}")
+
+
+def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m gateway`` to its end, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the process ids of all descendants of a process."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+        return [found for child in map(int, text.split()) for found in (child, *children_of(child))]
+    return []
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def wait_until(holds: Callable[[], bool], what: str, within: float = 5.0) -> None:
+    """Wait until something holds; fail with ``what`` otherwise."""
+    give_up = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < give_up, f"not within {within} s: {what}"
+        time.sleep(0.01)
+

@@ -1,0 +1,110 @@
+"""The README says nothing that does not hold: its commands are run, its answers compared, its configuration loaded."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.config.rules import build
+from gateway.config.source import Files
+from gateway.errors import MESSAGES, Code
+from resolvers import STEP_TYPES
+from tests.serving import free_port, wait_until
+
+README = Path("README.md").read_text(encoding="utf-8")
+SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+QUERIES = [block for block in SHELL if block.startswith("curl")]
+ANSWERS = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+STEP = re.findall(r"```yaml\n(  - name: recentCases.*?)```", README, re.DOTALL)
+CONFIGURATION = re.findall(r"```yaml\n(sources:.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Run the demo as the README does, on a copy of the configuration and on free ports; give its URL and the copy."""
+    folder = tmp_path_factory.mktemp("checkout") / "schema_configs"
+    shutil.copytree("schema_configs", folder)
+    sources = folder / "sources.yaml"
+    warehouse = Path("playground/demo/warehouse.db").absolute()
+    relative = "sqlite:///../playground/demo/warehouse.db"
+    sources.write_text(sources.read_text(encoding="utf-8").replace(relative, f"sqlite:///{warehouse}"), encoding="utf-8")
+    port = free_port()
+    command = [sys.executable, "-m", "gateway", "demo", str(folder), "--port", str(port), "--upstream-port", str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: is_ready(url), "the demo is up", 20)
+            yield url, folder
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def curl(block: str, url: str) -> Any:
+    """Do what a curl command of the README does."""
+    words = shlex.split(block)
+    target = next(word for word in words if word.startswith("http"))
+    headers = dict([words[words.index("-H") + 1].split(": ")])
+    body = words[words.index("-d") + 1]
+    answer = httpx.post(target.replace("http://127.0.0.1:8000", url), content=body, headers=headers, timeout=10)
+    return json.loads(answer.text)
+
+
+@pytest.mark.parametrize(("block", "expected"), list(zip(QUERIES, ANSWERS, strict=False)), ids=["first query", "partial answer"])
+def test_the_answers_are_those_that_the_readme_shows(demo: tuple[str, Path], block: str, expected: str) -> None:
+    assert curl(block, demo[0]) == json.loads(expected)
+
+
+def test_the_fifth_source_arrives_while_the_demo_runs(demo: tuple[str, Path]) -> None:
+    url, folder = demo
+    file = folder / "customer360" / "customer360.yaml"
+    (step,) = STEP
+    (query,) = QUERIES[2:]
+    assert "errors" in curl(query, url)
+    file.write_text(file.read_text(encoding="utf-8").replace("\naggregation:", f"\n{step}\naggregation:"), encoding="utf-8")
+    wait_until(lambda: "errors" not in curl(query, url), "the schema has the field", 5)
+    assert curl(query, url)["data"]["customer360"]["recentCases"][0]["id"] == "c-42-1"
+
+
+def test_the_plan_is_the_one_that_the_readme_shows() -> None:
+    block = next(block for block in SHELL if "stepgraph plan" in block)
+    query = shlex.split(block)[1]
+    command = [sys.executable, "-m", "gateway", "plan", "schema_configs", "-"]
+    printed = subprocess.run(command, input=query, capture_output=True, text=True, check=True).stdout
+    shown = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block.startswith("plan "))
+    assert printed == shown
+
+
+def test_the_configuration_of_the_readme_is_sound() -> None:
+    (configuration,) = CONFIGURATION
+    types = "type Account { tier: String status: String } type Credit { tier: String limit: Int }"
+    files = Files(Path(), {"readme.yaml": configuration, "types.graphql": types}, (), "readme")
+    assert list(build(files, STEP_TYPES, {}).operations) == ["creditDecision"]
+
+
+def test_every_error_code_has_its_row() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)`", README, re.MULTILINE)
+    assert sorted(rows) == sorted(Code)
+    assert set(MESSAGES) <= set(Code)
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
