@@ -1,32 +1,53 @@
 """Outcomes → what the projection reads, and the word on what is missing, degraded or served by a fallback (paper 5.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gateway.engine import Results, Span
+from gateway.errors import Code
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Node, Plan
 
 
-def completeness(plan: Plan, results: Results) -> dict[str, object] | None:
+def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]]) -> dict[str, object] | None:
     """Return ``extensions.completeness``, or None when everything is there and came from where it should.
 
-    ``missing`` lists steps without a value, with the code of their failure or the reason why they were skipped; ``degraded`` those
-    whose value a fallback gave, with what served it.
+    ``missing`` lists steps without a value, with the code of their failure or the reason why they were skipped, and those of whose
+    value a part did not fit the schema; ``degraded`` those whose value a fallback gave, with what served it. ``path`` is the root
+    field's. ``errors`` are those of the response.
     """
     missing: list[dict[str, object]] = []
     degraded: list[dict[str, object]] = []
     for call in plan.calls:
+        head = {"operation": call.operation.name, "path": [_first_key(plan, call.index)]}
         for node in (plan.nodes[index] for index in call.nodes):
             outcome = results.outcomes[node.index]
-            entry = {"operation": call.operation.name, "step": node.step.name}
+            entry = {**head, "step": node.step.name}
             if isinstance(outcome, Success):
                 if outcome.instead_of is not None:
                     degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
             elif outcome is not None and not node.is_lazy:
                 missing.append({**entry, "reason": _reason(outcome)})
+    missing += _unfit(plan, errors)
     if not missing and not degraded:
         return None
     return {"missing": missing, "degraded": degraded}
+
+
+def _first_key(plan: Plan, call: int) -> str:
+    return next(root.selected.key for root in plan.roots if root.call == call)
+
+
+def _unfit(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Return an entry for each step of which a value was left out because it does not fit the schema."""
+    names = {root.selected.key: root.selected.name for root in plan.roots}
+    unfit = {
+        (error["path"][0], error["extensions"]["step"]): None
+        for error in errors
+        if error["extensions"]["code"] == Code.RESPONSE_VALIDATION_FAILED
+    }
+    reason = str(Code.RESPONSE_VALIDATION_FAILED)
+    return [{"operation": names[key], "path": [key], "step": step, "reason": reason} for key, step in unfit]
 
 
 def _reason(outcome: Failure | Skipped) -> str:
@@ -53,19 +74,22 @@ def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[s
 
 
 def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: float) -> dict[str, object]:
-    span, outcome = results.spans[node.index], results.outcomes[node.index]
-    ended = span.ended or arrived_at
-    started = span.started if span.started is not None else ended
+    span = results.spans[node.index]
+    ended = span.ended if span.ended is not None else arrived_at
     ready = span.ready if span.ready is not None else ended
+    context = span.context
+    waited = context.queued if context else 0.0
+    if context and context.waiting_since is not None:
+        waited += ended - context.waiting_since
     return {
         "id": node.index + 1,
         "step": node.step.name,
         "start_ms": _ms(ready - arrived_at),
-        "wait_ms": _ms(span.queued),
+        "wait_ms": _ms(waited),
+        "run_ms": _ms(ended - ready - waited),
         "duration_ms": _ms(ended - ready),
-        "run_ms": _ms(ended - started),
-        "attempts": span.attempts,
-        "outcome": type(outcome).__name__.lower(),
+        "attempts": context.attempts if context else 0,
+        "outcome": type(results.outcomes[node.index]).__name__.lower(),
         "slack_ms": _ms(max(0.0, latest_end - ended)),
     }
 

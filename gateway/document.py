@@ -1,5 +1,6 @@
 """The text of a request → a parsed, validated document, and for each way to ask it a plan with its projection: work done once per text."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ from gateway.selection import INTROSPECTION, condition_variables, select
 MAX_TOKENS = 15_000
 MAX_VALIDATION_ERRORS = 50
 MAX_PLANS = 64
-MAX_MESSAGE = 400
+MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,9 @@ class Documents:
                 given = get_argument_values(field_definition, call.field, variables)
             except GraphQLError as error:
                 raise RequestError(Code.BAD_USER_INPUT, 400, _told(error)) from None
+            if _is_endless(given):
+                message = f"An argument of '{call.operation.name}' is a number that is too large."
+                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
             found.append({name: given.get(name) for name in field_definition.args})
         return found
 
@@ -190,6 +194,14 @@ def _introspection_document(
         selection_set=SelectionSetNode(selections=nodes),
     )
     return DocumentNode(definitions=(only, *fragments))
+
+
+def _is_endless(value: object) -> bool:
+    """Tell whether a coerced value has a float in it that is no number: a literal such as 1e999 reads as infinity."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_is_endless(item) for item in items)
 
 
 def _told(error: GraphQLError) -> dict[str, object]:

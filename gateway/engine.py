@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.blueprint import FallbackStep, FallbackValue, Step
 from gateway.errors import Code, StepFault
@@ -22,13 +23,11 @@ log = logging.getLogger("stepgraph.engine")
 
 @dataclass(slots=True)
 class Span:
-    """When a node was ready, began to run and ended (event loop clock), what it waited in queues, and its attempts."""
+    """When a node was ready and when it ended (event loop clock), and its call, which knows of waits and attempts."""
 
     ready: float | None = None
-    started: float | None = None
     ended: float | None = None
-    queued: float = 0.0
-    attempts: int = 0
+    context: CallContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,18 @@ class Results:
 
 
 async def run(
-    plan: Plan, calls: Mapping[Step, Call], request: RequestContext, arguments: Sequence[Mapping[str, object]]
+    plan: Plan,
+    calls: Mapping[Step, Call],
+    request: RequestContext,
+    arguments: Sequence[Mapping[str, object]],
+    unwinding: set[asyncio.Task[Any]],
 ) -> Results:
     """Run a plan. ``arguments`` has the coerced arguments of each operation call.
 
-    A cancellation (the client left) cancels every call that is under way.
+    A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
+    are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = _Execution(plan, calls, request, arguments)
+    execution = _Execution(plan, calls, request, arguments, unwinding)
     await execution.run()
     return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states])
 
@@ -73,6 +77,7 @@ class _Execution:
     calls: Mapping[Step, Call]
     request: RequestContext
     arguments: Sequence[Mapping[str, object]]
+    unwinding: set[asyncio.Task[Any]]
     outcomes: list[Outcome | None] = field(init=False)
     spans: list[Span] = field(init=False)
     states: list[_CallState] = field(init=False)
@@ -80,6 +85,7 @@ class _Execution:
     dependents: list[list[int]] = field(init=False)
     demanded: list[bool] = field(init=False)
     tasks: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
+    primaries: dict[int, Outcome] = field(init=False, default_factory=dict)
     substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
     shared: dict[tuple[str, str], tuple[asyncio.Task[Reply], CallContext]] = field(init=False, default_factory=dict)
 
@@ -123,7 +129,10 @@ class _Execution:
             for timer in timers:
                 timer.cancel()
             for task in (*self.tasks.values(), *(task for task, _ in self.shared.values())):
-                task.cancel()
+                if not task.done():
+                    task.cancel()
+                    self.unwinding.add(task)
+                    task.add_done_callback(self.unwinding.discard)
 
     # -- scheduling
 
@@ -182,9 +191,16 @@ class _Execution:
 
     def late(self, node: Node) -> Outcome:
         """Return the outcome of a node that the deadline cuts off: a constant fallback needs no time, anything else is too late."""
-        failure = Failure.of(node.step.name, StepFault(Code.GATEWAY_TIMEOUT))
+        primary = self.primaries.get(node.index)
+        if primary is None:
+            primary = self.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"), [])
         constant = next((fallback for fallback in node.step.fallbacks if isinstance(fallback, FallbackValue)), None)
-        return Success(constant.value, "value", failure) if constant else failure
+        return self.served(primary, constant.value, "value") if constant else primary
+
+    def served(self, primary: Outcome, value: object, by: str) -> Success:
+        """Return the success that a fallback makes of another outcome."""
+        assert isinstance(primary, Failure | Skipped)
+        return Success(value, by, primary)
 
     def stop(self, call: int, outcome: Outcome) -> None:
         """Cancel what an operation still runs and give every node of it that has no outcome this one."""
@@ -203,7 +219,7 @@ class _Execution:
         """Bring a node to its outcome. The task of a node; it never raises."""
         try:
             outcome = await self.attempt(node)
-            if node.step.fallbacks and _wants_fallback(outcome):
+            if node.step.fallbacks and _wants_fallback(node, outcome):
                 outcome = await self.fall_back(node, outcome)
         except Exception:
             log.exception("step failed unexpectedly", extra={"step": node.step.name, "request_id": self.request.request_id})
@@ -219,18 +235,19 @@ class _Execution:
             inputs = render(step.inputs, state.scope)
             assert isinstance(inputs, Mapping)
         except MissingValue as missing:
-            return self.missing(node, missing.reference.root)
+            return self.missing(node, missing.reference)
         except UnusableValue as unusable:
             message = f"The value of '{unusable.reference}' {unusable.reason}."
             return Failure.of(step.name, StepFault(Code.BAD_USER_INPUT, message=message))
         except ExpressionError as error:
             return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"), [])
+        context = self.spans[node.index].context = CallContext(self.request, self.request.arrived_at + node.deadline)
         if state.places is None:
-            return await self.call(node, inputs)
-        asked = asyncio.get_running_loop().time()
+            return await self.call(node, inputs, context)
+        context.begin_wait(asyncio.get_running_loop().time())
         async with state.places:
-            self.spans[node.index].queued += asyncio.get_running_loop().time() - asked
-            return await self.call(node, inputs)
+            context.end_wait(asyncio.get_running_loop().time())
+            return await self.call(node, inputs, context)
 
     def holds(self, node: Node) -> bool:
         """Evaluate ``when``; a step that it reads and that has no value counts as missing input."""
@@ -243,10 +260,11 @@ class _Execution:
                 raise MissingValue(Reference((other.step.name,)))
         return _is_true(node.step.when.search(scope))
 
-    def missing(self, node: Node, root: str) -> Outcome:
+    def missing(self, node: Node, reference: Reference) -> Outcome:
         """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""
+        root = reference.root
         if root in self.arguments[node.call] or root == "args":
-            message = f"'{node.step.name}' was not called: an argument that it needs is null."
+            message = f"'{node.step.name}' was not called: the argument '{str(reference).removeprefix('args.')}' is null."
             return Failure.of(node.step.name, StepFault(Code.BAD_USER_INPUT, message=message))
         for index in node.needs:
             outcome = self.outcomes[index]
@@ -256,14 +274,12 @@ class _Execution:
                 return Skipped(Reason.MISSING_INPUT, outcome.cause)
         return Skipped(Reason.MISSING_INPUT)
 
-    async def call(self, node: Node, inputs: Mapping[str, object]) -> Outcome:
+    async def call(self, node: Node, inputs: Mapping[str, object], context: CallContext) -> Outcome:
         """Perform the step's call, or take the reply of an equal one, and select from it."""
-        span = self.spans[node.index]
-        span.started = asyncio.get_running_loop().time()
-        context = CallContext(self.request, self.request.arrived_at + node.deadline)
         try:
             if node.is_shared:
                 task, context = self.share(node, inputs, context)
+                self.spans[node.index].context = context
                 reply = await asyncio.shield(task)
             else:
                 reply = await self.calls[node.step](inputs, context)
@@ -272,8 +288,6 @@ class _Execution:
             return self.failed(node, fault, context.faults)
         except ExpressionError as error:
             return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), [])
-        finally:
-            span.attempts, span.queued = context.attempts, span.queued + context.queued
         return Success(value)
 
     def share(self, node: Node, inputs: Mapping[str, object], context: CallContext) -> tuple[asyncio.Task[Reply], CallContext]:
@@ -300,13 +314,13 @@ class _Execution:
 
     async def fall_back(self, node: Node, primary: Outcome) -> Outcome:
         """Try the fallbacks in order; when none has a value the primary's outcome stands."""
-        assert isinstance(primary, Failure | Skipped)
+        self.primaries[node.index] = primary
         for fallback in node.step.fallbacks:
             if isinstance(fallback, FallbackValue):
-                return Success(fallback.value, "value", primary)
+                return self.served(primary, fallback.value, "value")
             outcome = await self.substitute(node, fallback)
             if isinstance(outcome, Success):
-                return Success(outcome.value, fallback.step, primary)
+                return self.served(primary, outcome.value, fallback.step)
         return primary
 
     async def substitute(self, node: Node, fallback: FallbackStep) -> Outcome:
@@ -327,10 +341,10 @@ def _retrieve(task: asyncio.Task[Reply]) -> None:
         task.exception()
 
 
-def _wants_fallback(outcome: Outcome) -> bool:
+def _wants_fallback(node: Node, outcome: Outcome) -> bool:
     """Tell whether fallbacks are tried: for what failed or had no input, not for what was not wanted or what the client got wrong."""
     if isinstance(outcome, Failure):
-        return outcome.code is not Code.BAD_USER_INPUT
+        return outcome.code is not Code.BAD_USER_INPUT or bool(node.needs)
     return isinstance(outcome, Skipped) and outcome.reason is Reason.MISSING_INPUT
 
 

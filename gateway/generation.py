@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
@@ -50,6 +51,7 @@ class Generation:
         self.documents = documents
         self._calls = calls
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
+        self._unwinding: set[asyncio.Task[Any]] = set()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,8 +71,10 @@ class Generation:
                 self._idle.set()
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no request is under way, nor anything that one has left to be cancelled."""
         await self._idle.wait()
+        if self._unwinding:
+            await asyncio.wait(self._unwinding)
 
     def read(self, query: str) -> Document:
         """Return the document of a text, from the cache when it was read before.
@@ -86,20 +90,22 @@ class Generation:
         planned = self.documents.plan(document, definition, variables)
         arguments = self.documents.arguments(planned.plan, variables)
         meta = self.documents.introspect(planned, request.variables)
-        results = await run(planned.plan, self._calls, context, arguments)
+        results = await run(planned.plan, self._calls, context, arguments, self._unwinding)
         errors: list[dict[str, object]] = []
         body: Body = {"data": planned.project(results, meta, errors)}
         if errors:
             body["errors"] = _capped(errors)
-        extensions = _extensions(planned.plan, results, request, context)
+        extensions = _extensions(planned.plan, results, errors, request, context)
         if extensions:
             body["extensions"] = extensions
         return body
 
 
-def _extensions(plan: Plan, results: Results, request: GraphQLRequest, context: RequestContext) -> Body:
+def _extensions(
+    plan: Plan, results: Results, errors: list[dict[str, object]], request: GraphQLRequest, context: RequestContext
+) -> Body:
     extensions: Body = {}
-    report = completeness(plan, results)
+    report = completeness(plan, results, errors)
     if report:
         extensions["completeness"] = report
     if request.wants_trace:

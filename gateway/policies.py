@@ -66,9 +66,9 @@ def with_bulkhead(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
 
     async def placed(inputs: Inputs, context: CallContext) -> Reply:
         loop = asyncio.get_running_loop()
-        asked = loop.time()
+        context.begin_wait(loop.time())
         await bulkhead.acquire(context.deadline)
-        context.queued += loop.time() - asked
+        context.end_wait(loop.time())
         try:
             return await call(inputs, context)
         finally:

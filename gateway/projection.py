@@ -215,7 +215,8 @@ class _Writer(CodeWriter):
             wrong = _INLINE_CHECKS.get(declared.name, "").format(x=value)
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
         coerce = self.constant(_coercer(declared))
-        call = f"{value} = leaf({coerce}, {value}, errors, {_tuple(path)}, {step!r}, {declared.name!r})"
+        expected = f"{declared.name}!" if is_strict else declared.name
+        call = f"{value} = leaf({coerce}, {value}, errors, {_tuple(path)}, {step!r}, {expected!r})"
         with self.block(f"if {' and '.join(conditions) or 'True'}:"):
             self.line(call)
             if is_strict:

@@ -28,15 +28,28 @@ class RequestContext:
 
 @dataclass(slots=True)
 class CallContext:
-    """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down."""
+    """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down.
+
+    ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
+    ``faults`` say what went wrong with each failed attempt, for the log.
+    """
 
     request: RequestContext
     deadline: float
     attempts: int = 0
     queued: float = 0.0
-    """Seconds spent waiting for a free place."""
+    waiting_since: float | None = None
     faults: list[str] = field(default_factory=list)
-    """What went wrong with each failed attempt, for the log."""
+
+    def begin_wait(self, now: float) -> None:
+        """Note that a wait for a place begins."""
+        self.waiting_since = now
+
+    def end_wait(self, now: float) -> None:
+        """Note that a place was found."""
+        if self.waiting_since is not None:
+            self.queued += now - self.waiting_since
+            self.waiting_since = None
 
 
 @dataclass(frozen=True, slots=True)

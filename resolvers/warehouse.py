@@ -5,6 +5,7 @@ statement may do is checked when the configuration is loaded, and once more by t
 """
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from gateway.settings import Count, SourceKeys, StepKeys, Text
 from gateway.template import Reference
 from resolvers.sql import Statement, read_statement
 
+_LINE_COMMENT = re.compile(r"--[^\n]*")
 _BUSY_WAIT = 0.01
 _INTERRUPT_EVERY = 0.02
 _MAX_INTEGER = 2**63
@@ -80,7 +82,7 @@ class Warehouse(StepType):
 
     def describe(self, keys: WarehouseKeys) -> str:
         """Return the statement on one line."""
-        return " ".join(keys.query.split())
+        return " ".join(_LINE_COMMENT.sub("", keys.query).split())
 
     @asynccontextmanager
     async def connect(self, source: Source) -> AsyncIterator["SqlitePool"]:

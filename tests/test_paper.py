@@ -150,7 +150,7 @@ def test_absence_of_an_optional_node_is_tolerated_with_a_partial_result(folder: 
     assert body["data"]["customer360"]["accountService"] == {"id": "42", "tier": "gold"}
     assert [error["path"] for error in body["errors"]] == [["customer360", "fraudSignals"]]
     assert body["extensions"]["completeness"]["missing"] == [
-        {"operation": "customer360", "step": "fraudSignals", "reason": "SUBREQUEST_HTTP_ERROR"}
+        {"operation": "customer360", "path": ["customer360"], "step": "fraudSignals", "reason": "SUBREQUEST_HTTP_ERROR"}
     ]
     assert seconds == 0.05
 
@@ -174,6 +174,7 @@ def test_a_fallback_node_is_an_alternate_way_to_the_same_data(folder: Path) -> N
     assert body["extensions"]["completeness"]["degraded"] == [
         {
             "operation": "customer360",
+            "path": ["customer360"],
             "step": "fraudSignals",
             "served_by": "riskProfile",
             "reason": "SUBREQUEST_HTTP_ERROR",

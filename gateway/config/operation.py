@@ -14,6 +14,9 @@ from gateway.errors import Problem, nearest
 from gateway.settings import OperationKeys, RetryKeys, StepKeys
 from gateway.template import references
 
+_NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
+"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
+
 
 def build_operation(decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> Operation | None:
     """Check an operation and return it, or None when a problem (added to ``problems``) keeps it from being served."""
@@ -186,7 +189,7 @@ class _Rules:
         read |= dict.fromkeys(path[:2] for path in (draft.when.paths if draft.when else ()) if path)
         needs = tuple(dict.fromkeys(path[0] for path in read if path[0] in self.drafts))
         timeout_ms = keys.timeout_ms or (source.keys.timeout_ms if source else None) or draft.step_type.timeout_ms
-        own = keys.model_dump_json(exclude={"name", "as_", "expose", "returns", "when", "depends_on", "fallback"})
+        own = keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
         identity = f"{source.name if source else ''} {draft.returns.startswith('[')} {own}"
         return Step(
             name=keys.name,

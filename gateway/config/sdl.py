@@ -1,5 +1,6 @@
 """``*.graphql`` files → the types that they declare, as graphql-core objects; mistakes are problems with their place."""
 
+import re
 from collections.abc import Mapping
 
 from graphql import (
@@ -25,6 +26,7 @@ from graphql.validation.validate import validate_sdl
 
 from gateway.errors import Place, Problem
 
+_COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
@@ -37,6 +39,8 @@ def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Pro
     problems: list[Problem] = []
     definitions: list[DefinitionNode] = []
     for file, text in texts.items():
+        if not _COMMENT.sub("", text).strip():
+            continue
         try:
             definitions += parse(Source(text, file)).definitions
         except GraphQLError as error:
