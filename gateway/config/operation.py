@@ -1,21 +1,16 @@
 """One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
 
-import hashlib
-
 from graphql import GraphQLType, is_input_type
 
-from gateway.blueprint import Argument, Fallback, FallbackStep, FallbackValue, Operation, Retry, Step, Strategy
+from gateway.blueprint import Argument, Operation, Step, Strategy
 from gateway.config.composite import Composite
 from gateway.config.decode import Decoded, DecodedOperation
 from gateway.config.draft import Draft, Surroundings, read_draft
 from gateway.config.graph import find_cycles
 from gateway.config.references import RESERVED, Names, resolve_type
+from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
-from gateway.settings import OperationKeys, RetryKeys, StepKeys
-from gateway.template import references
-
-_NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
-"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
+from gateway.settings import OperationKeys, StepKeys
 
 
 def build_operation(decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> Operation | None:
@@ -179,41 +174,10 @@ class _Rules:
                     self._report(draft.decoded, ("fallback", index, "step"), message, "type-conflict")
 
     def _step(self, draft: Draft) -> Step:
-        keys, source = draft.keys, draft.source
-        templates = {
-            **draft.templates,
-            "source": self.around.source_templates.get(source.name, {}) if source else {},
-        }
-        inputs = draft.step_type.inputs(keys, templates, [argument.name for argument in self.arguments])
-        read = dict.fromkeys(reference.path[:2] for reference in references(inputs))
-        read |= dict.fromkeys(path[:2] for path in (draft.when.paths if draft.when else ()) if path)
-        needs = tuple(dict.fromkeys(path[0] for path in read if path[0] in self.drafts))
-        timeout_ms = keys.timeout_ms or (source.keys.timeout_ms if source else None) or draft.step_type.timeout_ms
-        own = keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
-        identity = f"{source.name if source else ''} {draft.returns.startswith('[')} {own}"
-        return Step(
-            name=keys.name,
-            type=keys.type,
-            keys=keys,
-            source=source,
-            place=draft.decoded.place,
-            returns=self._effective_returns(draft),
-            field=draft.field,
-            is_exposed=keys.expose,
-            is_required=keys.name in self.keys.aggregation.required_steps,
-            is_idempotent=draft.step_type.is_idempotent(keys),
-            inputs=inputs,
-            when=draft.when,
-            select=draft.select,
-            needs=needs,
-            follows=tuple(name for name in keys.depends_on if name not in needs),
-            reads_request=any(path[0] == "request" for path in read),
-            timeout=timeout_ms / 1000,
-            retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
-            fallbacks=tuple(_fallback(fallback.step, fallback.value) for fallback in keys.fallback),
-            description=draft.step_type.describe(keys),
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-        )
+        name = draft.keys.name
+        scope = StepScope(tuple(argument.name for argument in self.arguments), frozenset(self.drafts))
+        is_required = name in self.keys.aggregation.required_steps
+        return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
 
     def _effective_returns(self, draft: Draft) -> str:
         """Return the type of a step; one without a type that only stands in for another has that other's."""
@@ -246,11 +210,3 @@ class _Rules:
         code: str,
     ) -> None:
         self.problems.append(decoded.problem(path, message, code))
-
-
-def _retry(keys: RetryKeys) -> Retry:
-    return Retry(keys.attempts, frozenset(str(error) for error in keys.errors), keys.base_ms / 1000, keys.cap_ms / 1000)
-
-
-def _fallback(step: str | None, value: object) -> Fallback:
-    return FallbackStep(step) if step is not None else FallbackValue(value)

@@ -1,0 +1,64 @@
+"""A checked draft → a Step of the Blueprint: policies with their defaults, inputs, and what it waits for."""
+
+import hashlib
+from dataclasses import dataclass
+
+from gateway.blueprint import Fallback, FallbackStep, FallbackValue, Retry, Step
+from gateway.config.draft import Draft, Surroundings
+from gateway.settings import RetryKeys
+from gateway.template import references
+
+_NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
+"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepScope:
+    """The names that a step's inputs can mean: arguments in order, and steps."""
+
+    arguments: tuple[str, ...]
+    steps: frozenset[str]
+
+
+def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: str, returns: str, is_required: bool) -> Step:
+    """Build a step from a draft in which nothing is wrong; ``returns`` is its type as text."""
+    keys, source = draft.keys, draft.source
+    templates = {**draft.templates, "source": around.source_templates.get(source.name, {}) if source else {}}
+    inputs = draft.step_type.inputs(keys, templates, scope.arguments)
+    read = dict.fromkeys(reference.root for reference in references(inputs))
+    read |= dict.fromkeys(path[0] for path in (draft.when.paths if draft.when else ()) if path)
+    needs = tuple(root for root in read if root in scope.steps)
+    timeout_ms = keys.timeout_ms or (source.keys.timeout_ms if source else None) or draft.step_type.timeout_ms
+    own = keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
+    identity = f"{source.name if source else ''} {returns.startswith('[')} {own}"
+    return Step(
+        name=name,
+        type=keys.type,
+        keys=keys,
+        source=source,
+        place=draft.decoded.place,
+        returns=returns,
+        field=draft.field,
+        is_exposed=keys.expose,
+        is_required=is_required,
+        is_idempotent=draft.step_type.is_idempotent(keys),
+        inputs=inputs,
+        when=draft.when,
+        select=draft.select,
+        needs=needs,
+        follows=tuple(other for other in keys.depends_on if other not in needs),
+        reads_request="request" in read,
+        timeout=timeout_ms / 1000,
+        retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
+        fallbacks=tuple(_fallback(fallback.step, fallback.value) for fallback in keys.fallback),
+        description=draft.step_type.describe(keys),
+        fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+    )
+
+
+def _retry(keys: RetryKeys) -> Retry:
+    return Retry(keys.attempts, frozenset(str(error) for error in keys.errors), keys.base_ms / 1000, keys.cap_ms / 1000)
+
+
+def _fallback(step: str | None, value: object) -> Fallback:
+    return FallbackStep(step) if step is not None else FallbackValue(value)
