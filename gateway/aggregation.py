@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.engine import Results, Span
 from gateway.errors import Code
+from gateway.links import Found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Node, Plan
 
@@ -24,6 +25,8 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
             outcome = results.outcomes[node.index]
             entry = {**head, "step": node.step.name}
             if isinstance(outcome, Success):
+                if isinstance(outcome.value, Found) and outcome.value.failure is not None:
+                    missing.append({**entry, "reason": _reason(outcome.value.failure)})
                 if outcome.instead_of is not None:
                     degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
             elif outcome is not None and not node.is_lazy:

@@ -95,6 +95,32 @@ class Argument:
     type: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """A configured field of a type, filled by a step from its parent objects.
+
+    ``key`` are the paths of the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
+    it is, up to ``max`` keys go into one call; without, there is a call for each distinct key.
+    """
+
+    type: str
+    field: str
+    returns: str
+    """A GraphQL type, as text."""
+    description: str | None
+    place: Place
+    arguments: tuple[Argument, ...]
+    key: tuple[tuple[str, ...], ...]
+    match: tuple[str, ...]
+    max: int
+    step: Step
+
+    @property
+    def is_list(self) -> bool:
+        """Whether one parent may have several results."""
+        return self.returns.startswith("[")
+
+
 class Strategy(StrEnum):
     """How steps' values become the operation's."""
 
@@ -138,10 +164,12 @@ class Operation:
 class Blueprint:
     """All of a configuration; ``version`` is the hash of its files' contents.
 
-    ``types`` are those that the SDL files declare. ``notes`` are problems that do not keep it from being served.
+    ``types`` are those that the SDL files declare.
     """
 
     version: str
     sources: Mapping[str, Source]
     operations: Mapping[str, Operation]
+    links: Mapping[tuple[str, str], Link]
+    """By type and field."""
     types: Mapping[str, GraphQLNamedType]

@@ -22,6 +22,7 @@ from graphql.execution import get_argument_values, get_variable_values
 from graphql.execution.values import VariableValues
 
 from gateway.blueprint import Blueprint
+from gateway.engine import Arguments
 from gateway.errors import Code, RequestError
 from gateway.plan import Plan
 from gateway.planner import plan
@@ -154,25 +155,29 @@ class Documents:
             introspection = _introspection_document(document, definition, nodes)
         return Planned(made, compile_projection(made), introspection)
 
-    def arguments(self, made: Plan, variables: VariableValues) -> list[dict[str, object]]:
-        """Return the coerced arguments of each operation call, with null for those that were not given.
+    def arguments(self, made: Plan, variables: VariableValues) -> Arguments:
+        """Return the coerced arguments of operation calls and links.
 
         :raises RequestError: a variable is null where the argument may not be.
         """
-        query = self.schema.query_type
-        assert query is not None
-        found = []
-        for call in made.calls:
-            field_definition = query.fields[call.operation.name]
-            try:
-                given = get_argument_values(field_definition, call.field, variables)
-            except GraphQLError as error:
-                raise RequestError(Code.BAD_USER_INPUT, 400, _told(error)) from None
-            if _is_endless(given):
-                message = f"An argument of '{call.operation.name}' is a number that is too large."
-                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
-            found.append({name: given.get(name) for name in field_definition.args})
-        return found
+        calls = [self._arguments("Query", call.field, variables) for call in made.calls]
+        links = {
+            node.index: self._arguments(node.use.link.type, node.use.field, variables)
+            for node in made.nodes
+            if node.use and node.use.link.arguments
+        }
+        return Arguments(calls, links)
+
+    def _arguments(self, owner: str, node: FieldNode, variables: VariableValues) -> dict[str, object]:
+        field_definition = self.schema.type_map[owner].fields[node.name.value]  # type: ignore[attr-defined]
+        try:
+            given = get_argument_values(field_definition, node, variables)
+        except GraphQLError as error:
+            raise RequestError(Code.BAD_USER_INPUT, 400, _told(error)) from None
+        if _is_endless(given):
+            message = f"An argument of '{node.name.value}' is a number that is too large."
+            raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
+        return {name: given.get(name) for name in field_definition.args}
 
     def introspect(self, planned: Planned, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values of the introspection fields by response key; graphql-core answers them."""

@@ -6,15 +6,16 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.blueprint import FallbackStep, FallbackValue, Step
+from gateway.blueprint import FallbackStep, FallbackValue, Link, Step
 from gateway.errors import Code, StepFault
 from gateway.expression import ExpressionError
+from gateway.links import Batch, Found, Key, batches, match, parents_of, scope_of, wanted
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
-from gateway.plan import Node, OperationCall, Plan
+from gateway.plan import LinkUse, Node, OperationCall, Plan
 from gateway.resolver import Call, CallContext, Reply, RequestContext
 from gateway.template import MissingValue, Reference, UnusableValue, render
 
@@ -28,6 +29,14 @@ class Span:
     ready: float | None = None
     ended: float | None = None
     context: CallContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
+
+    calls: Sequence[Mapping[str, object]]
+    links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ async def run(
     plan: Plan,
     calls: Mapping[Step, Call],
     request: RequestContext,
-    arguments: Sequence[Mapping[str, object]],
+    arguments: Arguments,
     unwinding: set[asyncio.Task[Any]],
 ) -> Results:
     """Run a plan. ``arguments`` has the coerced arguments of each operation call.
@@ -76,7 +85,7 @@ class _Execution:
     plan: Plan
     calls: Mapping[Step, Call]
     request: RequestContext
-    arguments: Sequence[Mapping[str, object]]
+    arguments: Arguments
     unwinding: set[asyncio.Task[Any]]
     outcomes: list[Outcome | None] = field(init=False)
     spans: list[Span] = field(init=False)
@@ -85,6 +94,7 @@ class _Execution:
     dependents: list[list[int]] = field(init=False)
     demanded: list[bool] = field(init=False)
     tasks: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
+    joins: dict[int, tuple[Found, Collection[Key]]] = field(init=False, default_factory=dict)
     primaries: dict[int, Outcome] = field(init=False, default_factory=dict)
     substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
     shared: dict[tuple[str, str], tuple[asyncio.Task[Reply], CallContext]] = field(init=False, default_factory=dict)
@@ -102,7 +112,7 @@ class _Execution:
         self.states = [self.state(call) for call in self.plan.calls]
 
     def state(self, call: OperationCall) -> _CallState:
-        arguments = self.arguments[call.index]
+        arguments = self.arguments.calls[call.index]
         scope: dict[str, object] = {**arguments, "args": arguments}
         if self.plan.reads_request:
             scope["request"] = {"id": self.request.request_id, "headers": self.request.headers}
@@ -194,6 +204,10 @@ class _Execution:
         primary = self.primaries.get(node.index)
         if primary is None:
             primary = self.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"), [])
+            if node.index in self.joins:
+                joined, keys = self.joins[node.index]
+                joined.fail(keys, primary)
+                return Success(joined)
         constant = next((fallback for fallback in node.step.fallbacks if isinstance(fallback, FallbackValue)), None)
         return self.served(primary, constant.value, "value") if constant else primary
 
@@ -213,12 +227,55 @@ class _Execution:
         if not state.finished.done():
             state.finished.set_result(None)
 
+    # -- links
+
+    async def follow(self, node: Node, use: LinkUse) -> Outcome:
+        """Find what a link leads to for all parents of its level: one call for each batch of distinct keys."""
+        parent, link = self.outcomes[use.parent], use.link
+        if not isinstance(parent, Success):
+            return Skipped(Reason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
+        keys = wanted(link, parents_of(parent.value, use.hops))
+        joined = Found()
+        self.joins[node.index] = joined, keys
+        waiting = iter(batches(link, keys))
+        context = self.spans[node.index].context = CallContext(self.request, self.request.arrived_at + node.deadline)
+
+        async def work() -> None:
+            for batch in waiting:
+                await self.join(node, link, batch, joined, context)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.width(node), -(-len(keys) // link.max))):
+                group.create_task(work())
+        if joined.failure is not None and all(isinstance(value, Failure) for value in joined.values.values()):
+            return joined.failure
+        return Success(joined)
+
+    def width(self, node: Node) -> int:
+        """Return how many calls of one link run at once: no more than its source and its operation have places for."""
+        source, operation = node.step.source, self.plan.calls[node.call].operation
+        return min(source.keys.concurrency if source else 1, operation.concurrency or 1000)
+
+    async def join(self, node: Node, link: Link, batch: Batch, joined: Found, total: CallContext) -> None:
+        """Make the call for one batch and put what it found, or its failure, to its keys. ``total`` sums up waits and attempts."""
+        context = CallContext(self.request, self.request.arrived_at + node.deadline)
+        outcome = await self.attempt(node, {**self.scope(node), **scope_of(link, batch)}, context)
+        total.attempts, total.queued = total.attempts + context.attempts, total.queued + context.queued
+        if isinstance(outcome, Success):
+            results = match(link, batch, outcome.value)
+            if results is not None:
+                joined.values |= results
+                return
+            outcome = self.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), [])
+        if isinstance(outcome, Failure):
+            joined.fail(batch, outcome)
+
     # -- one node
 
     async def perform(self, node: Node) -> None:
         """Bring a node to its outcome. The task of a node; it never raises."""
         try:
-            outcome = await self.attempt(node)
+            outcome = await (self.attempt(node) if node.use is None else self.follow(node, node.use))
             if node.step.fallbacks and _wants_fallback(node, outcome):
                 outcome = await self.fall_back(node, outcome)
         except Exception:
@@ -226,13 +283,21 @@ class _Execution:
             outcome = Failure.of(node.step.name, StepFault(Code.INTERNAL_SERVER_ERROR))
         self.settle(node, outcome)
 
-    async def attempt(self, node: Node) -> Outcome:
+    def scope(self, node: Node) -> dict[str, object]:
+        """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""
+        scope = self.states[node.call].scope
+        if node.use is None:
+            return scope
+        arguments = self.arguments.links.get(node.index, {})
+        return {**arguments, "args": arguments, **({"request": scope["request"]} if "request" in scope else {})}
+
+    async def attempt(self, node: Node, scope: Mapping[str, object] | None = None, context: CallContext | None = None) -> Outcome:
         """Check the condition, render the inputs, and call."""
         step, state = node.step, self.states[node.call]
         try:
             if step.when and not self.holds(node):
                 return Skipped(Reason.CONDITION)
-            inputs = render(step.inputs, state.scope)
+            inputs = render(step.inputs, scope or state.scope)
             assert isinstance(inputs, Mapping)
         except MissingValue as missing:
             return self.missing(node, missing.reference)
@@ -241,7 +306,8 @@ class _Execution:
             return Failure.of(step.name, StepFault(Code.BAD_USER_INPUT, message=message))
         except ExpressionError as error:
             return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"), [])
-        context = self.spans[node.index].context = CallContext(self.request, self.request.arrived_at + node.deadline)
+        if context is None:
+            context = self.spans[node.index].context = CallContext(self.request, self.request.arrived_at + node.deadline)
         if state.places is None:
             return await self.call(node, inputs, context)
         context.begin_wait(asyncio.get_running_loop().time())
@@ -263,7 +329,7 @@ class _Execution:
     def missing(self, node: Node, reference: Reference) -> Outcome:
         """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""
         root = reference.root
-        if root in self.arguments[node.call] or root == "args":
+        if root in self.scope(node)["args"] or root == "args":  # type: ignore[operator]
             message = f"'{node.step.name}' was not called: the argument '{str(reference).removeprefix('args.')}' is null."
             return Failure.of(node.step.name, StepFault(Code.BAD_USER_INPUT, message=message))
         for index in node.needs:
@@ -279,7 +345,8 @@ class _Execution:
         try:
             if node.is_shared:
                 task, context = self.share(node, inputs, context)
-                self.spans[node.index].context = context
+                if node.use is None:
+                    self.spans[node.index].context = context
                 reply = await asyncio.shield(task)
             else:
                 reply = await self.calls[node.step](inputs, context)

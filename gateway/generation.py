@@ -6,7 +6,7 @@ A request runs from start to end on the generation that it began with.
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,10 +134,16 @@ async def open_generation(
             connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
             bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
         calls: dict[Step, Call] = {}
-        for operation in blueprint.operations.values():
-            for step in operation.steps.values():
-                name = step.source.name if step.source else ""
-                call = step_types[step.type].call(step, connections.get(name))
-                calls[step] = apply(call, step, bulkheads.get(name))
+        for step in _steps(blueprint):
+            name = step.source.name if step.source else ""
+            call = step_types[step.type].call(step, connections.get(name))
+            calls[step] = apply(call, step, bulkheads.get(name))
         schema = await asyncio.to_thread(build_schema, blueprint)
         yield Generation(Documents(blueprint, schema, is_development), calls)
+
+
+def _steps(blueprint: Blueprint) -> Iterator[Step]:
+    for operation in blueprint.operations.values():
+        yield from operation.steps.values()
+    for link in blueprint.links.values():
+        yield link.step

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from graphql import FieldNode
 
-from gateway.blueprint import FallbackStep, Operation, Step
+from gateway.blueprint import FallbackStep, Link, Operation, Step
 from gateway.selection import Selected
 
 
@@ -15,7 +15,31 @@ class Role(StrEnum):
 
     REQUIRED = "required"
     OPTIONAL = "optional"
+    LINK = "link"
     FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class OfType:
+    """A hop of a path that keeps only the objects of one concrete type."""
+
+    name: str
+
+
+Hops = tuple[str | OfType, ...]
+"""From a value down to objects in it: keys, through lists of any depth, and types."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """A link at one level of the plan: ``hops`` lead from the value of the node ``parent`` to the parent objects."""
+
+    link: Link
+    parent: int
+    hops: Hops
+    field: FieldNode
+    arguments: str
+    """The arguments as the document writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +62,8 @@ class Node:
     """Whether another node may make the very same call, so that one can do for both."""
     deadline: float
     """Seconds from the arrival of the request: the latest deadline of the operations that share it."""
+    use: LinkUse | None = None
+    """Which link this is, and of what; None for a step of the operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,8 @@ class Plan:
     roots: tuple[Root, ...]
     calls: tuple[OperationCall, ...]
     nodes: tuple[Node, ...]
+    links: Mapping[tuple[int, Hops, str, str], int]
+    """The nodes of links, by parent node, hops, field and arguments."""
     reads_request: bool
     """Whether any node looks at the request's own headers."""
 
@@ -107,6 +135,8 @@ class Plan:
             f"else {node.substitutes[fallback.step] + 1}" if isinstance(fallback, FallbackStep) else "else value"
             for fallback in step.fallbacks
         ]
+        if node.use and node.use.link.match:
+            notes.append(f"batches of {node.use.link.max}")
         return (
             f"{index + 1:>3}",
             step.name,
@@ -139,6 +169,8 @@ class Plan:
         return {
             "id": index + 1,
             "step": node.step.name,
+            "arguments": node.use.arguments if node.use else None,
+            "batch": node.use.link.max if node.use and node.use.link.match else None,
             "type": node.step.type,
             "source": node.step.source.name if node.step.source else None,
             "call": node.step.description,

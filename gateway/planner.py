@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 
 from graphql import print_ast
 
-from gateway.blueprint import Blueprint, FallbackStep, Operation, Step
-from gateway.plan import Node, OperationCall, Plan, Role, Root
+from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
+from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root
 from gateway.selection import INTROSPECTION, TYPENAME, Selected
 
 
 @dataclass(slots=True)
 class _CallDraft:
-    """An operation call while root fields are still added to it: the names of the steps that they ask for."""
+    """An operation call while root fields are still added to it."""
 
     operation: Operation
-    root: Selected
-    asked: set[str] = field(default_factory=set)
+    roots: list[Selected] = field(default_factory=list)
+
+    @property
+    def asked(self) -> set[str]:
+        """The names of the steps that the root fields ask for."""
+        return {step for root in self.roots for step in _asked(self.operation, root)}
 
 
 def plan(blueprint: Blueprint, selection: tuple[Selected, ...]) -> Plan:
@@ -31,17 +35,17 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...]) -> Plan:
             order.append(Root(selected, None))
             continue
         operation = blueprint.operations[selected.name]
-        identity = (operation.name, _arguments(selected))
-        draft = drafts.setdefault(identity, _CallDraft(operation, selected))
-        draft.asked |= _asked(operation, selected)
+        identity = (operation.name, written_arguments(selected))
+        drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
         order.append(Root(selected, list(drafts).index(identity)))
     nodes: list[Node] = []
-    calls = tuple(_plan_call(index, draft, nodes) for index, draft in enumerate(drafts.values()))
+    links: dict[tuple[int, Hops, str, str], int] = {}
+    calls = tuple(_plan_call(index, draft, blueprint, nodes, links) for index, draft in enumerate(drafts.values()))
     shared = _mark_shared(nodes)
-    return Plan(tuple(order), calls, shared, any(node.step.reads_request for node in shared))
+    return Plan(tuple(order), calls, shared, links, any(node.step.reads_request for node in shared))
 
 
-def _arguments(selected: Selected) -> str:
+def written_arguments(selected: Selected) -> str:
     """Write the arguments in one order, so that equal calls are known by equal texts."""
     written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
     return ", ".join(written)
@@ -55,7 +59,9 @@ def _asked(operation: Operation, selected: Selected) -> set[str]:
     return {operation.origins[part.name].step for part in fields if part.name != TYPENAME}
 
 
-def _plan_call(index: int, draft: _CallDraft, nodes: list[Node]) -> OperationCall:
+def _plan_call(
+    index: int, draft: _CallDraft, blueprint: Blueprint, nodes: list[Node], links: dict[tuple[int, Hops, str, str], int]
+) -> OperationCall:
     """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
     steps = draft.operation.steps
     eager = _closure(steps, draft.asked, with_fallbacks=False)
@@ -80,8 +86,71 @@ def _plan_call(index: int, draft: _CallDraft, nodes: list[Node]) -> OperationCal
                 deadline=draft.operation.deadline,
             )
         )
+    _LinkPlanner(index, draft.operation, blueprint, nodes, links).plan(draft.roots, position)
     pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
-    return OperationCall(index, draft.operation, draft.root.node, _arguments(draft.root), tuple(position.values()), pruned)
+    first = draft.roots[0]
+    return OperationCall(index, draft.operation, first.node, written_arguments(first), tuple(range(start, len(nodes))), pruned)
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkPlanner:
+    """Finds the links of an operation call: one node for each link, level and set of arguments, whatever the number of parents."""
+
+    call: int
+    operation: Operation
+    blueprint: Blueprint
+    nodes: list[Node]
+    links: dict[tuple[int, Hops, str, str], int]
+
+    def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
+        for root in roots:
+            if self.operation.picked is not None:
+                self.descend(root, position[self.operation.picked], ())
+                continue
+            for fields in root.parts.values():
+                for part in fields:
+                    origin = self.operation.origins.get(part.name)
+                    if origin is not None:
+                        self.descend(part, position[origin.step], (origin.key,) if origin.key else ())
+
+    def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
+        """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
+        for type_name, fields in selected.parts.items():
+            below = hops_into(selected.parts, type_name, hops)
+            for part in fields:
+                link = self.blueprint.links.get((type_name, part.name))
+                if link is not None:
+                    self.descend(part, self.add(link, part, parent, below), ())
+                elif part.parts:
+                    self.descend(part, parent, (*below, part.name))
+
+    def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
+        """Return the node of a link, which is made where there is none yet."""
+        arguments = written_arguments(part)
+        identity = (parent, hops, f"{link.type}.{link.field}", arguments)
+        if identity not in self.links:
+            index = self.links[identity] = len(self.nodes)
+            self.nodes.append(
+                Node(
+                    index=index,
+                    call=self.call,
+                    step=link.step,
+                    role=Role.LINK,
+                    needs=(parent,),
+                    follows=(),
+                    substitutes={},
+                    is_lazy=False,
+                    is_shared=False,
+                    deadline=self.operation.deadline,
+                    use=LinkUse(link, parent, hops, part.node, arguments),
+                )
+            )
+        return self.links[identity]
+
+
+def hops_into(parts: Mapping[str, object], type_name: str, hops: Hops) -> Hops:
+    """Return the hops to the objects of one of the concrete types in ``parts``: a filter where there are others."""
+    return (*hops, OfType(type_name)) if len(parts) > 1 else hops
 
 
 def _fallback_steps(step: Step) -> list[str]:

@@ -7,6 +7,7 @@ place that may be null, where ``try`` costs nothing until it is needed. graphql-
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import (
@@ -23,8 +24,10 @@ from gateway.blueprint import Operation, Strategy
 from gateway.code_writer import CodeWriter
 from gateway.completion import Errors, Null, absent, leaf, mismatch
 from gateway.engine import Results
-from gateway.outcome import Success
-from gateway.plan import OperationCall, Plan, Root
+from gateway.links import found
+from gateway.outcome import Failure, Skipped, Success
+from gateway.plan import Hops, OperationCall, Plan, Root
+from gateway.planner import hops_into, written_arguments
 from gateway.selection import TYPENAME, Selected
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
@@ -44,6 +47,9 @@ def source_of(plan: Plan) -> str:
     return _Writer(plan).source()
 
 
+SUPPORT = (Null, Success, Failure, Skipped, mismatch, leaf, absent, found)
+"""What the generated code calls by name."""
+NOTHING_REPORTED: frozenset[str] = frozenset()
 _INLINE_CHECKS = {
     "String": "type({x}) is not str",
     "ID": "type({x}) is not str",
@@ -51,6 +57,32 @@ _INLINE_CHECKS = {
     "Int": "(type({x}) is not int or not -2147483648 <= {x} <= 2147483647)",
     "Float": "type({x}) is not float",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value stands: its path in the response as Python expressions, the step that gave it, and its place in the plan.
+
+    ``node`` is the node whose value it is or lies in, ``hops`` the way from there.
+    """
+
+    path: tuple[str, ...]
+    step: str
+    node: int
+    hops: Hops
+
+    @property
+    def path_text(self) -> str:
+        """The path as the source of a tuple."""
+        return _tuple(self.path)
+
+    def field(self, part: Selected) -> "Spot":
+        """Return the spot of a field of the object that stands here."""
+        return replace(self, path=(*self.path, repr(part.key)), hops=(*self.hops, part.name))
+
+    def item(self, index: str) -> "Spot":
+        """Return the spot of an item of the list that stands here."""
+        return replace(self, path=(*self.path, index))
 
 
 class _Writer(CodeWriter):
@@ -62,8 +94,7 @@ class _Writer(CodeWriter):
 
     def compile(self) -> Projection:
         code = compile(self.source(), "<projection>", "exec")
-        namespace: dict[str, Any] = {"Null": Null, "Success": Success, "mismatch": mismatch, "leaf": leaf, "absent": absent}
-        namespace |= self.constants
+        namespace: dict[str, Any] = {support.__name__: support for support in SUPPORT} | self.constants
         exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
         projection: Projection = namespace["project"]
         return projection
@@ -82,7 +113,7 @@ class _Writer(CodeWriter):
         if root.call is None:
             self.line(f"{value} = 'Query'" if selected.name == TYPENAME else f"{value} = meta[{selected.key!r}]")
             return value
-        call, path = self.plan.calls[root.call], [repr(selected.key)]
+        call, path = self.plan.calls[root.call], (repr(selected.key),)
         self.line(f"{value} = results.blocked[{call.index}]")
         with self.block(f"if {value} is not None:"):
             self.line(f"errors.append({value}.error({_tuple(path)}))")
@@ -91,7 +122,7 @@ class _Writer(CodeWriter):
             self.composite(value, call, selected, path)
         return value
 
-    def composite(self, value: str, call: OperationCall, selected: Selected, path: list[str]) -> None:
+    def composite(self, value: str, call: OperationCall, selected: Selected, path: tuple[str, ...]) -> None:
         operation = call.operation
         nodes = {self.plan.nodes[index].step.name: index for index in call.nodes}
         reported = self.constant(self.reported(operation, selected))
@@ -109,11 +140,12 @@ class _Writer(CodeWriter):
                     self.line(f"{name} = {operation.returns!r}")
                     continue
                 origin = operation.origins[part.name]
-                part_path = [*path, repr(part.key)]
+                part_path = (*path, repr(part.key))
                 if origin.key is None:
                     self.from_node(name, nodes[origin.step], part, part_path, reported)
                 else:
-                    self.from_object(name, objects[origin.step], part, part_path, origin.step)
+                    spot = Spot(part_path, origin.step, nodes[origin.step], (origin.key,))
+                    self.from_object(name, objects[origin.step], part, spot)
             self.line(f"{value} = {_literal(values)}")
 
     def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
@@ -123,24 +155,39 @@ class _Writer(CodeWriter):
         (fields,) = selected.parts.values()
         return frozenset(operation.origins[part.name].step for part in fields if part.name != TYPENAME)
 
-    def from_node(self, value: str, index: int, selected: Selected, path: list[str], reported: str) -> None:
+    def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
         """Write the value of a step's node at the field that it fills."""
-        step = self.plan.nodes[index].step.name
+        spot = Spot(path, self.plan.nodes[index].step.name, index, ())
         self.line(f"{value} = outcomes[{index}]")
         with self.block(f"if type({value}) is Success:"):
             self.line(f"{value} = {value}.value")
-            self.complete(value, selected.type, selected.parts, path, step)
+            self.complete(value, selected.type, selected.parts, spot)
         with self.block("else:"):
-            if _is_non_null(selected.type):
-                with self.block(f"if not absent({value}, errors, {_tuple(path)}, {reported}):"):
-                    self.line(_mismatch(path, step, selected.type))
-                self.line("raise Null")
-            else:
-                self.line(f"absent({value}, errors, {_tuple(path)}, {reported})")
-                self.line(f"{value} = None")
+            self.nothing(value, selected, spot, reported)
+
+    def nothing(self, value: str, selected: Selected, spot: Spot, reported: str) -> None:
+        """Write the place of a value that a node does not have: ``value`` is its outcome."""
+        if not _is_non_null(selected.type):
+            self.line(f"absent({value}, errors, {spot.path_text}, {reported})")
+            self.line(f"{value} = None")
+            return
+        with self.block(f"if not absent({value}, errors, {spot.path_text}, {reported}):"):
+            self.line(_mismatch(spot, selected.type))
+        self.line("raise Null")
+
+    def from_link(self, value: str, parent: str, selected: Selected, spot: Spot, index: int) -> None:
+        """Write the field of a link: what its node found for this parent, or why it found nothing."""
+        use = self.plan.nodes[index].use
+        assert use is not None
+        spot = replace(spot, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
+        self.line(f"{value} = found(outcomes[{index}], {parent}, {self.constant(use.link)})")
+        with self.block(f"if type({value}) is Failure or type({value}) is Skipped:"):
+            self.nothing(value, selected, spot, self.constant(NOTHING_REPORTED))
+        with self.block("else:"):
+            self.complete(value, selected.type, selected.parts, spot)
 
     def objects(
-        self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: list[str], reported: str
+        self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: tuple[str, ...], reported: str
     ) -> dict[str, str]:
         """Write the objects that a flattened composite takes its fields from: ``None`` for one that is not there."""
         names: dict[str, str] = {}
@@ -156,36 +203,34 @@ class _Writer(CodeWriter):
                 self.line(f"{value} = None if absent({value}, errors, {_tuple(path)}, {reported}) else {{}}")
         return names
 
-    def from_object(self, value: str, owner: str, part: Selected, path: list[str], step: str) -> None:
+    def from_object(self, value: str, owner: str, part: Selected, spot: Spot) -> None:
         """Write a flattened field; when its object is not there, the error stands at the operation already."""
         with self.block(f"if {owner} is None:"):
             self.line("raise Null" if _is_non_null(part.type) else f"{value} = None")
         with self.block("else:"):
             self.line(f"{value} = {owner}.get({part.name!r})")
-            self.complete(value, part.type, part.parts, path, step)
+            self.complete(value, part.type, part.parts, spot)
 
     # -- value completion
 
-    def complete(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
-    ) -> None:
+    def complete(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
         """Write the completion of ``value`` in place: afterwards it is of its type, or None where that may be, or Null was raised."""
         is_strict = isinstance(declared, GraphQLNonNull)
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
-            self.leaf(value, inner, path, step, is_strict=is_strict)
+            self.leaf(value, inner, spot, is_strict=is_strict)
             return
         if self.blocks >= MAX_BLOCKS:
-            self.apart(value, declared, parts, path, step)
+            self.apart(value, declared, parts, spot)
             return
         if is_strict:
             with self.block(f"if {value} is None:"):
-                self.line(_mismatch(path, step, declared))
+                self.line(_mismatch(spot, declared))
                 self.line("raise Null")
-            self.compound(value, inner, parts, path, step, on_mismatch="raise Null")
+            self.compound(value, inner, parts, spot, on_mismatch="raise Null")
             return
         with self.block(f"if {value} is not None:"), self.nullable(value, _may_raise(inner, parts)):
-            self.compound(value, inner, parts, path, step, on_mismatch=f"{value} = None")
+            self.compound(value, inner, parts, spot, on_mismatch=f"{value} = None")
 
     @contextmanager
     def nullable(self, value: str, may_raise: bool) -> Iterator[None]:
@@ -198,14 +243,12 @@ class _Writer(CodeWriter):
         with self.block("except Null:"):
             self.line(f"{value} = None")
 
-    def leaf(
-        self, value: str, declared: GraphQLScalarType | GraphQLEnumType, path: list[str], step: str, *, is_strict: bool
-    ) -> None:
+    def leaf(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
         """Write the check of a scalar or enum; the call to coerce it is only for values that are not right as they are."""
         if declared.name == "JSON":
             if is_strict:
                 with self.block(f"if {value} is None:"):
-                    self.line(_mismatch(path, step, declared))
+                    self.line(_mismatch(spot, declared))
                     self.line("raise Null")
             return
         if isinstance(declared, GraphQLEnumType):
@@ -216,7 +259,7 @@ class _Writer(CodeWriter):
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
         coerce = self.constant(_coercer(declared))
         expected = f"{declared.name}!" if is_strict else declared.name
-        call = f"{value} = leaf({coerce}, {value}, errors, {_tuple(path)}, {step!r}, {expected!r})"
+        call = f"{value} = leaf({coerce}, {value}, errors, {spot.path_text}, {spot.step!r}, {expected!r})"
         with self.block(f"if {' and '.join(conditions) or 'True'}:"):
             self.line(call)
             if is_strict:
@@ -228,45 +271,47 @@ class _Writer(CodeWriter):
         value: str,
         inner: GraphQLOutputType,
         parts: Mapping[str, tuple[Selected, ...]],
-        path: list[str],
-        step: str,
+        spot: Spot,
         *,
         on_mismatch: str,
     ) -> None:
         """Write a list or an object, given that it is not null."""
         expected = "list" if isinstance(inner, GraphQLList) else "dict"
         with self.block(f"if type({value}) is not {expected}:"):
-            self.line(_mismatch(path, step, inner))
+            self.line(_mismatch(spot, inner))
             self.line(on_mismatch)
         if isinstance(inner, GraphQLList):
             with self.block("else:"):
-                self.items(value, inner.of_type, parts, path, step)
+                self.items(value, inner.of_type, parts, spot)
         elif isinstance(inner, GraphQLObjectType):
             with self.block("else:"):
-                self.fields(value, inner.name, parts[inner.name], path, step)
+                self.fields(value, inner.name, parts[inner.name], spot)
         else:
-            self.possible_types(value, inner, parts, path, step, on_mismatch=on_mismatch)
+            self.possible_types(value, inner, parts, spot, on_mismatch=on_mismatch)
 
-    def items(
-        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
-    ) -> None:
+    def items(self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
         result, index, element = self.name(), self.name("i"), self.name()
         self.line(f"{result} = []")
         with self.block(f"for {index}, {element} in enumerate({value}):"):
-            self.complete(element, item, parts, [*path, index], step)
+            self.complete(element, item, parts, spot.item(index))
             self.line(f"{result}.append({element})")
         self.line(f"{value} = {result}")
 
-    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], path: list[str], step: str) -> None:
+    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], spot: Spot) -> None:
+        """Write an object of one concrete type; ``spot.hops`` lead to it."""
         values = []
         for part in selection:
             if part.name == TYPENAME:
                 values.append((part.key, repr(type_name)))
                 continue
             name = self.name()
-            self.line(f"{name} = {value}.get({part.name!r})")
-            self.complete(name, part.type, part.parts, [*path, repr(part.key)], step)
             values.append((part.key, name))
+            link = self.plan.links.get((spot.node, spot.hops, f"{type_name}.{part.name}", written_arguments(part)))
+            if link is not None:
+                self.from_link(name, value, part, spot.field(part), link)
+            else:
+                self.line(f"{name} = {value}.get({part.name!r})")
+                self.complete(name, part.type, part.parts, spot.field(part))
         self.line(f"{value} = {_literal(values)}")
 
     def possible_types(
@@ -274,8 +319,7 @@ class _Writer(CodeWriter):
         value: str,
         inner: GraphQLOutputType,
         parts: Mapping[str, tuple[Selected, ...]],
-        path: list[str],
-        step: str,
+        spot: Spot,
         *,
         on_mismatch: str,
     ) -> None:
@@ -286,32 +330,31 @@ class _Writer(CodeWriter):
             head = "if"
             for type_name, selection in parts.items():
                 with self.block(f"{head} {tag} == {type_name!r}:"):
-                    self.fields(value, type_name, selection, path, step)
+                    hops = hops_into(parts, type_name, spot.hops)
+                    self.fields(value, type_name, selection, replace(spot, hops=hops))
                 head = "elif"
             with self.block("else:" if parts else "if True:"):
-                self.line(_mismatch(path, step, inner))
+                self.line(_mismatch(spot, inner))
                 self.line(on_mismatch)
 
-    def apart(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], path: list[str], step: str
-    ) -> None:
+    def apart(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
         """Write a deep value as a function of its own, which gets its path."""
         function, argument = self.name("complete"), self.name()
-        with self.function(f"def {function}({argument}, path, errors):", argument):
-            self.complete(argument, declared, parts, ["*path"], step)
-        self.line(f"{value} = {function}({value}, {_tuple(path)}, errors)")
+        with self.function(f"def {function}({argument}, path, errors, outcomes):", argument):
+            self.complete(argument, declared, parts, replace(spot, path=("*path",)))
+        self.line(f"{value} = {function}({value}, {spot.path_text}, errors, outcomes)")
 
 
 def _literal(values: list[tuple[str, str]]) -> str:
     return "{" + ", ".join(f"{key!r}: {value}" for key, value in values) + "}"
 
 
-def _tuple(path: list[str]) -> str:
+def _tuple(path: tuple[str, ...]) -> str:
     return f"({', '.join(path)},)"
 
 
-def _mismatch(path: list[str], step: str, expected: GraphQLOutputType) -> str:
-    return f"mismatch(errors, {_tuple(path)}, {step!r}, {str(expected)!r})"
+def _mismatch(spot: Spot, expected: GraphQLOutputType) -> str:
+    return f"mismatch(errors, {spot.path_text}, {spot.step!r}, {str(expected)!r})"
 
 
 def _is_non_null(declared: GraphQLOutputType) -> bool:

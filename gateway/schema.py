@@ -12,7 +12,7 @@ from graphql import (
     type_from_ast,
 )
 
-from gateway.blueprint import Blueprint, Operation, Strategy
+from gateway.blueprint import Argument, Blueprint, Link, Operation, Strategy
 
 
 def build_schema(blueprint: Blueprint) -> GraphQLSchema:
@@ -28,6 +28,8 @@ class _Types:
     def __init__(self, blueprint: Blueprint) -> None:
         self.known: dict[str, GraphQLNamedType] = dict(blueprint.types)
         self._lookup = GraphQLSchema(types=[*self.known.values(), *specified_scalar_types.values()], assume_valid=True)
+        for link in blueprint.links.values():
+            self._add_link(link)
         for operation in blueprint.operations.values():
             if operation.strategy is not Strategy.PICK:
                 self._add_composite(operation)
@@ -42,8 +44,16 @@ class _Types:
 
     def root_field(self, operation: Operation) -> GraphQLField:
         """Return the query field of an operation."""
-        arguments = {argument.name: GraphQLArgument(self.of(argument.type)) for argument in operation.arguments}  # type: ignore[arg-type]
-        return GraphQLField(self.of(operation.returns), arguments, description=operation.description)  # type: ignore[arg-type]
+        return self._field(operation.returns, operation.arguments, operation.description)
+
+    def _field(self, returns: str, arguments: tuple[Argument, ...], description: str | None) -> GraphQLField:
+        made = {argument.name: GraphQLArgument(self.of(argument.type)) for argument in arguments}  # type: ignore[arg-type]
+        return GraphQLField(self.of(returns), made, description=description)  # type: ignore[arg-type]
+
+    def _add_link(self, link: Link) -> None:
+        owner = self.known[link.type]
+        assert isinstance(owner, GraphQLObjectType)
+        owner.fields[link.field] = self._field(link.returns, link.arguments, link.description)
 
     def _add_composite(self, operation: Operation) -> None:
         """Make the type of an operation; one that the SDL declares only gets the fields that it has not."""

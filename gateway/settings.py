@@ -53,6 +53,17 @@ class FallbackKeys(Keys):
     """A constant that is given instead."""
 
 
+class BatchKeys(Keys):
+    """``batch:`` of a link: the keys of all parents of one level go into one call."""
+
+    key: Name | list[Name]
+    """The field of the parent whose value asks for a result; several for a compound key."""
+    match: Name | list[Name]
+    """The field of a result that says whose it is, in the order of `key`."""
+    max: Count = 100
+    """How many keys go into one call at the most."""
+
+
 class StepKeys(Keys):
     """What every step has, whatever its type."""
 
@@ -80,6 +91,8 @@ class StepKeys(Keys):
     """When and how a failed attempt is repeated; left out: the source's."""
     fallback: list[FallbackKeys] = []
     """What is tried, in order, when the step has failed."""
+    batch: BatchKeys | None = None
+    """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
 
 
 class SourceKeys(Keys):
@@ -127,6 +140,21 @@ class OperationKeys(Keys):
     """The units of work; each is decoded by its own `type`."""
     aggregation: AggregationKeys = AggregationKeys()
     """How the steps' values become the operation's."""
+
+
+class LinkKeys(Keys):
+    """A ``field:`` document: a field of a type, filled by a step from its parent objects."""
+
+    field: Annotated[str, StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*\.[_A-Za-z][_0-9A-Za-z]*$")]
+    """The type and the field, as `Post.user`."""
+    returns: Text
+    """The field's GraphQL type; a list groups the results of a batch by their key."""
+    description: str | None = None
+    """What the field is for; stands in the schema."""
+    args: dict[Name, Text] = {}
+    """Argument names to GraphQL types."""
+    step: dict[str, Any]
+    """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 
 
 class SharedKeys(Keys):

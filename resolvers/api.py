@@ -119,8 +119,9 @@ class Api(StepType):
         return keys.method in _SAFE_METHODS or keys.idempotent
 
     def describe(self, keys: ApiKeys) -> str:
-        """Return the method and the endpoint as written."""
-        return f"{keys.method} {keys.endpoint}"
+        """Return the method, the endpoint and the query as written."""
+        query = "&".join(f"{name}={value}" for name, value in keys.query.items())
+        return f"{keys.method} {keys.endpoint}{'?' if query else ''}{query}"
 
     @asynccontextmanager
     async def connect(self, source: Source) -> AsyncIterator[Transport]:

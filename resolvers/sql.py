@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 _TOKEN = re.compile(
     r"""
@@ -74,3 +75,26 @@ def _mistakes(tokens: list[tuple[str | None, re.Match[str]]], words: list[str]) 
         elif kind == "numbered":
             mistakes.append(f"the placeholder '{match[0]}' is not known; write '?' or ':name'")
     return mistakes
+
+
+def expand_lists(text: str, params: Any) -> tuple[str, Any]:
+    """Return a statement in which each named placeholder of a list, as in ``IN (:keys)``, is one placeholder for each of its items.
+
+    An empty list is a placeholder for null, which equals nothing.
+    """
+    if not isinstance(params, dict) or not any(isinstance(value, list) for value in params.values()):
+        return text, params
+    expanded: dict[str, Any] = {}
+    for name, value in params.items():
+        items = (
+            {f"{name}_{index}": item for index, item in enumerate(value or [None])} if isinstance(value, list) else {name: value}
+        )
+        expanded |= items
+
+    def replace(match: re.Match[str]) -> str:
+        value = params.get(match["name"]) if match["name"] else None
+        if not isinstance(value, list):
+            return match[0]
+        return ", ".join(f":{match['name']}_{index}" for index in range(max(len(value), 1)))
+
+    return _TOKEN.sub(replace, text), expanded

@@ -20,7 +20,7 @@ from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text
 from gateway.template import Reference
-from resolvers.sql import Statement, read_statement
+from resolvers.sql import Statement, expand_lists, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 _BUSY_WAIT = 0.01
@@ -102,7 +102,8 @@ class Warehouse(StepType):
         is_list = step.returns.startswith("[")
 
         async def select(inputs: Inputs, context: CallContext) -> Reply:
-            rows = await connection.select(keys.query, _bindable(inputs["params"]))
+            query, params = expand_lists(keys.query, inputs["params"])
+            rows = await connection.select(query, _bindable(params))
             if is_list:
                 return Reply(rows)
             if len(rows) > 1:

@@ -7,7 +7,7 @@ from typing import Generic
 from gateway.config.source import Marks, YamlDocument
 from gateway.errors import Place, Problem, nearest
 from gateway.resolver import StepType
-from gateway.settings import KeysT, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
+from gateway.settings import KeysT, LinkKeys, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
 
 Path = tuple[str | int, ...]
 
@@ -46,10 +46,19 @@ class DecodedOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedLink:
+    """A link document and its step."""
+
+    link: Decoded[LinkKeys]
+    step: Decoded[StepKeys]
+
+
+@dataclass(frozen=True, slots=True)
 class Documents:
     """All documents of a configuration by kind, and the problems that were found in reading them."""
 
     operations: list[DecodedOperation] = field(default_factory=list)
+    links: list[DecodedLink] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
@@ -66,11 +75,13 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
     for document in documents:
         if "operation" in document.value:
             _decode_operation(document, step_types, result)
+        elif "field" in document.value:
+            _decode_link(document, step_types, result)
         elif document.value.keys() & {"sources", "defaults"}:
             _decode_shared(document, step_types, result)
         else:
-            hints = (nearest(key, ["operation", "sources", "defaults"]) for key in document.value)
-            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, sources, defaults")
+            hints = (nearest(key, ["operation", "field", "sources", "defaults"]) for key in document.value)
+            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, field, sources, defaults")
             result.problems.append(
                 Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
             )
@@ -100,6 +111,23 @@ def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Doc
             steps.append(step)
     if operation is not None:
         result.operations.append(DecodedOperation(operation, tuple(steps), frozenset(names)))
+
+
+def _decode_link(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+    subject = f"field {str(document.value['field'])[:80]}"
+    link = _decode(LinkKeys, document.value, subject, document.marks, result.problems)
+    raw = document.value.get("step")
+    if link is None or not isinstance(raw, dict):
+        return
+    marks = document.marks.parts["step"]
+    subject = f"{subject} · step"
+    models = {name: step_type.keys for name, step_type in step_types.items()}
+    model = _model_of(raw, models, subject, marks, result.problems)
+    # A link's step has no name of its own; it goes by the name of its field.
+    named = {**raw, "name": link.keys.field.partition(".")[2]} if "name" not in raw else raw
+    step = _decode(model, named, subject, marks, result.problems) if model else None
+    if step is not None:
+        result.links.append(DecodedLink(link, step))
 
 
 def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:

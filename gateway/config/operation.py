@@ -138,17 +138,22 @@ class _Rules:
             mistake = names.mistake(placed.reference.path)
             if mistake:
                 self._report(draft.decoded, placed.path, *mistake)
+        self._check_when(draft, names)
+        for index, name in enumerate(draft.keys.depends_on):
+            self._check_step_name(draft.decoded, ("depends_on", index), name)
+        self._check_fallbacks(draft)
+        if draft.keys.batch is not None:
+            self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
+        for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
+            self._report(draft.decoded, (problem.key,), problem.message, problem.code)
+
+    def _check_when(self, draft: Draft, names: Names) -> None:
         for path in draft.when.paths if draft.when else ():
             mistake = names.mistake(path) if path else ("'@' reads everything; name what is needed", "unknown-reference")
             if path[:1] == ("request",):
                 mistake = ("'when' reads arguments, steps and context, not the request", "unknown-reference")
             if mistake:
                 self._report(draft.decoded, ("when",), *mistake)
-        for index, name in enumerate(draft.keys.depends_on):
-            self._check_step_name(draft.decoded, ("depends_on", index), name)
-        self._check_fallbacks(draft)
-        for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
-            self._report(draft.decoded, (problem.key,), problem.message, problem.code)
 
     def _check_step_name(
         self, decoded: Decoded[StepKeys] | Decoded[OperationKeys], path: tuple[str | int, ...], name: str

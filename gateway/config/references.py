@@ -1,7 +1,7 @@
 """What a step refers to: templates and expressions of one operation, checked against its arguments, its steps and their types."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
@@ -82,6 +82,8 @@ class Names:
 
     arguments: Mapping[str, GraphQLType | None]
     steps: Mapping[str, GraphQLType | None]
+    of_link: Mapping[str, GraphQLType | None] = field(default_factory=dict)
+    """``parent`` with its type in a link, ``keys`` in one that is batched."""
 
     def mistake(self, path: tuple[str, ...]) -> tuple[str, str] | None:
         """Return what is wrong with a dotted path as (message, code), or None."""
@@ -92,9 +94,9 @@ class Names:
             return f"unknown argument '{path[1]}'{nearest(path[1], self.arguments)}", "unknown-reference"
         if root == "request":
             return request_mistake(path)
-        if root in RESERVED:
+        if root in RESERVED and root not in self.of_link:
             return f"'{root}' cannot be used here", "unknown-reference"
-        known = {**self.arguments, **self.steps}
+        known = {**self.arguments, **self.steps, **self.of_link}
         if root not in known:
             hint = nearest(root, known) or "; it is neither an argument nor a step of this operation"
             return f"unknown reference '{root}'{hint}", "unknown-reference"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.blueprint import Blueprint, Operation, Source
+from gateway.blueprint import Blueprint, Link, Operation, Source
 from gateway.config.decode import Documents, StepTypes, decode
 from gateway.config.draft import Surroundings
+from gateway.config.link import build_link
 from gateway.config.operation import build_operation
 from gateway.config.references import placed_references, read_templates, request_mistake
 from gateway.config.sdl import declared_types, read_types
@@ -45,12 +46,13 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     sources, templates = _sources(decoded, step_types, str(files.folder), problems)
     around = Surroundings(sources, templates, frozenset(decoded.source_names), _defaults(decoded, problems), step_types, types)
     operations = _operations(decoded, around, problems)
+    links = _links(decoded, around, problems)
     if not problems and not operations:
         place = Place(str(files.folder))
         problems.append(Problem(place, "folder", "no operation; write a document with 'operation: <name>'", "no-operation"))
     if problems or types is None:
         raise ConfigurationError(problems)
-    return Blueprint(files.version, sources, operations, declared_types(types))
+    return Blueprint(files.version, sources, operations, links, declared_types(types))
 
 
 def _sources(
@@ -79,6 +81,21 @@ def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
         else:
             problems.append(replace(unknown, message=unknown.message + nearest(name, decoded.source_names)))
     return defaults
+
+
+def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[tuple[str, str], Link]:
+    links: dict[tuple[str, str], Link] = {}
+    seen: dict[str, Place] = {}
+    for found in decoded.links:
+        name = found.link.keys.field
+        if name in seen:
+            message = f"a second link for '{name}', first at {seen[name]}"
+            problems.append(found.link.problem(("field",), message, "duplicate-name"))
+        seen.setdefault(name, found.link.place)
+        link = build_link(found, around, problems)
+        if link is not None:
+            links[link.type, link.field] = link
+    return links
 
 
 def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Operation]:

@@ -1,0 +1,151 @@
+"""One decoded link → its part of the Blueprint."""
+
+from graphql import GraphQLObjectType, GraphQLType, get_named_type, is_input_type, is_output_type
+
+from gateway.blueprint import Argument, Link
+from gateway.config.decode import Decoded, DecodedLink
+from gateway.config.draft import Draft, Surroundings, read_draft
+from gateway.config.references import Names, path_mistake, resolve_type
+from gateway.config.step import StepScope, build_step
+from gateway.errors import Problem, nearest
+from gateway.settings import BatchKeys, LinkKeys
+
+_NOT_IN_A_LINK = {
+    "source": None,
+    "when": "a link has no steps to look at",
+    "depends_on": "a link has no steps to wait for",
+    "fallback": "a link has no fallbacks yet",
+    "as_": "a link is named by 'field:'",
+    "expose": "a link is always exposed",
+    "returns": "a link's type stands beside 'field:'",
+}
+
+
+def build_link(decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> Link | None:
+    """Check a link and return it, or None when a problem (added to ``problems``) keeps it from being served."""
+    before = len(problems)
+    rules = _LinkRules(decoded, around, problems)
+    rules.check()
+    return rules.assemble() if len(problems) == before else None
+
+
+class _LinkRules:
+    def __init__(self, decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> None:
+        self.link: Decoded[LinkKeys] = decoded.link
+        self.keys = decoded.link.keys
+        self.around = around
+        self.problems = problems
+        self.type_name, _, self.field = self.keys.field.partition(".")
+        self.draft: Draft = read_draft(decoded.step, around, None, problems)
+        self.batch: BatchKeys | None = decoded.step.keys.batch
+        self.parent = self._parent()
+        self.returns = self._returns()
+        self.arguments = self._arguments()
+
+    def check(self) -> None:
+        """Report everything that is wrong."""
+        of_link: dict[str, GraphQLType | None] = {"keys": None} if self.batch else {"parent": self.parent}
+        names = Names(dict(self.arguments), {}, of_link)
+        for placed in self.draft.placed:
+            mistake = names.mistake(placed.reference.path)
+            if mistake:
+                hint = (
+                    " in a link with 'batch:', which has {keys}"
+                    if self.batch
+                    else " in a link without 'batch:', which has {parent.…}"
+                )
+                root = placed.reference.root
+                message = mistake[0] + hint if root in {"keys", "parent"} and root not in of_link else mistake[0]
+                self._report_step(placed.path, message, mistake[1])
+        for key, reason in _NOT_IN_A_LINK.items():
+            if reason and key in self.draft.keys.model_fields_set:
+                self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
+        for problem in self.draft.step_type.check(self.draft.keys, [name for name, _ in self.arguments]):
+            self._report_step((problem.key,), problem.message, problem.code)
+        self._check_keys()
+
+    def assemble(self) -> Link:
+        """Return the link, given that nothing is wrong."""
+        scope = StepScope(tuple(name for name, _ in self.arguments), frozenset())
+        # A batch brings the results of many parents, so its step gives a list whatever the field is.
+        returns = f"[{self.keys.returns.strip('[]!')}]" if self.batch else self.keys.returns
+        step = build_step(self.draft, self.around, scope, name=self.keys.field, returns=returns, is_required=False)
+        return Link(
+            type=self.type_name,
+            field=self.field,
+            returns=self.keys.returns,
+            description=self.keys.description,
+            place=self.link.place,
+            arguments=tuple(Argument(name, text) for name, text in self.keys.args.items()),
+            key=self._key(),
+            match=tuple(_names(self.batch.match)) if self.batch else (),
+            max=self.batch.max if self.batch else 1,
+            step=step,
+        )
+
+    def _key(self) -> tuple[tuple[str, ...], ...]:
+        if self.batch:
+            return tuple((name,) for name in _names(self.batch.key))
+        read = (placed.reference.path[1:] for placed in self.draft.placed if placed.reference.root == "parent")
+        return tuple(dict.fromkeys(read))
+
+    def _parent(self) -> GraphQLObjectType | None:
+        types = self.around.types
+        if types is None:
+            return None
+        found = types.type_map.get(self.type_name)
+        if not isinstance(found, GraphQLObjectType):
+            objects = [name for name, declared in types.type_map.items() if isinstance(declared, GraphQLObjectType)]
+            hint = nearest(self.type_name, objects) or "; declare it in a .graphql file"
+            self._report(("field",), f"unknown object type '{self.type_name}'{hint}", "unknown-type")
+            return None
+        if self.field in found.fields:
+            message = f"the type '{self.type_name}' has a field '{self.field}' in the SDL; remove one of them"
+            self._report(("field",), message, "duplicate-field")
+        return found
+
+    def _returns(self) -> GraphQLType | None:
+        found = resolve_type(self.keys.returns, self.around.types) if self.around.types else None
+        if isinstance(found, str):
+            self._report(("returns",), found, "unknown-type")
+        elif found is not None and not is_output_type(found):
+            self._report(("returns",), f"'{self.keys.returns}' is an input type", "not-an-output-type")
+        return None if isinstance(found, str) else found
+
+    def _arguments(self) -> list[tuple[str, GraphQLType | None]]:
+        arguments: list[tuple[str, GraphQLType | None]] = []
+        for name, text in self.keys.args.items():
+            found = resolve_type(text, self.around.types) if self.around.types else None
+            if isinstance(found, str):
+                self._report(("args", name), found, "unknown-type")
+            elif found is not None and not is_input_type(found):
+                self._report(("args", name), f"'{text}' is not an input type", "not-an-input-type")
+            arguments.append((name, None if isinstance(found, str) else found))
+        return arguments
+
+    def _check_keys(self) -> None:
+        used = {placed.reference.root for placed in self.draft.placed}
+        if self.batch is None:
+            if "parent" not in used:
+                self._report_step((), "the step does not say which parent it is for; refer to it as {parent.name}", "missing-key")
+            return
+        if "keys" not in used:
+            self._report_step(("batch",), "the keys go nowhere; refer to them as {keys}", "missing-key")
+        if len(_names(self.batch.key)) != len(_names(self.batch.match)):
+            self._report_step(("batch",), "'key' and 'match' have as many names each", "bad-batch")
+        returned = get_named_type(self.returns) if self.returns else None
+        for key, owner, known in (("key", self.parent, self.batch.key), ("match", returned, self.batch.match)):
+            for name in _names(known):
+                wrong = path_mistake(owner, (key, name))
+                if wrong:
+                    self._report_step(("batch", key), f"{wrong}; a key is a field of the SDL", "unknown-field")
+
+    def _report(self, path: tuple[str | int, ...], message: str, code: str) -> None:
+        self.problems.append(self.link.problem(path, message, code))
+
+    def _report_step(self, path: tuple[str | int, ...], message: str, code: str) -> None:
+        self.problems.append(self.draft.decoded.problem(path, message, code))
+
+
+def _names(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
