@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.engine import Results, Span
-from gateway.errors import Code
 from gateway.links import Found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Node, Plan
@@ -31,7 +30,7 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
                     degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
             elif outcome is not None and not node.is_lazy:
                 missing.append({**entry, "reason": _reason(outcome)})
-    missing += _unfit(plan, errors)
+    missing += _parts(plan, errors, missing)
     if not missing and not degraded:
         return None
     return {"missing": missing, "degraded": degraded}
@@ -41,16 +40,16 @@ def _first_key(plan: Plan, call: int) -> str:
     return next(root.selected.key for root in plan.roots if root.call == call)
 
 
-def _unfit(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
-    """Return an entry for each step of which a value was left out because it does not fit the schema."""
+def _parts(plan: Plan, errors: Sequence[Mapping[str, Any]], missing: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Return an entry for each step of whose value a part was left out: it did not fit the schema, or the upstream failed to give it."""
     names = {root.selected.key: root.selected.name for root in plan.roots}
-    unfit = {
-        (error["path"][0], error["extensions"]["step"]): None
-        for error in errors
-        if error["extensions"]["code"] == Code.RESPONSE_VALIDATION_FAILED
-    }
-    reason = str(Code.RESPONSE_VALIDATION_FAILED)
-    return [{"operation": names[key], "path": [key], "step": step, "reason": reason} for key, step in unfit]
+    told = {(entry["path"][0], entry["step"]) for entry in missing}
+    reasons = {(error["path"][0], error["extensions"]["step"]): error["extensions"]["code"] for error in reversed(errors)}
+    return [
+        {"operation": names[key], "path": [key], "step": step, "reason": reason}
+        for (key, step), reason in reversed(reasons.items())
+        if (key, step) not in told and not any(entry["step"] == step for entry in missing)
+    ]
 
 
 def _reason(outcome: Failure | Skipped) -> str:

@@ -75,9 +75,15 @@ class Step:
     when: Expression | None
     select: Expression | None
     needs: tuple[str, ...]
+    must_succeed: tuple[str, ...]
+    """Those of ``needs`` that an expression reads: unless they have succeeded the input is missing."""
     follows: tuple[str, ...]
     reads_request: bool
     """Whether its inputs or its condition look at the request itself."""
+    takes_selection: bool
+    """Whether its calls want to know what is selected of its value."""
+    read_by_others: tuple[tuple[str, ...], ...]
+    """The paths into its value that other steps of the operation read."""
     timeout: float
     """Seconds of one attempt."""
     retry: Retry

@@ -16,6 +16,14 @@ class Null(Exception):
     """A null where the schema allows none; its error has been recorded."""
 
 
+def unfit(value: object, errors: Errors, path: Path, step: str, expected: str) -> None:
+    """Record why a value is not of its type: a part that the upstream failed to give tells its own failure."""
+    if isinstance(value, Failure):
+        errors.append(value.error(path))
+    else:
+        mismatch(errors, path, step, expected)
+
+
 def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
     """Record that a step's value is not of the expected type. What it was is not told: it is the upstream's."""
     message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."
@@ -26,11 +34,11 @@ def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
 def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path: Path, step: str, expected: str) -> object:
     """Coerce a scalar or enum value that is not of the expected Python type already; None, with an error, when that is impossible."""
     try:
-        result = coerce(value) if value is not None else None
+        result = coerce(value) if value is not None and type(value) is not Failure else None
     except Exception:  # noqa: BLE001 - coercion is the type's own code, and any failure of it means the same
         result = None
     if result is None:
-        mismatch(errors, path, step, expected)
+        unfit(value, errors, path, step, expected)
     return result
 
 

@@ -295,10 +295,13 @@ class _Execution:
         """Check the condition, render the inputs, and call."""
         step, state = node.step, self.states[node.call]
         try:
-            if step.when and not self.holds(node):
+            self.check_needs(node)
+            if step.when and not _is_true(step.when.search(state.scope)):
                 return Skipped(Reason.CONDITION)
             inputs = render(step.inputs, scope or state.scope)
-            assert isinstance(inputs, Mapping)
+            assert isinstance(inputs, dict)
+            if step.takes_selection:
+                inputs["selection"] = node.selection
         except MissingValue as missing:
             return self.missing(node, missing.reference)
         except UnusableValue as unusable:
@@ -315,16 +318,15 @@ class _Execution:
             context.end_wait(asyncio.get_running_loop().time())
             return await self.call(node, inputs, context)
 
-    def holds(self, node: Node) -> bool:
-        """Evaluate ``when``; a step that it reads and that has no value counts as missing input."""
-        assert node.step.when is not None
-        scope = self.states[node.call].scope
+    def check_needs(self, node: Node) -> None:
+        """Make sure that what the node's expressions read is there.
+
+        :raises MissingValue: a step that one of them reads has not succeeded.
+        """
         for index in node.needs:
-            other = self.plan.nodes[index]
-            reads_it = any(path[:1] == (other.step.name,) for path in node.step.when.paths)
-            if reads_it and not isinstance(self.outcomes[index], Success):
-                raise MissingValue(Reference((other.step.name,)))
-        return _is_true(node.step.when.search(scope))
+            name = self.plan.nodes[index].step.name
+            if name in node.step.must_succeed and not isinstance(self.outcomes[index], Success):
+                raise MissingValue(Reference((name,)))
 
     def missing(self, node: Node, reference: Reference) -> Outcome:
         """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""

@@ -62,6 +62,8 @@ class Node:
     """Whether another node may make the very same call, so that one can do for both."""
     deadline: float
     """Seconds from the arrival of the request: the latest deadline of the operations that share it."""
+    selection: str = ""
+    """What is selected of its value, as GraphQL text, for a step that takes it."""
     use: LinkUse | None = None
     """Which link this is, and of what; None for a step of the operation."""
 

@@ -11,6 +11,16 @@ from graphql import print_ast
 from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
 from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root
 from gateway.selection import INTROSPECTION, TYPENAME, Selected
+from gateway.subselection import selection_text
+
+
+@dataclass(slots=True)
+class _Drafted:
+    """The nodes of a plan while it is made, those of links by what they are, and what is selected of the value of each node."""
+
+    nodes: list[Node] = field(default_factory=list)
+    links: dict[tuple[int, Hops, str, str], int] = field(default_factory=dict)
+    values: dict[int, list[Selected]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -38,11 +48,10 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...]) -> Plan:
         identity = (operation.name, written_arguments(selected))
         drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
         order.append(Root(selected, list(drafts).index(identity)))
-    nodes: list[Node] = []
-    links: dict[tuple[int, Hops, str, str], int] = {}
-    calls = tuple(_plan_call(index, draft, blueprint, nodes, links) for index, draft in enumerate(drafts.values()))
-    shared = _mark_shared(nodes)
-    return Plan(tuple(order), calls, shared, links, any(node.step.reads_request for node in shared))
+    drafted = _Drafted()
+    calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
+    shared = _mark_shared([_with_selection(node, drafted, blueprint) for node in drafted.nodes])
+    return Plan(tuple(order), calls, shared, drafted.links, any(node.step.reads_request for node in shared))
 
 
 def written_arguments(selected: Selected) -> str:
@@ -59,13 +68,12 @@ def _asked(operation: Operation, selected: Selected) -> set[str]:
     return {operation.origins[part.name].step for part in fields if part.name != TYPENAME}
 
 
-def _plan_call(
-    index: int, draft: _CallDraft, blueprint: Blueprint, nodes: list[Node], links: dict[tuple[int, Hops, str, str], int]
-) -> OperationCall:
+def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Drafted) -> OperationCall:
     """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
     steps = draft.operation.steps
     eager = _closure(steps, draft.asked, with_fallbacks=False)
     chosen = _closure(steps, draft.asked, with_fallbacks=True)
+    nodes = drafted.nodes
     start = len(nodes)
     position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
     for name, place in position.items():
@@ -86,7 +94,7 @@ def _plan_call(
                 deadline=draft.operation.deadline,
             )
         )
-    _LinkPlanner(index, draft.operation, blueprint, nodes, links).plan(draft.roots, position)
+    _LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
     pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
     first = draft.roots[0]
     return OperationCall(index, draft.operation, first.node, written_arguments(first), tuple(range(start, len(nodes))), pruned)
@@ -99,8 +107,7 @@ class _LinkPlanner:
     call: int
     operation: Operation
     blueprint: Blueprint
-    nodes: list[Node]
-    links: dict[tuple[int, Hops, str, str], int]
+    drafted: _Drafted
 
     def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
         for root in roots:
@@ -115,6 +122,8 @@ class _LinkPlanner:
 
     def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
         """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
+        if not hops:
+            self.drafted.values.setdefault(parent, []).append(selected)
         for type_name, fields in selected.parts.items():
             below = hops_into(selected.parts, type_name, hops)
             for part in fields:
@@ -128,9 +137,9 @@ class _LinkPlanner:
         """Return the node of a link, which is made where there is none yet."""
         arguments = written_arguments(part)
         identity = (parent, hops, f"{link.type}.{link.field}", arguments)
-        if identity not in self.links:
-            index = self.links[identity] = len(self.nodes)
-            self.nodes.append(
+        if identity not in self.drafted.links:
+            index = self.drafted.links[identity] = len(self.drafted.nodes)
+            self.drafted.nodes.append(
                 Node(
                     index=index,
                     call=self.call,
@@ -145,7 +154,7 @@ class _LinkPlanner:
                     use=LinkUse(link, parent, hops, part.node, arguments),
                 )
             )
-        return self.links[identity]
+        return self.drafted.links[identity]
 
 
 def hops_into(parts: Mapping[str, object], type_name: str, hops: Hops) -> Hops:
@@ -188,6 +197,15 @@ def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
         ordered.append(ready)
         remaining.remove(ready)
     return ordered
+
+
+def _with_selection(node: Node, drafted: _Drafted, blueprint: Blueprint) -> Node:
+    """Tell a node that takes it what is selected of its value."""
+    if not node.step.takes_selection:
+        return node
+    match = ((name,) for name in node.use.link.match) if node.use else ()
+    selected = [part.parts for part in drafted.values.get(node.index, ())]
+    return replace(node, selection=selection_text(selected, (*node.step.read_by_others, *match), blueprint.links))
 
 
 def _mark_shared(nodes: list[Node]) -> tuple[Node, ...]:

@@ -22,7 +22,7 @@ from graphql import (
 
 from gateway.blueprint import Operation, Strategy
 from gateway.code_writer import CodeWriter
-from gateway.completion import Errors, Null, absent, leaf, mismatch
+from gateway.completion import Errors, Null, absent, leaf, mismatch, unfit
 from gateway.engine import Results
 from gateway.links import found
 from gateway.outcome import Failure, Skipped, Success
@@ -47,7 +47,7 @@ def source_of(plan: Plan) -> str:
     return _Writer(plan).source()
 
 
-SUPPORT = (Null, Success, Failure, Skipped, mismatch, leaf, absent, found)
+SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found)
 """What the generated code calls by name."""
 NOTHING_REPORTED: frozenset[str] = frozenset()
 _INLINE_CHECKS = {
@@ -246,10 +246,7 @@ class _Writer(CodeWriter):
     def leaf(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
         """Write the check of a scalar or enum; the call to coerce it is only for values that are not right as they are."""
         if declared.name == "JSON":
-            if is_strict:
-                with self.block(f"if {value} is None:"):
-                    self.line(_mismatch(spot, declared))
-                    self.line("raise Null")
+            self.anything(value, declared, spot, is_strict=is_strict)
             return
         if isinstance(declared, GraphQLEnumType):
             names = self.constant(_enum_names(declared))
@@ -266,6 +263,12 @@ class _Writer(CodeWriter):
                 with self.block(f"if {value} is None:"):
                     self.line("raise Null")
 
+    def anything(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
+        """Write a value of the JSON scalar, which is right as it is."""
+        with self.block(f"if type({value}) is Failure{f' or {value} is None' if is_strict else ''}:"):
+            self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {declared.name!r})")
+            self.line("raise Null" if is_strict else f"{value} = None")
+
     def compound(
         self,
         value: str,
@@ -278,7 +281,7 @@ class _Writer(CodeWriter):
         """Write a list or an object, given that it is not null."""
         expected = "list" if isinstance(inner, GraphQLList) else "dict"
         with self.block(f"if type({value}) is not {expected}:"):
-            self.line(_mismatch(spot, inner))
+            self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {str(inner)!r})")
             self.line(on_mismatch)
         if isinstance(inner, GraphQLList):
             with self.block("else:"):

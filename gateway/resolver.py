@@ -90,6 +90,9 @@ class StepType(ABC):
     source_templated: ClassVar[tuple[str, ...]] = ()
     """The keys of a source whose texts are templates; they may refer to the request alone."""
 
+    selects_from_scope: ClassVar[bool] = False
+    """Whether ``select`` is over arguments, steps and context instead of a raw result."""
+
     @abstractmethod
     def inputs(self, keys: Any, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return the tree that is rendered for each call.
@@ -105,6 +108,10 @@ class StepType(ABC):
     def check_source(self, keys: Any) -> Iterator[KeyProblem]:
         """Yield what is wrong with a source beyond the types of its keys."""
         yield from ()
+
+    def takes_selection(self, keys: Any) -> bool:
+        """Tell whether calls want to know what is selected of the step's value: GraphQL text, as the input ``selection``."""
+        return False
 
     @abstractmethod
     def is_idempotent(self, keys: Any) -> bool:

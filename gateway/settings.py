@@ -14,6 +14,8 @@ from gateway.errors import nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*$")]
 """A GraphQL name."""
+FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+"""A function of a module, as `package.module:function`."""
 Text = Annotated[str, StringConstraints(min_length=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Count = Annotated[int, Field(gt=0, le=100_000)]

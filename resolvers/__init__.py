@@ -4,8 +4,12 @@ from collections.abc import Mapping
 
 from gateway.resolver import StepType
 from resolvers.api import Api
+from resolvers.graphql import GraphQLStep
+from resolvers.python_call import PythonCall
+from resolvers.transform import Transform
 from resolvers.value import Value
 from resolvers.warehouse import Warehouse
 
-STEP_TYPES: Mapping[str, StepType] = {step_type.name: step_type for step_type in (Api(), Warehouse(), Value())}
+_ALL: tuple[StepType, ...] = (Api(), Warehouse(), GraphQLStep(), Transform(), Value(), PythonCall())
+STEP_TYPES: Mapping[str, StepType] = {step_type.name: step_type for step_type in _ALL}
 """Step types by the name that ``type:`` gives in YAML."""

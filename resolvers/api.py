@@ -5,22 +5,19 @@ path or a header is refused before any call.
 """
 
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 
 from gateway.blueprint import Source, Step
-from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
 from gateway.template import Reference
-from resolvers.encoding import CONTROL, encode_headers, parts_of, target_renderer
-from resolvers.transport import HttpRequest, HttpResponse, Transport
+from resolvers.encoding import encode_headers, parts_of, target_renderer
+from resolvers.json_http import check_headers, decode, merge_headers, status_fault, url_mistake
+from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
 MAX_JSON_DEPTH = 128
@@ -85,12 +82,10 @@ class Api(StepType):
 
     def inputs(self, keys: ApiKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return references of the endpoint in order, and the trees of query, headers and body."""
-        own = {name.lower(): value for name, value in templates["headers"].items()}
-        inherited = {name.lower(): value for name, value in templates["source"].get("headers", {}).items()}
         return {
             "endpoint": tuple(part for part in parts_of(templates["endpoint"]) if isinstance(part, Reference)),
             "query": templates["query"],
-            "headers": {**inherited, **own},
+            "headers": merge_headers(templates["headers"], templates["source"].get("headers", {})),
             **({"body": templates["body"]} if "body" in templates else {}),
         }
 
@@ -104,15 +99,15 @@ class Api(StepType):
             yield KeyProblem("endpoint", message, "bad-endpoint")
         elif any(character in keys.endpoint for character in "#\\ \r\n\t"):
             yield KeyProblem("endpoint", "an endpoint has no '#', backslash or white space", "bad-endpoint")
-        yield from _check_headers(keys.headers)
+        yield from check_headers(keys.headers)
         if keys.body is not None and keys.method in _SAFE_METHODS:
             yield KeyProblem("body", f"a {keys.method} has no body; remove it or set 'method:'", "unused-key")
 
     def check_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
         """Yield what is wrong with the base URL and the headers."""
-        if message := _base_url_mistake(keys.base_url):
+        if message := url_mistake(keys.base_url):
             yield KeyProblem("base_url", message, "bad-url")
-        yield from _check_headers(keys.headers)
+        yield from check_headers(keys.headers)
 
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or declared to be."""
@@ -150,89 +145,7 @@ class Api(StepType):
             if response.status == 404 and keys.not_found is None:
                 return Reply(None, 404)
             if response.status not in keys.expect if keys.expect else not 200 <= response.status < 300:
-                raise _status_fault(response)
-            return Reply(None if keys.method == "HEAD" else _decode(response), response.status)
+                raise status_fault(response)
+            return Reply(None if keys.method == "HEAD" else decode(response), response.status)
 
         return send
-
-
-def _check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            yield KeyProblem("headers", f"'{name}' is not a header name", "bad-header")
-        elif name.lower() in _HOP_BY_HOP:
-            yield KeyProblem("headers", f"the header '{name}' belongs to the connection; remove it", "bad-header")
-        elif CONTROL.search(value):
-            yield KeyProblem("headers", f"the value of '{name}' has a control character", "bad-header")
-
-
-def _base_url_mistake(text: str) -> str | None:
-    if "{" in text:
-        return "a base URL has no references: who is called is never up to a request"
-    try:
-        url = urlsplit(text)
-        is_usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or url.query or url.fragment or CONTROL.search(text) or " " in text:
-        return "not a URL such as https://accounts.internal:8443/v1"
-    if url.username is not None or url.password is not None:
-        return "a base URL has no credentials; send them in 'headers:'"
-    return None
-
-
-def _status_fault(response: HttpResponse) -> StepFault:
-    return StepFault(
-        Code.SUBREQUEST_HTTP_ERROR,
-        kind=str(response.status),
-        status=response.status,
-        retry_after=_retry_after(response.headers.get("retry-after", "")),
-        detail=f"status {response.status}: {response.body[:500]!r}",
-    )
-
-
-def _retry_after(text: str) -> float | None:
-    """Return seconds from a ``Retry-After`` header, which is a number or a date (RFC 9110, 10.2.3)."""
-    if text.isdecimal() and len(text) < 10:
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _decode(response: HttpResponse) -> object:
-    """Return the value of a JSON body; 204 and 205 are null.
-
-    :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep.
-    """
-    if response.status in {204, 205}:
-        return None
-    media_type = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise StepFault(
-            Code.SUBREQUEST_MALFORMED_RESPONSE,
-            detail=f"content type '{media_type[:80]}': {response.body[:200]!r}",
-        )
-    try:
-        value = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    if response.body.count(b"[") + response.body.count(b"{") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
-    return value
-
-
-def _depth(value: object) -> int:
-    """Count the levels of a JSON value, one whole level at a time so that no depth can exhaust the stack."""
-    depth = 0
-    level = [value]
-    while level:
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
-            if isinstance(child, dict | list)
-        ]
-        depth += 1
-    return depth

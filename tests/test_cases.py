@@ -2,8 +2,8 @@
 
 A page is a title sentence and fenced blocks, whose info string is their language and their role:
 
-    yaml config       the configuration; unless it has `sources:` itself there is one api source, whose attempts are not repeated,
-                      and one warehouse
+    yaml config       the configuration; unless it has `sources:` itself there is one api source and one graphql source, whose
+                      attempts are not repeated, and one warehouse
     graphql types     the SDL beside it
     graphql query     the document; `text operation` names one of its operations
     json variables    and `json headers`: of the client's request
@@ -43,6 +43,7 @@ from gateway.generation import Generation, GraphQLRequest, open_generation
 from gateway.resolver import RequestContext, StepType
 from resolvers import STEP_TYPES
 from resolvers.api import Api
+from resolvers.graphql import GraphQLStep
 from tests.scripted import BASE_URL, Upstreams
 from tests.virtual import run
 
@@ -66,7 +67,8 @@ SOURCES = f"""
 sources:
   core: {{ type: api, base_url: {BASE_URL}, retry: {{ attempts: 1 }} }}
   warehouse: {{ type: warehouse, url: sqlite:///warehouse.db }}
-defaults: {{ api: core, warehouse: warehouse }}
+  people: {{ type: graphql, url: {BASE_URL}/graphql, retry: {{ attempts: 1 }} }}
+defaults: {{ api: core, warehouse: warehouse, graphql: people }}
 """
 _BLOCK = re.compile(r"^```(\w+) (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -144,7 +146,7 @@ async def _play(page: Page, folder: Path, upstreams: Upstreams) -> dict[str, str
         texts[str(folder / "types.graphql")] = page.blocks["types"]
     if not re.search(r"^sources:", page.blocks["config"], re.MULTILINE):
         texts[str(folder / "sources.yaml")] = SOURCES
-    step_types: dict[str, StepType] = {**STEP_TYPES, Api.name: Api(upstreams.open)}
+    step_types: dict[str, StepType] = {**STEP_TYPES, "api": Api(upstreams.open), "graphql": GraphQLStep(upstreams.open)}
     blueprint = build(Files(folder, texts, (), "case"), step_types, {})
     request = GraphQLRequest(
         page.blocks["query"],

@@ -45,6 +45,12 @@ class Draft:
         return self.decoded.keys
 
     @property
+    def scope_paths(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
+        expressions = {"when": self.when, "select": self.select if self.step_type.selects_from_scope else None}
+        return tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths)
+
+    @property
     def field(self) -> str:
         """The name of the field that the step fills, if it is exposed."""
         return self.keys.as_ or self.keys.name

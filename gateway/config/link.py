@@ -66,7 +66,7 @@ class _LinkRules:
 
     def assemble(self) -> Link:
         """Return the link, given that nothing is wrong."""
-        scope = StepScope(tuple(name for name, _ in self.arguments), frozenset())
+        scope = StepScope(tuple(name for name, _ in self.arguments))
         # A batch brings the results of many parents, so its step gives a list whatever the field is.
         returns = f"[{self.keys.returns.strip('[]!')}]" if self.batch else self.keys.returns
         step = build_step(self.draft, self.around, scope, name=self.keys.field, returns=returns, is_required=False)

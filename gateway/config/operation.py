@@ -138,7 +138,7 @@ class _Rules:
             mistake = names.mistake(placed.reference.path)
             if mistake:
                 self._report(draft.decoded, placed.path, *mistake)
-        self._check_when(draft, names)
+        self._check_expressions(draft, names)
         for index, name in enumerate(draft.keys.depends_on):
             self._check_step_name(draft.decoded, ("depends_on", index), name)
         self._check_fallbacks(draft)
@@ -147,13 +147,13 @@ class _Rules:
         for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
             self._report(draft.decoded, (problem.key,), problem.message, problem.code)
 
-    def _check_when(self, draft: Draft, names: Names) -> None:
-        for path in draft.when.paths if draft.when else ():
+    def _check_expressions(self, draft: Draft, names: Names) -> None:
+        for key, path in draft.scope_paths:
             mistake = names.mistake(path) if path else ("'@' reads everything; name what is needed", "unknown-reference")
             if path[:1] == ("request",):
-                mistake = ("'when' reads arguments, steps and context, not the request", "unknown-reference")
+                mistake = ("an expression reads arguments, steps and context, not the request", "unknown-reference")
             if mistake:
-                self._report(draft.decoded, ("when",), *mistake)
+                self._report(draft.decoded, (key,), *mistake)
 
     def _check_step_name(
         self, decoded: Decoded[StepKeys] | Decoded[OperationKeys], path: tuple[str | int, ...], name: str
@@ -180,9 +180,18 @@ class _Rules:
 
     def _step(self, draft: Draft) -> Step:
         name = draft.keys.name
-        scope = StepScope(tuple(argument.name for argument in self.arguments), frozenset(self.drafts))
+        scope = StepScope(tuple(argument.name for argument in self.arguments), frozenset(self.drafts), self._paths_read())
         is_required = name in self.keys.aggregation.required_steps
         return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
+
+    def _paths_read(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """Return the paths into each step's value that any step reads."""
+        paths: dict[str, tuple[tuple[str, ...], ...]] = {}
+        for draft in self.drafts.values():
+            for path in (*(placed.reference.path for placed in draft.placed), *(path for _, path in draft.scope_paths)):
+                if path and path[0] in self.drafts:
+                    paths[path[0]] = (*paths.get(path[0], ()), path[1:])
+        return paths
 
     def _effective_returns(self, draft: Draft) -> str:
         """Return the type of a step; one without a type that only stands in for another has that other's."""
@@ -202,7 +211,7 @@ class _Rules:
 
     def _prerequisites(self, draft: Draft) -> list[str]:
         read = [placed.reference.root for placed in draft.placed]
-        read += [path[0] for path in (draft.when.paths if draft.when else ()) if path]
+        read += [path[0] for _, path in draft.scope_paths if path]
         read += draft.keys.depends_on
         read += [fallback.step for fallback in draft.keys.fallback if fallback.step]
         return [name for name in dict.fromkeys(read) if name in self.drafts]

@@ -1,7 +1,8 @@
 """A checked draft → a Step of the Blueprint: policies with their defaults, inputs, and what it waits for."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gateway.blueprint import Fallback, FallbackStep, FallbackValue, Retry, Step
 from gateway.config.draft import Draft, Surroundings
@@ -14,10 +15,11 @@ _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "s
 
 @dataclass(frozen=True, slots=True)
 class StepScope:
-    """The names that a step's inputs can mean: arguments in order, and steps."""
+    """The names that a step's inputs can mean: arguments in order, and steps; and what other steps read of each step."""
 
     arguments: tuple[str, ...]
-    steps: frozenset[str]
+    steps: frozenset[str] = frozenset()
+    read_by_others: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
 
 def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: str, returns: str, is_required: bool) -> Step:
@@ -26,7 +28,8 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
     templates = {**draft.templates, "source": around.source_templates.get(source.name, {}) if source else {}}
     inputs = draft.step_type.inputs(keys, templates, scope.arguments)
     read = dict.fromkeys(reference.root for reference in references(inputs))
-    read |= dict.fromkeys(path[0] for path in (draft.when.paths if draft.when else ()) if path)
+    looked_at = dict.fromkeys(path[0] for _, path in draft.scope_paths if path)
+    read |= looked_at
     needs = tuple(root for root in read if root in scope.steps)
     timeout_ms = keys.timeout_ms or (source.keys.timeout_ms if source else None) or draft.step_type.timeout_ms
     own = keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
@@ -46,8 +49,11 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         when=draft.when,
         select=draft.select,
         needs=needs,
+        must_succeed=tuple(root for root in looked_at if root in scope.steps),
         follows=tuple(other for other in keys.depends_on if other not in needs),
         reads_request="request" in read,
+        takes_selection=draft.step_type.takes_selection(keys),
+        read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
         retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
         fallbacks=tuple(_fallback(fallback.step, fallback.value) for fallback in keys.fallback),

@@ -1,0 +1,201 @@
+"""``type: graphql``: one field of an upstream GraphQL service, asked for what the client selects of it and nothing else.
+
+``query`` is a document with one leaf field; the client's selection, merged over all aliases, goes under it. Upstream errors come back as
+failed values at their own place, so that the rest of the answer stands.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse, print_ast
+
+from gateway.blueprint import Source, Step
+from gateway.errors import Code, StepFault
+from gateway.outcome import Failure
+from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
+from resolvers.encoding import encode_headers
+from resolvers.json_http import check_headers, decode, merge_headers, status_fault, url_mistake
+from resolvers.transport import HttpRequest, Transport
+from resolvers.transport.httpx_transport import HttpxTransport
+
+_FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
+
+
+class GraphQLKeys(StepKeys):
+    """The keys of a graphql step."""
+
+    query: Text
+    """A document with one leaf field: `query($id: ID!) { user(id: $id) }`. The client's selection goes under that field."""
+    variables: dict[Text, Any] = {}
+    """The variables of the document; texts in them are templates."""
+    headers: dict[Text, Text] = {}
+    """Request headers beside those of the source."""
+
+
+class GraphQLSourceKeys(SourceKeys):
+    """The keys of a graphql source."""
+
+    url: Text
+    """The endpoint."""
+    headers: dict[Text, Text] = {}
+    """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
+    max_response_bytes: ByteCount = 5_000_000
+    """The largest body that is read, after decompression."""
+
+
+class GraphQLStep(StepType):
+    """The step type ``graphql``; ``open_transport`` makes the pool of a source."""
+
+    name = "graphql"
+    keys = GraphQLKeys
+    source_keys = GraphQLSourceKeys
+    timeout_ms = 5000
+    templated = ("variables", "headers")
+    source_templated = ("headers",)
+
+    def __init__(self, open_transport: Callable[[str, int, int], Transport] = HttpxTransport) -> None:
+        self._open_transport = open_transport
+
+    def inputs(self, keys: GraphQLKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+        """Return the trees of variables and headers."""
+        headers = merge_headers(templates["headers"], templates["source"].get("headers", {}))
+        return {"variables": templates["variables"], "headers": headers}
+
+    def check(self, keys: GraphQLKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        """Yield what is wrong with the document, its variables and the headers."""
+        try:
+            definition = _definition(keys.query)
+        except GraphQLError as error:
+            yield KeyProblem("query", f"not a GraphQL document: {error.message}", "bad-graphql")
+            return
+        except ValueError as error:
+            yield KeyProblem("query", str(error), "bad-graphql")
+            return
+        declared = {variable.variable.name.value for variable in definition.variable_definitions or ()}
+        for name in sorted(declared - keys.variables.keys()):
+            yield KeyProblem("variables", f"'${name}' has no value; add it to 'variables:'", "missing-parameter")
+        for name in (name for name in keys.variables if name not in declared):
+            yield KeyProblem("variables", f"the document declares no variable '${name}'", "unused-parameter")
+        yield from check_headers(keys.headers)
+
+    def check_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
+        """Yield what is wrong with the URL and the headers."""
+        if message := url_mistake(keys.url):
+            yield KeyProblem("url", message, "bad-url")
+        yield from check_headers(keys.headers)
+
+    def is_idempotent(self, keys: GraphQLKeys) -> bool:
+        """Tell whether the document only reads."""
+        return _definition(keys.query).operation is OperationType.QUERY
+
+    def takes_selection(self, keys: GraphQLKeys) -> bool:
+        """Tell that the client's selection goes under the leaf field, unless the document has a selection of its own."""
+        return _leaf(_definition(keys.query)).selection_set is None
+
+    def describe(self, keys: GraphQLKeys) -> str:
+        """Return the document on one line."""
+        return " ".join(keys.query.split())
+
+    @asynccontextmanager
+    async def connect(self, source: Source) -> AsyncIterator[Transport]:
+        """Open the connection pool of a source."""
+        keys = source.keys
+        assert isinstance(keys, GraphQLSourceKeys)
+        url = urlsplit(keys.url)
+        transport = self._open_transport(f"{url.scheme}://{url.netloc}", keys.concurrency, keys.max_response_bytes)
+        try:
+            yield transport
+        finally:
+            await transport.aclose()
+
+    def call(self, step: Step, connection: Transport) -> Call:
+        """Return a call that asks the upstream for one field."""
+        keys, source = step.keys, step.source
+        assert isinstance(keys, GraphQLKeys)
+        assert source is not None
+        assert isinstance(source.keys, GraphQLSourceKeys)
+        path = urlsplit(source.keys.url).path or "/"
+        definition = _definition(keys.query)
+        field = _leaf(definition)
+        key = field.alias.value if field.alias else field.name.value
+        document = print_ast(definition)
+        head = document.rstrip().removesuffix("}").rstrip()
+        leaf_has_type = step.returns.strip("[]!") not in _SCALARS
+
+        async def send(inputs: Inputs, context: CallContext) -> Reply:
+            selection = inputs.get("selection", "") if leaf_has_type else ""
+            query = f"{head} {selection}\n}}" if selection else document
+            body = orjson.dumps({"query": query, "variables": inputs["variables"]})
+            headers = [*encode_headers(inputs["headers"]), ("content-type", "application/json")]
+            response = await connection.send(HttpRequest("POST", path, headers, body))
+            if not 200 <= response.status < 300:
+                raise status_fault(response)
+            return Reply(_value(decode(response), key, step.name), response.status)
+
+        return send
+
+
+_SCALARS = {"ID", "String", "Int", "Float", "Boolean", "JSON"}
+
+
+def _definition(text: str) -> OperationDefinitionNode:
+    """Return the one operation of a document.
+
+    :raises ValueError: there is not exactly one, or it has not exactly one field.
+    """
+    document: DocumentNode = parse(text, no_location=True)
+    definitions = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if len(definitions) != 1 or len(document.definitions) != 1:
+        raise ValueError("a graphql step has one operation and no fragments")
+    selections = definitions[0].selection_set.selections
+    if len(selections) != 1 or not isinstance(selections[0], FieldNode):
+        raise ValueError("a graphql step asks for one field, under which the client's selection goes")
+    return definitions[0]
+
+
+def _leaf(definition: OperationDefinitionNode) -> FieldNode:
+    field = definition.selection_set.selections[0]
+    assert isinstance(field, FieldNode)
+    return field
+
+
+def _value(answer: object, key: str, step: str) -> object:
+    """Return the value of the field, with a failure in the place of each part that an upstream error is about.
+
+    :raises StepFault: the answer is no GraphQL response, or there is nothing but an error.
+    """
+    if not isinstance(answer, dict):
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail="not a GraphQL response")
+    errors, data = answer.get("errors"), answer.get("data")
+    detail = f"upstream errors: {str(errors)[:500]}"
+    if not isinstance(data, dict):
+        raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR if errors else Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
+    value = data.get(key)
+    if not errors:
+        return value
+    if value is None:
+        raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=detail)
+    failure = Failure.of(step, _FAULT)
+    for error in errors if isinstance(errors, list) else ():
+        path = error.get("path") if isinstance(error, dict) else None
+        if isinstance(path, list) and len(path) > 1:
+            _place(value, path[1:], failure)
+    return value
+
+
+def _place(value: Any, path: list[Any], failure: Failure) -> None:
+    """Put a failure where a path ends: at the null that the upstream's own null propagation has left."""
+    for part in path:
+        fits = (
+            part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int) and part < len(value)
+        )
+        if not fits:
+            return
+        if value[part] is None:
+            value[part] = failure
+            return
+        value = value[part]

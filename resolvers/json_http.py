@@ -1,0 +1,108 @@
+"""JSON over HTTP, as ``api`` and ``graphql`` sources speak it: checks of URLs and headers, statuses, and bodies."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import orjson
+
+from gateway.errors import Code, StepFault
+from gateway.resolver import KeyProblem
+from resolvers.encoding import CONTROL
+from resolvers.transport import HttpResponse
+
+MAX_JSON_DEPTH = 128
+_HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def merge_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
+    """Return the headers of a step over those of its source, names in lower case."""
+    return {name.lower(): value for headers in (inherited, own) for name, value in headers.items()}
+
+
+def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
+    """Yield what is wrong with the names and the literal values of headers."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield KeyProblem("headers", f"'{name}' is not a header name", "bad-header")
+        elif name.lower() in _HOP_BY_HOP:
+            yield KeyProblem("headers", f"the header '{name}' belongs to the connection; remove it", "bad-header")
+        elif CONTROL.search(value):
+            yield KeyProblem("headers", f"the value of '{name}' has a control character", "bad-header")
+
+
+def url_mistake(text: str) -> str | None:
+    """Return what is wrong with the URL of a source, or None."""
+    if "{" in text:
+        return "a URL has no references: who is called is never up to a request"
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or url.query or url.fragment or CONTROL.search(text) or " " in text:
+        return "not a URL such as https://accounts.internal:8443/v1"
+    if url.username is not None or url.password is not None:
+        return "a URL has no credentials; send them in 'headers:'"
+    return None
+
+
+def status_fault(response: HttpResponse) -> StepFault:
+    """Return the fault of a response whose status is no success."""
+    return StepFault(
+        Code.SUBREQUEST_HTTP_ERROR,
+        kind=str(response.status),
+        status=response.status,
+        retry_after=_retry_after(response.headers.get("retry-after", "")),
+        detail=f"status {response.status}: {response.body[:500]!r}",
+    )
+
+
+def _retry_after(text: str) -> float | None:
+    """Return seconds from a ``Retry-After`` header, which is a number or a date (RFC 9110, 10.2.3)."""
+    if text.isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def decode(response: HttpResponse) -> object:
+    """Return the value of a JSON body; 204 and 205 are null.
+
+    :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep.
+    """
+    if response.status in {204, 205}:
+        return None
+    media_type = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise StepFault(
+            Code.SUBREQUEST_MALFORMED_RESPONSE,
+            detail=f"content type '{media_type[:80]}': {response.body[:200]!r}",
+        )
+    try:
+        value = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
+    if response.body.count(b"[") + response.body.count(b"{") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
+    return value
+
+
+def _depth(value: object) -> int:
+    """Count the levels of a JSON value, one whole level at a time so that no depth can exhaust the stack."""
+    depth = 0
+    level = [value]
+    while level:
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        depth += 1
+    return depth

@@ -1,0 +1,99 @@
+"""``type: python``: a function of the team's own. An ``async`` one is awaited, any other runs in a thread."""
+
+import asyncio
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from importlib import import_module
+from typing import Any
+
+from gateway.blueprint import Step
+from gateway.errors import Code, StepFault
+from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.settings import FunctionPath, StepKeys, Text
+
+
+class PythonKeys(StepKeys):
+    """The keys of a python step."""
+
+    call: FunctionPath
+    """The function, as `package.module:function`; it takes the inputs as keyword arguments."""
+    inputs: dict[Text, Any] = {}
+    """Keyword arguments; texts in them are templates."""
+    idempotent: bool = False
+    """Whether the function may be called again after a failure, and once for equal inputs."""
+
+
+class PythonCall(StepType):
+    """The step type ``python``."""
+
+    name = "python"
+    keys = PythonKeys
+    timeout_ms = 5000
+    templated = ("inputs",)
+
+    def inputs(self, keys: PythonKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+        """Return the tree of the keyword arguments."""
+        return {"inputs": templates["inputs"]}
+
+    def check(self, keys: PythonKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        """Yield what is wrong with the function: it must be there and take the inputs."""
+        try:
+            function = _load(keys.call)
+            inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
+        except (ImportError, AttributeError) as error:
+            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}", "bad-function")
+        except TypeError as error:
+            yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
+
+    def is_idempotent(self, keys: PythonKeys) -> bool:
+        """Tell whether the function is declared to be."""
+        return keys.idempotent
+
+    def describe(self, keys: PythonKeys) -> str:
+        """Return the function."""
+        return keys.call
+
+    def call(self, step: Step, connection: None) -> Call:
+        """Return a call of the function."""
+        keys = step.keys
+        assert isinstance(keys, PythonKeys)
+        function = _load(keys.call)
+        is_async = inspect.iscoroutinefunction(function)
+
+        async def run(inputs: Inputs, context: CallContext) -> Reply:
+            try:
+                value = await function(**inputs["inputs"]) if is_async else await asyncio.to_thread(function, **inputs["inputs"])
+            except StepFault:
+                raise
+            except Exception as error:
+                raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"{keys.call}: {type(error).__name__}: {error}") from error
+            return Reply(plain(value))
+
+        return run
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    function: Any = import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
+    if not callable(function):
+        raise AttributeError(f"'{name}' is no function")  # noqa: TRY004 - to the configuration it is one that is missing
+    return function  # type: ignore[no-any-return]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON data: objects of data classes (Strawberry types are some) as mappings, enums by name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"__typename": type(value).__name__} | {
+            item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)
+        }
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,46 @@
+"""``type: transform``: a value made of arguments and other steps' values by JMESPath."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.blueprint import Step
+from gateway.expression import compile_expression
+from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.settings import StepKeys, Text
+from gateway.template import Reference
+
+
+class TransformKeys(StepKeys):
+    """The keys of a transform step."""
+
+    select: Text
+    """JMESPath over arguments, steps and context; its value is the step's."""
+
+
+class Transform(StepType):
+    """The step type ``transform``: the engine applies its ``select`` to what it reads."""
+
+    name = "transform"
+    keys = TransformKeys
+    selects_from_scope = True
+
+    def inputs(self, keys: TransformKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+        """Return a reference for each name that the expression reads; what is null is not there."""
+        roots = dict.fromkeys(path[0] for path in compile_expression(keys.select).paths if path)
+        return {root: Reference((root,), is_optional=True) for root in roots}
+
+    def is_idempotent(self, keys: TransformKeys) -> bool:
+        """Tell that a value may be computed any number of times."""
+        return True
+
+    def describe(self, keys: TransformKeys) -> str:
+        """Return the expression."""
+        return " ".join(keys.select.split())
+
+    def call(self, step: Step, connection: None) -> Call:
+        """Return a call that gives what the expression reads."""
+
+        async def give(inputs: Inputs, context: CallContext) -> Reply:
+            return Reply(inputs)
+
+        return give
