@@ -153,6 +153,7 @@ class Operation:
 
     name: str
     description: str | None
+    is_mutation: bool
     place: Place
     arguments: tuple[Argument, ...]
     are_arguments_inferred: bool

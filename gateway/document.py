@@ -148,7 +148,7 @@ class Documents:
         if asks_for_schema and not self.is_development:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
-        made = plan(self.blueprint, selection)
+        made = plan(self.blueprint, selection, is_mutation=definition.operation is OperationType.MUTATION)
         introspection = None
         if asks_for_schema:
             nodes = tuple(selected.node for selected in selection if selected.name in INTROSPECTION)
@@ -160,7 +160,8 @@ class Documents:
 
         :raises RequestError: a variable is null where the argument may not be.
         """
-        calls = [self._arguments("Query", call.field, variables) for call in made.calls]
+        root = "Mutation" if made.is_mutation else "Query"
+        calls = [self._arguments(root, call.field, variables) for call in made.calls]
         links = {
             node.index: self._arguments(node.use.link.type, node.use.field, variables)
             for node in made.nodes

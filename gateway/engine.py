@@ -129,12 +129,8 @@ class _Execution:
         loop = asyncio.get_running_loop()
         timers = [loop.call_at(state.deadline, self.expire, index) for index, state in enumerate(self.states) if state.unsettled]
         try:
-            for node in self.plan.nodes:
-                if not node.is_lazy:
-                    self.demand(node.index)
-            for state in self.states:
-                if state.unsettled:
-                    await state.finished
+            for batch in [[call] for call in self.plan.calls] if self.plan.is_mutation else [self.plan.calls]:
+                await self.run_calls(batch)
         finally:
             for timer in timers:
                 timer.cancel()
@@ -143,6 +139,16 @@ class _Execution:
                     task.cancel()
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
+
+    async def run_calls(self, calls: Sequence[OperationCall]) -> None:
+        """Run operation calls side by side, to the end of the last."""
+        for call in calls:
+            for index in call.nodes:
+                if not self.plan.nodes[index].is_lazy:
+                    self.demand(index)
+        for call in calls:
+            if self.states[call.index].unsettled:
+                await self.states[call.index].finished
 
     # -- scheduling
 

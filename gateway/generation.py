@@ -6,7 +6,7 @@ A request runs from start to end on the generation that it began with.
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +90,8 @@ class Generation:
         planned = self.documents.plan(document, definition, variables)
         arguments = self.documents.arguments(planned.plan, variables)
         meta = self.documents.introspect(planned, request.variables)
-        results = await run(planned.plan, self._calls, context, arguments, self._unwinding)
+        running = run(planned.plan, self._calls, context, arguments, self._unwinding)
+        results = await (self._to_the_end(running) if planned.plan.is_mutation else running)
         errors: list[dict[str, object]] = []
         body: Body = {"data": planned.project(results, meta, errors)}
         if errors:
@@ -99,6 +100,13 @@ class Generation:
         if extensions:
             body["extensions"] = extensions
         return body
+
+    async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
+        """Await something that goes on although the client leaves: what a mutation has begun it finishes."""
+        task = asyncio.create_task(running)
+        self._unwinding.add(task)
+        task.add_done_callback(self._unwinding.discard)
+        return await asyncio.shield(task)
 
 
 def _extensions(

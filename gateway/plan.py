@@ -101,6 +101,8 @@ class Plan:
     """The nodes of links, by parent node, hops, field and arguments."""
     reads_request: bool
     """Whether any node looks at the request's own headers."""
+    is_mutation: bool
+    """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
 
     def critical_path(self, call: OperationCall) -> float:
         """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""

@@ -32,26 +32,29 @@ class _CallDraft:
 
     @property
     def asked(self) -> set[str]:
-        """The names of the steps that the root fields ask for."""
+        """The names of the steps that the root fields ask for; all but mere fallbacks in a mutation."""
+        if self.operation.is_mutation:
+            return set(self.operation.steps) - _hidden_fallbacks(self.operation.steps)
         return {step for root in self.roots for step in _asked(self.operation, root)}
 
 
-def plan(blueprint: Blueprint, selection: tuple[Selected, ...]) -> Plan:
-    """Plan the selected root fields of one document."""
-    drafts: dict[tuple[str, str], _CallDraft] = {}
+def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: bool = False) -> Plan:
+    """Plan the selected root fields of one document. Those of a mutation each are a call of their own."""
+    drafts: dict[tuple[str, ...], _CallDraft] = {}
     order = []
     for selected in selection:
         if selected.name == TYPENAME or selected.name in INTROSPECTION:
             order.append(Root(selected, None))
             continue
         operation = blueprint.operations[selected.name]
-        identity = (operation.name, written_arguments(selected))
+        identity = (operation.name, written_arguments(selected), *((selected.key,) if is_mutation else ()))
         drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
         order.append(Root(selected, list(drafts).index(identity)))
     drafted = _Drafted()
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
-    shared = _mark_shared([_with_selection(node, drafted, blueprint) for node in drafted.nodes])
-    return Plan(tuple(order), calls, shared, drafted.links, any(node.step.reads_request for node in shared))
+    nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
+    shared = tuple(nodes) if is_mutation else _mark_shared(nodes)
+    return Plan(tuple(order), calls, shared, drafted.links, any(node.step.reads_request for node in shared), is_mutation)
 
 
 def written_arguments(selected: Selected) -> str:
@@ -75,6 +78,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
     chosen = _closure(steps, draft.asked, with_fallbacks=True)
     nodes = drafted.nodes
     start = len(nodes)
+    before = _written_order(steps, eager) if draft.operation.is_mutation else {}
     position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
     for name, place in position.items():
         step = steps[name]
@@ -87,7 +91,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
                 step=step,
                 role=role,
                 needs=tuple(position[other] for other in step.needs),
-                follows=tuple(position[other] for other in step.follows),
+                follows=tuple(position[other] for other in (*step.follows, *before.get(name, ()))),
                 substitutes={other: position[other] for other in _fallback_steps(step)},
                 is_lazy=is_lazy,
                 is_shared=False,
@@ -166,11 +170,25 @@ def _fallback_steps(step: Step) -> list[str]:
     return [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
 
 
+def _hidden_fallbacks(steps: Mapping[str, Step]) -> set[str]:
+    """Return the steps that fill no field and only stand in for others."""
+    return {name for step in steps.values() for name in _fallback_steps(step) if not steps[name].is_exposed}
+
+
+def _written_order(steps: Mapping[str, Step], eager: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return for each step of a mutation the one written before it, as far as that does not wait for it."""
+    names = [name for name in steps if name in eager]
+    pairs = zip(names[1:], names, strict=False)
+    return {
+        name: (before,) for name, before in pairs if before not in steps[name].needs and name not in _closure(steps, {before})
+    }
+
+
 def _waits_for(step: Step) -> tuple[str, ...]:
     return (*step.needs, *step.follows)
 
 
-def _closure(steps: Mapping[str, Step], asked: set[str], *, with_fallbacks: bool) -> set[str]:
+def _closure(steps: Mapping[str, Step], asked: set[str], *, with_fallbacks: bool = False) -> set[str]:
     """Return the asked steps and everything that they wait for, to any depth."""
     found: set[str] = set()
     waiting = list(asked)

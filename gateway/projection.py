@@ -111,7 +111,8 @@ class _Writer(CodeWriter):
         """Write one root field; return the name of its value."""
         selected, value = root.selected, self.name()
         if root.call is None:
-            self.line(f"{value} = 'Query'" if selected.name == TYPENAME else f"{value} = meta[{selected.key!r}]")
+            name = "Mutation" if self.plan.is_mutation else "Query"
+            self.line(f"{value} = {name!r}" if selected.name == TYPENAME else f"{value} = meta[{selected.key!r}]")
             return value
         call, path = self.plan.calls[root.call], (repr(selected.key),)
         self.line(f"{value} = results.blocked[{call.index}]")

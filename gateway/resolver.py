@@ -4,6 +4,7 @@ A step type (:mod:`resolvers`) turns a configured step into a :data:`Call`. A po
 awaits a call and knows nothing of either.
 """
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -40,6 +41,13 @@ class CallContext:
     queued: float = 0.0
     waiting_since: float | None = None
     faults: list[str] = field(default_factory=list)
+    _key: str = ""
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that all attempts of this call have in common and no other call has."""
+        self._key = self._key or uuid.uuid4().hex
+        return self._key
 
     def begin_wait(self, now: float) -> None:
         """Note that a wait for a place begins."""

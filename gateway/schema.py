@@ -2,6 +2,7 @@
 
 from graphql import (
     GraphQLArgument,
+    GraphQLBoolean,
     GraphQLField,
     GraphQLNamedType,
     GraphQLObjectType,
@@ -18,8 +19,12 @@ from gateway.blueprint import Argument, Blueprint, Link, Operation, Strategy
 def build_schema(blueprint: Blueprint) -> GraphQLSchema:
     """Build the schema. Its types are those of the blueprint, so a blueprint makes one schema."""
     types = _Types(blueprint)
-    query = GraphQLObjectType("Query", {name: types.root_field(operation) for name, operation in blueprint.operations.items()})
-    return GraphQLSchema(query=query, types=types.known.values(), assume_valid=True)
+    return GraphQLSchema(
+        query=types.root("Query", [operation for operation in blueprint.operations.values() if not operation.is_mutation]),
+        mutation=types.root("Mutation", [operation for operation in blueprint.operations.values() if operation.is_mutation]),
+        types=types.known.values(),
+        assume_valid=True,
+    )
 
 
 class _Types:
@@ -41,6 +46,13 @@ class _Types:
         found = found or self._lookup.get_type(name)
         assert found is not None, text
         return found
+
+    def root(self, name: str, operations: list[Operation]) -> GraphQLObjectType | None:
+        """Return the root type of some operations; None for none, but for Query, which every schema has."""
+        fields = {operation.name: self.root_field(operation) for operation in operations}
+        if not fields and name == "Query":
+            fields = {"_empty": GraphQLField(GraphQLBoolean, description="There is no query; a schema must have one.")}
+        return GraphQLObjectType(name, fields) if fields else None
 
     def root_field(self, operation: Operation) -> GraphQLField:
         """Return the query field of an operation."""

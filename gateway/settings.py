@@ -130,6 +130,8 @@ class OperationKeys(Keys):
     """The name of the root field."""
     description: str | None = None
     """What the field is for; stands in the schema."""
+    kind: Literal["query", "mutation"] = "query"
+    """`mutation` for one that changes something: all its steps run, one after the other in written order."""
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
     args: dict[Name, Text] | None = None

@@ -54,6 +54,8 @@ class ApiKeys(StepKeys):
     """`null` makes a 404 a null value instead of an error."""
     idempotent: bool = False
     """Whether a method other than GET and HEAD may be repeated."""
+    idempotency_key: bool = False
+    """Whether all attempts of a call carry the same `idempotency-key` header; the upstream knows repetitions by it, so they are safe."""
 
 
 class ApiSourceKeys(SourceKeys):
@@ -111,7 +113,7 @@ class Api(StepType):
 
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or declared to be."""
-        return keys.method in _SAFE_METHODS or keys.idempotent
+        return keys.method in _SAFE_METHODS or keys.idempotent or keys.idempotency_key
 
     def describe(self, keys: ApiKeys) -> str:
         """Return the method, the endpoint and the query as written."""
@@ -138,6 +140,8 @@ class Api(StepType):
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             headers = encode_headers(inputs["headers"])
             body = orjson.dumps(inputs["body"]) if "body" in inputs else None
+            if keys.idempotency_key:
+                headers.append(("idempotency-key", context.idempotency_key))
             if body is not None:
                 headers.append(("content-type", "application/json"))
             request = HttpRequest(keys.method, target(inputs["endpoint"], inputs["query"]), headers, body)

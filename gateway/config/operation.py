@@ -55,6 +55,7 @@ class _Rules:
         return Operation(
             name=self.keys.operation,
             description=self.keys.description,
+            is_mutation=self.keys.kind == "mutation",
             place=self.operation.place,
             arguments=self.arguments,
             are_arguments_inferred=self.keys.args is None,
