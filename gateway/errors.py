@@ -56,7 +56,9 @@ class ConfigurationError(StepgraphError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or nothing when none is close."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    # The search compares each with each: with very many names it would cost more than it helps.
+    matches = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.6) if len(names) <= 500 else []
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
-from gateway.errors import StepgraphError
+from gateway.errors import StepgraphError, nearest
 
 
 class ExpressionError(StepgraphError):
@@ -34,38 +35,63 @@ class Expression:
             raise ExpressionError(str(error)) from error
 
 
-def compile_expression(text: str) -> Expression:
-    """Compile an expression.
+MAX_LENGTH = 10_000
 
-    :raises ExpressionError: with the library's own words on what is wrong and where.
+
+def compile_expression(text: str) -> Expression:
+    """Compile an expression; its functions and the number of their arguments are checked as well.
+
+    :raises ExpressionError: saying what is wrong.
     """
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     try:
         compiled = jmespath.compile(text)
+        for node in _nodes(compiled.parsed):
+            _check(node)
+        return Expression(text, tuple(dict.fromkeys(_paths(compiled.parsed))), compiled)
     except JMESPathError as error:
-        raise ExpressionError(" ".join(str(error).split())) from error
-    return Expression(text, tuple(dict.fromkeys(_paths(compiled.parsed))), compiled)
+        raise ExpressionError(" ".join(str(error).replace("^", "").split())) from error
+    except (RecursionError, ValueError):
+        raise ExpressionError("nested too deep, or with a number that is too large") from None
 
 
-_FIRST_CHILD_READS_INPUT = {
-    "pipe",
-    "projection",
-    "filter_projection",
-    "value_projection",
-    "index_expression",
-    "flatten",
-}
+def _nodes(node: Mapping[str, Any], parent: str = "") -> Iterator[Mapping[str, Any]]:
+    if node["type"] == "expref" and parent != "function_expression":
+        raise ExpressionError("'&' belongs into the arguments of a function")
+    yield node
+    if node["type"] != "slice":  # its children are numbers
+        for child in node["children"]:
+            yield from _nodes(child, node["type"])
+
+
+def _check(node: Mapping[str, Any]) -> None:
+    """Look up a function, which the library does only when it is called."""
+    if node["type"] != "function_expression":
+        return
+    name, count = node["value"], len(node["children"])
+    if name not in Functions.FUNCTION_TABLE:
+        raise ExpressionError(f"unknown function '{name}'{nearest(name, Functions.FUNCTION_TABLE)}")
+    signature = Functions.FUNCTION_TABLE[name]["signature"]
+    is_variadic = any(argument.get("variadic") for argument in signature)
+    if count < len(signature) or (count > len(signature) and not is_variadic):
+        raise ExpressionError(f"'{name}' takes {len(signature)} arguments, not {count}")
+
+
+_PASSES_ON = {"pipe", "projection", "filter_projection", "value_projection", "index_expression", "flatten"}
+"""Nodes whose first child reads the input, the others what it gives."""
 
 
 def _paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield what a node of the library's syntax tree reads from its input; ``@`` itself is the empty path."""
+    """Yield what a node of the library's syntax tree reads from its input; the whole input is the empty path."""
     kind, children = node["type"], node["children"]
     if kind == "field":
         yield (node["value"],)
-    elif kind == "current":
+    elif kind in {"current", "identity", "index", "slice"}:
         yield ()
     elif kind == "subexpression":
         yield from _subexpression(children)
-    elif kind in _FIRST_CHILD_READS_INPUT:
+    elif kind in _PASSES_ON:
         yield from _paths(children[0])
     elif kind != "expref":
         for child in children:
@@ -73,11 +99,18 @@ def _paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _subexpression(children: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield the path of ``a.b.c`` as far as it is made of fields: an index or a projection ends it after the name before it."""
     heads = list(_paths(children[0]))
-    names = []
+    if len(heads) != 1 or children[0]["type"] not in {"field", "current"}:
+        yield from heads
+        return
+    names = list(heads[0])
     for child in children[1:]:
+        first = child
+        while first["type"] in _PASSES_ON:
+            first = first["children"][0]
+        if first["type"] == "field":
+            names.append(first["value"])
         if child["type"] != "field":
             break
-        names.append(child["value"])
-    is_plain = len(heads) == 1 and children[0]["type"] in {"field", "subexpression", "current"}
-    yield from ((*heads[0], *names),) if is_plain else heads
+    yield tuple(names)

@@ -77,11 +77,18 @@ Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class KeyProblem:
-    """A mistake that only the step type can see: the key, below the step or source, that it is about."""
+    """A mistake that only the step type can see: the key of the step or source that it is about, or the path of keys."""
 
-    key: str
+    key: str | tuple[str | int, ...]
     message: str
     code: str
+    is_about_key: bool = False
+    """Whether it is the last key itself that is wrong, not its value."""
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        """The path of keys."""
+        return (self.key,) if isinstance(self.key, str) else self.key
 
 
 class StepType(ABC):

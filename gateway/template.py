@@ -172,7 +172,7 @@ def resolve(reference: Reference, scope: Scope) -> object:
     for name in reference.path:
         if isinstance(value, Mapping):
             value = value.get(name)
-        elif isinstance(value, list) and name.isdecimal():
+        elif isinstance(value, list) and name.isdecimal() and len(name) < 10:
             value = value[int(name)] if int(name) < len(value) else None
         else:
             value = None

@@ -14,7 +14,7 @@ import orjson
 from gateway.blueprint import Source, Step
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
-from gateway.template import Reference
+from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
 from resolvers.json_http import check_headers, decode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
@@ -33,6 +33,9 @@ _HOP_BY_HOP = {
 }
 _SAFE_METHODS = {"GET", "HEAD"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+_FORBIDDEN = re.compile(r"[#\\\s\x00-\x1f\x7f]")
 
 
 class ApiKeys(StepKeys):
@@ -99,8 +102,14 @@ class Api(StepType):
         elif "?}" in keys.endpoint:
             message = "a part of an endpoint cannot be left out; remove the '?' of the reference, or move it to 'query:'"
             yield KeyProblem("endpoint", message, "bad-endpoint")
-        elif any(character in keys.endpoint for character in "#\\ \r\n\t"):
-            yield KeyProblem("endpoint", "an endpoint has no '#', backslash or white space", "bad-endpoint")
+        elif any(_FORBIDDEN.search(part) for part in _literals(keys.endpoint)):
+            message = "an endpoint has no '#', backslash, white space or control character"
+            yield KeyProblem("endpoint", message, "bad-endpoint")
+        for name, value in keys.query.items():
+            if isinstance(value, dict):
+                yield KeyProblem(
+                    ("query", name), "a mapping cannot stand in a query; put a reference in quotes: '{name}'", "wrong-type"
+                )
         yield from check_headers(keys.headers)
         if keys.body is not None and keys.method in _SAFE_METHODS:
             yield KeyProblem("body", f"a {keys.method} has no body; remove it or set 'method:'", "unused-key")
@@ -153,3 +162,11 @@ class Api(StepType):
             return Reply(None if keys.method == "HEAD" else decode(response), response.status)
 
         return send
+
+
+def _literals(endpoint: str) -> list[str]:
+    """Return the text of an endpoint outside its references; what is no template is reported elsewhere."""
+    try:
+        return [part for part in parts_of(parse(endpoint)) if isinstance(part, str)]
+    except TemplateError:
+        return []

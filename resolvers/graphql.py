@@ -79,7 +79,8 @@ class GraphQLStep(StepType):
         for name in sorted(declared - keys.variables.keys()):
             yield KeyProblem("variables", f"'${name}' has no value; add it to 'variables:'", "missing-parameter")
         for name in (name for name in keys.variables if name not in declared):
-            yield KeyProblem("variables", f"the document declares no variable '${name}'", "unused-parameter")
+            message = f"the document declares no variable '${name}'"
+            yield KeyProblem(("variables", name), message, "unused-parameter", is_about_key=True)
         yield from check_headers(keys.headers)
 
     def check_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:

@@ -27,11 +27,13 @@ def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
     """Yield what is wrong with the names and the literal values of headers."""
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            yield KeyProblem("headers", f"'{name}' is not a header name", "bad-header")
+            yield KeyProblem(("headers", name), f"'{name}' is not a header name", "bad-header", is_about_key=True)
         elif name.lower() in _HOP_BY_HOP:
-            yield KeyProblem("headers", f"the header '{name}' belongs to the connection; remove it", "bad-header")
+            yield KeyProblem(
+                ("headers", name), f"the header '{name}' belongs to the connection; remove it", "bad-header", is_about_key=True
+            )
         elif CONTROL.search(value):
-            yield KeyProblem("headers", f"the value of '{name}' has a control character", "bad-header")
+            yield KeyProblem(("headers", name), f"the value of '{name}' has a control character", "bad-header")
 
 
 def url_mistake(text: str) -> str | None:

@@ -7,32 +7,35 @@ from typing import Any
 
 _TOKEN = re.compile(
     r"""
-      (?P<skip> '(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\]
-              | --[^\n]* | /\*.*?\*/ | :: )
+      (?P<skip> --[^\n]* | /\*.*?\*/ | :: )
+    | (?P<text> '(?:[^']|'')*' )
+    | (?P<quoted> "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]\[]*\] )
+    | (?P<unclosed> ['"`\[] .* | /\* .* )
     | (?P<named> :(?P<name>[A-Za-z_]\w*) )
-    | (?P<numbered> \?\d+ | [@$][A-Za-z_]\w* )
+    | (?P<numbered> \?\d+ | [@$:]\w+ )
     | (?P<positional> \? )
     | (?P<end> ; )
     | (?P<reference> \{[^{}]*\} )
     | (?P<word> [A-Za-z_]\w* )
+    | (?P<other> [^\s] )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_READING = {"select", "with", "values"}
 _WRITING = {
-    *(
-        "insert",
-        "update",
-        "delete",
-        "drop",
-        "create",
-        "alter",
-        "attach",
-        "detach",
-        "pragma",
-        "vacuum",
-        "reindex",
-    ),
-    *("replace_into", "truncate", "grant", "merge", "copy", "begin", "commit", "rollback"),
+    "insert",
+    "update",
+    "delete",
+    "replace",
+    "drop",
+    "create",
+    "alter",
+    "attach",
+    "detach",
+    "pragma",
+    "truncate",
+    "merge",
+    "copy",
 }
 
 
@@ -48,33 +51,47 @@ class Statement:
 @lru_cache(maxsize=1024)
 def read_statement(text: str) -> Statement:
     """Scan a statement. It must be one SELECT (or VALUES, or WITH … SELECT) that takes its values by placeholders alone."""
-    tokens = [(match.lastgroup if match.lastgroup != "name" else "named", match) for match in _TOKEN.finditer(text)]
+    tokens = [(_kind(match), match) for match in _TOKEN.finditer(text)]
     named = tuple(match["name"] for kind, match in tokens if kind == "named")
     positional = sum(kind == "positional" for kind, _ in tokens)
-    words = [match[0].lower() for kind, match in tokens if kind == "word"]
-    return Statement(named, positional, tuple(_mistakes(tokens, words)))
+    return Statement(named, positional, tuple(_mistakes([token for token in tokens if token[0] != "skip"])))
 
 
-def _mistakes(tokens: list[tuple[str | None, re.Match[str]]], words: list[str]) -> list[str]:
+def _kind(match: re.Match[str]) -> str:
+    kind = match.lastgroup or ""
+    return "named" if kind == "name" else kind
+
+
+def _mistakes(tokens: list[tuple[str, re.Match[str]]]) -> list[str]:
     mistakes = []
-    kinds = [kind for kind, _ in tokens if kind != "skip"]
-    if "end" in kinds[:-1] and kinds.index("end") < len(kinds) - 1:
+    kinds = [kind for kind, _ in tokens]
+    if "end" in kinds[:-1]:
         mistakes.append("a step runs one statement; remove what follows the ';'")
-    first = words[0] if words else ""
-    if first not in {"select", "with", "values"}:
-        mistakes.append(
-            f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper() or 'nothing'}'"
-        )
-    elif first == "with" and (writing := next((word for word in words if word in _WRITING), None)):
-        mistakes.append(f"a warehouse step reads: '{writing.upper()}' is not allowed")
-    if "load_extension" in words:
-        mistakes.append("'load_extension' is not allowed")
+    first = next((match[0] for kind, match in tokens if kind in {"word", "quoted"}), "nothing")
+    if first.lower() not in _READING:
+        mistakes.append(f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper()[:40]}'")
+    mistakes += [f"a warehouse step reads: '{word.upper()}' is not allowed" for word in _writing_words(tokens)]
     for kind, match in tokens:
         if kind == "reference":
             mistakes.append(f"'{match[0]}' would be spliced into the SQL; bind it: write ':name' and add it to 'params:'")
         elif kind == "numbered":
-            mistakes.append(f"the placeholder '{match[0]}' is not known; write '?' or ':name'")
+            mistakes.append(f"the placeholder '{match[0][:40]}' is not known; write '?' or ':name'")
+        elif kind == "unclosed":
+            mistakes.append(f"what begins with {match[0][:20]!r} is not closed")
+        elif kind in {"word", "quoted"} and match[0].strip('"`[]').lower() == "load_extension":
+            mistakes.append("'load_extension' is not allowed")
     return mistakes
+
+
+def _writing_words(tokens: list[tuple[str, re.Match[str]]]) -> list[str]:
+    """Return the words that begin something that writes: behind a WITH, or as a part of it. Elsewhere they are names of columns."""
+    words = []
+    before = ""
+    for kind, match in tokens:
+        if kind == "word" and match[0].lower() in _WRITING and before in {")", "("}:
+            words.append(match[0])
+        before = match[0]
+    return words
 
 
 def expand_lists(text: str, params: Any) -> tuple[str, Any]:

@@ -118,14 +118,19 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
     given = keys.params
     if statement.named and statement.positional:
         yield KeyProblem("query", "':name' and '?' cannot be mixed", "bad-sql")
+    elif isinstance(given, list) and statement.named:
+        yield KeyProblem("params", "':name' placeholders take a mapping of names to values", "wrong-type")
     elif isinstance(given, dict) or statement.named:
         names = given if isinstance(given, dict) else {}
         for name in dict.fromkeys(name for name in statement.named if name not in names):
             yield KeyProblem("query", f"':{name}' has no value; add it to 'params:'", "missing-parameter")
         for name in (name for name in names if name not in statement.named):
-            yield KeyProblem("params", f"the parameter '{name}' is not in the query as ':{name}'", "unused-parameter")
-        if isinstance(given, list):
-            yield KeyProblem("params", "':name' placeholders take a mapping of names to values", "wrong-type")
+            yield KeyProblem(
+                ("params", name),
+                f"the parameter '{name}' is not in the query as ':{name}'",
+                "unused-parameter",
+                is_about_key=True,
+            )
     else:
         values = arguments if given is None else given
         what = "the operation has {} arguments in all; write 'params:'" if given is None else "'params' has {} values"

@@ -49,13 +49,11 @@ def test_the_paths_that_an_expression_reads_are_known(text: str, paths: list[tup
 
 
 @pytest.mark.parametrize("text", ["*", "*.a", "[0]", "[?a]", "[]", "{x: *}"])
-@pytest.mark.xfail(strict=True, reason="only '@' itself is known to read everything; the same without '@' is not")
 def test_an_expression_that_reads_everything_says_so(text: str) -> None:
     assert () in compile_expression(text).paths
 
 
 @pytest.mark.parametrize("text", ["a.b[0]", "a.b[0].c", "a.b[*].c"])
-@pytest.mark.xfail(strict=True, reason="an index ends the path one name early, so a misspelt 'b' is not seen at load")
 def test_an_index_does_not_hide_the_name_before_it(text: str) -> None:
     assert compile_expression(text).paths == (("a", "b"),)
 
@@ -80,14 +78,12 @@ def test_what_is_no_expression_is_refused_in_one_line(text: str, words: str) -> 
 
 
 @pytest.mark.parametrize("text", ["lenght(a)", "length(a, b)", "length()", "nope(@)"])
-@pytest.mark.xfail(strict=True, reason="functions and the number of their arguments are only looked up when they are called")
 def test_a_function_that_is_not_there_is_refused_when_the_expression_is_compiled(text: str) -> None:
     with pytest.raises(ExpressionError):
         compile_expression(text)
 
 
 @pytest.mark.parametrize("text", ["(" * 5000 + "a" + ")" * 5000, "!" * 20_000 + "a", f"a[{'9' * 5000}]"])
-@pytest.mark.xfail(strict=True, raises=(RecursionError, ValueError), reason="the library's own exceptions come through")
 def test_an_expression_that_is_too_large_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError):
         compile_expression(text)
@@ -117,7 +113,6 @@ def test_a_function_over_the_wrong_type_is_our_error(text: str) -> None:
         compile_expression(text).search({"a": {"b": 1}, "c": [{"n": 1, "m": "x"}, {"n": 2, "m": 1}]})
 
 
-@pytest.mark.xfail(strict=True, reason="the value is an object of the library, which is no JSON")
 def test_a_reference_to_an_expression_is_no_value() -> None:
     with pytest.raises(ExpressionError):
         compile_expression("[&a]").search({"a": 1})

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.settings import (
     AggregationKeys,
+    BatchKeys,
     FallbackKeys,
     Keys,
+    LinkKeys,
     Mistake,
     OperationKeys,
     RetryKeys,
@@ -22,6 +24,9 @@ from gateway.settings import (
 )
 from resolvers import STEP_TYPES
 from resolvers.api import ApiKeys, ApiSourceKeys
+from resolvers.graphql import GraphQLKeys, GraphQLSourceKeys
+from resolvers.python_call import PythonKeys
+from resolvers.transform import TransformKeys
 from resolvers.value import ValueKeys
 from resolvers.warehouse import WarehouseKeys, WarehouseSourceKeys
 
@@ -256,7 +261,8 @@ def test_a_key_of_any_length_makes_a_message_that_can_be_read() -> None:
 # -- what holds for every model
 
 
-MODELS = [ApiKeys, WarehouseKeys, ValueKeys, ApiSourceKeys, WarehouseSourceKeys]
+MODELS = [ApiKeys, WarehouseKeys, ValueKeys, GraphQLKeys, TransformKeys, PythonKeys]
+MODELS += [ApiSourceKeys, WarehouseSourceKeys, GraphQLSourceKeys, LinkKeys, BatchKeys]
 MODELS += [RetryKeys, FallbackKeys, StepKeys, SourceKeys, AggregationKeys, OperationKeys, SharedKeys]
 
 

@@ -65,7 +65,6 @@ def test_numbers_that_json_does_not_have_stay_text(text: str) -> None:
     assert value_of(f"a: {text}") == text
 
 
-@pytest.mark.xfail(strict=True, reason="1e999 becomes an infinite float, which no JSON can carry")
 def test_a_number_beyond_every_float_is_not_infinite() -> None:
     assert read("a: 1e999")[1] or value_of("a: 1e999") == "1e999"
 
@@ -76,9 +75,6 @@ def test_a_quoted_number_is_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1" * 5000, "0x" + "f" * 5000])
-@pytest.mark.xfail(
-    strict=True, reason="ValueError: Python reads and writes no integer of more than 4300 digits", raises=ValueError
-)
 def test_a_number_of_thousands_of_digits_is_read_or_refused_but_never_raises(text: str) -> None:
     documents, problems = read(f"a: {text}")
     assert problems or f"{documents[0].value['a']}"
@@ -97,7 +93,7 @@ def test_the_second_of_two_equal_keys_is_the_problem_and_names_the_line_of_the_f
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("x: {a: 1, b: 2, a: 3}", (1, 17)), ("x:\n  - a: 1\n    a: 2", (3, 5)), ("'a': 1\na: 2", (2, 1)), ("1: a\n'1': b", (2, 1))],
+    [("x: {a: 1, b: 2, a: 3}", (1, 17)), ("x:\n  - a: 1\n    a: 2", (3, 5)), ("'a': 1\na: 2", (2, 1))],
 )
 def test_a_key_that_stands_twice_is_found_at_every_depth_and_however_it_is_written(text: str, place: tuple[int, int]) -> None:
     assert only_problem(text) == (*place, "duplicate-key")
@@ -127,7 +123,6 @@ def test_a_tag_is_a_problem_at_its_value_and_nothing_is_made_of_it(tag: str) -> 
     assert documents[0].value == {"a": "5"}
 
 
-@pytest.mark.xfail(strict=True, reason="every tag that begins with 'tag:yaml.org,2002:str' passes for !!str")
 def test_a_tag_that_only_begins_like_the_one_for_text_is_a_problem() -> None:
     assert only_problem("a: !!strange 5") == (1, 4, "yaml-tag")
 
@@ -157,9 +152,6 @@ def test_values_nest_64_deep_and_no_deeper() -> None:
     assert only_problem("a: " + "[" * 65 + "]" * 65) == (1, 68, "too-deep")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="depth is not counted through aliases, and what recurses over the value later does not end well"
-)
 def test_depth_counts_through_aliases() -> None:
     levels = "".join(f"  - &a{i} {'[' * 40}*a{i - 1}{']' * 40}\n" for i in range(1, 10))
     assert "too-deep" in {problem.code for problem in read(f"a:\n  - &a0 x\n{levels}")[1]}
@@ -186,7 +178,6 @@ def test_a_syntax_error_has_its_place(text: str, place: tuple[int, int]) -> None
     assert only_problem(text) == (*place, "yaml-syntax")
 
 
-@pytest.mark.xfail(strict=True, reason="the place is the file's first character, though the reader knows the position")
 def test_a_control_character_has_its_place() -> None:
     assert only_problem("a: 1\nb: \x01") == (2, 4, "yaml-syntax")
 
@@ -383,16 +374,12 @@ def test_links_are_followed_as_mounted_configuration_needs_it(tmp_path: Path) ->
     assert read_folder(folder)[1] == ["a.yaml", "more/a.yaml"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a link to a folder above is followed until the system gives up: the file is read 41 times"
-)
 def test_a_link_to_a_folder_above_is_not_followed_round_and_round(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("a: 1")
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert read_folder(tmp_path)[1] == ["a.yaml"]
 
 
-@pytest.mark.xfail(strict=True, reason="UnicodeEncodeError while the version is computed", raises=UnicodeEncodeError)
 def test_a_file_name_that_is_not_utf8_does_not_stop_the_reading(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml")).write_text("a: 1")
     assert read_files(tmp_path).version

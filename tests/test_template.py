@@ -242,7 +242,6 @@ def test_what_is_no_scalar_is_not_written_as_text(value: object) -> None:
         as_text(value, Reference(("x",)))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Python reads no integer of more than 4300 digits")
 def test_an_index_of_thousands_of_digits_is_beyond_the_end_of_every_list() -> None:
     with pytest.raises(MissingValue):
         render(parse(f"{{list.{'9' * 5000}}}"), SCOPE)

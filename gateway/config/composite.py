@@ -30,11 +30,11 @@ class Composite:
         path = ("type",) if self._operation.keys.type else ("operation",)
         if self.strategy is Strategy.PICK:
             return None
-        if self.name in ROOT_TYPES:
+        if self.name in ROOT_TYPES or (self.name.startswith("__") and self._operation.keys.type):
             self._report(
                 path, f"the type '{self.name}' belongs to GraphQL; give the operation another with 'type:'", "reserved-name"
             )
-        declared = self._types.type_map.get(self.name) if self._types else None
+        declared = self._types.type_map.get(self.name) if self._types and not self.name.startswith("__") else None
         if declared is None or isinstance(declared, GraphQLObjectType):
             return declared
         message = f"the operation's type '{self.name}' is declared, but not as an object type; give it another with 'type:'"
@@ -88,7 +88,8 @@ class Composite:
         filled = {*origins, *(step.field for step in steps.values()), *step_names}
         for field in self.declared.fields if self.declared else ():
             if field not in filled:
-                message = f"no step fills the field '{field}' of the type '{self.name}'{nearest(field, origins)}"
+                hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
+                message = f"no step fills the field '{field}' of the operation's type '{self.name}'{hint}"
                 self._report(("steps",), message, "unfilled-field")
 
     def origins(self, steps: Mapping[str, Draft]) -> dict[str, Origin]:

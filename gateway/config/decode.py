@@ -6,7 +6,7 @@ from typing import Generic
 
 from gateway.config.source import Marks, YamlDocument
 from gateway.errors import Place, Problem, nearest
-from gateway.resolver import StepType
+from gateway.resolver import KeyProblem, StepType
 from gateway.settings import KeysT, LinkKeys, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
 
 Path = tuple[str | int, ...]
@@ -29,6 +29,10 @@ class Decoded(Generic[KeysT]):
             message,
             code,
         )
+
+    def of_key(self, wrong: KeyProblem) -> Problem:
+        """Return what a step type has found as a problem."""
+        return self.problem(wrong.path, wrong.message, wrong.code, is_about_key=wrong.is_about_key)
 
     @property
     def place(self) -> Place:

@@ -87,8 +87,9 @@ def _source(decoded: Decoded[StepKeys], step_type: StepType, around: Surrounding
         source = around.sources[name]
         if source.keys.type == step_type.name:
             return source
-        message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type.name}'"
-        problems.append(decoded.problem(("source",), message, "wrong-source"))
+        if said is not None:
+            message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type.name}'"
+            problems.append(decoded.problem(("source",), message, "wrong-source"))
     elif name not in around.source_names and said is not None:
         candidates = [name for name, source in around.sources.items() if source.keys.type == step_type.name]
         hint = nearest(name, candidates) or "; declare it under 'sources:'"
@@ -125,4 +126,5 @@ def _returns(decoded: Decoded[StepKeys], around: Surroundings, declared: str | N
                 decoded.problem(("returns",), f"'{said}' is an input type; a step returns an output type", "not-an-output-type")
             )
             return "JSON"
+        return str(found)
     return said or "JSON"

@@ -61,7 +61,7 @@ class _LinkRules:
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
         for problem in self.draft.step_type.check(self.draft.keys, [name for name, _ in self.arguments]):
-            self._report_step((problem.key,), problem.message, problem.code)
+            self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()
 
     def assemble(self) -> Link:

@@ -18,7 +18,8 @@ def build_operation(decoded: DecodedOperation, around: Surroundings, problems: l
     before = len(problems)
     rules = _Rules(decoded, around, problems)
     rules.check()
-    return rules.assemble() if len(problems) == before else None
+    is_whole = decoded.step_names == set(rules.drafts)
+    return rules.assemble() if len(problems) == before and is_whole else None
 
 
 class _Rules:
@@ -82,8 +83,10 @@ class _Rules:
         if self.keys.operation.startswith("__"):
             self._report(self.operation, ("operation",), "names that begin with '__' belong to GraphQL", "reserved-name")
         given = {argument.name for argument in self.arguments}
-        for name in given & set(RESERVED):
-            self._report(self.operation, ("args", name), f"the name '{name}' is reserved", "reserved-name")
+        for name in given:
+            if name in RESERVED or name.startswith("__"):
+                message = f"the name '{name}' is reserved; choose another"
+                self.problems.append(self.operation.problem(("args", name), message, "reserved-name", is_about_key=True))
         for name, draft in self.drafts.items():
             if name in RESERVED:
                 self._report(
@@ -120,13 +123,15 @@ class _Rules:
             taken = self.step_names | set(RESERVED)
             names = dict.fromkeys(item.root for item in inferred if len(item.path) == 1 and item.root not in taken)
             return tuple(Argument(name, "ID!") for name in names)
+        arguments = []
         for name, text in self.keys.args.items():
             found = resolve_type(text, self.around.types) if self.around.types else None
             if isinstance(found, str):
                 self._report(self.operation, ("args", name), found, "unknown-type")
             elif found is not None and not is_input_type(found):
                 self._report(self.operation, ("args", name), f"'{text}' is not an input type", "not-an-input-type")
-        return tuple(Argument(name, text) for name, text in self.keys.args.items())
+            arguments.append(Argument(name, text if found is None or isinstance(found, str) else str(found)))
+        return tuple(arguments)
 
     # -- steps
 
@@ -146,7 +151,7 @@ class _Rules:
         if draft.keys.batch is not None:
             self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
         for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
-            self._report(draft.decoded, (problem.key,), problem.message, problem.code)
+            self.problems.append(draft.decoded.of_key(problem))
 
     def _check_expressions(self, draft: Draft, names: Names) -> None:
         for key, path in draft.scope_paths:
@@ -154,7 +159,8 @@ class _Rules:
             if path[:1] == ("request",):
                 mistake = ("an expression reads arguments, steps and context, not the request", "unknown-reference")
             if mistake:
-                self._report(draft.decoded, (key,), *mistake)
+                quotes = "; text takes single quotes" if f'"{path[0] if path else ""}"' in getattr(draft.keys, key) else ""
+                self._report(draft.decoded, (key,), mistake[0] + quotes, mistake[1])
 
     def _check_step_name(
         self, decoded: Decoded[StepKeys] | Decoded[OperationKeys], path: tuple[str | int, ...], name: str

@@ -98,7 +98,7 @@ class Names:
             return f"'{root}' cannot be used here", "unknown-reference"
         known = {**self.arguments, **self.steps, **self.of_link}
         if root not in known:
-            hint = nearest(root, known) or "; it is neither an argument nor a step of this operation"
+            hint = nearest(root, known) or "; it is neither an argument nor a step here"
             return f"unknown reference '{root}'{hint}", "unknown-reference"
         wrong = path_mistake(known[root], path)
         return (wrong, "unknown-field") if wrong else None

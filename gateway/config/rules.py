@@ -69,17 +69,21 @@ def _sources(
                 problems.append(found.problem(placed.path, message, "unknown-reference"))
             elif mistake := request_mistake(placed.reference.path):
                 problems.append(found.problem(placed.path, *mistake))
-        problems += [found.problem((wrong.key,), wrong.message, wrong.code) for wrong in step_type.check_source(found.keys)]
+        problems += [found.of_key(wrong) for wrong in step_type.check_source(found.keys)]
     return sources, templates
 
 
 def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
     defaults = {}
     for step_type, (name, unknown) in decoded.defaults.items():
-        if name in decoded.source_names:
-            defaults[step_type] = name
-        else:
+        # A default that is wrong still is one: the steps that use it are not to blame.
+        defaults[step_type] = name
+        source = decoded.sources.get(name)
+        if name not in decoded.source_names:
             problems.append(replace(unknown, message=unknown.message + nearest(name, decoded.source_names)))
+        elif source is not None and source.keys.type != step_type:
+            message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type}'"
+            problems.append(replace(unknown, message=message, code="wrong-source"))
     return defaults
 
 
@@ -107,9 +111,9 @@ def _operations(decoded: Documents, around: Surroundings, problems: list[Problem
         if name in seen:
             message = f"a second operation of the name '{name}', first at {seen[name]}"
             problems.append(found.operation.problem(("operation",), message, "duplicate-name"))
-        seen.setdefault(name, found.operation.place)
+        is_first = seen.setdefault(name, found.operation.place) is found.operation.place
         operation = build_operation(found, around, problems)
-        if operation is None:
+        if operation is None or not is_first:
             continue
         if operation.picked is None:
             if operation.returns in composites:

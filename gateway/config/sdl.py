@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from graphql import (
     DefinitionNode,
     DocumentNode,
+    ExecutableDefinitionNode,
     GraphQLError,
     GraphQLNamedType,
     GraphQLSchema,
-    ObjectTypeDefinitionNode,
+    ScalarTypeDefinitionNode,
+    ScalarTypeExtensionNode,
     SchemaDefinitionNode,
+    SchemaExtensionNode,
     Source,
     TypeDefinitionNode,
+    TypeExtensionNode,
     TypeNode,
     build_ast_schema,
     is_introspection_type,
@@ -45,15 +49,9 @@ def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Pro
             definitions += parse(Source(text, file)).definitions
         except GraphQLError as error:
             problems.append(_problem(error, "sdl-syntax"))
-    kept: list[DefinitionNode] = []
-    for definition in definitions:
-        if isinstance(definition, SchemaDefinitionNode):
-            problems.append(_at(definition, "schema", "the schema is generated; remove this definition", "sdl-root-type"))
-        elif isinstance(definition, ObjectTypeDefinitionNode) and definition.name.value in ROOT_TYPES:
-            message = f"the type '{definition.name.value}' is generated from the operations; remove it"
-            problems.append(_at(definition, f"type {definition.name.value}", message, "sdl-root-type"))
-        else:
-            kept.append(definition)
+    misplaced = {id(definition): _misplaced(definition) for definition in definitions}
+    problems += [problem for problem in misplaced.values() if problem]
+    kept = [definition for definition in definitions if not misplaced[id(definition)]]
     names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode)}
     built_in = [
         definition
@@ -96,7 +94,22 @@ def _problem(error: GraphQLError, code: str) -> Problem:
     return Problem(place, "types", message, code)
 
 
-def _at(node: SchemaDefinitionNode | ObjectTypeDefinitionNode, subject: str, message: str, code: str) -> Problem:
+def _misplaced(definition: DefinitionNode) -> Problem | None:
+    """Return the problem of a definition that does not belong into the SDL of a configuration."""
+    name = definition.name.value if isinstance(definition, TypeDefinitionNode | TypeExtensionNode) else ""
+    if isinstance(definition, SchemaDefinitionNode | SchemaExtensionNode):
+        return _at(definition, "schema", "the schema is generated; remove this definition", "sdl-root-type")
+    if isinstance(definition, ExecutableDefinitionNode):
+        message = "a type system has no operations and fragments; a .graphql file here declares types"
+        return _at(definition, "types", message, "sdl-invalid")
+    if name in ROOT_TYPES:
+        return _at(definition, f"type {name}", f"the type '{name}' is generated from the operations; remove it", "sdl-root-type")
+    if name == "JSON" and not isinstance(definition, ScalarTypeDefinitionNode | ScalarTypeExtensionNode):
+        return _at(definition, "type JSON", "'JSON' is the scalar of untyped steps; give the type another name", "sdl-invalid")
+    return None
+
+
+def _at(node: DefinitionNode, subject: str, message: str, code: str) -> Problem:
     assert node.loc is not None, "the parser sets locations"
     token = node.loc.start_token
     return Problem(Place(node.loc.source.name, token.line, token.column), subject, message, code)

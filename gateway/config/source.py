@@ -5,6 +5,7 @@ anchors that multiply, deep nesting and large scalars are problems. ``${NAME:-de
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from gateway.errors import Place, Problem
 MAX_DEPTH = 64
 MAX_SCALAR = 100_000
 MAX_ALIASED = 10_000
+MAX_VALUES = 200_000
 MAX_FILE_BYTES = 10_000_000
 
 
@@ -30,6 +32,7 @@ class Marks:
     keys: Mapping[object, Place] = field(default_factory=dict)
     parts: Mapping[object, "Marks"] = field(default_factory=dict)
     size: int = 1
+    depth: int = 0
 
     def at(self, path: Sequence[str | int], *, is_key: bool = False) -> Place:
         """Return the place of the value under a path, or of its key; where the path ends early, the last place known."""
@@ -82,26 +85,46 @@ def read_files(folder: Path) -> Files:
     for path in sorted(_configuration_files(folder)):
         name = str(path)
         try:
-            data = path.read_bytes()
-            if len(data) > MAX_FILE_BYTES:
-                problems.append(Problem(Place(name), "file", "larger than 10 MB; split it", "file-too-large"))
-                continue
+            data = _read(path)
             texts[name] = data.decode("utf-8-sig")
         except OSError as error:
             problems.append(Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file"))
         except UnicodeDecodeError:
             problems.append(Problem(Place(name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
+        except _Mistake as mistake:
+            problems.append(mistake.problem)
         else:
-            digest.update(str(path.relative_to(folder)).encode() + b"\0" + data + b"\0")
+            digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + data + b"\0")
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
 
 
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise _Mistake(Place(str(path)), "larger than 10 MB; split it", "file-too-large")
+    return data
+
+
 def _configuration_files(folder: Path) -> Iterator[Path]:
+    """Yield the configuration files below a folder. Links are followed, but into no folder twice; what is no file is left aside."""
+    seen: set[tuple[int, int]] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if name.endswith((".yaml", ".yml", ".graphql")) and not name.startswith("."):
-                yield Path(root, name)
+            path = Path(root, name)
+            if name.endswith((".yaml", ".yml", ".graphql")) and not name.startswith(".") and not _is_special(path):
+                yield path
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether a path is a pipe or a device, which might never end; what is not there at all is reported when it is read."""
+    return path.exists() and not path.is_file()
 
 
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
@@ -120,6 +143,10 @@ def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tupl
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
         reader.report(place, f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position].decode(errors="ignore")  # the C parser counts bytes
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        reader.report(place, f"YAML cannot be read: the character U+{int(error.character):04X} is not allowed", "yaml-syntax")
     except yaml.YAMLError as error:
         reader.report(Place(file), f"YAML cannot be read: {' '.join(str(error).split())}", "yaml-syntax")
     return documents, reader.problems
@@ -129,19 +156,20 @@ _CORE_SCALARS: tuple[tuple[re.Pattern[str], object], ...] = (
     (re.compile(r"|~|null|Null|NULL"), lambda _: None),
     (re.compile(r"true|True|TRUE"), lambda _: True),
     (re.compile(r"false|False|FALSE"), lambda _: False),
-    (re.compile(r"[-+]?(0|[1-9][0-9]*)"), int),
-    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
-    (re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
+    (re.compile(r"[-+]?(0|[1-9][0-9]{0,39})"), int),
+    (re.compile(r"0x[0-9a-fA-F]{1,32}"), lambda text: int(text, 16)),
+    (re.compile(r"0o[0-7]{1,40}"), lambda text: int(text, 8)),
     (re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def plain_scalar(text: str) -> object:
-    """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros."""
+    """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros and an end."""
     for pattern, convert in _CORE_SCALARS:
         if pattern.fullmatch(text):
-            return convert(text)  # type: ignore[operator]
+            value = convert(text)  # type: ignore[operator]
+            return text if isinstance(value, float) and not math.isfinite(value) else value
     return text
 
 
@@ -154,6 +182,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.anchors: dict[str, tuple[object, Marks]] = {}
         self.aliased = 0
+        self.values = 0
 
     def report(self, place: Place, message: str, code: str) -> None:
         self.problems.append(Problem(place, "file", message, code))
@@ -167,11 +196,14 @@ class _Reader:
 
     def value(self, event: Any, events: Iterator[yaml.Event], depth: int) -> tuple[object, Marks]:
         place = self.place(event)
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _Mistake(place, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
         if depth > MAX_DEPTH:
             raise _Mistake(place, f"nested more than {MAX_DEPTH} deep", "too-deep")
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, place)
-        if event.tag not in {None, "!"} and not str(event.tag).startswith("tag:yaml.org,2002:str"):
+            return self.alias(event, place, depth)
+        if event.tag not in {None, "!", "tag:yaml.org,2002:str"}:
             self.report(place, f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
         if isinstance(event, yaml.ScalarEvent):
             result: tuple[object, Marks] = (self.scalar(event, place), Marks(place))
@@ -183,10 +215,12 @@ class _Reader:
             self.anchors[event.anchor] = result
         return result
 
-    def alias(self, event: yaml.AliasEvent, place: Place) -> tuple[object, Marks]:
+    def alias(self, event: yaml.AliasEvent, place: Place, depth: int) -> tuple[object, Marks]:
         if event.anchor not in self.anchors:
             raise _Mistake(place, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
         result = self.anchors[event.anchor]
+        if depth + result[1].depth > MAX_DEPTH:
+            raise _Mistake(place, f"nested more than {MAX_DEPTH} deep", "too-deep")
         self.aliased += result[1].size
         if self.aliased > MAX_ALIASED:
             raise _Mistake(place, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
@@ -212,12 +246,12 @@ class _Reader:
                 )
                 continue
             values[key], keys[key], parts[key] = value, self.place(event), marks
-        return values, Marks(place, keys, parts, 1 + sum(part.size for part in parts.values()))
+        return values, _marks(place, keys, parts)
 
     def key(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> str | None:
         key, marks = self.value(event, events, depth + 1)
         if isinstance(event, yaml.ScalarEvent):
-            if key is None or isinstance(key, bool):
+            if not isinstance(key, str):
                 self.report(marks.place, f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
             return str(event.value)
         self.report(marks.place, "a key is text, not a list or a mapping", "key-not-text")
@@ -231,13 +265,13 @@ class _Reader:
                 break
             value, parts[len(values)] = self.value(event, events, depth + 1)
             values.append(value)
-        return values, Marks(place, {}, parts, 1 + sum(part.size for part in parts.values()))
+        return values, _marks(place, {}, parts)
 
     def scalar(self, event: yaml.ScalarEvent, place: Place) -> object:
         if len(event.value) > MAX_SCALAR:
             raise _Mistake(place, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
         text = _VARIABLE.sub(lambda match: self.variable(match, place), event.value) if "${" in event.value else event.value
-        return plain_scalar(text) if event.implicit[0] else text
+        return plain_scalar(text) if event.implicit[0] and event.tag is None else text
 
     def variable(self, match: re.Match[str], place: Place) -> str:
         value = self.environment.get(match[1]) or match[2]
@@ -251,6 +285,11 @@ class _Reader:
         mark = event.start_mark
         assert mark is not None, "the C parser marks every event"
         return Place(self.file, mark.line + 1, mark.column + 1)
+
+
+def _marks(place: Place, keys: Mapping[object, Place], parts: Mapping[object, Marks]) -> Marks:
+    below = parts.values()
+    return Marks(place, keys, parts, 1 + sum(part.size for part in below), 1 + max((part.depth for part in below), default=0))
 
 
 def _short(text: object) -> str:
