@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.engine import Results, Span
+from gateway.engine import Results
 from gateway.links import Found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Node, Plan
@@ -62,7 +62,7 @@ def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[s
     All times are milliseconds from the arrival of the request. ``critical_path`` is the chain of nodes that the answer waited for,
     each the last to end of those that the next one needed; ``slack_ms`` is how much longer a node could have taken unnoticed.
     """
-    latest = _latest_ends(plan, results.spans)
+    latest = _latest_ends(plan, results)
     nodes = [
         _trace_node(node, results, arrived_at, latest[node.index])
         for node in plan.nodes
@@ -70,7 +70,7 @@ def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[s
     ]
     return {
         "duration_ms": _ms(now - arrived_at),
-        "critical_path": [plan.nodes[index].step.name for index in _critical_path(plan, results.spans)],
+        "critical_path": [plan.nodes[index].step.name for index in _critical_path(plan, results)],
         "nodes": nodes,
     }
 
@@ -100,29 +100,37 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _critical_path(plan: Plan, spans: Sequence[Span]) -> list[int]:
-    """Walk back from the node that ended last, each time to the one before that ended last: a prerequisite, or a fallback that ran."""
-    ended = {index: span.ended for index, span in enumerate(spans) if span.ended is not None}
+def _critical_path(plan: Plan, results: Results) -> list[int]:
+    """Walk back from the node that ended last, each time to the one before that ended last.
+
+    Before a node come its prerequisites, and fallbacks that it waited for; before such a fallback also what its primary waited for.
+    """
+    ended = {index: span.ended for index, span in enumerate(results.spans) if span.ended is not None}
     path: list[int] = []
     current = max(ended, key=lambda index: ended[index], default=None)
+    inherited: tuple[int, ...] = ()
     while current is not None and current not in path:
         path.append(current)
         node = plan.nodes[current]
-        before = [index for index in (*node.needs, *node.follows, *node.substitutes.values()) if index in ended]
+        prerequisites = (*node.needs, *node.follows, *inherited)
+        fallbacks = tuple(index for index in results.fallbacks.get(current, ()) if index in ended)
+        inherited = prerequisites if fallbacks else ()
+        before = fallbacks or tuple(index for index in prerequisites if index in ended)
         current = max(before, key=lambda index: ended[index], default=None)
     return path[::-1]
 
 
-def _latest_ends(plan: Plan, spans: Sequence[Span]) -> list[float]:
+def _latest_ends(plan: Plan, results: Results) -> list[float]:
     """Return when each node could have ended at the latest without the answer being later (the backward pass of CPM)."""
+    spans = results.spans
     ends = [span.ended or 0.0 for span in spans]
     latest = [max(ends, default=0.0)] * len(ends)
-    for node in reversed(plan.nodes):
-        index = node.index
+    # By end and not by place in the plan: a fallback ends before the node that waits for it, wherever it stands.
+    for index in sorted(range(len(ends)), key=lambda index: (ends[index], index), reverse=True):
+        node = plan.nodes[index]
         duration = ends[index] - (spans[index].ready or ends[index])
         for other in (*node.needs, *node.follows):
             latest[other] = min(latest[other], latest[index] - duration)
-    for node in plan.nodes:
-        for other in node.substitutes.values():
-            latest[other] = latest[node.index]
+        for other in results.fallbacks.get(index, ()):
+            latest[other] = min(latest[other], latest[index])
     return latest

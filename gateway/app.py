@@ -52,7 +52,9 @@ def create_app(folder: Path, *, is_development: bool = False, step_types: Mappin
     routes = [Route("/graphql", endpoint), Route("/health/live", live), Route("/health/ready", ready)]
     if is_development:
         routes.append(Route("/", _playground))
-    return RequestIds(Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error}))
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
+    return RequestIds(app)
 
 
 async def _playground(_: Request) -> Response:

@@ -15,32 +15,32 @@ class CodeWriter:
         self.functions: list[str] = []
         self.constants: dict[str, object] = {}
         self.blocks = 0
-        self._indent = 1
+        self.indent = 1
         self._names = 0
 
     def line(self, text: str) -> None:
         """Write one line."""
-        self.lines.append("    " * self._indent + text)
+        self.lines.append("    " * self.indent + text)
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Write a compound statement; what is written meanwhile is its body."""
         is_nesting = head.startswith(("for ", "try"))
         self.line(head)
-        self._indent += 1
+        self.indent += 1
         self.blocks += is_nesting
         yield
-        self._indent -= 1
+        self.indent -= 1
         self.blocks -= is_nesting
 
     @contextmanager
     def function(self, head: str, result: str) -> Iterator[None]:
         """Write a function apart; what is written meanwhile is its body, and ``result`` what it returns."""
-        outer = self.lines, self._indent, self.blocks
-        self.lines, self._indent, self.blocks = [], 1, 0
+        outer = self.lines, self.indent, self.blocks
+        self.lines, self.indent, self.blocks = [], 1, 0
         yield
         self.functions += [head, *self.lines, f"    return {result}"]
-        self.lines, self._indent, self.blocks = outer
+        self.lines, self.indent, self.blocks = outer
 
     def name(self, prefix: str = "v") -> str:
         """Return a name that was not used before."""

@@ -104,7 +104,7 @@ class Documents:
         except GraphQLError as error:
             raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, _told(error)) from None
         except RecursionError:
-            raise RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, {"message": "The document is nested too deep."}) from None
+            raise _too_deep() from None
         definitions = tuple(definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode))
         return Document(node, definitions, mistakes, conditions)
 
@@ -134,12 +134,19 @@ class Documents:
     def plan(self, document: Document, definition: OperationDefinitionNode, variables: VariableValues) -> Planned:
         """Return the plan of a definition under the conditions that its variables set; each is made once."""
         conditions = {name: variables.coerced.get(name) for name in document.conditions}
+        declared = {variable.variable.name.value for variable in definition.variable_definitions or ()}
+        for name in declared & document.conditions:
+            if not isinstance(conditions[name], bool):
+                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
         identity = (id(definition), *conditions.values())
         planned = document.planned.get(identity)
         if planned is None:
             if len(document.planned) >= MAX_PLANS:
                 document.planned.clear()
-            planned = document.planned[identity] = self._plan(document, definition, conditions)
+            try:
+                planned = document.planned[identity] = self._plan(document, definition, conditions)
+            except RecursionError:
+                raise _too_deep() from None
         return planned
 
     def _plan(self, document: Document, definition: OperationDefinitionNode, conditions: Mapping[str, object]) -> Planned:
@@ -151,7 +158,7 @@ class Documents:
         made = plan(self.blueprint, selection, is_mutation=definition.operation is OperationType.MUTATION)
         introspection = None
         if asks_for_schema:
-            nodes = tuple(selected.node for selected in selection if selected.name in INTROSPECTION)
+            nodes = tuple(node for selected in selection if selected.name in INTROSPECTION for node in selected.nodes)
             introspection = _introspection_document(document, definition, nodes)
         return Planned(made, compile_projection(made), introspection)
 
@@ -175,8 +182,8 @@ class Documents:
             given = get_argument_values(field_definition, node, variables)
         except GraphQLError as error:
             raise RequestError(Code.BAD_USER_INPUT, 400, _told(error)) from None
-        if _is_endless(given):
-            message = f"An argument of '{node.name.value}' is a number that is too large."
+        if _is_beyond_json(given):
+            message = f"An argument of '{node.name.value}' is too large a number, or nested too deep."
             raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
         return {name: given.get(name) for name in field_definition.args}
 
@@ -186,7 +193,9 @@ class Documents:
             return {}
         result = execute(self.schema, planned.introspection, variable_values=dict(values))
         assert isinstance(result, ExecutionResult)
-        return result.data or {}
+        if result.errors or result.data is None:
+            raise RequestError(Code.BAD_USER_INPUT, 400, *(_told(error) for error in result.errors or ()))
+        return result.data
 
 
 def _introspection_document(
@@ -202,12 +211,19 @@ def _introspection_document(
     return DocumentNode(definitions=(only, *fragments))
 
 
-def _is_endless(value: object) -> bool:
-    """Tell whether a coerced value has a float in it that is no number: a literal such as 1e999 reads as infinity."""
+MAX_ARGUMENT_DEPTH = 64
+
+
+def _is_beyond_json(value: object, depth: int = 0) -> bool:
+    """Tell whether a coerced value has something in it that is no JSON: a float such as 1e999, which reads as infinity, or too deep a nesting."""
     if isinstance(value, float):
         return not math.isfinite(value)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_is_endless(item) for item in items)
+    return depth > MAX_ARGUMENT_DEPTH or any(_is_beyond_json(item, depth + 1) for item in items)
+
+
+def _too_deep() -> RequestError:
+    return RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, {"message": "The document is nested too deep."})
 
 
 def _told(error: GraphQLError) -> dict[str, object]:

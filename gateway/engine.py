@@ -39,6 +39,15 @@ class Arguments:
     links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _SharedCall:
+    """A call that several nodes wait for; the last of them to go takes it along."""
+
+    task: asyncio.Task[Reply]
+    context: CallContext
+    waiting: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
@@ -49,6 +58,8 @@ class Results:
     outcomes: Sequence[Outcome | None]
     spans: Sequence[Span]
     blocked: Sequence[Failure | None]
+    fallbacks: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """The nodes of fallback steps that each node has waited for."""
 
 
 async def run(
@@ -65,7 +76,7 @@ async def run(
     """
     execution = _Execution(plan, calls, request, arguments, unwinding)
     await execution.run()
-    return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states])
+    return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
 
 
 @dataclass(slots=True)
@@ -97,7 +108,8 @@ class _Execution:
     joins: dict[int, tuple[Found, Collection[Key]]] = field(init=False, default_factory=dict)
     primaries: dict[int, Outcome] = field(init=False, default_factory=dict)
     substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
-    shared: dict[tuple[str, str], tuple[asyncio.Task[Reply], CallContext]] = field(init=False, default_factory=dict)
+    fallbacks: dict[int, list[int]] = field(init=False, default_factory=dict)
+    shared: dict[tuple[str, str], _SharedCall] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.plan.nodes)
@@ -134,9 +146,9 @@ class _Execution:
         finally:
             for timer in timers:
                 timer.cancel()
-            for task in (*self.tasks.values(), *(task for task, _ in self.shared.values())):
+            for task in (*self.tasks.values(), *(call.task for call in self.shared.values())):
                 if not task.done():
-                    task.cancel()
+                    _cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
 
@@ -228,7 +240,7 @@ class _Execution:
             if self.outcomes[index] is None and self.demanded[index]:
                 self.settle(self.plan.nodes[index], outcome)
             if index in self.tasks:
-                self.tasks[index].cancel()
+                _cancel(self.tasks[index])
         state = self.states[call]
         if not state.finished.done():
             state.finished.set_result(None)
@@ -280,14 +292,24 @@ class _Execution:
 
     async def perform(self, node: Node) -> None:
         """Bring a node to its outcome. The task of a node; it never raises."""
+        outcome = await self.perform_safely(node)
+        if node.step.fallbacks and self.outcomes[node.index] is None and _wants_fallback(node, outcome):
+            outcome = await self.fall_back(node, outcome)
+        self.settle(node, outcome)
+
+    async def perform_safely(self, node: Node) -> Outcome:
+        """Bring a node to the outcome of its own step; whatever goes wrong unexpectedly is a failure like any other."""
         try:
-            outcome = await (self.attempt(node) if node.use is None else self.follow(node, node.use))
-            if node.step.fallbacks and _wants_fallback(node, outcome):
-                outcome = await self.fall_back(node, outcome)
+            return await (self.attempt(node) if node.use is None else self.follow(node, node.use))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            detail = "the call ended as cancelled although nobody cancelled it"
+            return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail), [])
         except Exception:
             log.exception("step failed unexpectedly", extra={"step": node.step.name, "request_id": self.request.request_id})
-            outcome = Failure.of(node.step.name, StepFault(Code.INTERNAL_SERVER_ERROR))
-        self.settle(node, outcome)
+            return Failure.of(node.step.name, StepFault(Code.INTERNAL_SERVER_ERROR))
 
     def scope(self, node: Node) -> dict[str, object]:
         """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""
@@ -352,10 +374,11 @@ class _Execution:
         """Perform the step's call, or take the reply of an equal one, and select from it."""
         try:
             if node.is_shared:
-                task, context = self.share(node, inputs, context)
+                shared = self.share(node, inputs, context)
+                context = shared.context
                 if node.use is None:
                     self.spans[node.index].context = context
-                reply = await asyncio.shield(task)
+                reply = await _wait_for(shared)
             else:
                 reply = await self.calls[node.step](inputs, context)
             value = node.step.select.search(reply.value) if node.step.select else reply.value
@@ -365,13 +388,13 @@ class _Execution:
             return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), [])
         return Success(value)
 
-    def share(self, node: Node, inputs: Mapping[str, object], context: CallContext) -> tuple[asyncio.Task[Reply], CallContext]:
+    def share(self, node: Node, inputs: Mapping[str, object], context: CallContext) -> _SharedCall:
         """Return the call that equal nodes of this request wait for together; it belongs to the request, not to the first of them."""
         identity = (node.step.fingerprint, repr(inputs))
-        if identity not in self.shared:
+        if identity not in self.shared or self.shared[identity].task.cancelled():
             task = asyncio.ensure_future(self.calls[node.step](inputs, context))
             task.add_done_callback(_retrieve)
-            self.shared[identity] = task, context
+            self.shared[identity] = _SharedCall(task, context)
         return self.shared[identity]
 
     def failed(self, node: Node, fault: StepFault, faults: Sequence[str]) -> Failure:
@@ -406,8 +429,25 @@ class _Execution:
             return outcome
         if index not in self.substitutes:
             self.substitutes[index] = asyncio.get_running_loop().create_future()
+        self.fallbacks.setdefault(node.index, []).append(index)
         self.demand(index)
         return await asyncio.shield(self.substitutes[index])
+
+
+async def _wait_for(shared: _SharedCall) -> Reply:
+    shared.waiting += 1
+    try:
+        return await asyncio.shield(shared.task)
+    finally:
+        shared.waiting -= 1
+        if shared.waiting == 0 and not shared.task.done():
+            _cancel(shared.task)
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task that is not being cancelled already: a second time would interrupt the closing of what it holds."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

@@ -5,6 +5,7 @@ neither Starlette's request handlers nor uvicorn do by themselves.
 """
 
 import asyncio
+import json
 import logging
 import re
 import uuid
@@ -27,7 +28,12 @@ MAX_BODY = 2_000_000
 REQUEST_ID = "stepgraph.request_id"
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
-_LEGACY_200 = {Code.GRAPHQL_PARSE_FAILED, Code.GRAPHQL_VALIDATION_FAILED, Code.BAD_USER_INPUT}
+_LEGACY_200 = {
+    Code.GRAPHQL_PARSE_FAILED,
+    Code.GRAPHQL_VALIDATION_FAILED,
+    Code.BAD_USER_INPUT,
+    Code.OPERATION_RESOLUTION_FAILURE,
+}
 """Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
 
 Headers = Mapping[str, str]
@@ -58,6 +64,9 @@ class GraphQLEndpoint:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
             allow = [(b"allow", b"GET, POST")] if status == 405 else []
             await send_json(send, status, {"errors": error.errors}, media_type, allow)
+        except Exception:
+            log.exception("request failed unexpectedly", extra={"request_id": scope[REQUEST_ID]})
+            await send_error(send, 500, Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
 
     async def _answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
         generation = self._generation()
@@ -114,7 +123,10 @@ async def send_json(
     send: Send, status: int, body: object, media_type: str, headers: list[tuple[bytes, bytes]] | None = None
 ) -> None:
     """Send a response of JSON."""
-    data = orjson.dumps(body)
+    try:
+        data = orjson.dumps(body)
+    except TypeError:  # an integer of more than 64 bits, which only the slower library writes
+        data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     content = [(b"content-type", f"{media_type}; charset=utf-8".encode()), (b"content-length", str(len(data)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*content, *(headers or ())]})
     await send({"type": "http.response.body", "body": data})
@@ -142,17 +154,28 @@ def _negotiate(accept: str | None) -> str:
     """
     if not accept:
         return JSON
-    best, best_quality = "", 0.0
+    qualities: dict[str, float] = {}
     for item in accept.split(","):
         media_range, *parameters = (part.strip().lower() for part in item.split(";"))
-        offered = JSON if media_range in {"*/*", "application/*", JSON} else media_range
-        quality = _quality(parameters)
-        if offered in {JSON, RESPONSE_JSON} and quality > best_quality:
-            best, best_quality = offered, quality
-    if not best:
+        qualities.setdefault(media_range, _quality(parameters))
+    offers = [(_quality_of(media_type, qualities), media_type) for media_type in _by_mention(qualities)]
+    quality, best = max(offers, key=lambda offer: offer[0])
+    if quality <= 0:
         message = f"The response is {RESPONSE_JSON} or {JSON}; 'Accept' allows neither."
         raise RequestError(Code.INVALID_ACCEPT_HEADER, 406, {"message": message})
     return best
+
+
+def _by_mention(qualities: Mapping[str, float]) -> list[str]:
+    """Return our media types, those that the client names first; of equal ones the first is chosen."""
+    return sorted(
+        (JSON, RESPONSE_JSON), key=lambda media_type: list(qualities).index(media_type) if media_type in qualities else 99
+    )
+
+
+def _quality_of(media_type: str, qualities: Mapping[str, float]) -> float:
+    """Return the quality of a media type: that of the most precise range that covers it (RFC 9110, 12.5.1)."""
+    return next((qualities[name] for name in (media_type, "application/*", "*/*") if name in qualities), 0.0)
 
 
 def _quality(parameters: list[str]) -> float:

@@ -67,7 +67,11 @@ def with_bulkhead(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
     async def placed(inputs: Inputs, context: CallContext) -> Reply:
         loop = asyncio.get_running_loop()
         context.begin_wait(loop.time())
-        await bulkhead.acquire(context.deadline)
+        try:
+            await bulkhead.acquire(context.deadline)
+        except StepFault:
+            context.end_wait(loop.time())
+            raise
         context.end_wait(loop.time())
         try:
             return await call(inputs, context)

@@ -33,6 +33,9 @@ from gateway.selection import TYPENAME, Selected
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
 """From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""
 
+Identity = tuple[str, tuple[int, ...], str, object]
+MAX_INDENT = 60
+"""The parser takes 100 levels of indentation."""
 MAX_BLOCKS = 14
 """CPython nests 20 loops and try statements at the most; deeper selections go on in a function of their own."""
 
@@ -55,7 +58,7 @@ _INLINE_CHECKS = {
     "ID": "type({x}) is not str",
     "Boolean": "type({x}) is not bool",
     "Int": "(type({x}) is not int or not -2147483648 <= {x} <= 2147483647)",
-    "Float": "type({x}) is not float",
+    "Float": "(type({x}) is not float or {x} - {x} != 0.0)",  # infinities and NaN are no numbers of JSON
 }
 
 
@@ -91,6 +94,7 @@ class _Writer(CodeWriter):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        self.written: dict[Identity, str | None] = {}
 
     def compile(self) -> Projection:
         code = compile(self.source(), "<projection>", "exec")
@@ -216,14 +220,23 @@ class _Writer(CodeWriter):
 
     def complete(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
         """Write the completion of ``value`` in place: afterwards it is of its type, or None where that may be, or Null was raised."""
-        is_strict = isinstance(declared, GraphQLNonNull)
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
-            self.leaf(value, inner, spot, is_strict=is_strict)
+            self.leaf(value, inner, spot, is_strict=inner is not declared)
             return
-        if self.blocks >= MAX_BLOCKS:
+        identity = self.identity(declared, parts, spot)
+        if self.blocks >= MAX_BLOCKS or self.indent >= MAX_INDENT or identity in self.written:
             self.apart(value, declared, parts, spot)
             return
+        self.written.setdefault(identity, None)
+        self.complete_compound(value, declared, parts, spot)
+
+    def complete_compound(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot
+    ) -> None:
+        """Write the completion of a list or object."""
+        is_strict = isinstance(declared, GraphQLNonNull)
+        inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if is_strict:
             with self.block(f"if {value} is None:"):
                 self.line(_mismatch(spot, declared))
@@ -343,10 +356,27 @@ class _Writer(CodeWriter):
 
     def apart(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
         """Write a deep value as a function of its own, which gets its path."""
-        function, argument = self.name("complete"), self.name()
-        with self.function(f"def {function}({argument}, path, errors, outcomes):", argument):
-            self.complete(argument, declared, parts, replace(spot, path=("*path",)))
+        identity = self.identity(declared, parts, spot)
+        function = self.written.get(identity)
+        if function is None:
+            function = self.written[identity] = self.name("complete")
+            self.write_apart(function, declared, parts, spot)
         self.line(f"{value} = {function}({value}, {spot.path_text}, errors, outcomes)")
+
+    def identity(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> Identity:
+        """Return what the code of a completion depends on: fragments repeat selections, which are written out once and then called.
+
+        Where there are links it depends on the place in the plan, too.
+        """
+        place = (spot.node, spot.hops) if self.plan.links else None
+        return str(declared), tuple(id(selection) for selection in parts.values()), spot.step, place
+
+    def write_apart(
+        self, function: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot
+    ) -> None:
+        argument = self.name()
+        with self.function(f"def {function}({argument}, path, errors, outcomes):", argument):
+            self.complete_compound(argument, declared, parts, replace(spot, path=("*path",)))
 
 
 def _literal(values: list[tuple[str, str]]) -> str:

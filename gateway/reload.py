@@ -21,6 +21,7 @@ log = logging.getLogger("stepgraph.reload")
 
 SETTLE = 0.2
 """Seconds between two equal readings before a change is taken."""
+POLL_MS = 3000
 GRACE = 30.0
 """Seconds that requests on an old generation have to finish."""
 
@@ -57,15 +58,18 @@ class Serving:
 
     async def watch(self) -> None:
         """Follow the folder until cancelled."""
-        async for _ in awatch(self._folder, step=50, debounce=400, recursive=True):
-            files = await self._settled()
-            if files.version == self._seen:
+        # Every few seconds it looks without an event as well: some file systems send none, and one may come before the watch begins.
+        async for _ in awatch(self._folder, step=50, debounce=400, rust_timeout=POLL_MS, yield_on_timeout=True):
+            if (await asyncio.to_thread(read_files, self._folder)).version == self._seen:
                 continue
+            files = await self._settled()
             try:
                 await self.load(files)
                 log.warning("configuration changed", extra={"version": files.version})
             except ConfigurationError as error:
                 log.error("configuration has problems; the last good one goes on\n%s", error)  # noqa: TRY400 - no trace is wanted
+            except Exception:
+                log.exception("configuration could not be loaded; the last good one goes on")
 
     async def _settled(self) -> Files:
         """Return the files once two readings are equal."""

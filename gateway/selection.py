@@ -38,7 +38,7 @@ META_FIELDS = {TYPENAME: TypeNameMetaFieldDef, "__schema": SchemaMetaFieldDef, "
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """One response key: the field, its type, its first node, and what is selected of its value by concrete type.
+    """One response key: the field, its type, its nodes, and what is selected of its value by concrete type.
 
     ``parts`` is empty for a leaf.
     """
@@ -46,8 +46,13 @@ class Selected:
     key: str
     name: str
     type: GraphQLOutputType
-    node: FieldNode
+    nodes: tuple[FieldNode, ...]
     parts: Mapping[str, tuple["Selected", ...]]
+
+    @property
+    def node(self) -> FieldNode:
+        """The first node, whose arguments are those of all."""
+        return self.nodes[0]
 
 
 def condition_variables(document: DocumentNode) -> frozenset[str]:
@@ -122,7 +127,7 @@ class _Collector:
         sets = tuple(node.selection_set for node in nodes if node.selection_set)
         is_composite = is_composite_type(named) and name not in INTROSPECTION
         parts = {possible.name: self.fields(possible, sets) for possible in self.possible(named)} if is_composite else {}
-        return Selected(key, name, field.type, nodes[0], parts)
+        return Selected(key, name, field.type, tuple(nodes), parts)
 
     def possible(self, named: GraphQLNamedType) -> list[GraphQLObjectType]:
         if is_object_type(named):

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import orjson
-
 from gateway.blueprint import Source, Step
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
-from resolvers.json_http import check_headers, decode, merge_headers, status_fault, url_mistake
+from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -148,7 +146,7 @@ class Api(StepType):
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             headers = encode_headers(inputs["headers"])
-            body = orjson.dumps(inputs["body"]) if "body" in inputs else None
+            body = encode(inputs["body"]) if "body" in inputs else None
             if keys.idempotency_key:
                 headers.append(("idempotency-key", context.idempotency_key))
             if body is not None:

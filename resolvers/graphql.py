@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse, print_ast
 
 from gateway.blueprint import Source, Step
@@ -18,7 +17,7 @@ from gateway.outcome import Failure
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
 from resolvers.encoding import encode_headers
-from resolvers.json_http import check_headers, decode, merge_headers, status_fault, url_mistake
+from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -130,7 +129,7 @@ class GraphQLStep(StepType):
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             selection = inputs.get("selection", "") if leaf_has_type else ""
             query = f"{head} {selection}\n}}" if selection else document
-            body = orjson.dumps({"query": query, "variables": inputs["variables"]})
+            body = encode({"query": query, "variables": inputs["variables"]})
             headers = [*encode_headers(inputs["headers"]), ("content-type", "application/json")]
             response = await connection.send(HttpRequest("POST", path, headers, body))
             if not 200 <= response.status < 300:

@@ -52,6 +52,18 @@ def url_mistake(text: str) -> str | None:
     return None
 
 
+def encode(value: object) -> bytes:
+    """Return a value as JSON.
+
+    :raises StepFault: it has an integer of more than 64 bits.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        message = "A value of the request body is not one that JSON services take."
+        raise StepFault(Code.BAD_USER_INPUT, message=message, detail=str(error)) from None
+
+
 def status_fault(response: HttpResponse) -> StepFault:
     """Return the fault of a response whose status is no success."""
     return StepFault(

@@ -101,6 +101,8 @@ def _fault(error: Exception) -> StepFault:
         return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=detail)
     if isinstance(error, httpx.TimeoutException):
         return StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail)
+    if isinstance(error, httpx.RemoteProtocolError) and "too long" in str(error).lower():
+        return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=detail)
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected without" not in str(error):
         return StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
