@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,7 +17,7 @@ import orjson
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
+from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference
 from resolvers.encoding import CONTROL, encode_headers, parts_of, target_renderer
 from resolvers.transport import HttpRequest, HttpResponse, Transport
@@ -39,19 +39,28 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class ApiKeys(StepKeys):
-    """The keys of an api step."""
+    """The keys of an api step: a JSON resource over HTTP."""
+
+    example = """\
+- name: transactions
+  type: api
+  endpoint: /accounts/{customer_id}/transactions
+  query: { since: "{since?}" }
+  returns: "[Transaction!]"
+  not_found: null
+"""
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The HTTP method."""
-    endpoint: Text
+    endpoint: Annotated[Text, such_as("/accounts/{customer_id}")]
     """The path below the source's base URL, with references: `/accounts/{customer_id}`."""
-    query: dict[Text, Any] = {}
+    query: Annotated[dict[Text, Any], such_as({"userId": "{user_id}"})] = {}
     """Query parameters; a list repeats its parameter."""
-    headers: dict[Text, Text] = {}
+    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "{tenant}"})] = {}
     """Request headers beside those of the source."""
     body: Any = None
     """The JSON body."""
-    expect: list[Status] = []
+    expect: Annotated[list[Status], such_as([200, 202])] = []
     """The statuses that are a success; left out: every 2xx."""
     not_found: Literal[None, "error"] = "error"
     """`null` makes a 404 a null value instead of an error."""
@@ -60,11 +69,21 @@ class ApiKeys(StepKeys):
 
 
 class ApiSourceKeys(SourceKeys):
-    """The keys of an api source."""
+    """The keys of an api source: a service that answers in JSON."""
 
-    base_url: Text
+    example = """\
+core:
+  type: api
+  base_url: https://accounts.internal:8443/v1
+  headers: { authorization: "{request.headers.authorization?}" }
+  timeout_ms: 800
+  retry: { attempts: 3, errors: [connect, timeout, 503] }
+  concurrency: 50
+"""
+
+    base_url: Annotated[Text, such_as("https://accounts.internal:8443/v1")]
     """Scheme, host, port and the path that endpoints are appended to."""
-    headers: dict[Text, Text] = {}
+    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = {}
     """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
     max_response_bytes: ByteCount = 5_000_000
     """The largest body that is read, after decompression."""
