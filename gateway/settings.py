@@ -39,16 +39,17 @@ FieldName = Annotated[
     said("a type and a field with a dot between them", "fields of types"),
     such_as("Post.user"),
 ]
-StepMapping = Annotated[
-    dict[str, Any], said("a mapping with the keys of a step", "steps", holds="step"), such_as({"name": "account", "type": "api"})
-]
+_A_STEP = {"name": "account", "type": "api", "endpoint": "/accounts/{id}"}
+_A_LINK_STEP = {"type": "api", "endpoint": "/users/{parent.userId}"}
+_A_SOURCE = {"type": "api", "base_url": "http://127.0.0.1:9101"}
+StepMapping = Annotated[dict[str, Any], said("a mapping with the keys of a step", "steps", holds="step"), such_as(_A_STEP)]
 """A step of an operation; it is decoded by its own ``type``."""
 LinkStepMapping = Annotated[
-    dict[str, Any], said("a mapping with the keys of a step", "steps", holds="link step"), such_as({"type": "api"})
+    dict[str, Any], said("a mapping with the keys of a step", "steps", holds="link step"), such_as(_A_LINK_STEP)
 ]
 """The step of a link, which needs no name."""
 SourceMapping = Annotated[
-    dict[str, Any], said("a mapping with the keys of a source", "sources", holds="source"), such_as({"type": "api"})
+    dict[str, Any], said("a mapping with the keys of a source", "sources", holds="source"), such_as(_A_SOURCE)
 ]
 """A source; it is decoded by its own ``type``."""
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")]
@@ -93,6 +94,7 @@ fallback:
   - step: creditFromWarehouse
   - value: { limit: 0 }
 """
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     step: Name | None = None
     """A step of this operation that is run instead."""
@@ -203,9 +205,7 @@ aggregation: { required_steps: [account] }
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
     """How many steps of one request run at once."""
-    steps: Annotated[list[StepMapping], such_as([{"name": "account", "type": "api", "endpoint": "/accounts/{id}"}])] = Field(
-        min_length=1
-    )
+    steps: Annotated[list[StepMapping], such_as([_A_STEP])] = Field(min_length=1)
     """The units of work; their keys are those of their `type`."""
     aggregation: Annotated[AggregationKeys, such_as({"required_steps": ["account"]})] = AggregationKeys()
     """How the steps' values become the operation's."""
@@ -250,7 +250,7 @@ sources:
 defaults: { api: core, warehouse: warehouse }
 """
 
-    sources: Annotated[dict[Name, SourceMapping], such_as({"core": {"type": "api", "base_url": "http://127.0.0.1:9101"}})] = {}
+    sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = {}
     """Source names to sources; the keys of a source are those of its `type`."""
     defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = {}
     """Step types to the source that a step without `source` uses."""

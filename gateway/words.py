@@ -113,8 +113,9 @@ def expected(node: Node, value: object, definitions: Node) -> str:
     if value is None:
         return f"expected {said}, but there is no value{_example(node, definitions)}"
     instead = _instead(node, value, definitions) or _example(node, definitions)
-    is_word = isinstance(value, str) and any(branch.keys() & {"enum", "pattern"} for branch in branches(node, definitions))
-    return f"expected {said}, not {repr(value[:_SHORT]) if is_word and value else kind_of(value)}{instead}"
+    takes_words = any(branch.keys() & {"enum", "pattern"} for branch in branches(node, definitions))
+    word = value[:_SHORT] if takes_words and isinstance(value, str) else ""
+    return f"expected {said}, not {repr(word) if word else kind_of(value)}{instead}"
 
 
 def kind_of(value: object) -> str:

@@ -89,7 +89,7 @@ DOCUMENT_SLIPS = {
     "operation: 5\nsteps: [ { name: a, type: value, value: 1 } ]": f"1:12 expected {NAME}, not 5; for example customer360 [wrong-type]",
     STEPS_BY_NAME: f"3:3 expected a list of steps, not a mapping; {ENTRY}{A_STEP}' [wrong-type]",
     "operation: one\nsteps: []": f"2:8 expected a list of steps, not an empty list; for example [{A_STEP}] [bad-value]",
-    "operation: one\nsteps: [a]": "2:9 expected a mapping with the keys of a step, not a text; for example { name: account, type: api } [wrong-type]",
+    "operation: one\nsteps: [a]": f"2:9 expected a mapping with the keys of a step, not a text; for example {A_STEP} [wrong-type]",
     "operation: one\nsteps: [ { name: 5, type: value, value: 1 } ]": f"2:18 expected {NAME}, not 5; for example account [wrong-type]",
     "operation: one\nsteps: [ { name: a, type: [api] } ]": "2:27 expected one of api, warehouse, value, not a list [unknown-step-type]",
     NO_ENDPOINT: "2:10 the key 'endpoint' is missing; for example 'endpoint: /accounts/{customer_id}' [missing-key]",

@@ -89,11 +89,17 @@ def read_files(folder: Path) -> Files:
             texts[name] = data.decode("utf-8-sig")
         except OSError as error:
             problems.append(Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file"))
-        except UnicodeDecodeError:
-            problems.append(Problem(Place(name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
+        except UnicodeDecodeError as error:
+            problems.append(Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
         else:
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + data + b"\0")
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
+
+
+def _place_of(error: UnicodeDecodeError, file: str) -> Place:
+    """Return the place of the first byte that is not UTF-8."""
+    before = error.object[: error.start].decode("utf-8-sig")
+    return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _configuration_files(folder: Path) -> Iterator[Path]:
