@@ -31,15 +31,14 @@ def document_schema(step_types: Mapping[str, StepType]) -> dict[str, Any]:
     definitions["SharedKeys"]["properties"]["defaults"]["propertyNames"] = {"enum": list(callers)}
     not_in_a_link = {key.rstrip("_") for key, reason in NOT_IN_A_LINK.items() if reason}
     for name, step_type in step_types.items():
-        _define_typed(name, step_type.keys, definitions, "", _BATCH)
-        _define_typed(name, step_type.keys, definitions, "OfLink", not_in_a_link, optional={"name"})
+        _define_typed(name, step_type.keys, definitions, f"{name} step", without=_BATCH)
+        _define_typed(name, step_type.keys, definitions, f"{name} step of a link", without=not_in_a_link)
     for name, keys in callers.items():
-        _define_typed(name, keys, definitions, "", set())
-    models = [step_type.keys.__name__ for step_type in step_types.values()]
+        _define_typed(name, keys, definitions, f"{name} source", without=set())
     held = {
-        "step": _either(models),
-        "link step": _either(f"{model}OfLink" for model in models),
-        "source": _either(keys.__name__ for keys in callers.values()),
+        "step": _either(_identifier(f"{name} step") for name in step_types),
+        "link step": _either(_identifier(f"{name} step of a link") for name in step_types),
+        "source": _either(_identifier(f"{name} source") for name in callers),
     }
     return {
         "$schema": DRAFT,
@@ -54,24 +53,28 @@ def _either(models: Iterable[str]) -> dict[str, Any]:
     return {"anyOf": [{"$ref": f"#/$defs/{model}"} for model in models]}
 
 
-def _define(model: type[Keys], definitions: dict[str, Any], suffix: str = "") -> str:
-    """Add a model and those that it is made of; return its name."""
+def _define(model: type[Keys], definitions: dict[str, Any], title: str | None = None) -> str:
+    """Add a model and those that it is made of, each with a title for people; return its name."""
     schema = {key: dict(value) if isinstance(value, Mapping) else value for key, value in json_schema(model).items()}
-    definitions |= schema.pop("$defs", {})
-    name = f"{model.__name__}{suffix}"
-    definitions[name] = schema
+    parts = schema.pop("$defs", {})
+    definitions |= {name: {"title": name.removesuffix("Keys").lower(), **part} for name, part in parts.items()}
+    name = _identifier(title) if title else model.__name__
+    definitions[name] = {"title": title or f"{name.removesuffix('Keys').lower()} document", **schema}
     return name
 
 
-def _define_typed(
-    type_name: str, model: type[Keys], definitions: dict[str, Any], suffix: str, without: set[str], optional: Iterable[str] = ()
-) -> None:
-    """Add the model of one type, told apart by that type; keys of ``without`` are no keys of it."""
-    schema = definitions[_define(model, definitions, suffix)]
+def _identifier(title: str) -> str:
+    """Return the name of a definition as it can stand in a reference."""
+    return title.replace(" ", "_")
+
+
+def _define_typed(type_name: str, model: type[Keys], definitions: dict[str, Any], title: str, *, without: set[str]) -> None:
+    """Add the model of one type, told apart by that type; keys of ``without`` are no keys of it. The step of a link needs no name."""
+    schema = definitions[_define(model, definitions, title)]
     properties = {key: value for key, value in schema["properties"].items() if key not in without}
     described = properties["type"].get("description", "")
     schema["properties"] = {**properties, "type": {"const": type_name, "description": described}}
-    schema["required"] = [key for key in schema["required"] if key not in optional]
+    schema["required"] = [key for key in schema["required"] if not (key == "name" and title.endswith("of a link"))]
 
 
 _AS_THEY_ARE = {"default", "examples", "enum", "const", "required"}
