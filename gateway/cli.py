@@ -17,6 +17,7 @@ import orjson
 import typer
 from graphql import print_schema
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.panel import Panel
 from rich.syntax import Syntax
@@ -26,9 +27,12 @@ from gateway import __version__
 from gateway.app import bind
 from gateway.app import serve as run_server
 from gateway.blueprint import Blueprint, Operation
+from gateway.config.json_schema import document_schema
+from gateway.config.reference_page import reference_page, reference_sections
 from gateway.config.rules import load
 from gateway.document import Documents
-from gateway.errors import ConfigurationError, RequestError
+from gateway.errors import ConfigurationError, RequestError, nearest
+from gateway.report import report
 from gateway.schema import build_schema
 from resolvers import STEP_TYPES
 
@@ -84,10 +88,31 @@ def check(config_dir: ConfigDir = DEFAULT_DIR) -> None:
 
 
 @cli.command()
-def schema(config_dir: ConfigDir = DEFAULT_DIR) -> None:
-    """Print the GraphQL schema (SDL) that a configuration makes."""
-    sdl = print_schema(build_schema(_load(config_dir)))
-    out.print(Syntax(sdl, "graphql", background_color="default") if out.is_terminal else sdl, markup=False, soft_wrap=True)
+def schema(
+    config_dir: ConfigDir = DEFAULT_DIR,
+    of_config: Annotated[bool, typer.Option("--config", help="Print the JSON Schema of the YAML files instead.")] = False,
+) -> None:
+    """Print the GraphQL schema (SDL) that a configuration makes, or the JSON Schema that editors check its files with."""
+    if of_config:
+        text, language = orjson.dumps(document_schema(STEP_TYPES), option=orjson.OPT_INDENT_2).decode(), "json"
+    else:
+        text, language = print_schema(build_schema(_load(config_dir))), "graphql"
+    out.print(Syntax(text, language, background_color="default") if out.is_terminal else text, markup=False, soft_wrap=True)
+
+
+@cli.command()
+def reference(
+    name: Annotated[str | None, typer.Argument(help="One part of it, such as operation, api, 'api source' or retry.")] = None,
+) -> None:
+    """Print the reference of the configuration: every key, what it takes, its default and its meaning."""
+    sections = reference_sections(STEP_TYPES)
+    wanted = [section for section in sections if name in section.names]
+    if name is not None and not wanted:
+        names = [name for section in sections for name in section.names]
+        hint = nearest(name, names) or f"; it has {', '.join(names)}"
+        raise _failure(f"the reference has no '{name}'{hint}")
+    text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in wanted)
+    out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")
 
 
 @cli.command()
@@ -152,11 +177,7 @@ def _load(config_dir: Path) -> Blueprint:
     try:
         return load(config_dir, STEP_TYPES)
     except ConfigurationError as error:
-        for problem in error.problems:
-            err.print(f"[bold]{escape(str(problem.place))}[/]  [dim]{escape(problem.subject)}[/]", soft_wrap=True)
-            err.print(f"  {escape(problem.message)}  [red]{escape(f'[{problem.code}]')}[/]", soft_wrap=True)
-        count = len(error.problems)
-        err.print(f"[red]✗[/] {count} problem{'s' if count != 1 else ''}")
+        report(error.problems, err)
         raise typer.Exit(1) from None
 
 

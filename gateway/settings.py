@@ -4,20 +4,57 @@ A model is a frozen class; each key has a type from here, a default where it may
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
 
-from gateway.errors import nearest
+from gateway.mistakes import Misfit, Mistake, mistakes_of
 
-Name = Annotated[str, StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*$")]
+
+def said(one: str, several: str, **keywords: object) -> Any:
+    """Give a type its words for people, one such value and several, and further keywords of its JSON Schema."""
+    return Field(json_schema_extra={"said": [one, several], **keywords})  # type: ignore[dict-item] # mypy: JSON is invariant
+
+
+def such_as(*examples: object) -> Any:
+    """Give a key examples; the first is what a message about a wrong value shows."""
+    return Field(examples=list(examples))
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*$"),
+    said("a name (letters, digits and underscores, no digit at the front)", "names"),
+]
 """A GraphQL name."""
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 """A function of a module, as `package.module:function`."""
 Text = Annotated[str, StringConstraints(min_length=1)]
-Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
+TypeText = Annotated[Text, said("a GraphQL type", "GraphQL types"), such_as("Account", "[Post!]")]
+"""A GraphQL type as it is written in SDL."""
+FieldName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*\.[_A-Za-z][_0-9A-Za-z]*$"),
+    said("a type and a field with a dot between them", "fields of types"),
+    such_as("Post.user"),
+]
+_A_STEP = {"name": "account", "type": "api", "endpoint": "/accounts/{id}"}
+_A_LINK_STEP = {"type": "api", "endpoint": "/users/{parent.userId}"}
+_A_SOURCE = {"type": "api", "base_url": "http://127.0.0.1:9101"}
+StepMapping = Annotated[dict[str, Any], said("a mapping with the keys of a step", "steps", holds="step"), such_as(_A_STEP)]
+"""A step of an operation; it is decoded by its own ``type``."""
+LinkStepMapping = Annotated[
+    dict[str, Any], said("a mapping with the keys of a step", "steps", holds="link step"), such_as(_A_LINK_STEP)
+]
+"""The step of a link, which needs no name."""
+SourceMapping = Annotated[
+    dict[str, Any], said("a mapping with the keys of a source", "sources", holds="source"), such_as(_A_SOURCE)
+]
+"""A source; it is decoded by its own ``type``."""
+Milliseconds = Annotated[int, Field(gt=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")]
 Count = Annotated[int, Field(gt=0, le=100_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Status = Annotated[int, Field(ge=100, le=599)]
@@ -29,12 +66,17 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
+    example: ClassVar[str] = ""
+    """YAML that shows the keys in use: a document, a step in its list, a source or a part under its name."""
+
 
 KeysT = TypeVar("KeysT", bound=Keys)
 
 
 class RetryKeys(Keys):
     """``retry:`` of a step or source. Idempotent calls only; all attempts and waits lie inside the deadline."""
+
+    example = "retry: { attempts: 3, errors: [connect, timeout, 503], base_ms: 20 }"
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a call is made at the most, the first time included."""
@@ -49,6 +91,13 @@ class RetryKeys(Keys):
 class FallbackKeys(Keys):
     """One entry of ``fallback:``; exactly one of its keys."""
 
+    example = """\
+fallback:
+  - step: creditFromWarehouse
+  - value: { limit: 0 }
+"""
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
     step: Name | None = None
     """A step of this operation that is run instead."""
     value: Any = None
@@ -58,9 +107,11 @@ class FallbackKeys(Keys):
 class BatchKeys(Keys):
     """``batch:`` of a link: the keys of all parents of one level go into one call."""
 
-    key: Name | list[Name]
+    example = "batch: { key: userId, match: id, max: 50 }"
+
+    key: Annotated[Name | list[Name], such_as("userId")]
     """The field of the parent whose value asks for a result; several for a compound key."""
-    match: Name | list[Name]
+    match: Annotated[Name | list[Name], such_as("id")]
     """The field of a result that says whose it is, in the order of `key`."""
     max: Count = 100
     """How many keys go into one call at the most."""
@@ -69,42 +120,42 @@ class BatchKeys(Keys):
 class StepKeys(Keys):
     """What every step has, whatever its type."""
 
-    name: Name
+    name: Annotated[Name, such_as("account")]
     """The step's name, and the name of its field unless `as` gives another."""
-    type: Text
-    """The step type: which resolver runs it."""
+    type: Annotated[Text, such_as("api")]
+    """The step type: what the step does."""
     source: Text | None = None
     """The source that is called; left out: the default source of this step type."""
-    returns: Text | None = None
+    returns: TypeText | None = None
     """The GraphQL type of the value, such as `Account` or `[Post]`; left out: JSON, or what the SDL says of the field."""
     as_: Name | None = Field(default=None, alias="as")
     """The name of the field that this step fills."""
     expose: bool = True
     """Whether the step fills a field; `false` for one that only other steps use."""
-    when: Text | None = None
+    when: Annotated[Text | None, such_as("account.status == 'ACTIVE'")] = None
     """JMESPath over arguments, steps and context; when it is false the step is skipped."""
-    depends_on: list[Name] = []
+    depends_on: Annotated[list[Name], such_as(["account"])] = []
     """Steps that must have ended first although none of their data is used."""
-    select: Text | None = None
+    select: Annotated[Text | None, such_as("items[0]")] = None
     """JMESPath over the raw result; its value is the step's."""
     timeout_ms: Milliseconds | None = None
     """The limit of one attempt; left out: the source's, or the default of the step type."""
-    retry: RetryKeys | None = None
+    retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
     """When and how a failed attempt is repeated; left out: the source's."""
-    fallback: list[FallbackKeys] = []
+    fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
     """What is tried, in order, when the step has failed."""
-    batch: BatchKeys | None = None
+    batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
     """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
 
 
 class SourceKeys(Keys):
     """What every source has, whatever its type."""
 
-    type: Text
+    type: Annotated[Text, such_as("api")]
     """The step type that calls this source."""
     timeout_ms: Milliseconds | None = None
     """The limit of one attempt of a step that gives none itself."""
-    retry: RetryKeys = RetryKeys()
+    retry: Annotated[RetryKeys, such_as({"attempts": 3})] = RetryKeys()
     """When and how a failed attempt is repeated, for steps that do not say themselves."""
     concurrency: Count = 100
     """How many calls are under way at the most; further ones wait."""
@@ -113,20 +164,38 @@ class SourceKeys(Keys):
 
 
 class AggregationKeys(Keys):
-    """How the values of the steps become the value of the operation."""
+    """``aggregation:`` of an operation: how the values of its steps become its value."""
+
+    example = "aggregation: { strategy: merge, required_steps: [account] }"
 
     strategy: Literal["merge", "flatten", "pick"] = "merge"
     """`merge`: one field per step. `flatten`: the fields of the steps' objects side by side. `pick`: the value of one step."""
     step: Name | None = None
     """The step whose value is the operation's, for `pick`."""
-    required_steps: list[Name] = []
+    required_steps: Annotated[list[Name], such_as(["account"])] = []
     """Steps without which the operation has no answer."""
 
 
 class OperationKeys(Keys):
-    """An ``operation:`` document: a root field and the steps behind it."""
+    """An ``operation:`` document: a field of Query and the steps behind it."""
 
-    operation: Name
+    example = """\
+operation: creditDecision
+args: { customer_id: ID! }
+deadline_ms: 1500
+steps:
+  - name: account
+    type: api
+    endpoint: /accounts/{customer_id}
+    returns: Account
+  - name: exposure
+    type: api
+    endpoint: /credit/{account.tier}
+    returns: Credit
+aggregation: { required_steps: [account] }
+"""
+
+    operation: Annotated[Name, such_as("customer360")]
     """The name of the root field."""
     description: str | None = None
     """What the field is for; stands in the schema."""
@@ -134,50 +203,70 @@ class OperationKeys(Keys):
     """`mutation` for one that changes something: all its steps run, one after the other in written order."""
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
-    args: dict[Name, Text] | None = None
+    args: Annotated[dict[Name, TypeText] | None, such_as({"id": "ID!"})] = None
     """Argument names to GraphQL types; left out: every placeholder that names no step is an `ID!`."""
     deadline_ms: Milliseconds = 30_000
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
     """How many steps of one request run at once."""
-    steps: list[dict[str, Any]] = Field(min_length=1)
-    """The units of work; each is decoded by its own `type`."""
-    aggregation: AggregationKeys = AggregationKeys()
+    steps: Annotated[list[StepMapping], such_as([_A_STEP])] = Field(min_length=1)
+    """The units of work; their keys are those of their `type`."""
+    aggregation: Annotated[AggregationKeys, such_as({"required_steps": ["account"]})] = AggregationKeys()
     """How the steps' values become the operation's."""
 
 
 class LinkKeys(Keys):
-    """A ``field:`` document: a field of a type, filled by a step from its parent objects."""
+    """A ``field:`` document, a link: a field of a type, filled by a step from its parent objects."""
 
-    field: Annotated[str, StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*\.[_A-Za-z][_0-9A-Za-z]*$")]
+    example = """\
+field: Post.user
+returns: User
+step:
+  type: api
+  endpoint: /users
+  query: { id: "{keys}" }
+  batch: { key: userId, match: id, max: 100 }
+"""
+
+    field: FieldName
     """The type and the field, as `Post.user`."""
-    returns: Text
+    returns: TypeText
     """The field's GraphQL type; a list groups the results of a batch by their key."""
     description: str | None = None
     """What the field is for; stands in the schema."""
-    args: dict[Name, Text] = {}
+    args: Annotated[dict[Name, TypeText], such_as({"limit": "Int"})] = {}
     """Argument names to GraphQL types."""
-    step: dict[str, Any]
+    step: LinkStepMapping
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 
 
 class SharedKeys(Keys):
-    """A document of things that all operations share."""
+    """A document with ``sources:``, ``defaults:`` or both: what all operations share. There may be several."""
 
-    sources: dict[Name, dict[str, Any]] = {}
-    """Source names to sources."""
-    defaults: dict[Text, Name] = {}
+    example = """\
+sources:
+  core:
+    type: api
+    base_url: ${CORE_URL:-http://127.0.0.1:9101}
+  warehouse:
+    type: warehouse
+    url: sqlite:///warehouse.db
+defaults: { api: core, warehouse: warehouse }
+"""
+
+    sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = {}
+    """Source names to sources; the keys of a source are those of its `type`."""
+    defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = {}
     """Step types to the source that a step without `source` uses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing that is wrong with a mapping: the path of YAML keys, what is wrong, a code, and whether it is about the key itself."""
-
-    path: tuple[str | int, ...]
-    message: str
-    code: str
-    is_about_key: bool = False
+DOCUMENTS: Mapping[str, type[Keys]] = {
+    "operation": OperationKeys,
+    "field": LinkKeys,
+    "sources": SharedKeys,
+    "defaults": SharedKeys,
+}
+"""The kinds of documents by the keys that tell them apart."""
 
 
 def validate(model: type[KeysT], value: Mapping[str, object]) -> KeysT | list[Mistake]:
@@ -186,51 +275,44 @@ def validate(model: type[KeysT], value: Mapping[str, object]) -> KeysT | list[Mi
         return model.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        return list(dict.fromkeys(_mistake(model, value, detail) for detail in details))
+        documents = {key: json_schema(kind) for key, kind in DOCUMENTS.items()}
+        return mistakes_of(json_schema(model), value, [_misfit(detail) for detail in details], documents)
 
 
-def yaml_keys(model: type[Keys]) -> list[str]:
-    """Return the keys of a model as they are written in YAML."""
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _mistake(model: type[Keys], value: object, detail: ErrorDetails) -> Mistake:
-    kind, path = detail["type"], _within(value, detail["loc"])
-    last = str(detail["loc"][-1])
+def _misfit(detail: ErrorDetails) -> Misfit:
+    kind = detail["type"]
     if kind == "extra_forbidden":
-        known = yaml_keys(_model_at(model, path[:-1]))
-        message = f"unknown key '{last[:80]}'{nearest(last, known) or '; known keys: ' + ', '.join(known)}"
-        return Mistake(path, message, "unknown-key", is_about_key=True)
+        return "unknown", detail["loc"]
     if kind == "missing":
-        return Mistake(path, f"the key '{last}' is missing", "missing-key")
-    words = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    is_type = kind.endswith("_type") or kind == "none_required"
-    if kind == "string_pattern_mismatch":
-        words = "a name: letters, digits and underscores, not beginning with a digit"
-    return Mistake(path, f"expected {words}", "wrong-type" if is_type else "bad-value", is_about_key=last == "[key]")
+        return "missing", detail["loc"]
+    return "type" if kind.endswith("_type") or kind == "none_required" else "value", detail["loc"]
 
 
-def _within(value: object, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Keep the parts of pydantic's location that are YAML keys and indexes: it also names the branches of a union."""
-    path: list[str | int] = []
-    for depth, part in enumerate(location):
-        is_last = depth == len(location) - 1
-        if isinstance(value, Mapping) and (part in value or is_last) and part != "[key]":
-            path.append(part)
-            value = value.get(str(part))
-        elif isinstance(value, list) and isinstance(part, int):
-            path.append(part)
-            value = value[part] if part < len(value) else None
-    return tuple(path)
+class _InOrder(GenerateJsonSchema):
+    """Leaves keys in the order in which they were written."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
 
 
-def _model_at(model: type[Keys], path: tuple[str | int, ...]) -> type[Keys]:
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = next(info.annotation for name, info in model.model_fields.items() if part in {name, info.alias})
-        found = [inner for inner in (annotation, *get_args(annotation)) if isinstance(inner, type) and issubclass(inner, Keys)]
-        if not found:
-            return model
-        model = found[0]
-    return model
+@cache
+def json_schema(model: type[Keys]) -> Mapping[str, Any]:
+    """Return the JSON Schema of a model as its YAML has it, with the words and examples of its keys; not to be changed."""
+    schema: Mapping[str, Any] = _tidy(model.model_json_schema(schema_generator=_InOrder))
+    return schema
+
+
+def _tidy(node: Any) -> Any:
+    """Drop the titles that pydantic makes of names, and say of keys with a pattern that there are no others."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tidy = {key: _tidy(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+    if "patternProperties" in tidy:
+        ((pattern, values),) = tidy.pop("patternProperties").items()
+        tidy |= {
+            "propertyNames": {**tidy.get("propertyNames", {}), "type": "string", "pattern": pattern},
+            "additionalProperties": values,
+        }
+    return tidy

@@ -7,49 +7,46 @@ path or a header is refused before any call.
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text
+from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
 from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
-MAX_JSON_DEPTH = 128
-_HOP_BY_HOP = {
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "content-length",
-}
 _SAFE_METHODS = {"GET", "HEAD"}
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 _FORBIDDEN = re.compile(r"[#\\\s\x00-\x1f\x7f]")
 
 
 class ApiKeys(StepKeys):
-    """The keys of an api step."""
+    """The keys of an api step: a JSON resource over HTTP."""
+
+    example = """\
+- name: transactions
+  type: api
+  endpoint: /accounts/{customer_id}/transactions
+  query: { since: "{since?}" }
+  returns: "[Transaction!]"
+  not_found: null
+"""
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The HTTP method."""
-    endpoint: Text
+    endpoint: Annotated[Text, such_as("/accounts/{customer_id}")]
     """The path below the source's base URL, with references: `/accounts/{customer_id}`."""
-    query: dict[Text, Any] = {}
+    query: Annotated[dict[Text, Any], such_as({"userId": "{user_id}"})] = {}
     """Query parameters; a list repeats its parameter."""
-    headers: dict[Text, Text] = {}
+    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "{tenant}"})] = {}
     """Request headers beside those of the source."""
     body: Any = None
     """The JSON body."""
-    expect: list[Status] = []
+    expect: Annotated[list[Status], such_as([200, 202])] = []
     """The statuses that are a success; left out: every 2xx."""
     not_found: Literal[None, "error"] = "error"
     """`null` makes a 404 a null value instead of an error."""
@@ -60,11 +57,21 @@ class ApiKeys(StepKeys):
 
 
 class ApiSourceKeys(SourceKeys):
-    """The keys of an api source."""
+    """The keys of an api source: a service that answers in JSON."""
 
-    base_url: Text
+    example = """\
+core:
+  type: api
+  base_url: https://accounts.internal:8443/v1
+  headers: { authorization: "{request.headers.authorization?}" }
+  timeout_ms: 800
+  retry: { attempts: 3, errors: [connect, timeout, 503] }
+  concurrency: 50
+"""
+
+    base_url: Annotated[Text, such_as("https://accounts.internal:8443/v1")]
     """Scheme, host, port and the path that endpoints are appended to."""
-    headers: dict[Text, Text] = {}
+    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = {}
     """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
     max_response_bytes: ByteCount = 5_000_000
     """The largest body that is read, after decompression."""
@@ -104,7 +111,9 @@ class Api(StepType):
             message = "an endpoint has no '#', backslash, white space or control character"
             yield KeyProblem("endpoint", message, "bad-endpoint")
         for name, value in keys.query.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and any(
+                item is not None for item in value.values()
+            ):  # else it is a reference without quotes
                 yield KeyProblem(
                     ("query", name), "a mapping cannot stand in a query; put a reference in quotes: '{name}'", "wrong-type"
                 )

@@ -25,7 +25,15 @@ _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
 
 
 class GraphQLKeys(StepKeys):
-    """The keys of a graphql step."""
+    """The keys of a graphql step: a field of an upstream GraphQL service."""
+
+    example = """\
+- name: user
+  type: graphql
+  query: "query($id: ID!) { user(id: $id) }"
+  variables: { id: "{customer_id}" }
+  returns: User
+"""
 
     query: Text
     """A document with one leaf field: `query($id: ID!) { user(id: $id) }`. The client's selection goes under that field."""
@@ -37,6 +45,13 @@ class GraphQLKeys(StepKeys):
 
 class GraphQLSourceKeys(SourceKeys):
     """The keys of a graphql source."""
+
+    example = """\
+people:
+  type: graphql
+  url: https://people.internal/graphql
+  headers: { authorization: "{request.headers.authorization?}" }
+"""
 
     url: Text
     """The endpoint."""

@@ -15,7 +15,15 @@ from gateway.settings import FunctionPath, StepKeys, Text
 
 
 class PythonKeys(StepKeys):
-    """The keys of a python step."""
+    """The keys of a python step: a function of the team's own."""
+
+    example = """\
+- name: rating
+  type: python
+  call: "my_team.rating:rate"
+  inputs: { tier: "{account.tier}" }
+  returns: Float
+"""
 
     call: FunctionPath
     """The function, as `package.module:function`; it takes the inputs as keyword arguments."""

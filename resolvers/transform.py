@@ -11,7 +11,13 @@ from gateway.template import Reference
 
 
 class TransformKeys(StepKeys):
-    """The keys of a transform step."""
+    """The keys of a transform step: a value made of arguments and other steps' values."""
+
+    example = """\
+- name: summary
+  type: transform
+  select: "{ total: sum(transactions[].amount), tier: account.tier }"
+"""
 
     select: Text
     """JMESPath over arguments, steps and context; its value is the step's."""

@@ -1,17 +1,23 @@
 """``type: value``: a constant, or a shape made of arguments and other steps' values."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from gateway.blueprint import Step
 from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
-from gateway.settings import StepKeys
+from gateway.settings import StepKeys, such_as
 
 
 class ValueKeys(StepKeys):
-    """The keys of a value step."""
+    """The keys of a value step: a constant, or a shape made of arguments and other steps' values."""
 
-    value: Any
+    example = """\
+- name: links
+  type: value
+  value: { self: "/customers/{customer_id}", tier: "{account.tier}" }
+"""
+
+    value: Annotated[Any, such_as({"tier": "{account.tier}"})]
     """The value; texts in it are templates."""
 
 

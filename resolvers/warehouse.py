@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import aiosqlite
@@ -18,7 +18,7 @@ import aiosqlite
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import Count, SourceKeys, StepKeys, Text
+from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
 from resolvers.sql import Statement, expand_lists, read_statement
 
@@ -29,18 +29,33 @@ _MAX_INTEGER = 2**63
 
 
 class WarehouseKeys(StepKeys):
-    """The keys of a warehouse step."""
+    """The keys of a warehouse step: a read-only SQL query."""
 
-    query: Text
+    example = """\
+- name: riskProfile
+  type: warehouse
+  query: SELECT score, segment FROM risk_profiles WHERE customer_id = :id
+  params: { id: "{customer_id}" }
+  returns: RiskProfile
+"""
+
+    query: Annotated[Text, such_as("SELECT score FROM risk_profiles WHERE customer_id = :id")]
     """One SELECT. `:name` takes its value from `params`; `?` from a list `params`, or without `params` from the arguments in order."""
-    params: dict[Text, Any] | list[Any] | None = None
+    params: Annotated[dict[Text, Any] | list[Any] | None, such_as({"id": "{customer_id}"})] = None
     """What is bound to the placeholders; texts are templates."""
 
 
 class WarehouseSourceKeys(SourceKeys):
-    """The keys of a warehouse source."""
+    """The keys of a warehouse source: a database."""
 
-    url: Text
+    example = """\
+warehouse:
+  type: warehouse
+  url: sqlite:///warehouse.db
+  pool: 4
+"""
+
+    url: Annotated[Text, such_as("sqlite:///warehouse.db")]
     """`sqlite:///relative/path.db`, from the configuration folder, or `sqlite:////absolute/path.db`."""
     pool: Count = 4
     """How many connections are kept open; each has a thread of its own."""

@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="rewrite the expected blocks of tests/cases/*.md")
+    parser.addoption("--update", action="store_true", help="rewrite what is expected: blocks of tests/cases/*.md, the reference")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from .faults import FaultServer
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
+CHECKOUT = Path(__file__).parents[1]
 START_TIMEOUT = 20.0
 """Seconds for a process to come up; it takes under one, but the machine may be busy."""
 
@@ -86,6 +87,18 @@ class Answer:
     def codes(self) -> list[str]:
         """The codes of all errors."""
         return [error["extensions"]["code"] for error in self.body.get("errors", ())]
+
+    @property
+    def missing(self) -> list[tuple[str, str, str]]:
+        """Operation, step and reason of what completeness calls missing."""
+        entries = self.body["extensions"]["completeness"]["missing"]
+        return [(entry["operation"], entry["step"], entry["reason"]) for entry in entries]
+
+    @property
+    def degraded(self) -> list[tuple[str, str, str]]:
+        """Step, what served it and why, of what completeness calls degraded."""
+        entries = self.body["extensions"]["completeness"]["degraded"]
+        return [(entry["step"], entry["served_by"], entry["reason"]) for entry in entries]
 
     @property
     def error(self) -> Any:
@@ -242,7 +255,8 @@ class Process:
     url: str
     output: Path
     errors: Path
-    children: list[int] = field(default_factory=list)
+    children: "dict[int, bytes]" = field(default_factory=dict)
+    """Its descendants when it was told to stop: process ids with command lines."""
 
     def stop(self, sent: signal.Signals = signal.SIGTERM, within: float = 10.0) -> tuple[int, float]:
         """Send a signal to the process alone; return its exit status and the seconds that it took to end."""
@@ -273,12 +287,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def command(folder: Path, *arguments: str, port: int | None = None, **environment: str) -> Iterator[Process]:
+def command(folder: Path, *arguments: str, **environment: str) -> Iterator[Process]:
     """Run ``python -m gateway`` with these arguments and ``--port``; whatever is left of it at the end is killed.
 
     Its output goes to files in ``folder``.
     """
-    port = port or free_port()
+    port = free_port()
     output, errors = folder / f"stdout-{port}", folder / f"stderr-{port}"
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         popen = subprocess.Popen(
@@ -286,6 +300,7 @@ def command(folder: Path, *arguments: str, port: int | None = None, **environmen
             stdout=stdout,
             stderr=stderr,
             stdin=subprocess.DEVNULL,
+            cwd=CHECKOUT,
             env={**os.environ, **environment},
             start_new_session=True,
         )
@@ -293,8 +308,8 @@ def command(folder: Path, *arguments: str, port: int | None = None, **environmen
     try:
         yield process
     finally:
-        for pid in [*process.children, *children_of(popen.pid)]:
-            with suppress(ProcessLookupError):
+        for pid, command_line in (process.children | children_of(popen.pid)).items():
+            if command_line_of(pid) == command_line:  # a process id may have been given to another process since
                 os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)
@@ -329,23 +344,25 @@ def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedPro
         text=True,
         timeout=START_TIMEOUT,
         check=False,
+        cwd=CHECKOUT,
         env={**os.environ, **environment},
     )
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the process ids of all descendants of a process."""
+def children_of(pid: int) -> dict[int, bytes]:
+    """Return all descendants of a process with their command lines."""
+    found: dict[int, bytes] = {}
     with suppress(FileNotFoundError, ProcessLookupError):
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-        return [found for child in map(int, text.split()) for found in (child, *children_of(child))]
-    return []
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()):
+            found |= {child: command_line_of(child), **children_of(child)}
+    return found
 
 
-def is_running(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+def command_line_of(pid: int) -> bytes:
+    """Return the command line of a process; nothing when it has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
-    return False
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def wait_until(holds: Callable[[], bool], what: str, within: float = 5.0) -> None:
@@ -355,3 +372,21 @@ def wait_until(holds: Callable[[], bool], what: str, within: float = 5.0) -> Non
         assert time.monotonic() < give_up, f"not within {within} s: {what}"
         time.sleep(0.01)
 
+
+async def until(holds: Callable[[], Awaitable[bool]], within: float) -> None:
+    """Wait until something holds, while the event loop does its work.
+
+    :raises TimeoutError: it does not within so many seconds.
+    """
+    async with asyncio.timeout(within):
+        while not await holds():  # noqa: ASYNC110 - what is waited for happens outside, where nobody sets an event
+            await asyncio.sleep(0.01)
+
+
+async def until_tasks_end(count: int, within: float) -> None:
+    """Wait until no more than so many tasks are left in the event loop, in which gateways and fault servers run."""
+
+    async def holds() -> bool:
+        return len(asyncio.all_tasks()) <= count
+
+    await until(holds, within)

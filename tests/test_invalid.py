@@ -110,7 +110,16 @@ SHOWN_ELSEWHERE = {
     "not-utf8": test_source.test_a_file_that_is_not_utf8_is_a_problem,
     "scalar-too-large": test_source.test_a_text_of_more_than_100000_characters_is_a_problem,
 }
-NOT_CODES = {"idempotency-key", "utf-8-sig", "content-length", "content-type", "keep-alive", "retry-after", "transfer-encoding"}
+NOT_CODES = {
+    "x-tenant",
+    "idempotency-key",
+    "utf-8-sig",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "retry-after",
+    "transfer-encoding",
+}
 
 
 def codes_in_source() -> set[str]:

@@ -200,7 +200,7 @@ def test_all_mistakes_come_at_once() -> None:
 # -- a statement and its parameters
 
 
-def checked(query: str, params: object = None, arguments: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+def checked(query: str, params: object = None, arguments: tuple[str, ...] = ()) -> list[tuple[object, str]]:
     keys = WarehouseKeys.model_validate({"name": "x", "type": "warehouse", "query": query, "params": params})
     return [(problem.key, problem.code) for problem in STEP_TYPES["warehouse"].check(keys, arguments)]
 

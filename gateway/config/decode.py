@@ -8,6 +8,7 @@ from gateway.config.source import Marks, YamlDocument
 from gateway.errors import Place, Problem, nearest
 from gateway.resolver import KeyProblem, StepType
 from gateway.settings import KeysT, LinkKeys, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
+from gateway.words import expected
 
 Path = tuple[str | int, ...]
 
@@ -93,7 +94,7 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
 
 
 def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
-    subject = f"operation {str(document.value['operation'])[:80]}"
+    subject = _subject("operation", document)
     operation = _decode(OperationKeys, document.value, subject, document.marks, result.problems)
     steps, names = [], set()
     raw_steps = document.value.get("steps")
@@ -118,7 +119,7 @@ def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Doc
 
 
 def _decode_link(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
-    subject = f"field {str(document.value['field'])[:80]}"
+    subject = _subject("field", document)
     link = _decode(LinkKeys, document.value, subject, document.marks, result.problems)
     raw = document.value.get("step")
     if link is None or not isinstance(raw, dict):
@@ -132,6 +133,11 @@ def _decode_link(document: YamlDocument, step_types: StepTypes, result: Document
     step = _decode(model, named, subject, marks, result.problems) if model else None
     if step is not None:
         result.links.append(DecodedLink(link, step))
+
+
+def _subject(kind: str, document: YamlDocument) -> str:
+    name = document.value[kind]
+    return f"{kind} {name[:80]}" if isinstance(name, str) else kind
 
 
 def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
@@ -185,8 +191,12 @@ def _model_of(
     if "type" not in raw:
         problems.append(Problem(place, subject, f"the key 'type' is missing; one of {', '.join(models)}", "missing-key"))
     else:
-        hint = nearest(str(name), models) or f"; one of {', '.join(models)}"
-        problems.append(Problem(place, f"{subject} · type", f"unknown type '{str(name)[:80]}'{hint}", "unknown-step-type"))
+        if isinstance(name, str):
+            hint = nearest(name, models) or f"; one of {', '.join(models)}"
+            message = f"unknown type '{name[:80]}'{hint}"
+        else:
+            message = expected({"enum": list(models)}, name, {})
+        problems.append(Problem(place, f"{subject} · type", message, "unknown-step-type"))
     return None
 
 

@@ -10,7 +10,7 @@ from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
 from gateway.settings import BatchKeys, LinkKeys
 
-_NOT_IN_A_LINK = {
+NOT_IN_A_LINK = {
     "source": None,
     "when": "a link has no steps to look at",
     "depends_on": "a link has no steps to wait for",
@@ -19,6 +19,7 @@ _NOT_IN_A_LINK = {
     "expose": "a link is always exposed",
     "returns": "a link's type stands beside 'field:'",
 }
+"""Keys of a step that the step of a link does not take, with the reason; None where it does take the key."""
 
 
 def build_link(decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> Link | None:
@@ -57,7 +58,7 @@ class _LinkRules:
                 root = placed.reference.root
                 message = mistake[0] + hint if root in {"keys", "parent"} and root not in of_link else mistake[0]
                 self._report_step(placed.path, message, mistake[1])
-        for key, reason in _NOT_IN_A_LINK.items():
+        for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
         for problem in self.draft.step_type.check(self.draft.keys, [name for name, _ in self.arguments]):

@@ -1,5 +1,6 @@
 """What a step refers to: templates and expressions of one operation, checked against its arguments, its steps and their types."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.config.sdl import read_type
 from gateway.errors import Place, Problem, nearest
 from gateway.template import Reference, TemplateError, parse, references
 
+_REFERENCE = re.compile(r"[A-Za-z_][\w.-]*\??")
 RESERVED = ("args", "context", "request", "parent", "keys", "env")
 
 
@@ -52,10 +54,20 @@ def _read_tree(value: object, path: Path, decoded: Decoded[Any], problems: list[
             problems.append(decoded.problem(path, str(error), "bad-template"))
             return value
     if isinstance(value, Mapping):
+        _check_quotes(value, path, decoded, problems)
         return {key: _read_tree(item, (*path, key), decoded, problems) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return tuple(_read_tree(item, (*path, index), decoded, problems) for index, item in enumerate(value))
     return value
+
+
+def _check_quotes(value: Mapping[str, object], path: Path, decoded: Decoded[Any], problems: list[Problem]) -> None:
+    """Report a reference without quotes, ``{ id: {customer_id} }``: to YAML it is a mapping whose one key has no value."""
+    if len(path) > 1 and len(value) == 1 and path[0] != "body":
+        ((key, inner),) = value.items()
+        if inner is None and _REFERENCE.fullmatch(key):
+            message = f'a reference needs quotes, else YAML reads a mapping; write "{{{key}}}"'
+            problems.append(decoded.problem(path, message, "unquoted-reference"))
 
 
 def placed_references(decoded: Decoded[Any], templates: Mapping[str, object]) -> list[PlacedReference]:

@@ -51,8 +51,14 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
         place = Place(str(files.folder))
         problems.append(Problem(place, "folder", "no operation; write a document with 'operation: <name>'", "no-operation"))
     if problems or types is None:
-        raise ConfigurationError(problems)
+        raise ConfigurationError(_without_consequences(problems))
     return Blueprint(files.version, sources, operations, links, declared_types(types))
+
+
+def _without_consequences(problems: list[Problem]) -> list[Problem]:
+    """Leave out what is wrong with a value only because its environment variable is not set."""
+    unset = {problem.place for problem in problems if problem.code == "missing-environment"}
+    return [problem for problem in problems if problem.code == "missing-environment" or problem.place not in unset]
 
 
 def _sources(

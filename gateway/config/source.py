@@ -89,8 +89,8 @@ def read_files(folder: Path) -> Files:
             texts[name] = data.decode("utf-8-sig")
         except OSError as error:
             problems.append(Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file"))
-        except UnicodeDecodeError:
-            problems.append(Problem(Place(name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
+        except UnicodeDecodeError as error:
+            problems.append(Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
         except _Mistake as mistake:
             problems.append(mistake.problem)
         else:
@@ -104,6 +104,12 @@ def _read(path: Path) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise _Mistake(Place(str(path)), "larger than 10 MB; split it", "file-too-large")
     return data
+
+
+def _place_of(error: UnicodeDecodeError, file: str) -> Place:
+    """Return the place of the first byte that is not UTF-8."""
+    before = error.object[: error.start].decode("utf-8-sig")
+    return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _configuration_files(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,155 @@
+"""Problems of a configuration → what a person reads: on a terminal the line itself with a caret under the place, else two plain lines.
+
+::
+
+    schema_configs/customer360.yaml:9:15  operation customer360 · step transactionService · endpoint
+       9 │     endpoint: /transactions/{custmer_id}
+         │               ^
+      unknown reference 'custmer_id'; did you mean 'customer_id'?                       [unknown-reference]
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from gateway.errors import Problem
+
+MAX_WIDTH = 110
+"""How far right the codes stand, in cells; on a narrower terminal, its own width."""
+_MAX_FILE_BYTES = 10_000_000
+_TAB = 4
+_GUTTER = 7
+_YAML_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_SDL_BREAK = re.compile("\r\n|[\n\r]")
+
+Lines = Callable[[str], Sequence[str]]
+"""Gives the lines of a file by its path; none where it cannot be read."""
+
+
+def report(problems: Sequence[Problem], console: Console) -> None:
+    """Print problems, and how many there are. Where the console is no terminal, each is a line of its place and one of its message."""
+    lines = cache(read_lines)
+    for problem in problems:
+        if console.is_terminal:
+            _print(drawn(problem, lines, min(console.width, MAX_WIDTH)), console)
+        else:
+            _print(plain(problem), console)
+    count = len(problems)
+    console.print(Text.assemble(("✗", "red"), f" {count} problem{'s' if count != 1 else ''}"))
+
+
+def _print(texts: Iterable[Text], console: Console) -> None:
+    for text in texts:
+        console.print(text, soft_wrap=True)
+
+
+def plain(problem: Problem) -> list[Text]:
+    """Return the two lines of a problem as a log or a pipe gets them."""
+    head = Text.assemble((_visible(str(problem.place)), "bold"), "  ", (_visible(problem.subject), "dim"))
+    return [head, Text.assemble(f"  {_visible(problem.message)}  ", (f"[{problem.code}]", "red"))]
+
+
+def drawn(problem: Problem, lines: Lines, width: int) -> list[Text]:
+    """Return the lines of a problem for a terminal of some width: its place, the user's own line with a caret, its message."""
+    head, _ = plain(problem)
+    return [head, *_excerpt(problem, lines, width), *_message(problem, width), Text("")]
+
+
+def read_lines(file: str) -> Sequence[str]:
+    """Return the lines of a file as the places of problems count them; none where it cannot be read."""
+    path = Path(file)
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
+            return ()
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ()
+    return (_SDL_BREAK if path.suffix == ".graphql" else _YAML_BREAK).split(text)
+
+
+def _excerpt(problem: Problem, lines: Lines, width: int) -> list[Text]:
+    """Return the line of a problem and the caret under its place; nothing where there is no such line."""
+    place, found = problem.place, lines(problem.place.file)
+    if not 1 <= place.line <= len(found) or not found[place.line - 1].strip():
+        return []
+    line, caret = _window(found[place.line - 1], place.column - 1, max(width - _GUTTER, 20))
+    number = f"{place.line:>{_GUTTER - 3}} │ "
+    bar = " " * (_GUTTER - 3) + " │ "
+    bar = " " * (len(number) - len(bar)) + bar
+    return [Text.assemble((number, "dim"), line), Text.assemble((bar, "dim"), " " * caret, ("^", "bold red"))]
+
+
+def _window(line: str, column: int, width: int) -> tuple[str, int]:
+    """Return what is shown of a line, and the cell under which the caret goes; a line that is too long is cut around it."""
+    cells = _cells(line)
+    column = min(column, len(cells))
+    start, end = 0, len(cells)
+    if sum(map(cell_len, cells)) > width:
+        start = _fitting(cells[:column][::-1], width // 2, column, -1)
+        end = _fitting(cells[start:], width - 1, start, 1)
+        if end == len(cells):
+            start = _fitting(cells[::-1], width - 1, len(cells), -1)
+            start = min(start, column)
+    before = "…" if start else ""
+    after = "…" if end < len(cells) else ""
+    shown = "".join(cells[start:end])
+    return f"{before}{shown}{after}", len(before) + sum(map(cell_len, cells[start:column]))
+
+
+def _fitting(cells: Sequence[str], room: int, index: int, step: int) -> int:
+    """Walk from an index as many characters as fit into the room, one cell kept for an ellipsis."""
+    taken = 1
+    for cell in cells:
+        taken += cell_len(cell)
+        if taken > room:
+            break
+        index += step
+    return index
+
+
+def _cells(line: str) -> list[str]:
+    """Return each character as it is shown: a tab as spaces up to its stop, what cannot be seen as a replacement character."""
+    shown: list[str] = []
+    position = 0
+    for character in line:
+        text = " " * (_TAB - position % _TAB) if character == "\t" else _seen(character)
+        shown.append(text)
+        position += cell_len(text)
+    return shown
+
+
+def _seen(character: str) -> str:
+    """Keep a character out of a terminal that would move its cursor, change its colours or the direction of writing."""
+    return "\ufffd" if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else character
+
+
+def _visible(text: str) -> str:
+    return "".join(map(_seen, text))
+
+
+def _message(problem: Problem, width: int) -> list[Text]:
+    """Return the message with its code at the right edge, or on the next line where both do not fit on one."""
+    code, lines = f"[{problem.code}]", _wrapped(_visible(problem.message), width - 2)
+    room = width - 2 - cell_len(lines[-1]) - cell_len(code)
+    texts = [Text(f"  {line}") for line in lines]
+    if room >= 2:
+        return [*texts[:-1], Text.assemble(texts[-1], " " * room, (code, "red"))]
+    return [*texts, Text.assemble(" " * max(width - cell_len(code), 2), (code, "red"))]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break a text at its spaces into lines of at most some cells; a word that is longer has a line of its own."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
