@@ -216,4 +216,6 @@ class Blueprint:
     context: Mapping[str, Expression]
     """What a request says about itself, by name: expressions over the request."""
     overlays: tuple[Overlay, ...]
+    overlaid: frozenset[str]
+    """The names of the operations that have overlays."""
     effective: Callable[[str, tuple[int, ...]], Operation]

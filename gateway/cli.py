@@ -115,7 +115,7 @@ def plan(
 ) -> None:
     """Print what a query would run, without running it."""
     blueprint = _load(config_dir)
-    documents = Documents.of(blueprint, build_schema(blueprint), is_development=True)
+    documents = Documents(blueprint, build_schema(blueprint), is_development=True)
     overlays = Overlays(blueprint)
     matching = overlays.matching(_context(blueprint, context or []))
     try:

@@ -93,13 +93,6 @@ class Documents:
     blueprint: Blueprint
     schema: GraphQLSchema
     is_development: bool
-    overlaid: frozenset[str]
-    """The names of the operations that have overlays."""
-
-    @classmethod
-    def of(cls, blueprint: Blueprint, schema: GraphQLSchema, *, is_development: bool) -> "Documents":
-        """Make documents for a blueprint."""
-        return cls(blueprint, schema, is_development, frozenset(overlay.operation for overlay in blueprint.overlays))
 
     def read(self, text: str) -> Document:
         """Parse and validate a document.
@@ -153,7 +146,7 @@ class Documents:
         """
         blueprint = effective or self.blueprint
         conditions = {name: variables.coerced.get(name) for name in document.conditions}
-        operations = (blueprint.operations[name] for name in self.overlaid & document.fields)
+        operations = (blueprint.operations[name] for name in self.blueprint.overlaid & document.fields)
         identity = (id(definition), *operations, *conditions.values())
         planned = document.planned.get(identity)
         if planned is None:

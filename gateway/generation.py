@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.aggregation import completeness, trace
@@ -90,10 +90,10 @@ class Generation:
         document = self.read(request.query)
         definition = document.definition(request.operation_name, is_read_only=request.is_read_only)
         variables = self.documents.variables(definition, request.variables)
-        values = self._overlays.values(context)
-        effective = self._overlays.effective(self._overlays.matching(values))
-        context = replace(context, values=values) if values else context
+        context, effective = self._overlays.resolve(context)
         planned = self.documents.plan(document, definition, variables, effective)
+        if planned.plan.reads_context:
+            context = self._overlays.adapt(context)
         arguments = self.documents.arguments(planned.plan, variables)
         meta = self.documents.introspect(planned, request.variables)
         running = run(planned.plan, self._calls, context, arguments, self._unwinding)
@@ -156,7 +156,7 @@ async def open_generation(
         calls = _Calls(make)
         calls.update({step: make(step) for step in _steps(blueprint)})
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Documents.of(blueprint, schema, is_development=is_development), calls)
+        yield Generation(Documents(blueprint, schema, is_development), calls)
 
 
 class _Calls(dict[Step, Call]):

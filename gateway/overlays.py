@@ -9,6 +9,7 @@ import logging
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 from gateway.blueprint import Blueprint, Operation, Overlay
 from gateway.config.overlay import condition_text
@@ -35,6 +36,20 @@ class Overlays:
         self._made = functools.lru_cache(maxsize=MAX_VARIANTS)(self._make)
         self._operation = functools.lru_cache(maxsize=MAX_VARIANTS)(blueprint.effective)
 
+    def resolve(self, request: RequestContext) -> tuple[RequestContext, Blueprint]:
+        """Return a request with what overlays need to know of it, and the blueprint as it holds for it.
+
+        :raises RequestError: the overlays that match contradict each other.
+        """
+        if not self._blueprint.overlays:
+            return request, self._blueprint
+        adapted = self.adapt(request)
+        return adapted, self.effective(self.matching(adapted.values))
+
+    def adapt(self, request: RequestContext) -> RequestContext:
+        """Return a request with its context values, which are evaluated once."""
+        return request if request.values else replace(request, values=self.values(request))
+
     def values(self, request: RequestContext) -> dict[str, object]:
         """Evaluate the context of a request; what cannot be evaluated is null, as a missing header is."""
         said = {"request": {"id": request.request_id, "headers": request.headers}}
@@ -43,7 +58,7 @@ class Overlays:
             try:
                 values[name] = expression.search(said)
             except ExpressionError as error:
-                log.warning("context failed", extra={"key": name, "detail": str(error), "request_id": request.request_id})
+                log.info("context value failed", extra={"key": name, "detail": str(error), "request_id": request.request_id})
                 values[name] = None
         return values
 
@@ -79,7 +94,8 @@ class Overlays:
         for position in matching:
             layers.setdefault(self._blueprint.overlays[position].operation, []).append(position)
         changed: dict[str, Operation] = {name: self._operation(name, tuple(positions)) for name, positions in layers.items()}
-        return replace(self._blueprint, operations=ChainMap(changed, dict(self._blueprint.operations)))
+        unchanged = cast("dict[str, Operation]", self._blueprint.operations)  # a ChainMap writes to its first mapping alone
+        return replace(self._blueprint, operations=ChainMap(changed, unchanged))
 
 
 def _holds(overlay: Overlay, values: Mapping[str, object]) -> bool:

@@ -55,10 +55,15 @@ class Overlaid:
         return replace(made, overlay_fields=self.operations[name].overlay_fields)
 
 
-def overlay_fields(overlays: Sequence[DecodedOverlay], operation: str) -> frozenset[str]:
-    """Return the names of the fields that steps of overlays fill, as far as their documents alone tell."""
-    steps = (step for found in overlays if found.overlay.keys.operation == operation for step in found.overlay.keys.steps)
-    return frozenset(str(step.get("as") or step.get("name")) for step in steps if "type" in step)
+def overlay_fields(overlays: Sequence[DecodedOverlay]) -> dict[str, frozenset[str]]:
+    """Return by operation the names of the fields that steps of overlays fill, as far as their documents alone tell."""
+    fields: dict[str, frozenset[str]] = {}
+    for keys in (found.overlay.keys for found in overlays):
+        added = (step for step in keys.steps if "type" in step and step.get("expose") is not False)
+        fields[keys.operation] = fields.get(keys.operation, frozenset()).union(
+            str(step.get("as") or step.get("name")) for step in added
+        )
+    return fields
 
 
 def build_overlays(

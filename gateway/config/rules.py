@@ -69,6 +69,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
         types=declared_types(types),
         context=context,
         overlays=overlaid.overlays,
+        overlaid=frozenset(overlay.operation for overlay in overlaid.overlays),
         effective=overlaid.effective,
     )
 
@@ -118,6 +119,7 @@ def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) ->
 
 def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Base]:
     bases: dict[str, Base] = {}
+    fields = overlay_fields(decoded.overlays)
     seen: dict[str, Place] = {}
     composites: dict[str, str] = {}
     for found in decoded.operations:
@@ -126,7 +128,7 @@ def _operations(decoded: Documents, around: Surroundings, problems: list[Problem
             message = f"a second operation of the name '{name}', first at {seen[name]}"
             problems.append(found.operation.problem(("operation",), message, "duplicate-name"))
         seen.setdefault(name, found.operation.place)
-        expected = replace(found, overlay_fields=overlay_fields(decoded.overlays, name))
+        expected = replace(found, overlay_fields=fields.get(name, frozenset()))
         operation = build_operation(expected, around, problems)
         if operation is None:
             continue
