@@ -314,6 +314,34 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
     assert asyncio.run(count("{ customer(id: 1) { __typename } }")) == 3
 
 
+def test_what_the_schema_adds_to_declared_types_is_no_step_that_an_overlay_has_to_fill() -> None:
+    """Effective operations are built after the schema, which puts links and the fields of steps into the types of the SDL."""
+    base = """\
+operation: customer
+args: { id: ID! }
+steps:
+  - { name: account, type: value, value: { name: Ada }, returns: Account }
+  - { name: risk, type: value, value: { score: 3 }, returns: Risk }
+aggregation: { strategy: flatten }
+---
+field: Account.extra
+returns: JSON
+step: { type: api, endpoint: "/x/{parent.name}" }
+"""
+    links = base + base[base.index("---") :].replace("Account.extra", "Risk.extra").replace("parent.name", "parent.score")
+    types = "type Customer { name: String }\ntype Account { name: String }\ntype Risk { score: Int }\ntype More { more: Int }\n"
+    gold = overlay("gold", "steps: [ { name: more, type: value, value: { more: 5 }, returns: More } ]")
+    blueprint = load(f"{gold}---\n{overlay('silver', 'deadline_ms: 500', '{ tenant: silver }')}", links, types)
+
+    async def ask(tenant: str) -> Any:
+        async with open_generation(blueprint, STEP_TYPES) as generation:
+            context = RequestContext("r", {"x-tenant": tenant}, asyncio.get_running_loop().time())
+            return (await generation.answer(GraphQLRequest("{ customer(id: 1) { name score more } }"), context))["data"]
+
+    assert asyncio.run(ask("gold")) == {"customer": {"name": "Ada", "score": 3, "more": 5}}
+    assert asyncio.run(ask("silver")) == {"customer": {"name": "Ada", "score": 3, "more": None}}
+
+
 def test_a_set_of_overlays_that_is_not_sound_is_refused_and_not_served() -> None:
     overlays = Overlays(load(GOLD))
 
