@@ -8,6 +8,9 @@ from gateway.links import Found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Node, Plan
 
+NOT_APPLICABLE = "not_applicable"
+"""Why a step of an overlay is missing from the answer to a request for which the overlay does not hold."""
+
 
 def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]]) -> dict[str, object] | None:
     """Return ``extensions.completeness``, or None when everything is there and came from where it should.
@@ -30,6 +33,7 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
                     degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
             elif outcome is not None and not node.is_lazy:
                 missing.append({**entry, "reason": _reason(outcome)})
+        missing += [{**head, "step": step, "reason": NOT_APPLICABLE} for step in call.not_applicable]
     missing += _parts(plan, errors, missing)
     if not missing and not degraded:
         return None

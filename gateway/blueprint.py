@@ -4,8 +4,8 @@ Everything here was validated by :mod:`gateway.config.rules`: names resolve, ref
 identity, so that they can key the tables of a generation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from graphql import GraphQLNamedType
@@ -80,6 +80,8 @@ class Step:
     follows: tuple[str, ...]
     reads_request: bool
     """Whether its inputs or its condition look at the request itself."""
+    reads_context: bool
+    """Whether its inputs or its expressions look at what the request says about itself."""
     takes_selection: bool
     """Whether its calls want to know what is selected of its value."""
     read_by_others: tuple[tuple[str, ...], ...]
@@ -143,12 +145,21 @@ class Origin:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OverlayField:
+    """A field of a composite that only steps of overlays fill: where it comes from, and the type of that step as text."""
+
+    origin: Origin
+    returns: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """A configured root field.
 
     ``returns`` is its GraphQL type as text. ``origins`` maps the fields of its composite type to where they come from; it is empty
-    for ``pick``, where the value is that of the step ``picked``.
+    for ``pick``, where the value is that of the step ``picked``. ``overlay_fields`` are those that only overlays fill; in an effective
+    operation some of them have origins.
     """
 
     name: str
@@ -165,13 +176,35 @@ class Operation:
     returns: str
     picked: str | None
     origins: Mapping[str, Origin]
+    overlay_fields: Mapping[str, OverlayField] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One value that an overlay sets: its path as people write it, and where it stands. An added step is one patch."""
+
+    path: tuple[str, ...]
+    value: object
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """Changes of an operation for requests whose context has, for each key of ``when``, one of its values (as text)."""
+
+    name: str
+    operation: str
+    place: Place
+    when: Mapping[str, frozenset[str]]
+    patches: tuple[Patch, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blueprint:
     """All of a configuration; ``version`` is the hash of its files' contents.
 
-    ``types`` are those that the SDL files declare.
+    ``types`` are those that the SDL files declare. ``overlays`` stand in the order in which they apply; ``effective`` makes the operation
+    of a name with the overlays at certain places of that order, and raises ConfigurationError where these contradict each other.
     """
 
     version: str
@@ -180,3 +213,9 @@ class Blueprint:
     links: Mapping[tuple[str, str], Link]
     """By type and field."""
     types: Mapping[str, GraphQLNamedType]
+    context: Mapping[str, Expression]
+    """What a request says about itself, by name: expressions over the request."""
+    overlays: tuple[Overlay, ...]
+    overlaid: frozenset[str]
+    """The names of the operations that have overlays."""
+    effective: Callable[[str, tuple[int, ...]], Operation]

@@ -32,6 +32,7 @@ from gateway.config.reference_page import reference_page, reference_sections
 from gateway.config.rules import load
 from gateway.document import Documents
 from gateway.errors import ConfigurationError, RequestError, nearest
+from gateway.overlays import Overlays, winning_lines
 from gateway.report import report
 from gateway.schema import build_schema
 from resolvers import STEP_TYPES
@@ -82,9 +83,22 @@ def check(config_dir: ConfigDir = DEFAULT_DIR) -> None:
         steps, required = list(operation.steps), [name for name, step in operation.steps.items() if step.is_required]
         table.add_row(operation.name, _arguments(operation), operation.strategy, ", ".join(steps), ", ".join(required) or "-")
     out.print(table)
+    if blueprint.overlays:
+        out.print(_overlay_table(blueprint))
     out.print(
         f"[green]✓[/] {len(blueprint.operations)} operations, {len(blueprint.sources)} sources, version {blueprint.version}"
     )
+
+
+def _overlay_table(blueprint: Blueprint) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("overlay", "operation", "when", "changes", "at"):
+        table.add_column(column, overflow="fold")
+    for overlay in blueprint.overlays:
+        when = "  ".join(f"{key}: {' | '.join(sorted(values))}" for key, values in overlay.when.items())
+        changes = ", ".join(".".join(patch.path) for patch in overlay.patches)
+        table.add_row(overlay.name, overlay.operation, when, changes, f"{overlay.place.file}:{overlay.place.line}")
+    return table
 
 
 @cli.command()
@@ -122,26 +136,47 @@ def plan(
     variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
     operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    context: Annotated[list[str] | None, typer.Option(help="What the request says about itself, as KEY=VALUE.")] = None,
 ) -> None:
     """Print what a query would run, without running it."""
     blueprint = _load(config_dir)
     documents = Documents(blueprint, build_schema(blueprint), is_development=True)
+    overlays = Overlays(blueprint)
+    matching = overlays.matching(_context(blueprint, context or []))
     try:
+        effective = overlays.effective(matching)
         text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
         document = documents.read(text)
         definition = document.definition(operation, is_read_only=False)
-        made = documents.plan(document, definition, documents.variables(definition, orjson.loads(variables))).plan
+        made = documents.plan(document, definition, documents.variables(definition, orjson.loads(variables)), effective).plan
     except OSError as error:
         raise _failure(f"{query_file}: {error.strerror}") from None
     except orjson.JSONDecodeError as error:
         raise _failure(f"--variables is not JSON: {error}") from None
     except RequestError as error:
         raise _failure(str(error)) from None
-    out.print(
-        orjson.dumps(made.as_json(), option=orjson.OPT_INDENT_2).decode() if as_json else made.as_text(),
-        markup=False,
-        soft_wrap=True,
-    )
+    lines = list(winning_lines(blueprint, matching))
+    if as_json:
+        data = {**made.as_json(), "overlays": [{"value": value, "place": place} for value, place in lines]}
+        out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
+        return
+    width = max((len(value) for value, _ in lines), default=0)
+    told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
+    out.print("\n".join([made.as_text(), *told]), markup=False, soft_wrap=True)
+
+
+def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
+    """Read the context values of a command line."""
+    values: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise _failure(f"--context is KEY=VALUE, not '{text}'")
+        if key not in blueprint.context:
+            hint = nearest(key, blueprint.context) or "; the configuration has no such key in a document 'context:'"
+            raise _failure(f"unknown context key '{key}'{hint}")
+        values[key] = value
+    return values
 
 
 @cli.command()

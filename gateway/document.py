@@ -27,7 +27,7 @@ from gateway.errors import Code, RequestError
 from gateway.plan import Plan
 from gateway.planner import plan
 from gateway.projection import Projection, compile_projection
-from gateway.selection import INTROSPECTION, condition_variables, select
+from gateway.selection import INTROSPECTION, condition_variables, field_names, select
 
 MAX_TOKENS = 15_000
 MAX_VALIDATION_ERRORS = 50
@@ -55,6 +55,8 @@ class Document:
     definitions: tuple[OperationDefinitionNode, ...]
     mistakes: tuple[dict[str, object], ...]
     conditions: frozenset[str]
+    fields: frozenset[str]
+    """The names of all its fields."""
     planned: dict[tuple[object, ...], Planned] = field(default_factory=dict)
 
     def definition(self, name: str | None, *, is_read_only: bool) -> OperationDefinitionNode:
@@ -100,13 +102,13 @@ class Documents:
         try:
             node = parse(text, max_tokens=MAX_TOKENS)
             mistakes = tuple(_told(error) for error in self._validate(node))
-            conditions = condition_variables(node)
+            conditions, fields = condition_variables(node), field_names(node)
         except GraphQLError as error:
             raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, _told(error)) from None
         except RecursionError:
             raise _too_deep() from None
         definitions = tuple(definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode))
-        return Document(node, definitions, mistakes, conditions)
+        return Document(node, definitions, mistakes, conditions, fields)
 
     def _validate(self, node: DocumentNode) -> list[GraphQLError]:
         for definition in node.definitions:
@@ -131,31 +133,48 @@ class Documents:
             raise RequestError(Code.BAD_USER_INPUT, 400, *(_told(error) for error in found))
         return found
 
-    def plan(self, document: Document, definition: OperationDefinitionNode, variables: VariableValues) -> Planned:
-        """Return the plan of a definition under the conditions that its variables set; each is made once."""
+    def plan(
+        self,
+        document: Document,
+        definition: OperationDefinitionNode,
+        variables: VariableValues,
+        effective: Blueprint | None = None,
+    ) -> Planned:
+        """Return the plan of a definition under the conditions that its variables set; each is made once.
+
+        ``effective`` is the blueprint as it holds for the request; left out: the one without overlays.
+        """
+        blueprint = effective or self.blueprint
         conditions = {name: variables.coerced.get(name) for name in document.conditions}
         declared = {variable.variable.name.value for variable in definition.variable_definitions or ()}
         for name in declared & document.conditions:
             if not isinstance(conditions[name], bool):
                 raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
-        identity = (id(definition), *conditions.values())
+        operations = (blueprint.operations[name] for name in self.blueprint.overlaid & document.fields)
+        identity = (id(definition), *operations, *conditions.values())
         planned = document.planned.get(identity)
         if planned is None:
             if len(document.planned) >= MAX_PLANS:
-                document.planned.clear()
+                del document.planned[next(iter(document.planned))]
             try:
-                planned = document.planned[identity] = self._plan(document, definition, conditions)
+                planned = document.planned[identity] = self._plan(document, definition, conditions, blueprint)
             except RecursionError:
                 raise _too_deep() from None
         return planned
 
-    def _plan(self, document: Document, definition: OperationDefinitionNode, conditions: Mapping[str, object]) -> Planned:
+    def _plan(
+        self,
+        document: Document,
+        definition: OperationDefinitionNode,
+        conditions: Mapping[str, object],
+        blueprint: Blueprint,
+    ) -> Planned:
         selection = select(self.schema, document.node, definition, conditions)
         asks_for_schema = any(selected.name in INTROSPECTION for selected in selection)
         if asks_for_schema and not self.is_development:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
-        made = plan(self.blueprint, selection, is_mutation=definition.operation is OperationType.MUTATION)
+        made = plan(blueprint, selection, is_mutation=definition.operation is OperationType.MUTATION)
         introspection = None
         if asks_for_schema:
             nodes = tuple(node for selected in selection if selected.name in INTROSPECTION for node in selected.nodes)

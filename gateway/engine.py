@@ -128,6 +128,8 @@ class _Execution:
         scope: dict[str, object] = {**arguments, "args": arguments}
         if self.plan.reads_request:
             scope["request"] = {"id": self.request.request_id, "headers": self.request.headers}
+        if self.plan.reads_context:
+            scope["context"] = self.request.values
         operation = call.operation
         return _CallState(
             scope,
@@ -317,7 +319,7 @@ class _Execution:
         if node.use is None:
             return scope
         arguments = self.arguments.links.get(node.index, {})
-        return {**arguments, "args": arguments, **({"request": scope["request"]} if "request" in scope else {})}
+        return {**arguments, "args": arguments, **{name: scope[name] for name in ("request", "context") if name in scope}}
 
     async def attempt(self, node: Node, scope: Mapping[str, object] | None = None, context: CallContext | None = None) -> Outcome:
         """Check the condition, render the inputs, and call."""

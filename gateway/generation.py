@@ -6,7 +6,7 @@ A request runs from start to end on the generation that it began with.
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.document import Document, Documents
 from gateway.engine import Results, run
+from gateway.overlays import Overlays
 from gateway.plan import Plan
 from gateway.policies import Bulkhead, apply
 from gateway.resolver import Call, RequestContext, StepType
@@ -25,6 +26,7 @@ log = logging.getLogger("stepgraph.generation")
 MAX_DOCUMENTS = 1000
 MAX_CACHED_TEXT = 50_000
 MAX_ERRORS = 50
+MAX_VARIANT_CALLS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Generation:
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
+        self._overlays = Overlays(documents.blueprint)
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
         self._unwinding: set[asyncio.Task[Any]] = set()
         self._in_flight = 0
@@ -87,7 +90,10 @@ class Generation:
         document = self.read(request.query)
         definition = document.definition(request.operation_name, is_read_only=request.is_read_only)
         variables = self.documents.variables(definition, request.variables)
-        planned = self.documents.plan(document, definition, variables)
+        context, effective = self._overlays.resolve(context)
+        planned = self.documents.plan(document, definition, variables, effective)
+        if planned.plan.reads_context:
+            context = self._overlays.adapt(context)
         arguments = self.documents.arguments(planned.plan, variables)
         meta = self.documents.introspect(planned, request.variables)
         running = run(planned.plan, self._calls, context, arguments, self._unwinding)
@@ -141,13 +147,27 @@ async def open_generation(
         for name, source in blueprint.sources.items():
             connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
             bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
-        calls: dict[Step, Call] = {}
-        for step in _steps(blueprint):
+
+        def make(step: Step) -> Call:
             name = step.source.name if step.source else ""
             call = step_types[step.type].call(step, connections.get(name))
-            calls[step] = apply(call, step, bulkheads.get(name))
+            return apply(call, step, bulkheads.get(name))
+
+        calls = _Calls(make)
+        calls.update({step: make(step) for step in _steps(blueprint)})
         schema = await asyncio.to_thread(build_schema, blueprint)
         yield Generation(Documents(blueprint, schema, is_development), calls)
+
+
+class _Calls(dict[Step, Call]):
+    """The calls of all steps: those of effective operations are made when they are first needed, and kept in a bounded cache."""
+
+    def __init__(self, make: Callable[[Step], Call]) -> None:
+        super().__init__()
+        self._of_variants = functools.lru_cache(maxsize=MAX_VARIANT_CALLS)(make)
+
+    def __missing__(self, step: Step) -> Call:
+        return self._of_variants(step)
 
 
 def _steps(blueprint: Blueprint) -> Iterator[Step]:

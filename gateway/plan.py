@@ -80,6 +80,8 @@ class OperationCall:
     nodes: tuple[int, ...]
     pruned: tuple[str, ...]
     """Exposed steps that are not run."""
+    not_applicable: tuple[str, ...] = ()
+    """Steps of overlays that do not hold for the request: what is selected of them is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Plan:
     """The nodes of links, by parent node, hops, field and arguments."""
     reads_request: bool
     """Whether any node looks at the request's own headers."""
+    reads_context: bool
+    """Whether any node looks at what the request says about itself."""
     is_mutation: bool
     """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
 
@@ -125,6 +129,9 @@ class Plan:
         pruned = [name for call in self.calls for name in call.pruned]
         if pruned:
             lines.append(f"pruned: {', '.join(dict.fromkeys(pruned))}")
+        absent = [name for call in self.calls for name in call.not_applicable]
+        if absent:
+            lines.append(f"not applicable: {', '.join(dict.fromkeys(absent))}")
         return "\n".join([*blocks, *lines])
 
     def _row(self, index: int) -> tuple[str, ...]:
@@ -162,6 +169,7 @@ class Plan:
                     "critical_path_ms": round(self.critical_path(call) * 1000),
                     "nodes": [self._node_json(index) for index in call.nodes],
                     "pruned": list(call.pruned),
+                    "not_applicable": list(call.not_applicable),
                 }
                 for call in self.calls
             ],

@@ -54,7 +54,15 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
     nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
     shared = tuple(nodes) if is_mutation else _mark_shared(nodes)
-    return Plan(tuple(order), calls, shared, drafted.links, any(node.step.reads_request for node in shared), is_mutation)
+    return Plan(
+        roots=tuple(order),
+        calls=calls,
+        nodes=shared,
+        links=drafted.links,
+        reads_request=any(node.step.reads_request for node in shared),
+        reads_context=any(node.step.reads_context for node in shared),
+        is_mutation=is_mutation,
+    )
 
 
 def written_arguments(selected: Selected) -> str:
@@ -68,7 +76,16 @@ def _asked(operation: Operation, selected: Selected) -> set[str]:
     if operation.picked is not None:
         return {operation.picked}
     (fields,) = selected.parts.values()
-    return {operation.origins[part.name].step for part in fields if part.name != TYPENAME}
+    return {operation.origins[part.name].step for part in fields if part.name in operation.origins}
+
+
+def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, ...]:
+    """Return the steps of overlays that do not hold for this request although a field of theirs is selected."""
+    names = dict.fromkeys(part.name for root in roots for fields in root.parts.values() for part in fields)
+    missing = (
+        operation.overlay_fields[name] for name in names if name in operation.overlay_fields.keys() - operation.origins.keys()
+    )
+    return tuple(dict.fromkeys(field.origin.step for field in missing))
 
 
 def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Drafted) -> OperationCall:
@@ -101,7 +118,15 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
     _LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
     pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
     first = draft.roots[0]
-    return OperationCall(index, draft.operation, first.node, written_arguments(first), tuple(range(start, len(nodes))), pruned)
+    return OperationCall(
+        index=index,
+        operation=draft.operation,
+        field=first.node,
+        arguments=written_arguments(first),
+        nodes=tuple(range(start, len(nodes))),
+        pruned=pruned,
+        not_applicable=_not_applicable(draft.operation, draft.roots),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,9 @@ class _Writer(CodeWriter):
                 if part.name == TYPENAME:
                     self.line(f"{name} = {operation.returns!r}")
                     continue
+                if part.name not in operation.origins:
+                    self.line(f"{name} = None")
+                    continue
                 origin = operation.origins[part.name]
                 part_path = (*path, repr(part.key))
                 if origin.key is None:
@@ -158,7 +161,7 @@ class _Writer(CodeWriter):
         if operation.picked is not None:
             return frozenset({operation.picked})
         (fields,) = selected.parts.values()
-        return frozenset(operation.origins[part.name].step for part in fields if part.name != TYPENAME)
+        return frozenset(operation.origins[part.name].step for part in fields if part.name in operation.origins)
 
     def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
         """Write the value of a step's node at the field that it fills."""
@@ -196,7 +199,7 @@ class _Writer(CodeWriter):
     ) -> dict[str, str]:
         """Write the objects that a flattened composite takes its fields from: ``None`` for one that is not there."""
         names: dict[str, str] = {}
-        for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name != TYPENAME):
+        for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name in operation.origins):
             value = names[step] = self.name()
             self.line(f"{value} = outcomes[{nodes[step]}]")
             with self.block(f"if type({value}) is Success:"):

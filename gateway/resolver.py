@@ -20,11 +20,15 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop."""
+    """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
+
+    ``values`` is what the request says about itself, by the names of the configuration's ``context:``.
+    """
 
     request_id: str
     headers: Mapping[str, str]
     arrived_at: float
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

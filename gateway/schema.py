@@ -1,10 +1,13 @@
 """Blueprint → the GraphQL schema that clients see: one query field per operation, one type per composite."""
 
+from collections.abc import Iterator
+
 from graphql import (
     GraphQLArgument,
     GraphQLBoolean,
     GraphQLField,
     GraphQLNamedType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLType,
@@ -70,22 +73,28 @@ class _Types:
     def _add_composite(self, operation: Operation) -> None:
         """Make the type of an operation; one that the SDL declares only gets the fields that it has not."""
         declared = self.known.get(operation.returns)
+        fields = dict(self._composite_fields(operation))
         if isinstance(declared, GraphQLObjectType):
-            for field, origin in operation.origins.items():
+            for field, made in fields.items():
                 if field not in declared.fields:
-                    declared.fields[field] = GraphQLField(self._field_type(operation, origin.step, origin.key))  # type: ignore[arg-type]
+                    declared.fields[field] = made
             return
-        fields = {
-            field: GraphQLField(self._field_type(operation, origin.step, origin.key))  # type: ignore[arg-type]
-            for field, origin in operation.origins.items()
-        }
         self.known[operation.returns] = GraphQLObjectType(operation.returns, fields, description=operation.description)
 
-    def _field_type(self, operation: Operation, step: str, key: str | None) -> GraphQLType:
-        returned = self.of(operation.steps[step].returns)
+    def _composite_fields(self, operation: Operation) -> Iterator[tuple[str, GraphQLField]]:
+        """Yield the fields of an operation's type; those that only overlays fill may be null."""
+        for name, origin in operation.origins.items():
+            yield name, GraphQLField(self._field_type(operation.steps[origin.step].returns, origin.key))  # type: ignore[arg-type]
+        for name, field in operation.overlay_fields.items():
+            found = self._field_type(field.returns, field.origin.key)
+            nullable = found.of_type if isinstance(found, GraphQLNonNull) else found
+            yield name, GraphQLField(nullable)  # type: ignore[arg-type]
+
+    def _field_type(self, returns: str, key: str | None) -> GraphQLType:
+        returned = self.of(returns)
         if key is None:
             return returned
-        owner = self.of(operation.steps[step].returns.removesuffix("!"))
+        owner = self.of(returns.removesuffix("!"))
         assert isinstance(owner, GraphQLObjectType)
         field: GraphQLField = owner.fields[key]
         return field.type

@@ -62,6 +62,22 @@ def condition_variables(document: DocumentNode) -> frozenset[str]:
     return frozenset(collector.names)
 
 
+def field_names(document: DocumentNode) -> frozenset[str]:
+    """Return the names of all fields of a document, at whatever depth."""
+    collector = _FieldNames()
+    visit(document, collector)
+    return frozenset(collector.names)
+
+
+class _FieldNames(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        self.names.add(node.name.value)
+
+
 class _ConditionVariables(Visitor):
     def __init__(self) -> None:
         super().__init__()

@@ -240,6 +240,60 @@ step:
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 
 
+class ContextKeys(Keys):
+    """A ``context:`` document: what a request says about itself."""
+
+    example = """\
+context:
+  tenant: request.headers."x-tenant"
+"""
+
+    context: dict[Name, Text]
+    """Names to JMESPath over `{request: {id, headers}}`; steps refer to a value as `{context.name}`."""
+
+
+ConditionValue = str | int | float | bool
+
+
+class OverlayAggregationKeys(Keys):
+    """``aggregation:`` of an overlay. The strategy is not among its keys: it makes the type of the operation, which all requests share."""
+
+    example = "aggregation: { required_steps: [account, risk] }"
+
+    step: Name | None = None
+    """The step whose value is the operation's, for `pick`."""
+    required_steps: list[Name] = []
+    """Steps without which the operation has no answer."""
+
+
+class OverlayKeys(Keys):
+    """An ``overlay:`` document: changes of an operation for those requests whose context has certain values."""
+
+    example = """\
+overlay: gold
+when: { tenant: gold }
+operation: customer
+steps:
+  - { name: risk, timeout_ms: 300 }
+  - { name: disputes, type: api, endpoint: "/disputes/{customer_id}" }
+"""
+
+    overlay: Name
+    """The overlay's name, for plans and problems."""
+    when: dict[Name, ConditionValue | list[ConditionValue]] = Field(min_length=1)
+    """Context keys to a value, or to a list of values of which one must match; all must hold. Values are compared as text."""
+    operation: Name
+    """The operation that is changed."""
+    steps: list[dict[str, Any]] = []
+    """With `type` a step is added; without it the step of that name is patched: maps merge, lists and scalars replace."""
+    aggregation: OverlayAggregationKeys | None = None
+    """Another `step` or other `required_steps`."""
+    deadline_ms: Milliseconds | None = None
+    """Another deadline."""
+    concurrency: Count | None = None
+    """Another number of steps that run at once."""
+
+
 class SharedKeys(Keys):
     """A document with ``sources:``, ``defaults:`` or both: what all operations share. There may be several."""
 
@@ -263,6 +317,8 @@ defaults: { api: core, warehouse: warehouse }
 DOCUMENTS: Mapping[str, type[Keys]] = {
     "operation": OperationKeys,
     "field": LinkKeys,
+    "context": ContextKeys,
+    "overlay": OverlayKeys,
     "sources": SharedKeys,
     "defaults": SharedKeys,
 }

@@ -91,7 +91,7 @@ DOCUMENT_SLIPS = {
     "operation: one\nsteps: []": f"2:8 expected a list of steps, not an empty list; for example [{A_STEP}] [bad-value]",
     "operation: one\nsteps: [a]": f"2:9 expected a mapping with the keys of a step, not a text; for example {A_STEP} [wrong-type]",
     "operation: one\nsteps: [ { name: 5, type: value, value: 1 } ]": f"2:18 expected {NAME}, not 5; for example account [wrong-type]",
-    "operation: one\nsteps: [ { name: a, type: [api] } ]": "2:27 expected one of api, warehouse, graphql, transform, value, python, not a list [unknown-step-type]",
+    "operation: one\nsteps: [ { name: a, type: [api] } ]": f"2:27 expected one of {', '.join(STEP_TYPES)}, not a list [unknown-step-type]",
     NO_ENDPOINT: "2:10 the key 'endpoint' is missing; for example 'endpoint: /accounts/{customer_id}' [missing-key]",
     "operation: one\nsteps: [ { name: a, type: api, endpoint: {id} } ]": '2:42 expected a text, not a mapping; write "{id}", in quotes [wrong-type]',
     "sources: { my-api: { type: api, base_url: http://x } }": f"1:12 expected {NAME}, not 'my-api'; write my_api [bad-value]",

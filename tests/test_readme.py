@@ -98,6 +98,20 @@ def test_the_configuration_of_the_readme_is_sound() -> None:
     assert list(build(files, STEP_TYPES, {}).operations) == ["creditDecision"]
 
 
+def test_the_overlay_of_the_readme_is_sound() -> None:
+    paper = Path("schema_configs/customer360/customer360.yaml").read_text(encoding="utf-8")
+    types = Path("schema_configs/customer360/types.graphql").read_text(encoding="utf-8")
+    (overlay,) = re.findall(r"```yaml\n(context:.*?)```", README, re.DOTALL)
+    texts = {
+        "sources.yaml": CONFIGURATION[0].split("---")[0],
+        "paper.yaml": paper,
+        "overlay.yaml": overlay,
+        "types.graphql": types,
+    }
+    blueprint = build(Files(Path(), texts, (), "readme"), STEP_TYPES, {})
+    assert blueprint.effective("customer360", (0,)).steps["riskProfile"].timeout == 0.3
+
+
 def test_every_error_code_has_its_row() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)`", README, re.MULTILINE)
     assert sorted(rows) == sorted(Code)

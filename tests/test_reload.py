@@ -322,7 +322,7 @@ class Explosive(Value):
         yield from ()
 
 
-def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path) -> None:
+def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = "operation: base\nsteps: [ { name: value, type: explosive, value: calm } ]\n"
 
     async def run() -> None:
@@ -330,20 +330,41 @@ def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path) -> None:
         async with watching(write_files(tmp_path, {"base.yaml": text}), types) as followed:
             first = followed.generation
             (tmp_path / "base.yaml").write_text(text.replace("calm", "boom"), "utf-8")
-            await asyncio.sleep(1.2)
+
+            async def is_told() -> bool:
+                return any(record.exc_info for record in caplog.records)
+
+            await until(is_told, SEEN_WITHIN + SLACK)
             assert followed.generation is first
             (tmp_path / "base.yaml").write_text(text.replace("calm", "mended"), "utf-8")
-            await until_next(followed, SEEN_WITHIN)
+            await until_next(followed)
 
     asyncio.run(run())
 
 
-def test_a_change_during_the_start_is_noticed(tmp_path: Path) -> None:
+def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.reload.POLL_MS", 200)
     write_files(tmp_path, {"base.yaml": BASE})
 
     async def run() -> None:
         async with asyncio.timeout(30), serve_folder(tmp_path, STEP_TYPES) as followed:
             (tmp_path / "base.yaml").write_text(BASE.replace("value: 1", "value: 2"), "utf-8")
-            await until_next(followed, SEEN_WITHIN)
+            await until_next(followed)
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_another_takes_the_place_of_is_noticed_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system tells of the old folder alone, which is elsewhere now."""
+    monkeypatch.setattr("gateway.reload.POLL_MS", 200)
+    folder = write_files(tmp_path / "config", {"base.yaml": BASE})
+
+    async def run() -> None:
+        async with watching(folder) as followed:
+            folder.rename(tmp_path / "old")
+            write_files(folder, {"base.yaml": constant("base", 2)})
+            await until_next(followed)
+            (folder / "base.yaml").write_text(constant("base", 3), "utf-8")
+            await until_next(followed)
 
     asyncio.run(run())

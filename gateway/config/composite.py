@@ -46,8 +46,8 @@ class Composite:
         field = self.declared.fields.get(keys.as_ or keys.name) if self.declared and keys.expose else None
         return str(field.type) if field is not None and self.strategy is Strategy.MERGE else None
 
-    def check(self, steps: Mapping[str, Draft], step_names: frozenset[str]) -> None:
-        """Report what is wrong with the aggregation, given the steps that could be read and the names of all."""
+    def check(self, steps: Mapping[str, Draft], step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
+        """Report what is wrong with the aggregation, given the steps that could be read, the names of all, and the fields of overlays."""
         for index, name in enumerate(self._aggregation.required_steps):
             self._check_step_name(("aggregation", "required_steps", index), name, step_names)
         if self.strategy is Strategy.PICK:
@@ -63,7 +63,7 @@ class Composite:
             self._report(("steps",), "no step is exposed, so the operation has no field; remove an 'expose: false'", "no-field")
         if self.strategy is Strategy.FLATTEN:
             self._check_flatten(steps)
-        self._check_declared_fields(steps, step_names)
+        self._check_declared_fields(steps, step_names | overlay_fields)
 
     def _check_step_name(self, path: tuple[str | int, ...], name: str, step_names: frozenset[str]) -> None:
         if name not in step_names:
@@ -83,9 +83,9 @@ class Composite:
                     self._problems.append(step.decoded.problem(("returns",), message, "duplicate-field"))
                 owners.setdefault(field, name)
 
-    def _check_declared_fields(self, steps: Mapping[str, Draft], step_names: frozenset[str]) -> None:
+    def _check_declared_fields(self, steps: Mapping[str, Draft], filled_by_name: frozenset[str]) -> None:
         origins = self.origins(steps)
-        filled = {*origins, *(step.field for step in steps.values()), *step_names}
+        filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
         for field in self.declared.fields if self.declared else ():
             if field not in filled:
                 hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"

@@ -1,13 +1,23 @@
 """YAML documents → models of their keys; every wrong key, name and type is a problem with its place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from gateway.config.source import Marks, YamlDocument
 from gateway.errors import Place, Problem, nearest
 from gateway.resolver import KeyProblem, StepType
-from gateway.settings import KeysT, LinkKeys, OperationKeys, SharedKeys, SourceKeys, StepKeys, validate
+from gateway.settings import (
+    ContextKeys,
+    KeysT,
+    LinkKeys,
+    OperationKeys,
+    OverlayKeys,
+    SharedKeys,
+    SourceKeys,
+    StepKeys,
+    validate,
+)
 from gateway.words import expected
 
 Path = tuple[str | int, ...]
@@ -43,11 +53,16 @@ class Decoded(Generic[KeysT]):
 
 @dataclass(frozen=True, slots=True)
 class DecodedOperation:
-    """An operation document; ``steps`` are those that could be read, ``step_names`` the names of all."""
+    """An operation document; ``steps`` are those that could be read, ``step_names`` the names of all.
+
+    ``overlay_fields`` are the names of the fields that it need not fill, as an overlay does.
+    """
 
     operation: Decoded[OperationKeys]
     steps: tuple[Decoded[StepKeys], ...]
     step_names: frozenset[str]
+    document: YamlDocument
+    overlay_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +74,21 @@ class DecodedLink:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedOverlay:
+    """An overlay, and as much of its document as could be read: the values are decoded as part of the operations that they make."""
+
+    overlay: Decoded[OverlayKeys]
+    document: YamlDocument
+
+
+@dataclass(frozen=True, slots=True)
 class Documents:
     """All documents of a configuration by kind, and the problems that were found in reading them."""
 
     operations: list[DecodedOperation] = field(default_factory=list)
     links: list[DecodedLink] = field(default_factory=list)
+    contexts: list[Decoded[ContextKeys]] = field(default_factory=list)
+    overlays: list[DecodedOverlay] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
@@ -72,30 +97,49 @@ class Documents:
 
 
 StepTypes = Mapping[str, StepType]
+KINDS = ("operation", "field", "overlay", "context", "sources", "defaults")
+"""The keys that tell what kind of document it is."""
 
 
 def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
     """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
     result = Documents()
     for document in documents:
-        if "operation" in document.value:
-            _decode_operation(document, step_types, result)
+        if "overlay" in document.value:
+            _decode_overlay(document, result)
+        elif "operation" in document.value:
+            subject = _subject("operation", document)
+            operation = decode_operation(document, step_types, subject, result.problems)
+            result.operations.extend([operation] if operation else [])
+        elif "context" in document.value:
+            context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
+            result.contexts.extend([context] if context else [])
         elif "field" in document.value:
             _decode_link(document, step_types, result)
         elif document.value.keys() & {"sources", "defaults"}:
             _decode_shared(document, step_types, result)
         else:
-            hints = (nearest(key, ["operation", "field", "sources", "defaults"]) for key in document.value)
-            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, field, sources, defaults")
+            hints = (nearest(key, KINDS) for key in document.value)
+            hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(KINDS)}")
             result.problems.append(
                 Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
             )
     return result
 
 
-def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
-    subject = _subject("operation", document)
-    operation = _decode(OperationKeys, document.value, subject, document.marks, result.problems)
+def _decode_overlay(document: YamlDocument, result: Documents) -> None:
+    subject = _subject("overlay", document)
+    overlay = _decode(OverlayKeys, document.value, subject, document.marks, result.problems)
+    if overlay is not None:
+        readable = {key: value for key, value in document.value.items() if key in overlay.keys.model_fields_set}
+        result.overlays.append(DecodedOverlay(overlay, replace(document, value=readable)))
+
+
+def decode_operation(
+    document: YamlDocument, step_types: StepTypes, subject: str, problems: list[Problem]
+) -> DecodedOperation | None:
+    """Decode an operation document and its steps; ``subject`` is what problems call it."""
+    operation = _decode(OperationKeys, document.value, subject, document.marks, problems)
     steps, names = [], set()
     raw_steps = document.value.get("steps")
     for index, raw in enumerate(raw_steps if isinstance(raw_steps, list) else []):
@@ -109,13 +153,12 @@ def _decode_operation(document: YamlDocument, step_types: StepTypes, result: Doc
             {name: step_type.keys for name, step_type in step_types.items()},
             step_subject,
             marks,
-            result.problems,
+            problems,
         )
-        step = _decode(model, raw, step_subject, marks, result.problems) if model else None
+        step = _decode(model, raw, step_subject, marks, problems) if model else None
         if step is not None:
             steps.append(step)
-    if operation is not None:
-        result.operations.append(DecodedOperation(operation, tuple(steps), frozenset(names)))
+    return DecodedOperation(operation, tuple(steps), frozenset(names), document) if operation else None
 
 
 def _decode_link(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:

@@ -16,7 +16,7 @@ from gateway.settings import StepKeys
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an operation is checked against: sources with their templates, default sources, step types, and the SDL's types."""
+    """What an operation is checked against: sources with their templates, default sources, step types, the SDL's types, the context."""
 
     sources: Mapping[str, Source]
     source_templates: Mapping[str, Mapping[str, object]]
@@ -24,6 +24,7 @@ class Surroundings:
     defaults: Mapping[str, str]
     step_types: Mapping[str, StepType]
     types: GraphQLSchema | None
+    context: Mapping[str, Expression]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class _LinkRules:
     def check(self) -> None:
         """Report everything that is wrong."""
         of_link: dict[str, GraphQLType | None] = {"keys": None} if self.batch else {"parent": self.parent}
-        names = Names(dict(self.arguments), {}, of_link)
+        names = Names(dict(self.arguments), {}, of_link, self.around.context)
         for placed in self.draft.placed:
             mistake = names.mistake(placed.reference.path)
             if mistake:

@@ -27,6 +27,7 @@ class _Rules:
         self.operation = decoded.operation
         self.keys: OperationKeys = decoded.operation.keys
         self.step_names = decoded.step_names
+        self.overlay_fields = decoded.overlay_fields
         self.around = around
         self.problems = problems
         self.composite = Composite(decoded.operation, around.types, problems)
@@ -42,11 +43,12 @@ class _Rules:
         names = Names(
             {argument.name: self._type_of(argument.type) for argument in self.arguments},
             dict.fromkeys(self.step_names) | {name: self._type_of(draft.returns) for name, draft in self.drafts.items()},
+            context=self.around.context,
         )
         for draft in self.drafts.values():
             self._check_step(draft, names)
         self._check_names()
-        self.composite.check(self.drafts, self.step_names)
+        self.composite.check(self.drafts, self.step_names, self.overlay_fields)
         self._check_cycles()
 
     def assemble(self) -> Operation:

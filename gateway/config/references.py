@@ -1,7 +1,7 @@
 """What a step refers to: templates and expressions of one operation, checked against its arguments, its steps and their types."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +96,8 @@ class Names:
     steps: Mapping[str, GraphQLType | None]
     of_link: Mapping[str, GraphQLType | None] = field(default_factory=dict)
     """``parent`` with its type in a link, ``keys`` in one that is batched."""
+    context: Collection[str] = ()
+    """What a request says about itself."""
 
     def mistake(self, path: tuple[str, ...]) -> tuple[str, str] | None:
         """Return what is wrong with a dotted path as (message, code), or None."""
@@ -106,6 +108,8 @@ class Names:
             return f"unknown argument '{path[1]}'{nearest(path[1], self.arguments)}", "unknown-reference"
         if root == "request":
             return request_mistake(path)
+        if root == "context":
+            return context_mistake(path, self.context)
         if root in RESERVED and root not in self.of_link:
             return f"'{root}' cannot be used here", "unknown-reference"
         known = {**self.arguments, **self.steps, **self.of_link}
@@ -114,6 +118,14 @@ class Names:
             return f"unknown reference '{root}'{hint}", "unknown-reference"
         wrong = path_mistake(known[root], path)
         return (wrong, "unknown-field") if wrong else None
+
+
+def context_mistake(path: tuple[str, ...], known: Collection[str]) -> tuple[str, str] | None:
+    """Return what is wrong with a path into the context as (message, code), or None."""
+    if len(path) == 1 or path[1] in known:
+        return None
+    hint = nearest(path[1], known) or "; declare it in a document 'context:'"
+    return f"unknown context key '{path[1]}'{hint}", "unknown-reference"
 
 
 def request_mistake(path: tuple[str, ...]) -> tuple[str, str] | None:

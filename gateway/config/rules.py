@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.blueprint import Blueprint, Link, Operation, Source
-from gateway.config.decode import Documents, StepTypes, decode
+from gateway.config.context import read_context
+from gateway.config.decode import DecodedOperation, Documents, StepTypes, decode
 from gateway.config.draft import Surroundings
 from gateway.config.link import build_link
 from gateway.config.operation import build_operation
-from gateway.config.references import placed_references, read_templates, request_mistake
+from gateway.config.overlay import Base, build_overlays, overlay_fields
+from gateway.config.references import Names, placed_references, read_templates
 from gateway.config.sdl import declared_types, read_types
 from gateway.config.source import Files, YamlDocument, read_documents, read_files
 from gateway.errors import ConfigurationError, Place, Problem, nearest
@@ -39,20 +41,37 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
             found, wrong = read_documents(file, text, environment)
             documents += found
             problems += wrong
-    types, wrong = read_types({file: text for file, text in files.texts.items() if file.endswith(".graphql")})
+    sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
+    types, wrong = read_types(sdl)
     problems += wrong
     decoded = decode(documents, step_types)
     problems += decoded.problems
-    sources, templates = _sources(decoded, step_types, str(files.folder), problems)
-    around = Surroundings(sources, templates, frozenset(decoded.source_names), _defaults(decoded, problems), step_types, types)
-    operations = _operations(decoded, around, problems)
+    context = read_context(decoded.contexts, problems)
+    sources, templates = _sources(decoded, step_types, Names({}, {}, context=context), str(files.folder), problems)
+    names = frozenset(decoded.source_names)
+    around = Surroundings(sources, templates, names, _defaults(decoded, problems), step_types, types, context)
+    bases = _operations(decoded, around, problems)
+    known = {found.operation.keys.operation for found in decoded.operations}
+    # Effective operations are built while the gateway serves, and by then the schema has added fields to the blueprint's types.
+    untouched = replace(around, types=read_types(sdl)[0]) if decoded.overlays else around
+    overlaid = build_overlays(decoded.overlays, bases, known, untouched, problems)
     links = _links(decoded, around, problems)
-    if not problems and not operations:
+    if not problems and not bases:
         place = Place(str(files.folder))
         problems.append(Problem(place, "folder", "no operation; write a document with 'operation: <name>'", "no-operation"))
     if problems or types is None:
         raise ConfigurationError(_without_consequences(problems))
-    return Blueprint(files.version, sources, operations, links, declared_types(types))
+    return Blueprint(
+        version=files.version,
+        sources=sources,
+        operations=overlaid.operations,
+        links=links,
+        types=declared_types(types),
+        context=context,
+        overlays=overlaid.overlays,
+        overlaid=frozenset(overlay.operation for overlay in overlaid.overlays),
+        effective=overlaid.effective,
+    )
 
 
 def _without_consequences(problems: list[Problem]) -> list[Problem]:
@@ -62,7 +81,7 @@ def _without_consequences(problems: list[Problem]) -> list[Problem]:
 
 
 def _sources(
-    decoded: Documents, step_types: StepTypes, folder: str, problems: list[Problem]
+    decoded: Documents, step_types: StepTypes, names: Names, folder: str, problems: list[Problem]
 ) -> tuple[dict[str, Source], dict[str, dict[str, object]]]:
     sources, templates = {}, {}
     for name, found in decoded.sources.items():
@@ -70,10 +89,10 @@ def _sources(
         sources[name] = Source(name, found.keys, folder)
         templates[name] = read_templates(found, step_type.source_templated, problems)
         for placed in placed_references(found, templates[name]):
-            if placed.reference.root != "request":
-                message = f"'{placed.reference}' is not known to a source, only 'request' is"
+            if placed.reference.root not in {"request", "context"}:
+                message = f"'{placed.reference}' is not known to a source, only 'request' and 'context' are"
                 problems.append(found.problem(placed.path, message, "unknown-reference"))
-            elif mistake := request_mistake(placed.reference.path):
+            elif mistake := names.mistake(placed.reference.path):
                 problems.append(found.problem(placed.path, *mistake))
         problems += [found.of_key(wrong) for wrong in step_type.check_source(found.keys)]
     return sources, templates
@@ -108,8 +127,9 @@ def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) ->
     return links
 
 
-def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Operation]:
-    operations: dict[str, Operation] = {}
+def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Base]:
+    bases: dict[str, Base] = {}
+    fields = overlay_fields(decoded.overlays)
     seen: dict[str, Place] = {}
     composites: dict[str, str] = {}
     for found in decoded.operations:
@@ -118,7 +138,8 @@ def _operations(decoded: Documents, around: Surroundings, problems: list[Problem
             message = f"a second operation of the name '{name}', first at {seen[name]}"
             problems.append(found.operation.problem(("operation",), message, "duplicate-name"))
         is_first = seen.setdefault(name, found.operation.place) is found.operation.place
-        operation = build_operation(found, around, problems)
+        expected = replace(found, overlay_fields=fields.get(name, frozenset()))
+        operation = build_operation(expected, around, problems)
         if operation is None or not is_first:
             continue
         if operation.picked is None:
@@ -126,5 +147,11 @@ def _operations(decoded: Documents, around: Surroundings, problems: list[Problem
                 message = f"the operation '{composites[operation.returns]}' has the type '{operation.returns}' too; set 'type:'"
                 problems.append(found.operation.problem(("operation",), message, "duplicate-type"))
             composites.setdefault(operation.returns, name)
-        operations.setdefault(name, operation)
-    return operations
+        bases.setdefault(name, Base(_with_arguments(expected, operation), operation))
+    return bases
+
+
+def _with_arguments(decoded: DecodedOperation, operation: Operation) -> DecodedOperation:
+    """Write down the arguments that were inferred: overlays add none."""
+    args = {argument.name: argument.type for argument in operation.arguments}
+    return replace(decoded, document=replace(decoded.document, value={**decoded.document.value, "args": args}))

@@ -52,6 +52,7 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         must_succeed=tuple(root for root in looked_at if root in scope.steps),
         follows=tuple(other for other in keys.depends_on if other not in needs),
         reads_request="request" in read,
+        reads_context="context" in read,
         takes_selection=draft.step_type.takes_selection(keys),
         read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
