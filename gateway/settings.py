@@ -135,7 +135,7 @@ class OperationKeys(Keys):
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
     args: dict[Name, Text] | None = None
-    """Argument names to GraphQL types; left out: every placeholder that names no step is an `ID!`."""
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`; left out: every placeholder that names no step is an `ID!`."""
     deadline_ms: Milliseconds = 30_000
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
@@ -156,7 +156,7 @@ class LinkKeys(Keys):
     description: str | None = None
     """What the field is for; stands in the schema."""
     args: dict[Name, Text] = {}
-    """Argument names to GraphQL types."""
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`."""
     step: dict[str, Any]
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 

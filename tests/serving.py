@@ -354,4 +354,3 @@ def wait_until(holds: Callable[[], bool], what: str, within: float = 5.0) -> Non
     while not holds():
         assert time.monotonic() < give_up, f"not within {within} s: {what}"
         time.sleep(0.01)
-

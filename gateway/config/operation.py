@@ -1,8 +1,9 @@
 """One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
 
-from graphql import GraphQLType, is_input_type
+from graphql import GraphQLType
 
 from gateway.blueprint import Argument, Operation, Step, Strategy
+from gateway.config.arguments import read_arguments
 from gateway.config.composite import Composite
 from gateway.config.decode import Decoded, DecodedOperation
 from gateway.config.draft import Draft, Surroundings, read_draft
@@ -120,13 +121,8 @@ class _Rules:
             taken = self.step_names | set(RESERVED)
             names = dict.fromkeys(item.root for item in inferred if len(item.path) == 1 and item.root not in taken)
             return tuple(Argument(name, "ID!") for name in names)
-        for name, text in self.keys.args.items():
-            found = resolve_type(text, self.around.types) if self.around.types else None
-            if isinstance(found, str):
-                self._report(self.operation, ("args", name), found, "unknown-type")
-            elif found is not None and not is_input_type(found):
-                self._report(self.operation, ("args", name), f"'{text}' is not an input type", "not-an-input-type")
-        return tuple(Argument(name, text) for name, text in self.keys.args.items())
+        read = read_arguments(self.operation, self.keys.args, self.around.types, self.problems)
+        return tuple(item.argument for item in read)
 
     # -- steps
 

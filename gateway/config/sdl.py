@@ -1,16 +1,22 @@
 """``*.graphql`` files → the types that they declare, as graphql-core objects; mistakes are problems with their place."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from graphql import (
     DefinitionNode,
     DocumentNode,
     GraphQLError,
     GraphQLNamedType,
+    GraphQLScalarType,
     GraphQLSchema,
+    InterfaceTypeDefinitionNode,
+    InterfaceTypeExtensionNode,
+    Node,
     ObjectTypeDefinitionNode,
+    ObjectTypeExtensionNode,
     SchemaDefinitionNode,
+    SchemaExtensionNode,
     Source,
     TypeDefinitionNode,
     TypeNode,
@@ -25,9 +31,11 @@ from graphql import (
 from graphql.validation.validate import validate_sdl
 
 from gateway.errors import Place, Problem
+from gateway.scalars import equip
 
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
+_WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTypeDefinitionNode | InterfaceTypeExtensionNode
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
 
@@ -37,23 +45,7 @@ def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Pro
     Where the files do not fit together there are no types (None), only problems: nothing that uses a type can be judged then.
     """
     problems: list[Problem] = []
-    definitions: list[DefinitionNode] = []
-    for file, text in texts.items():
-        if not _COMMENT.sub("", text).strip():
-            continue
-        try:
-            definitions += parse(Source(text, file)).definitions
-        except GraphQLError as error:
-            problems.append(_problem(error, "sdl-syntax"))
-    kept: list[DefinitionNode] = []
-    for definition in definitions:
-        if isinstance(definition, SchemaDefinitionNode):
-            problems.append(_at(definition, "schema", "the schema is generated; remove this definition", "sdl-root-type"))
-        elif isinstance(definition, ObjectTypeDefinitionNode) and definition.name.value in ROOT_TYPES:
-            message = f"the type '{definition.name.value}' is generated from the operations; remove it"
-            problems.append(_at(definition, f"type {definition.name.value}", message, "sdl-root-type"))
-        else:
-            kept.append(definition)
+    kept = [definition for definition in _parsed(texts, problems) if _is_kept(definition, problems)]
     names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode)}
     built_in = [
         definition
@@ -66,9 +58,37 @@ def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Pro
     if problems:
         return None, problems
     schema = build_ast_schema(document, assume_valid_sdl=True)
+    for declared in schema.type_map.values():
+        if isinstance(declared, GraphQLScalarType):
+            equip(declared)
     problems += [_problem(error, "sdl-invalid") for error in validate_schema(schema)]
     types = [*declared_types(schema).values(), *specified_scalar_types.values()]
     return GraphQLSchema(types=types, assume_valid=True), problems
+
+
+def _parsed(texts: Mapping[str, str], problems: list[Problem]) -> list[DefinitionNode]:
+    definitions: list[DefinitionNode] = []
+    for file, text in texts.items():
+        if not _COMMENT.sub("", text).strip():
+            continue
+        try:
+            definitions += parse(Source(text, file)).definitions
+        except GraphQLError as error:
+            problems.append(_problem(error, "sdl-syntax"))
+    return definitions
+
+
+def _is_kept(definition: DefinitionNode, problems: list[Problem]) -> bool:
+    """Tell whether a definition is the user's to write; the schema and its root types are made from the operations."""
+    problems += _field_arguments(definition)
+    if isinstance(definition, SchemaDefinitionNode | SchemaExtensionNode):
+        problems.append(_at(definition, "schema", "the schema is generated; remove this definition", "sdl-root-type"))
+        return False
+    if isinstance(definition, ObjectTypeDefinitionNode | ObjectTypeExtensionNode) and definition.name.value in ROOT_TYPES:
+        message = f"the type '{definition.name.value}' is generated from the operations; remove it"
+        problems.append(_at(definition, f"type {definition.name.value}", message, "sdl-root-type"))
+        return False
+    return True
 
 
 def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
@@ -88,6 +108,19 @@ def read_type(text: str) -> TypeNode | None:
         return None
 
 
+def _field_arguments(definition: DefinitionNode) -> Iterator[Problem]:
+    """Yield a problem for each field with arguments: a field of the SDL is read from its object, so nothing would heed them."""
+    if not isinstance(definition, _WITH_FIELDS):
+        return
+    for field in definition.fields or ():
+        if field.arguments:
+            name = f"{definition.name.value}.{field.name.value}"
+            message = (
+                f"the field '{name}' has arguments, and nothing would heed them; make it a link ('field: {name}' with 'args:')"
+            )
+            yield _at(field, f"type {definition.name.value}", f"{message}, or remove them", "field-arguments")
+
+
 def _problem(error: GraphQLError, code: str) -> Problem:
     file = error.source.name if error.source else "schema"
     location = error.locations[0] if error.locations else None
@@ -96,7 +129,7 @@ def _problem(error: GraphQLError, code: str) -> Problem:
     return Problem(place, "types", message, code)
 
 
-def _at(node: SchemaDefinitionNode | ObjectTypeDefinitionNode, subject: str, message: str, code: str) -> Problem:
+def _at(node: Node, subject: str, message: str, code: str) -> Problem:
     assert node.loc is not None, "the parser sets locations"
     token = node.loc.start_token
     return Problem(Place(node.loc.source.name, token.line, token.column), subject, message, code)
