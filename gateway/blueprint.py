@@ -49,7 +49,14 @@ class FallbackValue:
     value: object
 
 
-Fallback = FallbackStep | FallbackValue
+@dataclass(frozen=True, slots=True)
+class FallbackStale:
+    """Give the last good value of this very call instead, if it is no older than ``max_age`` (seconds)."""
+
+    max_age: float
+
+
+Fallback = FallbackStep | FallbackValue | FallbackStale
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,7 @@ from gateway.links import found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Hops, OperationCall, Plan, Root
 from gateway.planner import hops_into, written_arguments
-from gateway.scalars import SCALARS, passes_anything
+from gateway.scalars import SCALARS, is_known, passes_anything
 from gateway.selection import TYPENAME, Selected
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
@@ -253,11 +253,11 @@ class _Writer(CodeWriter):
         if isinstance(declared, GraphQLEnumType):
             names = self.constant(_enum_names(declared))
             wrong = f"(type({value}) is not str or {value} not in {names})"
-        elif declared.name in SCALARS:
+        elif declared.name in SCALARS and is_known(declared):
             certain = self.constant(SCALARS[declared.name].certain.fullmatch)
             wrong = f"(type({value}) is not str or not {certain}({value}))"
         else:
-            wrong = _INLINE_CHECKS[declared.name].format(x=value)
+            wrong = _INLINE_CHECKS.get(declared.name, "").format(x=value)
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
         coerce = self.constant(_coercer(declared))
         expected = f"{declared.name}!" if is_strict else declared.name

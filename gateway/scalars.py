@@ -24,6 +24,7 @@ _SQL_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,999})(\.\d{1,1000})?([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,19})", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+_KNOWN = "stepgraph.scalar"
 _MIN_BIG_INT, _MAX_BIG_INT = -(2**63), 2**64 - 1
 _MAX_EXACT_FLOAT = 2**53
 
@@ -174,9 +175,15 @@ def equip(declared: GraphQLScalarType) -> None:
     def output_value(value: object) -> object:
         return _checked(scalar.read_output, value, declared.name, scalar.example)
 
+    declared.extensions = {**declared.extensions, _KNOWN: True}
     declared.coerce_input_value = declared.parse_value = input_value  # type: ignore[method-assign]
     declared.coerce_input_literal = input_literal
     declared.coerce_output_value = declared.serialize = output_value  # type: ignore[method-assign]
+
+
+def is_known(declared: GraphQLScalarType) -> bool:
+    """Tell whether a scalar has the coercion of this module."""
+    return _KNOWN in declared.extensions
 
 
 def passes_anything(declared: GraphQLScalarType) -> bool:

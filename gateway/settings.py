@@ -19,6 +19,7 @@ FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za
 Text = Annotated[str, StringConstraints(min_length=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Count = Annotated[int, Field(gt=0, le=100_000)]
+StaleMilliseconds = Annotated[int, Field(gt=0, le=7 * 24 * 3_600_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Status = Annotated[int, Field(ge=100, le=599)]
 RetryClass = Literal["connect", "reset", "timeout"] | Status
@@ -53,6 +54,8 @@ class FallbackKeys(Keys):
     """A step of this operation that is run instead."""
     value: Any = None
     """A constant that is given instead."""
+    stale_ms: StaleMilliseconds | None = None
+    """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
 
 
 class BatchKeys(Keys):

@@ -165,9 +165,12 @@ class _Rules:
                 self._report(
                     draft.decoded,
                     ("fallback", index),
-                    "a fallback has exactly one of the keys step, value",
+                    "a fallback has exactly one of the keys step, value, stale_ms",
                     "bad-fallback",
                 )
+            elif fallback.stale_ms is not None and not draft.step_type.is_idempotent(draft.keys):
+                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
+                self._report(draft.decoded, ("fallback", index, "stale_ms"), message, "stale-not-idempotent")
             elif fallback.step is not None:
                 self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
                 other = self.drafts.get(fallback.step)
