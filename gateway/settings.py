@@ -15,7 +15,7 @@ from gateway.errors import nearest
 Name = Annotated[str, StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*$")]
 """A GraphQL name."""
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
-"""A function of a module, as `package.module:function`."""
+"""A function or a class of a module, as `package.module:name`."""
 Text = Annotated[str, StringConstraints(min_length=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Count = Annotated[int, Field(gt=0, le=100_000)]
@@ -169,6 +169,8 @@ class SharedKeys(Keys):
 
     sources: dict[Name, dict[str, Any]] = {}
     """Source names to sources."""
+    types: list[FunctionPath] = []
+    """Python classes decorated with `@strawberry.type`, as `package.module:Class`; their GraphQL types join those of the SDL."""
     defaults: dict[Text, Name] = {}
     """Step types to the source that a step without `source` uses."""
 

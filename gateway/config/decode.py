@@ -61,6 +61,8 @@ class Documents:
     links: list[DecodedLink] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
+    classes: list[tuple[str, Place]] = field(default_factory=list)
+    """Python classes whose GraphQL types are wanted, with their places."""
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
     problems: list[Problem] = field(default_factory=list)
@@ -77,11 +79,11 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
             _decode_operation(document, step_types, result)
         elif "field" in document.value:
             _decode_link(document, step_types, result)
-        elif document.value.keys() & {"sources", "defaults"}:
+        elif document.value.keys() & {"sources", "defaults", "types"}:
             _decode_shared(document, step_types, result)
         else:
-            hints = (nearest(key, ["operation", "field", "sources", "defaults"]) for key in document.value)
-            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, field, sources, defaults")
+            hints = (nearest(key, ["operation", "field", "sources", "defaults", "types"]) for key in document.value)
+            hint = next((hint for hint in hints if hint), "; it has one of the keys operation, field, sources, defaults, types")
             result.problems.append(
                 Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
             )
@@ -147,6 +149,7 @@ def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Docume
         source = _decode(model, raw, subject, marks, result.problems) if model else None
         if source is not None:
             result.sources[name] = source
+    result.classes.extend((path, shared.marks.at(("types", index))) for index, path in enumerate(shared.keys.types))
     for step_type, source_name in shared.keys.defaults.items():
         _decode_default(shared, step_type, source_name, list(models), result)
 

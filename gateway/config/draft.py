@@ -68,7 +68,7 @@ def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str |
         placed_references(decoded, templates),
         _expression(decoded, "when", problems),
         _expression(decoded, "select", problems),
-        _returns(decoded, around, declared, problems),
+        _returns(decoded, step_type, around, declared, problems),
     )
 
 
@@ -107,14 +107,18 @@ def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -
         return None
 
 
-def _returns(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> str:
-    """Return the type of a step as text: what the SDL says of its field, what it says itself, or JSON."""
+def _returns(
+    decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, declared: str | None, problems: list[Problem]
+) -> str:
+    """Return the type of a step as text: what the SDL says of its field, what it says itself, what its type knows, or JSON."""
     said = decoded.keys.returns
     if declared is not None:
         if said is not None and said != declared:
             message = f"'{said}' is not the type of the field in the SDL, '{declared}'; remove one of them"
             problems.append(decoded.problem(("returns",), message, "type-conflict"))
         return declared
+    if said is None and decoded.keys.select is None:
+        said = step_type.returns(decoded.keys)
     if said is not None and around.types is not None:
         found = resolve_type(said, around.types)
         if isinstance(found, str):

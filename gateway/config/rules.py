@@ -13,6 +13,7 @@ from gateway.config.decode import Documents, StepTypes, decode
 from gateway.config.draft import Surroundings
 from gateway.config.link import build_link
 from gateway.config.operation import build_operation
+from gateway.config.python_types import read_python_types
 from gateway.config.references import placed_references, read_templates, request_mistake
 from gateway.config.sdl import declared_types, read_types
 from gateway.config.source import Files, YamlDocument, read_documents, read_files
@@ -39,10 +40,12 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
             found, wrong = read_documents(file, text, environment)
             documents += found
             problems += wrong
-    types, wrong = read_types({file: text for file, text in files.texts.items() if file.endswith(".graphql")})
-    problems += wrong
     decoded = decode(documents, step_types)
     problems += decoded.problems
+    python_types = read_python_types(decoded.classes, problems)
+    texts = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
+    types, wrong = read_types(texts, python_types, decoded.classes[0][1] if decoded.classes else None)
+    problems += wrong
     sources, templates = _sources(decoded, step_types, str(files.folder), problems)
     around = Surroundings(sources, templates, frozenset(decoded.source_names), _defaults(decoded, problems), step_types, types)
     operations = _operations(decoded, around, problems)

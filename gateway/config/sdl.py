@@ -15,6 +15,7 @@ from graphql import (
     Node,
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
+    ScalarTypeDefinitionNode,
     SchemaDefinitionNode,
     SchemaExtensionNode,
     Source,
@@ -31,7 +32,7 @@ from graphql import (
 from graphql.validation.validate import validate_sdl
 
 from gateway.errors import Place, Problem
-from gateway.scalars import equip
+from gateway.scalars import SCALARS, equip
 
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
@@ -39,13 +40,18 @@ _WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTyp
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
 
-def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Problem]]:
+def read_types(
+    texts: Mapping[str, str], python_types: str = "", python_place: Place | None = None
+) -> tuple[GraphQLSchema | None, list[Problem]]:
     """Build the types of all SDL files (path → text) together, as a schema without root types; ``JSON`` is always among them.
 
+    ``python_types`` is the SDL of Python classes, which join them; ``python_place`` is where they are named, for problems with them.
     Where the files do not fit together there are no types (None), only problems: nothing that uses a type can be judged then.
     """
     problems: list[Problem] = []
     kept = [definition for definition in _parsed(texts, problems) if _is_kept(definition, problems)]
+    if python_types and python_place:
+        kept += _joining(python_types, kept, python_place, problems)
     names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode)}
     built_in = [
         definition
@@ -89,6 +95,25 @@ def _is_kept(definition: DefinitionNode, problems: list[Problem]) -> bool:
         problems.append(_at(definition, f"type {definition.name.value}", message, "sdl-root-type"))
         return False
     return True
+
+
+def _joining(text: str, kept: list[DefinitionNode], place: Place, problems: list[Problem]) -> list[DefinitionNode]:
+    """Return the types of Python classes that join those of the SDL; both may declare the same scalars, but no other types."""
+    ours = {definition.name.value: definition for definition in kept if isinstance(definition, TypeDefinitionNode)}
+    joining: list[DefinitionNode] = []
+    for definition in parse(Source(text, place.file)).definitions:
+        name = definition.name.value if isinstance(definition, TypeDefinitionNode) else ""
+        if name in ROOT_TYPES:
+            continue
+        if not isinstance(definition, ScalarTypeDefinitionNode):
+            joining.append(definition)
+            if name in ours:
+                message = f"a Python class makes the type '{name}', and the SDL declares it too; remove one of them"
+                problems.append(Problem(place, "types", message, "type-conflict"))
+        elif name not in ours:
+            # The known scalars describe themselves.
+            joining.append(ScalarTypeDefinitionNode(name=definition.name) if name in {*SCALARS, "JSON"} else definition)
+    return [] if problems else joining
 
 
 def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
