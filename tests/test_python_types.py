@@ -228,6 +228,23 @@ def test_what_cannot_join_the_types_is_a_problem(folder: Path, old: str, new: st
     assert (Path(problem.place.file).name, problem.place.line) == ("team.yaml", 2)
 
 
+def test_a_type_on_both_sides_is_one_problem_and_no_more(folder: Path) -> None:
+    (folder / "types.graphql").write_text("type Customer { id: ID }", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load(folder, STEP_TYPES)
+    assert [problem.code for problem in raised.value.problems if "'Customer'" in problem.message] == ["type-conflict"]
+
+
+def test_an_annotation_whose_class_is_not_named_says_where_to_name_it(folder: Path) -> None:
+    types = 'types: [ "team_code:Search", "team_code:Customer" ]\n---\n'
+    assert types in CONFIG
+    (folder / "team.yaml").write_text(CONFIG.replace(types, ""), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load(folder, STEP_TYPES)
+    assert {problem.code for problem in raised.value.problems} == {"unknown-type"}
+    assert all("name its class in 'types:'" in problem.message for problem in raised.value.problems)
+
+
 def test_scalars_may_be_declared_on_both_sides(folder: Path) -> None:
     (folder / "types.graphql").write_text('"Exact." scalar Decimal', encoding="utf-8")
     assert answer(folder, "{ team(id: 7) { one { spent } } }") == {"data": {"team": {"one": {"spent": "12.50"}}}}

@@ -122,7 +122,10 @@ def _returns(
     if said is not None and around.types is not None:
         found = resolve_type(said, around.types)
         if isinstance(found, str):
-            problems.append(decoded.problem(("returns",), found, "unknown-type"))
+            origin = (
+                "" if decoded.keys.returns else "; the function is annotated so: name its class in 'types:', or write 'returns:'"
+            )
+            problems.append(decoded.problem(("returns",), found + origin, "unknown-type"))
             return "JSON"
         if not is_output_type(found):
             problems.append(

@@ -105,15 +105,15 @@ def _joining(text: str, kept: list[DefinitionNode], place: Place, problems: list
         name = definition.name.value if isinstance(definition, TypeDefinitionNode) else ""
         if name in ROOT_TYPES:
             continue
-        if not isinstance(definition, ScalarTypeDefinitionNode):
-            joining.append(definition)
-            if name in ours:
+        if name in ours:
+            if not isinstance(definition, ScalarTypeDefinitionNode) or not isinstance(ours[name], ScalarTypeDefinitionNode):
                 message = f"a Python class makes the type '{name}', and the SDL declares it too; remove one of them"
                 problems.append(Problem(place, "types", message, "type-conflict"))
-        elif name not in ours:
-            # The known scalars describe themselves.
-            joining.append(ScalarTypeDefinitionNode(name=definition.name) if name in {*SCALARS, "JSON"} else definition)
-    return [] if problems else joining
+        elif isinstance(definition, ScalarTypeDefinitionNode) and name in {*SCALARS, "JSON"}:
+            joining.append(ScalarTypeDefinitionNode(name=definition.name))  # the gateway's own description of it is the right one
+        else:
+            joining.append(definition)
+    return joining
 
 
 def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
