@@ -16,8 +16,8 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
     """Return ``extensions.completeness``, or None when everything is there and came from where it should.
 
     ``missing`` lists steps without a value, with the code of their failure or the reason why they were skipped, and those of whose
-    value a part did not fit the schema; ``degraded`` those whose value a fallback gave, with what served it. ``path`` is the root
-    field's. ``errors`` are those of the response.
+    value a part did not fit the schema; ``degraded`` those whose value a fallback gave, with what served it, and how old a stale
+    one is. ``path`` is the root field's. ``errors`` are those of the response.
     """
     missing: list[dict[str, object]] = []
     degraded: list[dict[str, object]] = []
@@ -30,7 +30,8 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
                 if isinstance(outcome.value, Found) and outcome.value.failure is not None:
                     missing.append({**entry, "reason": _reason(outcome.value.failure)})
                 if outcome.instead_of is not None:
-                    degraded.append({**entry, "served_by": outcome.served_by, "reason": _reason(outcome.instead_of)})
+                    age = {"age_ms": round(outcome.age * 1000)} if outcome.age is not None else {}
+                    degraded.append({**entry, "served_by": outcome.served_by, **age, "reason": _reason(outcome.instead_of)})
             elif outcome is not None and not node.is_lazy:
                 missing.append({**entry, "reason": _reason(outcome)})
         missing += [{**head, "step": step, "reason": NOT_APPLICABLE} for step in call.not_applicable]

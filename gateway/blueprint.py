@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from graphql import GraphQLNamedType
+from graphql import ConstValueNode, GraphQLNamedType, print_ast
 
 from gateway.errors import Place
 from gateway.expression import Expression
@@ -49,7 +49,14 @@ class FallbackValue:
     value: object
 
 
-Fallback = FallbackStep | FallbackValue
+@dataclass(frozen=True, slots=True)
+class FallbackStale:
+    """Give the last good value of this very call instead, if it is no older than ``max_age`` (seconds)."""
+
+    max_age: float
+
+
+Fallback = FallbackStep | FallbackValue | FallbackStale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +104,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of an operation: its GraphQL type as text."""
+    """An argument of an operation or a link: its GraphQL type as text, and its default if it has one."""
 
     name: str
     type: str
+    default: ConstValueNode | None = None
+
+    def __str__(self) -> str:
+        written = f"{self.name}: {self.type}"
+        return written if self.default is None else f"{written} = {print_ast(self.default)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

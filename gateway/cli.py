@@ -230,7 +230,7 @@ def _failure(message: str) -> typer.Exit:
 
 
 def _arguments(operation: Operation) -> str:
-    arguments = ", ".join(f"{argument.name}: {argument.type}" for argument in operation.arguments)
+    arguments = ", ".join(str(argument) for argument in operation.arguments)
     return f"{arguments} (inferred)" if arguments and operation.are_arguments_inferred else arguments or "-"
 
 

@@ -1,7 +1,7 @@
 """The gateway inside another Python application: its schema as a Strawberry schema, which mounts wherever Strawberry's views do.
 
 Strawberry's ASGI, FastAPI, Django and Litestar views and its test clients take any :class:`strawberry.schema.BaseSchema`; this one plans and
-runs with the gateway. Only this module knows Strawberry.
+runs with the gateway. Only this module and :mod:`gateway.strawberry_types` know Strawberry.
 """
 
 import asyncio

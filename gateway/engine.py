@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.blueprint import FallbackStep, FallbackValue, Link, Step
+from gateway.blueprint import FallbackStale, FallbackStep, FallbackValue, Link, Step
 from gateway.errors import Code, StepFault
 from gateway.expression import ExpressionError
+from gateway.last_values import LastValues
 from gateway.links import Batch, Found, Key, batches, match, parents_of, scope_of, wanted
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import LinkUse, Node, OperationCall, Plan
-from gateway.resolver import Call, CallContext, Reply, RequestContext
+from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.template import MissingValue, Reference, UnusableValue, render
 
 log = logging.getLogger("stepgraph.engine")
@@ -68,13 +69,14 @@ async def run(
     request: RequestContext,
     arguments: Arguments,
     unwinding: set[asyncio.Task[Any]],
+    last_values: LastValues | None = None,
 ) -> Results:
-    """Run a plan. ``arguments`` has the coerced arguments of each operation call.
+    """Run a plan. ``arguments`` has the coerced arguments of each operation call, ``last_values`` what stale fallbacks can give.
 
     A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
     are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = _Execution(plan, calls, request, arguments, unwinding)
+    execution = _Execution(plan, calls, request, arguments, unwinding, last_values or LastValues())
     await execution.run()
     return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
 
@@ -98,6 +100,7 @@ class _Execution:
     request: RequestContext
     arguments: Arguments
     unwinding: set[asyncio.Task[Any]]
+    last_values: LastValues
     outcomes: list[Outcome | None] = field(init=False)
     spans: list[Span] = field(init=False)
     states: list[_CallState] = field(init=False)
@@ -106,6 +109,7 @@ class _Execution:
     demanded: list[bool] = field(init=False)
     tasks: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
     joins: dict[int, tuple[Found, Collection[Key]]] = field(init=False, default_factory=dict)
+    inputs: dict[int, Inputs] = field(init=False, default_factory=dict)
     primaries: dict[int, Outcome] = field(init=False, default_factory=dict)
     substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
     fallbacks: dict[int, list[int]] = field(init=False, default_factory=dict)
@@ -220,7 +224,7 @@ class _Execution:
         self.stop(call, Skipped(Reason.CANCELLED))
 
     def late(self, node: Node) -> Outcome:
-        """Return the outcome of a node that the deadline cuts off: a constant fallback needs no time, anything else is too late."""
+        """Return the outcome of a node that the deadline cuts off: only a fallback that needs no time is not too late."""
         primary = self.primaries.get(node.index)
         if primary is None:
             primary = self.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"), [])
@@ -228,13 +232,28 @@ class _Execution:
                 joined, keys = self.joins[node.index]
                 joined.fail(keys, primary)
                 return Success(joined)
-        constant = next((fallback for fallback in node.step.fallbacks if isinstance(fallback, FallbackValue)), None)
-        return self.served(primary, constant.value, "value") if constant else primary
+        kept = (self.kept(node, primary, fallback) for fallback in node.step.fallbacks if not isinstance(fallback, FallbackStep))
+        return next((outcome for outcome in kept if outcome is not None), primary)
 
-    def served(self, primary: Outcome, value: object, by: str) -> Success:
+    def kept(self, node: Node, primary: Outcome, fallback: FallbackValue | FallbackStale) -> Success | None:
+        """Return what a fallback that needs no time gives: a constant, or the last good value of this very call if it is not too old."""
+        if isinstance(fallback, FallbackValue):
+            return self.served(primary, fallback.value, "value")
+        inputs = self.inputs.get(node.index)
+        last = self.last_values.find(node.step, inputs) if inputs is not None else None
+        age = asyncio.get_running_loop().time() - last.at if last else 0.0
+        if last is None or age > fallback.max_age:
+            return None
+        try:
+            value = node.step.select.search(last.value) if node.step.select else last.value
+        except ExpressionError:
+            return None
+        return self.served(primary, value, "stale", age)
+
+    def served(self, primary: Outcome, value: object, by: str, age: float | None = None) -> Success:
         """Return the success that a fallback makes of another outcome."""
         assert isinstance(primary, Failure | Skipped)
-        return Success(value, by, primary)
+        return Success(value, by, primary, age)
 
     def stop(self, call: int, outcome: Outcome) -> None:
         """Cancel what an operation still runs and give every node of it that has no outcome this one."""
@@ -328,10 +347,7 @@ class _Execution:
             self.check_needs(node)
             if step.when and not _is_true(step.when.search(state.scope)):
                 return Skipped(Reason.CONDITION)
-            inputs = render(step.inputs, scope or state.scope)
-            assert isinstance(inputs, dict)
-            if step.takes_selection:
-                inputs["selection"] = node.selection
+            inputs = self.rendered(node, scope or state.scope)
         except MissingValue as missing:
             return self.missing(node, missing.reference)
         except UnusableValue as unusable:
@@ -347,6 +363,16 @@ class _Execution:
         async with state.places:
             context.end_wait(asyncio.get_running_loop().time())
             return await self.call(node, inputs, context)
+
+    def rendered(self, node: Node, scope: Mapping[str, object]) -> dict[str, object]:
+        """Render the inputs of a node. Fallbacks may want to know them."""
+        inputs = render(node.step.inputs, scope)
+        assert isinstance(inputs, dict)
+        if node.step.takes_selection:
+            inputs["selection"] = node.selection
+        if node.step.fallbacks:
+            self.inputs[node.index] = inputs
+        return inputs
 
     def check_needs(self, node: Node) -> None:
         """Make sure that what the node's expressions read is there.
@@ -416,11 +442,13 @@ class _Execution:
         """Try the fallbacks in order; when none has a value the primary's outcome stands."""
         self.primaries[node.index] = primary
         for fallback in node.step.fallbacks:
-            if isinstance(fallback, FallbackValue):
-                return self.served(primary, fallback.value, "value")
-            outcome = await self.substitute(node, fallback)
-            if isinstance(outcome, Success):
-                return self.served(primary, outcome.value, fallback.step)
+            if isinstance(fallback, FallbackStep):
+                outcome = await self.substitute(node, fallback)
+                served = self.served(primary, outcome.value, fallback.step) if isinstance(outcome, Success) else None
+            else:
+                served = self.kept(node, primary, fallback)
+            if served is not None:
+                return served
         return primary
 
     async def substitute(self, node: Node, fallback: FallbackStep) -> Outcome:

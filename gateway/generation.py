@@ -15,6 +15,7 @@ from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.document import Document, Documents
 from gateway.engine import Results, run
+from gateway.last_values import LastValues, with_last_value
 from gateway.overlays import Overlays
 from gateway.plan import Plan
 from gateway.policies import Bulkhead, apply
@@ -47,12 +48,13 @@ Body = dict[str, object]
 class Generation:
     """Answers requests by one blueprint. Made by :func:`open_generation`."""
 
-    def __init__(self, documents: Documents, calls: Mapping[Step, Call]) -> None:
+    def __init__(self, documents: Documents, calls: Mapping[Step, Call], last_values: LastValues) -> None:
         self.blueprint = documents.blueprint
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
         self._overlays = Overlays(documents.blueprint)
+        self._last_values = last_values
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
         self._unwinding: set[asyncio.Task[Any]] = set()
         self._in_flight = 0
@@ -96,7 +98,7 @@ class Generation:
             context = self._overlays.adapt(context)
         arguments = self.documents.arguments(planned.plan, variables)
         meta = self.documents.introspect(planned, request.variables)
-        running = run(planned.plan, self._calls, context, arguments, self._unwinding)
+        running = run(planned.plan, self._calls, context, arguments, self._unwinding, self._last_values)
         results = await (self._to_the_end(running) if planned.plan.is_mutation else running)
         errors: list[dict[str, object]] = []
         body: Body = {"data": planned.project(results, meta, errors)}
@@ -147,16 +149,17 @@ async def open_generation(
         for name, source in blueprint.sources.items():
             connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
             bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
+        last_values = LastValues()
 
         def make(step: Step) -> Call:
             name = step.source.name if step.source else ""
             call = step_types[step.type].call(step, connections.get(name))
-            return apply(call, step, bulkheads.get(name))
+            return with_last_value(apply(call, step, bulkheads.get(name)), step, last_values)
 
         calls = _Calls(make)
         calls.update({step: make(step) for step in _steps(blueprint)})
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Documents(blueprint, schema, is_development), calls)
+        yield Generation(Documents(blueprint, schema, is_development), calls, last_values)
 
 
 class _Calls(dict[Step, Call]):

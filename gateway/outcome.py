@@ -41,11 +41,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A step that gave a value, perhaps null; ``instead_of`` is the primary's failure when a fallback gave it."""
+    """A step that gave a value, perhaps null.
+
+    ``instead_of`` is the primary's failure when a fallback gave it, ``age`` the seconds since the value was good when it is stale.
+    """
 
     value: object
     served_by: str | None = None
     instead_of: "Failure | Skipped | None" = None
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from graphql import FieldNode
 
-from gateway.blueprint import FallbackStep, Link, Operation, Step
+from gateway.blueprint import Fallback, FallbackStale, FallbackStep, Link, Operation, Step
 from gateway.selection import Selected
 
 
@@ -142,10 +142,7 @@ class Plan:
             notes.append("after " + ", ".join(str(other + 1) for other in sorted({*node.needs, *node.follows})))
         if step.when:
             notes.append(f"when {step.when.text}")
-        notes += [
-            f"else {node.substitutes[fallback.step] + 1}" if isinstance(fallback, FallbackStep) else "else value"
-            for fallback in step.fallbacks
-        ]
+        notes += [f"else {_fallback_text(node, fallback)}" for fallback in step.fallbacks]
         if node.use and node.use.link.match:
             notes.append(f"batches of {node.use.link.max}")
         return (
@@ -192,11 +189,20 @@ class Plan:
             "needs": [other + 1 for other in node.needs],
             "follows": [other + 1 for other in node.follows],
             "when": node.step.when.text if node.step.when else None,
-            "fallback": [
-                {"node": node.substitutes[fallback.step] + 1} if isinstance(fallback, FallbackStep) else {"value": fallback.value}
-                for fallback in node.step.fallbacks
-            ],
+            "fallback": [_fallback_json(node, fallback) for fallback in node.step.fallbacks],
         }
+
+
+def _fallback_text(node: Node, fallback: Fallback) -> str:
+    if isinstance(fallback, FallbackStep):
+        return str(node.substitutes[fallback.step] + 1)
+    return "stale" if isinstance(fallback, FallbackStale) else "value"
+
+
+def _fallback_json(node: Node, fallback: Fallback) -> dict[str, object]:
+    if isinstance(fallback, FallbackStep):
+        return {"node": node.substitutes[fallback.step] + 1}
+    return {"stale_ms": round(fallback.max_age * 1000)} if isinstance(fallback, FallbackStale) else {"value": fallback.value}
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

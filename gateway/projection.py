@@ -28,6 +28,7 @@ from gateway.links import found
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import Hops, OperationCall, Plan, Root
 from gateway.planner import hops_into, written_arguments
+from gateway.scalars import SCALARS, is_known, passes_anything
 from gateway.selection import TYPENAME, Selected
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
@@ -262,12 +263,15 @@ class _Writer(CodeWriter):
 
     def leaf(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
         """Write the check of a scalar or enum; the call to coerce it is only for values that are not right as they are."""
-        if declared.name == "JSON":
+        if isinstance(declared, GraphQLScalarType) and declared.name not in _INLINE_CHECKS and passes_anything(declared):
             self.anything(value, declared, spot, is_strict=is_strict)
             return
         if isinstance(declared, GraphQLEnumType):
             names = self.constant(_enum_names(declared))
             wrong = f"(type({value}) is not str or {value} not in {names})"
+        elif declared.name in SCALARS and is_known(declared):
+            certain = self.constant(SCALARS[declared.name].certain.fullmatch)
+            wrong = f"(type({value}) is not str or not {certain}({value}))"
         else:
             wrong = _INLINE_CHECKS.get(declared.name, "").format(x=value)
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
@@ -281,7 +285,7 @@ class _Writer(CodeWriter):
                     self.line("raise Null")
 
     def anything(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
-        """Write a value of the JSON scalar, which is right as it is."""
+        """Write a value of the JSON scalar, or of one of which nothing is known: it is right as it is."""
         with self.block(f"if type({value}) is Failure{f' or {value} is None' if is_strict else ''}:"):
             self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {declared.name!r})")
             self.line("raise Null" if is_strict else f"{value} = None")

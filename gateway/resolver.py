@@ -128,6 +128,10 @@ class StepType(ABC):
         """Yield what is wrong with a source beyond the types of its keys."""
         yield from ()
 
+    def returns(self, keys: Any) -> str | None:
+        """Return the GraphQL type of a step that says nothing of it, as text, where the step type knows it."""
+        return None
+
     def takes_selection(self, keys: Any) -> bool:
         """Tell whether calls want to know what is selected of the step's value: GraphQL text, as the input ``selection``."""
         return False

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from graphql import (
     GraphQLArgument,
     GraphQLBoolean,
+    GraphQLDefaultInput,
     GraphQLField,
     GraphQLNamedType,
     GraphQLNonNull,
@@ -62,8 +63,12 @@ class _Types:
         return self._field(operation.returns, operation.arguments, operation.description)
 
     def _field(self, returns: str, arguments: tuple[Argument, ...], description: str | None) -> GraphQLField:
-        made = {argument.name: GraphQLArgument(self.of(argument.type)) for argument in arguments}  # type: ignore[arg-type]
+        made = {argument.name: self._argument(argument) for argument in arguments}
         return GraphQLField(self.of(returns), made, description=description)  # type: ignore[arg-type]
+
+    def _argument(self, argument: Argument) -> GraphQLArgument:
+        default = GraphQLDefaultInput(literal=argument.default) if argument.default is not None else None
+        return GraphQLArgument(self.of(argument.type), default=default)  # type: ignore[arg-type]
 
     def _add_link(self, link: Link) -> None:
         owner = self.known[link.type]

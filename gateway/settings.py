@@ -31,7 +31,7 @@ Name = Annotated[
 ]
 """A GraphQL name."""
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
-"""A function of a module, as `package.module:function`."""
+"""A function or a class of a module, as `package.module:name`."""
 Text = Annotated[str, StringConstraints(min_length=1)]
 TypeText = Annotated[Text, said("a GraphQL type", "GraphQL types"), such_as("Account", "[Post!]")]
 """A GraphQL type as it is written in SDL."""
@@ -56,6 +56,7 @@ SourceMapping = Annotated[
 """A source; it is decoded by its own ``type``."""
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")]
 Count = Annotated[int, Field(gt=0, le=100_000)]
+StaleMilliseconds = Annotated[int, Field(gt=0, le=7 * 24 * 3_600_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Status = Annotated[int, Field(ge=100, le=599)]
 RetryClass = Literal["connect", "reset", "timeout"] | Status
@@ -102,6 +103,8 @@ fallback:
     """A step of this operation that is run instead."""
     value: Any = None
     """A constant that is given instead."""
+    stale_ms: StaleMilliseconds | None = None
+    """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
 
 
 class BatchKeys(Keys):
@@ -204,7 +207,7 @@ aggregation: { required_steps: [account] }
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
     args: Annotated[dict[Name, TypeText] | None, such_as({"id": "ID!"})] = None
-    """Argument names to GraphQL types; left out: every placeholder that names no step is an `ID!`."""
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`; left out: every placeholder that names no step is an `ID!`."""
     deadline_ms: Milliseconds = 30_000
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
@@ -235,7 +238,7 @@ step:
     description: str | None = None
     """What the field is for; stands in the schema."""
     args: Annotated[dict[Name, TypeText], such_as({"limit": "Int"})] = {}
-    """Argument names to GraphQL types."""
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`."""
     step: LinkStepMapping
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 
@@ -310,6 +313,8 @@ defaults: { api: core, warehouse: warehouse }
 
     sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = {}
     """Source names to sources; the keys of a source are those of its `type`."""
+    types: list[FunctionPath] = []
+    """Python classes decorated with `@strawberry.type`, as `package.module:Class`; their GraphQL types join those of the SDL."""
     defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = {}
     """Step types to the source that a step without `source` uses."""
 
@@ -321,6 +326,7 @@ DOCUMENTS: Mapping[str, type[Keys]] = {
     "overlay": OverlayKeys,
     "sources": SharedKeys,
     "defaults": SharedKeys,
+    "types": SharedKeys,
 }
 """The kinds of documents by the keys that tell them apart."""
 

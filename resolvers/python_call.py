@@ -5,13 +5,13 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from importlib import import_module
 from typing import Any
 
 from gateway.blueprint import Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import FunctionPath, StepKeys, Text
+from gateway.strawberry_types import enum_name, load_object, object_data, returned_type, scalar_text
 
 
 class PythonKeys(StepKeys):
@@ -55,6 +55,13 @@ class PythonCall(StepType):
         except TypeError as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 
+    def returns(self, keys: PythonKeys) -> str | None:
+        """Return what the function's annotation says."""
+        try:
+            return returned_type(_load(keys.call))
+        except (ImportError, AttributeError):
+            return None
+
     def is_idempotent(self, keys: PythonKeys) -> bool:
         """Tell whether the function is declared to be."""
         return keys.idempotent
@@ -83,25 +90,24 @@ class PythonCall(StepType):
 
 
 def _load(path: str) -> Callable[..., Any]:
-    module, _, name = path.partition(":")
-    function: Any = import_module(module)
-    for part in name.split("."):
-        function = getattr(function, part)
+    function = load_object(path)
     if not callable(function):
-        raise AttributeError(f"'{name}' is no function")  # noqa: TRY004 - to the configuration it is one that is missing
+        raise AttributeError(f"'{path}' is no function")  # noqa: TRY004 - to the configuration it is one that is missing
     return function  # type: ignore[no-any-return]
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON data: objects of data classes (Strawberry types are some) as mappings, enums by name."""
+    """Return a value as JSON data: objects of Strawberry types and data classes as mappings, enums by name, times and the like as text."""
+    if (fields := object_data(value)) is not None:
+        return {name: plain(item) for name, item in fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"__typename": type(value).__name__} | {
             item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)
         }
     if isinstance(value, Enum):
-        return value.name
+        return enum_name(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    return value
+    return scalar_text(value)

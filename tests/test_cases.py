@@ -6,6 +6,8 @@ A page is a title sentence and fenced blocks, whose info string is their languag
                       attempts are not repeated, and one warehouse
     graphql types     the SDL beside it
     graphql query     the document; `text operation` names one of its operations
+    yaml before       `wait: N`: the same request, with other `headers` if it has any, came before; this one comes N ms after
+                      its answer
     json variables    and `json headers`: of the client's request
     yaml upstreams    the services, see tests/scripted.py
     sql warehouse     creates and fills the warehouse
@@ -58,6 +60,7 @@ GIVEN = {
     "operation": "text",
     "variables": "json",
     "headers": "json",
+    "before": "yaml",
     "upstreams": "yaml",
     "warehouse": "sql",
     "xfail": "text",
@@ -159,8 +162,12 @@ async def _play(page: Page, folder: Path, upstreams: Upstreams) -> dict[str, str
         others = {name: not value for name, value in request.variables.items() if isinstance(value, bool)}
         if others:
             _plan(generation, replace(request, variables={**request.variables, **others}))
+        if "before" in page.blocks:
+            before = page.data("before")
+            await _answer(generation, request, _context(before.get("headers", page.data("headers"))))
+            await asyncio.sleep(before["wait"] / 1000)
         arrived_at = asyncio.get_running_loop().time()
-        body = await _answer(generation, request, RequestContext("case", page.data("headers"), arrived_at))
+        body = await _answer(generation, request, _context(page.data("headers")))
         # What the answer left behind gets a (virtual) millisecond to notice that it was cancelled.
         await asyncio.sleep(0.001)
         left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -175,6 +182,10 @@ async def _play(page: Page, folder: Path, upstreams: Upstreams) -> dict[str, str
             "schema": print_schema(generation.schema) + "\n",
             "plan": _plan(generation, request) if "plan" in page.blocks else "",
         }
+
+
+def _context(headers: Mapping[str, str]) -> RequestContext:
+    return RequestContext("case", headers, asyncio.get_running_loop().time())
 
 
 async def _answer(generation: Generation, request: GraphQLRequest, context: RequestContext) -> dict[str, Any]:

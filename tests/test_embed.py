@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from strawberry.asgi import GraphQL
+from strawberry.fastapi import GraphQLRouter
 
 from gateway.embed import embedded_schema
 from gateway.errors import ConfigurationError
@@ -31,6 +33,22 @@ async def mounted(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
         app = Starlette(routes=[Mount("/graphql", GraphQL(schema))])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
             yield client
+
+
+def test_a_fastapi_application_serves_a_configuration(tmp_path: Path) -> None:
+    async def run() -> dict[str, Any]:
+        (tmp_path / "greeting.yaml").write_text(CONFIG, encoding="utf-8")
+        async with embedded_schema(tmp_path) as schema:
+            app = FastAPI()
+            app.include_router(GraphQLRouter(schema), prefix="/graphql")
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+                response = await client.post("/graphql", json={"query": '{ greeting(name: "Ada") { hello broken } }'})
+                answer: dict[str, Any] = response.json()
+                return answer
+
+    answer = asyncio.run(run())
+    assert answer["data"] == {"greeting": {"hello": "Hello Ada", "broken": None}}
+    assert answer["errors"][0]["extensions"] == {"code": "RESPONSE_VALIDATION_FAILED", "step": "broken"}
 
 
 def ask(folder: Path, query: str, method: str = "POST") -> dict[str, Any]:

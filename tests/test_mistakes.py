@@ -63,7 +63,7 @@ STEP_SLIPS = {
     "query: x=1": '6:12 expected a mapping of names to values, not a text; for example { userId: "{user_id}" } [wrong-type]',
     "query: { id: {customer_id} }": '6:18 a reference needs quotes, else YAML reads a mapping; write "{customer_id}" [unquoted-reference]',
     "fallback: { value: 1 }": "6:15 expected a list of mappings, not a mapping; begin each entry with '- ', as in '- { step: other }' [wrong-type]",
-    "fallback: [other]": "6:16 expected a mapping with the keys step, value, not a text [wrong-type]",
+    "fallback: [other]": "6:16 expected a mapping with the keys step, value, stale_ms, not a text [wrong-type]",
     "batch: { key: [a, 5], match: id }": f"6:23 expected {NAME}, not 5 [wrong-type]",
     "batch: { key: id }": "6:12 the key 'match' is missing; for example 'match: id' [missing-key]",
     "expect: 200": "6:13 expected a list of whole numbers, not 200; write [200] [wrong-type]",

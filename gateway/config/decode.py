@@ -91,13 +91,15 @@ class Documents:
     overlays: list[DecodedOverlay] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
+    classes: list[tuple[str, Place]] = field(default_factory=list)
+    """Python classes whose GraphQL types are wanted, with their places."""
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
     problems: list[Problem] = field(default_factory=list)
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = ("operation", "field", "overlay", "context", "sources", "defaults")
+KINDS = ("operation", "field", "overlay", "context", "sources", "defaults", "types")
 """The keys that tell what kind of document it is."""
 
 
@@ -116,7 +118,7 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
             result.contexts.extend([context] if context else [])
         elif "field" in document.value:
             _decode_link(document, step_types, result)
-        elif document.value.keys() & {"sources", "defaults"}:
+        elif document.value.keys() & {"sources", "defaults", "types"}:
             _decode_shared(document, step_types, result)
         else:
             hints = (nearest(key, KINDS) for key in document.value)
@@ -200,6 +202,7 @@ def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Docume
         source = _decode(model, raw, subject, marks, result.problems) if model else None
         if source is not None:
             result.sources[name] = source
+    result.classes.extend((path, shared.marks.at(("types", index))) for index, path in enumerate(shared.keys.types))
     for step_type, source_name in shared.keys.defaults.items():
         _decode_default(shared, step_type, source_name, list(models), result)
 

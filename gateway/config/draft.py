@@ -69,7 +69,7 @@ def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str |
         placed_references(decoded, templates),
         _expression(decoded, "when", problems),
         _expression(decoded, "select", problems),
-        _returns(decoded, around, declared, problems),
+        _returns(decoded, step_type, around, declared, problems),
     )
 
 
@@ -109,18 +109,25 @@ def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -
         return None
 
 
-def _returns(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> str:
-    """Return the type of a step as text: what the SDL says of its field, what it says itself, or JSON."""
+def _returns(
+    decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, declared: str | None, problems: list[Problem]
+) -> str:
+    """Return the type of a step as text: what the SDL says of its field, what it says itself, what its type knows, or JSON."""
     said = decoded.keys.returns
     if declared is not None:
         if said is not None and said != declared:
             message = f"'{said}' is not the type of the field in the SDL, '{declared}'; remove one of them"
             problems.append(decoded.problem(("returns",), message, "type-conflict"))
         return declared
+    if said is None and decoded.keys.select is None:
+        said = step_type.returns(decoded.keys)
     if said is not None and around.types is not None:
         found = resolve_type(said, around.types)
         if isinstance(found, str):
-            problems.append(decoded.problem(("returns",), found, "unknown-type"))
+            origin = (
+                "" if decoded.keys.returns else "; the function is annotated so: name its class in 'types:', or write 'returns:'"
+            )
+            problems.append(decoded.problem(("returns",), found + origin, "unknown-type"))
             return "JSON"
         if not is_output_type(found):
             problems.append(

@@ -1,8 +1,9 @@
 """One decoded link → its part of the Blueprint."""
 
-from graphql import GraphQLObjectType, GraphQLType, get_named_type, is_input_type, is_output_type
+from graphql import GraphQLObjectType, GraphQLType, get_named_type, is_output_type
 
-from gateway.blueprint import Argument, Link
+from gateway.blueprint import Link
+from gateway.config.arguments import read_arguments
 from gateway.config.decode import Decoded, DecodedLink
 from gateway.config.draft import Draft, Surroundings, read_draft
 from gateway.config.references import Names, path_mistake, resolve_type
@@ -41,12 +42,12 @@ class _LinkRules:
         self.batch: BatchKeys | None = decoded.step.keys.batch
         self.parent = self._parent()
         self.returns = self._returns()
-        self.arguments = self._arguments()
+        self.arguments = read_arguments(decoded.link, self.keys.args, around.types, problems)
 
     def check(self) -> None:
         """Report everything that is wrong."""
         of_link: dict[str, GraphQLType | None] = {"keys": None} if self.batch else {"parent": self.parent}
-        names = Names(dict(self.arguments), {}, of_link, self.around.context)
+        names = Names({item.argument.name: item.type for item in self.arguments}, {}, of_link, self.around.context)
         for placed in self.draft.placed:
             mistake = names.mistake(placed.reference.path)
             if mistake:
@@ -61,13 +62,13 @@ class _LinkRules:
         for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
-        for problem in self.draft.step_type.check(self.draft.keys, [name for name, _ in self.arguments]):
+        for problem in self.draft.step_type.check(self.draft.keys, [item.argument.name for item in self.arguments]):
             self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()
 
     def assemble(self) -> Link:
         """Return the link, given that nothing is wrong."""
-        scope = StepScope(tuple(name for name, _ in self.arguments))
+        scope = StepScope(tuple(item.argument.name for item in self.arguments))
         # A batch brings the results of many parents, so its step gives a list whatever the field is.
         returns = f"[{self.keys.returns.strip('[]!')}]" if self.batch else self.keys.returns
         step = build_step(self.draft, self.around, scope, name=self.keys.field, returns=returns, is_required=False)
@@ -77,7 +78,7 @@ class _LinkRules:
             returns=self.keys.returns,
             description=self.keys.description,
             place=self.link.place,
-            arguments=tuple(Argument(name, text) for name, text in self.keys.args.items()),
+            arguments=tuple(item.argument for item in self.arguments),
             key=self._key(),
             match=tuple(_names(self.batch.match)) if self.batch else (),
             max=self.batch.max if self.batch else 1,
@@ -112,17 +113,6 @@ class _LinkRules:
         elif found is not None and not is_output_type(found):
             self._report(("returns",), f"'{self.keys.returns}' is an input type", "not-an-output-type")
         return None if isinstance(found, str) else found
-
-    def _arguments(self) -> list[tuple[str, GraphQLType | None]]:
-        arguments: list[tuple[str, GraphQLType | None]] = []
-        for name, text in self.keys.args.items():
-            found = resolve_type(text, self.around.types) if self.around.types else None
-            if isinstance(found, str):
-                self._report(("args", name), found, "unknown-type")
-            elif found is not None and not is_input_type(found):
-                self._report(("args", name), f"'{text}' is not an input type", "not-an-input-type")
-            arguments.append((name, None if isinstance(found, str) else found))
-        return arguments
 
     def _check_keys(self) -> None:
         used = {placed.reference.root for placed in self.draft.placed}

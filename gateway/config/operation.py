@@ -1,8 +1,9 @@
 """One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
 
-from graphql import GraphQLType, is_input_type
+from graphql import GraphQLType
 
 from gateway.blueprint import Argument, Operation, Step, Strategy
+from gateway.config.arguments import read_arguments
 from gateway.config.composite import Composite
 from gateway.config.decode import Decoded, DecodedOperation
 from gateway.config.draft import Draft, Surroundings, read_draft
@@ -125,15 +126,8 @@ class _Rules:
             taken = self.step_names | set(RESERVED)
             names = dict.fromkeys(item.root for item in inferred if len(item.path) == 1 and item.root not in taken)
             return tuple(Argument(name, "ID!") for name in names)
-        arguments = []
-        for name, text in self.keys.args.items():
-            found = resolve_type(text, self.around.types) if self.around.types else None
-            if isinstance(found, str):
-                self._report(self.operation, ("args", name), found, "unknown-type")
-            elif found is not None and not is_input_type(found):
-                self._report(self.operation, ("args", name), f"'{text}' is not an input type", "not-an-input-type")
-            arguments.append(Argument(name, text if found is None or isinstance(found, str) else str(found)))
-        return tuple(arguments)
+        read = read_arguments(self.operation, self.keys.args, self.around.types, self.problems)
+        return tuple(item.argument for item in read)
 
     # -- steps
 
@@ -177,9 +171,12 @@ class _Rules:
                 self._report(
                     draft.decoded,
                     ("fallback", index),
-                    "a fallback has exactly one of the keys step, value",
+                    "a fallback has exactly one of the keys step, value, stale_ms",
                     "bad-fallback",
                 )
+            elif fallback.stale_ms is not None and not draft.step_type.is_idempotent(draft.keys):
+                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
+                self._report(draft.decoded, ("fallback", index, "stale_ms"), message, "stale-not-idempotent")
             elif fallback.step is not None:
                 self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
                 other = self.drafts.get(fallback.step)

@@ -15,6 +15,7 @@ from gateway.config.draft import Surroundings
 from gateway.config.link import build_link
 from gateway.config.operation import build_operation
 from gateway.config.overlay import Base, build_overlays, overlay_fields
+from gateway.config.python_types import read_python_types
 from gateway.config.references import Names, placed_references, read_templates
 from gateway.config.sdl import declared_types, read_types
 from gateway.config.source import Files, YamlDocument, read_documents, read_files
@@ -41,11 +42,13 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
             found, wrong = read_documents(file, text, environment)
             documents += found
             problems += wrong
-    sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
-    types, wrong = read_types(sdl)
-    problems += wrong
     decoded = decode(documents, step_types)
     problems += decoded.problems
+    python_types = read_python_types(decoded.classes, problems)
+    sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
+    of_classes = python_types, decoded.classes[0][1] if decoded.classes else None
+    types, wrong = read_types(sdl, *of_classes)
+    problems += wrong
     context = read_context(decoded.contexts, problems)
     sources, templates = _sources(decoded, step_types, Names({}, {}, context=context), str(files.folder), problems)
     names = frozenset(decoded.source_names)
@@ -53,7 +56,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     bases = _operations(decoded, around, problems)
     known = {found.operation.keys.operation for found in decoded.operations}
     # Effective operations are built while the gateway serves, and by then the schema has added fields to the blueprint's types.
-    untouched = replace(around, types=read_types(sdl)[0]) if decoded.overlays else around
+    untouched = replace(around, types=read_types(sdl, *of_classes)[0]) if decoded.overlays else around
     overlaid = build_overlays(decoded.overlays, bases, known, untouched, problems)
     links = _links(decoded, around, problems)
     if not problems and not bases:

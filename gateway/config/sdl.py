@@ -1,7 +1,7 @@
 """``*.graphql`` files → the types that they declare, as graphql-core objects; mistakes are problems with their place."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from graphql import (
     DefinitionNode,
@@ -9,7 +9,13 @@ from graphql import (
     ExecutableDefinitionNode,
     GraphQLError,
     GraphQLNamedType,
+    GraphQLScalarType,
     GraphQLSchema,
+    InterfaceTypeDefinitionNode,
+    InterfaceTypeExtensionNode,
+    Node,
+    ObjectTypeDefinitionNode,
+    ObjectTypeExtensionNode,
     ScalarTypeDefinitionNode,
     ScalarTypeExtensionNode,
     SchemaDefinitionNode,
@@ -29,29 +35,26 @@ from graphql import (
 from graphql.validation.validate import validate_sdl
 
 from gateway.errors import Place, Problem
+from gateway.scalars import SCALARS, equip
 
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
+_WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTypeDefinitionNode | InterfaceTypeExtensionNode
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
 
-def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Problem]]:
+def read_types(
+    texts: Mapping[str, str], python_types: str = "", python_place: Place | None = None
+) -> tuple[GraphQLSchema | None, list[Problem]]:
     """Build the types of all SDL files (path → text) together, as a schema without root types; ``JSON`` is always among them.
 
+    ``python_types`` is the SDL of Python classes, which join them; ``python_place`` is where they are named, for problems with them.
     Where the files do not fit together there are no types (None), only problems: nothing that uses a type can be judged then.
     """
     problems: list[Problem] = []
-    definitions: list[DefinitionNode] = []
-    for file, text in texts.items():
-        if not _COMMENT.sub("", text).strip():
-            continue
-        try:
-            definitions += parse(Source(text, file)).definitions
-        except GraphQLError as error:
-            problems.append(_problem(error, "sdl-syntax"))
-    misplaced = {id(definition): _misplaced(definition) for definition in definitions}
-    problems += [problem for problem in misplaced.values() if problem]
-    kept = [definition for definition in definitions if not misplaced[id(definition)]]
+    kept = [definition for definition in _parsed(texts, problems) if _is_kept(definition, problems)]
+    if python_types and python_place:
+        kept += _joining(python_types, kept, python_place, problems)
     names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode)}
     built_in = [
         definition
@@ -64,9 +67,51 @@ def read_types(texts: Mapping[str, str]) -> tuple[GraphQLSchema | None, list[Pro
     if problems:
         return None, problems
     schema = build_ast_schema(document, assume_valid_sdl=True)
+    for declared in schema.type_map.values():
+        if isinstance(declared, GraphQLScalarType):
+            equip(declared)
     problems += [_problem(error, "sdl-invalid") for error in validate_schema(schema)]
     types = [*declared_types(schema).values(), *specified_scalar_types.values()]
     return GraphQLSchema(types=types, assume_valid=True), problems
+
+
+def _parsed(texts: Mapping[str, str], problems: list[Problem]) -> list[DefinitionNode]:
+    definitions: list[DefinitionNode] = []
+    for file, text in texts.items():
+        if not _COMMENT.sub("", text).strip():
+            continue
+        try:
+            definitions += parse(Source(text, file)).definitions
+        except GraphQLError as error:
+            problems.append(_problem(error, "sdl-syntax"))
+    return definitions
+
+
+def _is_kept(definition: DefinitionNode, problems: list[Problem]) -> bool:
+    """Tell whether a definition belongs into the SDL of a configuration; report it where it does not."""
+    problems += _field_arguments(definition)
+    problem = _misplaced(definition)
+    problems += [problem] if problem else []
+    return problem is None
+
+
+def _joining(text: str, kept: list[DefinitionNode], place: Place, problems: list[Problem]) -> list[DefinitionNode]:
+    """Return the types of Python classes that join those of the SDL; both may declare the same scalars, but no other types."""
+    ours = {definition.name.value: definition for definition in kept if isinstance(definition, TypeDefinitionNode)}
+    joining: list[DefinitionNode] = []
+    for definition in parse(Source(text, place.file)).definitions:
+        name = definition.name.value if isinstance(definition, TypeDefinitionNode) else ""
+        if name in ROOT_TYPES:
+            continue
+        if name in ours:
+            if not isinstance(definition, ScalarTypeDefinitionNode) or not isinstance(ours[name], ScalarTypeDefinitionNode):
+                message = f"a Python class makes the type '{name}', and the SDL declares it too; remove one of them"
+                problems.append(Problem(place, "types", message, "type-conflict"))
+        elif isinstance(definition, ScalarTypeDefinitionNode) and name in {*SCALARS, "JSON"}:
+            joining.append(ScalarTypeDefinitionNode(name=definition.name))  # the gateway's own description of it is the right one
+        else:
+            joining.append(definition)
+    return joining
 
 
 def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
@@ -84,6 +129,19 @@ def read_type(text: str) -> TypeNode | None:
         return parse_type(text, no_location=True)
     except GraphQLError:
         return None
+
+
+def _field_arguments(definition: DefinitionNode) -> Iterator[Problem]:
+    """Yield a problem for each field with arguments: a field of the SDL is read from its object, so nothing would heed them."""
+    if not isinstance(definition, _WITH_FIELDS):
+        return
+    for field in definition.fields or ():
+        if field.arguments:
+            name = f"{definition.name.value}.{field.name.value}"
+            message = (
+                f"the field '{name}' has arguments, and nothing would heed them; make it a link ('field: {name}' with 'args:')"
+            )
+            yield _at(field, f"type {definition.name.value}", f"{message}, or remove them", "field-arguments")
 
 
 def _problem(error: GraphQLError, code: str) -> Problem:
@@ -109,7 +167,7 @@ def _misplaced(definition: DefinitionNode) -> Problem | None:
     return None
 
 
-def _at(node: DefinitionNode, subject: str, message: str, code: str) -> Problem:
+def _at(node: Node, subject: str, message: str, code: str) -> Problem:
     assert node.loc is not None, "the parser sets locations"
     token = node.loc.start_token
     return Problem(Place(node.loc.source.name, token.line, token.column), subject, message, code)

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.blueprint import Fallback, FallbackStep, FallbackValue, Retry, Step
+from gateway.blueprint import Fallback, FallbackStale, FallbackStep, FallbackValue, Retry, Step
 from gateway.config.draft import Draft, Surroundings
-from gateway.settings import RetryKeys
+from gateway.settings import FallbackKeys, RetryKeys
 from gateway.template import references
 
 _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
@@ -57,7 +57,7 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
         retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
-        fallbacks=tuple(_fallback(fallback.step, fallback.value) for fallback in keys.fallback),
+        fallbacks=tuple(_fallback(fallback) for fallback in keys.fallback),
         description=draft.step_type.describe(keys),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
     )
@@ -67,5 +67,7 @@ def _retry(keys: RetryKeys) -> Retry:
     return Retry(keys.attempts, frozenset(str(error) for error in keys.errors), keys.base_ms / 1000, keys.cap_ms / 1000)
 
 
-def _fallback(step: str | None, value: object) -> Fallback:
-    return FallbackStep(step) if step is not None else FallbackValue(value)
+def _fallback(keys: FallbackKeys) -> Fallback:
+    if keys.step is not None:
+        return FallbackStep(keys.step)
+    return FallbackStale(keys.stale_ms / 1000) if keys.stale_ms is not None else FallbackValue(keys.value)

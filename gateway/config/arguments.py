@@ -1,0 +1,75 @@
+"""``args:`` of an operation or a link → its arguments: each a type, and after ``=`` a default (``limit: "Int = 10"``)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from graphql import (
+    ConstValueNode,
+    GraphQLError,
+    GraphQLInputType,
+    GraphQLSchema,
+    GraphQLType,
+    InputObjectTypeDefinitionNode,
+    is_input_type,
+    parse,
+    print_ast,
+)
+from graphql.utilities import validate_input_literal
+
+from gateway.blueprint import Argument
+from gateway.config.decode import Decoded
+from gateway.config.references import resolve_type
+from gateway.errors import Problem
+from gateway.settings import LinkKeys, OperationKeys
+
+
+@dataclass(frozen=True, slots=True)
+class TypedArgument:
+    """An argument with its type; None where the types could not be read."""
+
+    argument: Argument
+    type: GraphQLType | None
+
+
+def read_arguments(
+    decoded: Decoded[OperationKeys] | Decoded[LinkKeys],
+    written: Mapping[str, str],
+    types: GraphQLSchema | None,
+    problems: list[Problem],
+) -> tuple[TypedArgument, ...]:
+    """Read arguments; what is wrong with them is added to ``problems``."""
+    read = []
+    for name, text in written.items():
+        argument = _read(name, text)
+        found = resolve_type(argument.type, types) if types else None
+        if isinstance(found, str):
+            problems.append(decoded.problem(("args", name), found, "unknown-type"))
+            found = None
+        elif found is not None and not is_input_type(found):
+            message = f"'{argument.type}' is not an input type"
+            problems.append(decoded.problem(("args", name), message, "not-an-input-type"))
+        elif found is not None and argument.default is not None:
+            wrong = _default_mistake(argument.default, found)
+            problems += [decoded.problem(("args", name), wrong, "bad-default")] if wrong else []
+        read.append(TypedArgument(replace(argument, type=str(found)) if found is not None else argument, found))
+    return tuple(read)
+
+
+def _read(name: str, text: str) -> Argument:
+    """Read an argument as the SDL of an input field; what is none is taken for a type, and will be refused as one."""
+    if "=" not in text:
+        return Argument(name, text)
+    try:
+        definitions = parse(f"input _ {{ {name}: {text} }}", no_location=True).definitions
+    except GraphQLError:
+        return Argument(name, text)
+    fields = definitions[0].fields if isinstance(definitions[0], InputObjectTypeDefinitionNode) else None
+    if len(definitions) > 1 or not fields or len(fields) > 1 or fields[0].directives:
+        return Argument(name, text)
+    return Argument(name, print_ast(fields[0].type), fields[0].default_value)
+
+
+def _default_mistake(default: ConstValueNode, declared: GraphQLInputType) -> str | None:
+    errors: list[str] = []
+    validate_input_literal(default, declared, lambda error, _path: errors.append(error.message))
+    return f"the default does not fit: {errors[0]}" if errors else None
