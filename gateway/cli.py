@@ -29,6 +29,7 @@ from gateway.blueprint import Blueprint, Operation
 from gateway.config.rules import load
 from gateway.document import Documents
 from gateway.errors import ConfigurationError, RequestError
+from gateway.importing.command import importing
 from gateway.schema import build_schema
 from resolvers import STEP_TYPES
 
@@ -39,6 +40,7 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     add_completion=False,
 )
+cli.add_typer(importing, name="import")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
