@@ -7,7 +7,7 @@ from gateway.config.references import RESERVED
 from gateway.config.sdl import ROOT_TYPES
 
 _NAME = re.compile(r"(?!__)[_A-Za-z][_0-9A-Za-z]*")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = re.compile(r"[A-Za-z0-9]+")
 _NOT_ENUM_VALUES = {"true", "false", "null"}
 _NOT_TELLING = {"the", "a", "an", "of", "official", "rest", "http", "open", "openapi", "api", "apis", "spec", "specification"}
 ID = re.compile(r"(^|[_-])(id|ID|Id)$|[a-z](Id|ID)$")
@@ -53,7 +53,7 @@ def is_enum_value(text: object) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Split a text where its case changes and at everything that is neither an ASCII letter nor a digit."""
+    """Split a text at everything that is neither an ASCII letter nor a digit."""
     return _WORD.findall(unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode())
 
 

@@ -14,6 +14,8 @@ from gateway.config.source import plain_scalar
 _WIDTH = 110
 _IN_BLOCK = re.compile(r"[A-Za-z_/$](?:[\w ./$(){}\[\],*=<>!\"'?-]|:(?=[/\w-]))*(?<! )", re.ASCII)
 _IN_FLOW = re.compile(r"[A-Za-z_/](?:[\w ./$()*=<>!-]|:(?=/))*(?<! )", re.ASCII)
+_NOT_TEXT_ELSEWHERE = {"yes", "no", "on", "off", "y", "n"}
+"""Text to the gateway, but not to readers of YAML 1.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,10 @@ def _is_short(head: str, value: Mapping[str, object] | Sequence[object]) -> bool
     is_list = not isinstance(value, Mapping)
     if any(isinstance(item, Commented) or (isinstance(item, Mapping) and is_list) for item in items):
         return False
-    if head.strip() in {"sources:", "steps:"}:
+    if head.strip() == "sources:":
         return False
-    return len(head) + 1 + len(_flow(value)) <= _WIDTH
+    text = _flow(value)
+    return len(head) + 1 + len(text) <= _WIDTH and "${" not in text
 
 
 def _flow(value: object) -> str:
@@ -104,7 +107,7 @@ def _flow(value: object) -> str:
 def _scalar(value: object, plain: re.Pattern[str]) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    is_plain = plain.fullmatch(value) is not None and plain_scalar(value) == value
+    is_plain = plain.fullmatch(value) is not None and plain_scalar(value) == value and value.lower() not in _NOT_TEXT_ELSEWHERE
     return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
