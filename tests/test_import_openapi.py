@@ -60,9 +60,7 @@ def test_a_service_answers_through_its_description_as_it_does_itself(tmp_path: P
         assert result.name == "demo"
         assert [{**post, "id": int(post["id"]), "userId": int(post["userId"])} for post in found["posts"]] == expected["/posts"]
         of_users = [(int(user["id"]), user["name"], user["email"], int(user["companyId"])) for user in found["users"]]
-        assert of_users == [
-            (user["id"], user["name"], user["email"], user["companyId"]) for user in expected["/users?id=2&id=3"]
-        ]
+        assert of_users == [(user["id"], user["name"], user["email"], user["companyId"]) for user in expected["/users?id=2&id=3"]]
         assert found["accountsFindOne"] == {key: expected["/accounts/42"][key] for key in ("name", "tier")}
         assert isinstance(found["fraudSignalsByCustomerId"]["score"], float)
         assert found["post"] == {"id": "7"}
@@ -96,21 +94,21 @@ steps:
 aggregation: { strategy: pick, step: one }
 ---
 """ in first.files["operations.yaml"]
-    assert '''
+    assert """
 "What a customer is to us."
 type Account {
   id: ID!
   name: String!
   tier: Tier!
 }
-''' in first.files["types.graphql"]
+""" in first.files["types.graphql"]
 
 
 # -- arguments
 
 
 def test_parameters_become_arguments_with_valid_names_and_the_types_that_they_have(tmp_path: Path) -> None:
-    parameters = [
+    parameters: list[dict[str, Any]] = [
         {"name": "filter[name]", "in": "query", "schema": {"type": "string"}},
         {"name": "context", "in": "query", "required": True, "schema": {"type": "boolean"}},
         {"name": "size", "in": "query", "schema": {"type": "string", "enum": ["small", "large"]}},
@@ -125,7 +123,9 @@ def test_parameters_become_arguments_with_valid_names_and_the_types_that_they_ha
     ]
     result = imported({"/a/{user-id}/b": answering({"type": "string"}, *parameters, operationId="find")})
     written(result, tmp_path / "test")
-    assert result.files["operations.yaml"] == """\
+    assert (
+        result.files["operations.yaml"]
+        == """\
 # Imported from https://api.example.com/v1/openapi.json (Test).
 # left out: the header 'X-Trace', which is not required
 # left out: the cookie parameter 'session', in a cookie
@@ -154,6 +154,7 @@ steps:
     returns: String
 aggregation: { strategy: pick, step: one }
 """
+    )
 
 
 def test_operations_without_a_name_are_named_by_their_path_and_no_two_alike(tmp_path: Path) -> None:
@@ -166,9 +167,12 @@ def test_operations_without_a_name_are_named_by_their_path_and_no_two_alike(tmp_
         "/c": answering(text, operationId="2fa"),
         "/d": answering(text, operationId="__x"),
         "/e": answering(text, operationId="Café"),
+        "/f?beta=true": answering(text),
     }
-    blueprint_names = [line[11:] for line in imported(paths).files["operations.yaml"].splitlines() if line.startswith("operation:")]
-    assert blueprint_names == ["root", "usersByIdPosts", "getThing", "getThing2", "_2fa", "x", "cafe"]
+    blueprint_names = [
+        line[11:] for line in imported(paths).files["operations.yaml"].splitlines() if line.startswith("operation:")
+    ]
+    assert blueprint_names == ["root", "usersByIdPosts", "getThing", "getThing2", "_2fa", "x", "cafe", "fBetaTrue"]
     written(imported(paths), tmp_path / "test")
 
 
@@ -207,7 +211,9 @@ def test_schemas_become_types(tmp_path: Path) -> None:
     }
     result = imported({"/": answering({"$ref": "#/components/schemas/node"})}, schemas)
     written(result, tmp_path / "test")
-    assert result.files["types.graphql"].partition("\n\n")[2] == """\
+    assert (
+        result.files["types.graphql"].partition("\n\n")[2]
+        == """\
 scalar BigInt
 
 scalar DateTime
@@ -247,6 +253,7 @@ enum NodeKind {
   b
 }
 """.replace("scalar BigInt\n\n", "scalar BigInt\n")
+    )
     assert reasons(result) == {
         "a reference that leads nowhere or elsewhere (JSON)": 2,
         "an enumeration with values that are not GraphQL names (String)": 1,

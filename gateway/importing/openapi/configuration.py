@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from gateway.importing.fetch import read_location, shown
+from gateway.importing.fetch import is_url, read_location, shown
 from gateway.importing.names import UniqueNames, snake, source_name
 from gateway.importing.openapi.description import Description, mapping, read_description
 from gateway.importing.openapi.operations import ApiOperation, NotExpressible, Operations, gets, operation_name
@@ -56,7 +56,9 @@ class _Found:
         self._build = Operations(description, types)
         self._names = UniqueNames()
         self._source_names = UniqueNames()
-        self._fixed = base_url
+        self._fixed = description.base_url([{"url": base_url}]) if base_url and is_url(base_url) else None
+        if base_url and self._fixed is None:
+            raise ImportFault(f"'{base_url}' is not a URL such as https://api.example.com/v1")
         self._sources: dict[str, str] = {}
         """Source names by base URL."""
 

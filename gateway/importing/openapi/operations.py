@@ -12,7 +12,7 @@ from gateway.importing.result import LeftOut
 from gateway.importing.yaml_text import escape
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_UNUSABLE_PATH = re.compile(r"[#?\\\s]|^//|^[^/]")
+_UNUSABLE_PATH = re.compile(r"[#\\\s]|^//|^[^/]")
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
 """Header parameters that OpenAPI itself says are to be ignored (Parameter Object)."""
 
