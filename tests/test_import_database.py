@@ -1,6 +1,7 @@
 """``stepgraph import database``: tables become types, operations and links along foreign keys, which answer what SQL does."""
 
 import asyncio
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from resolvers.warehouse import Warehouse, WarehouseSourceKeys
 from tests.imported import data, written
 from tests.serving import serving
 
-POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
+POSTGRES = os.environ.get("STEPGRAPH_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL, "e mail" TEXT, vip BOOLEAN);
@@ -200,13 +201,12 @@ type OrderLine {
     [
         ("sqlite:///nowhere.db", "there is no file nowhere.db; a SQLite URL is"),
         ("sqlite:///pyproject.toml", "pyproject.toml cannot be read as a SQLite database: file is not a database"),
-        ("sqlite:///", "'sqlite:///' is no URL of a database"),
-        ("mysql://root:secret@host/x", "'mysql://root:secret' is no URL of a database"),
+        ("sqlite:///", "a SQLite URL is sqlite:///relative.db or"),
+        ("mysql://root:secret@host/x", "'mysql://root@host/x' is no URL of a database"),
         (
             "postgresql://postgres:secret@127.0.0.1:1/test",
-            r"^postgresql://postgres@127.0.0.1:1/test cannot be read: .*refused|failed",
+            r"^postgresql://postgres@127.0.0.1:1/test cannot be read: .*(refused|failed)",
         ),
-        (POSTGRES.replace("/test", "/no_such_database"), 'cannot be read: database "no_such_database" does not exist'),
     ],
 )
 def test_what_cannot_be_read_is_named_without_its_password(url: str, message: str) -> None:
@@ -217,8 +217,6 @@ def test_what_cannot_be_read_is_named_without_its_password(url: str, message: st
 def test_a_database_without_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportFault, match=r"empty\.db has no tables"):
         imported(tmp_path / "empty.db", "")
-    with pytest.raises(ImportFault, match=r"the schema 'no_such' of .* has no tables; choose another schema with --schema"):
-        import_database(POSTGRES, "no_such", None)
 
 
 # -- PostgreSQL
@@ -242,21 +240,39 @@ def schema() -> Iterator[str]:
     """
 
     async def execute(*scripts: str) -> None:
-        connection = await asyncpg.connect(POSTGRES)
+        connection = await asyncpg.connect(POSTGRES, timeout=5)
         try:
             for script in scripts:
                 await connection.execute(script)
         finally:
             await connection.close()
 
-    asyncio.run(execute(f'CREATE SCHEMA "{name}"', f'SET search_path TO "{name}"; {SHOP} {more}'))
-    yield name
-    asyncio.run(execute(f'DROP SCHEMA "{name}" CASCADE'))
+    try:
+        asyncio.run(execute(f'CREATE SCHEMA "{name}"'))
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostgreSQL server (STEPGRAPH_TEST_POSTGRESQL): {type(error).__name__}")
+    try:
+        asyncio.run(execute(f'SET search_path TO "{name}"; {SHOP} {more}'))
+        yield name
+    finally:
+        asyncio.run(execute(f'DROP SCHEMA "{name}" CASCADE'))
+
+
+@pytest.mark.usefixtures("schema")
+def test_a_database_or_schema_that_postgresql_does_not_have_is_named() -> None:
+    with pytest.raises(ImportFault, match=r"cannot be read: database \"no_such_database\" does not exist"):
+        import_database(f"{POSTGRES.rpartition('/')[0]}/no_such_database", "public", None)
+    with pytest.raises(ImportFault, match=r"the schema 'no_such' of .* has no tables; choose another schema with --schema"):
+        import_database(POSTGRES, "no_such", None)
 
 
 def test_a_postgresql_schema_becomes_types_operations_and_links(schema: str) -> None:
-    result = import_database(POSTGRES.replace("postgres@", "postgres:secret@"), schema, None)
-    assert (result.name, result.operations, result.types, result.links) == ("test", 14, 9, 10)
+    result = import_database(POSTGRES.replace("@", ":secret@") + "?sslmode=prefer&password=secret", schema, None)
+    assert f"{POSTGRES}?sslmode=prefer}}" in result.files["source.yaml"]
+    assert result.name == POSTGRES.rpartition("/")[2]
+    assert (result.operations, result.types, result.links) == (14, 9, 10)
     assert "# The password stands in no file" in result.files["source.yaml"]
     assert not any("secret" in text for text in result.files.values())
     assert """

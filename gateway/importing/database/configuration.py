@@ -29,7 +29,7 @@ def import_database(url: str, schema: str, folder: Path | None, name: str | None
 
     :raises ImportFault: the URL is of neither, the database cannot be read, or it has no tables.
     """
-    if url.startswith(_SQLITE) and url != _SQLITE:
+    if url.startswith(_SQLITE):
         path = Path(unquote(url.removeprefix(_SQLITE)))
         name = name or source_name(path.stem)
         written = path if path.is_absolute() else Path(os.path.relpath(path, folder or name))
@@ -39,11 +39,13 @@ def import_database(url: str, schema: str, folder: Path | None, name: str | None
         name = name or source_name(parts.path.strip("/") or parts.username or "postgres")
         database = read_postgres(url, _without_password(url), schema)
     else:
-        raise ImportFault(f"'{url.partition('@')[0]}' is no URL of a database: write sqlite:///file.db or postgresql://host/name")
+        raise ImportFault(
+            f"'{_without_password(url)}' is no URL of a database: write sqlite:///file.db or postgresql://host/name"
+        )
     if not database.tables:
         where = database.url if url.startswith(_SQLITE) else f"the schema '{schema}' of {database.url}"
         raise ImportFault(f"{where} has no tables{'' if url.startswith(_SQLITE) else '; choose another schema with --schema'}")
-    return translate(database, name, has_password=bool(urlsplit(url).password))
+    return translate(database, name, has_password="password" in urlsplit(url).query or bool(urlsplit(url).password))
 
 
 def translate(database: Database, name: str, *, has_password: bool = False) -> Imported:
@@ -70,10 +72,12 @@ def translate(database: Database, name: str, *, has_password: bool = False) -> I
 
 
 def _without_password(url: str) -> str:
+    """Return a URL that may stand in a file: without a password, in whichever place."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     shown_user = f"{user.partition(':')[0]}@" if user else ""
-    return urlunsplit((parts.scheme, shown_user + host, parts.path, "", ""))
+    query = "&".join(pair for pair in parts.query.split("&") if not pair.lower().startswith(("password", "pass", "sslpassword")))
+    return urlunsplit((parts.scheme, shown_user + host, parts.path, query, ""))
 
 
 def _type(table: NamedTable, enums: dict[str, str]) -> ObjectType:
