@@ -32,6 +32,7 @@ from gateway.config.reference_page import reference_page, reference_sections
 from gateway.config.rules import load
 from gateway.document import Documents
 from gateway.errors import ConfigurationError, RequestError, nearest
+from gateway.importing.command import importing
 from gateway.overlays import Overlays, winning_lines
 from gateway.report import report
 from gateway.schema import build_schema
@@ -44,6 +45,7 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     add_completion=False,
 )
+cli.add_typer(importing, name="import")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

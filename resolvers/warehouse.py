@@ -115,9 +115,11 @@ class Warehouse(StepType):
         keys = step.keys
         assert isinstance(keys, WarehouseKeys)
         is_list = step.returns.startswith("[")
+        absent = dict.fromkeys(read_statement(keys.query).named)
 
         async def select(inputs: Inputs, context: CallContext) -> Reply:
-            query, params = expand_lists(keys.query, inputs["params"])
+            given = inputs["params"]
+            query, params = expand_lists(keys.query, {**absent, **given} if absent else given)
             rows = await connection.select(query, _bindable(params))
             if is_list:
                 return Reply(rows)

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.config.rules import load
@@ -171,11 +172,10 @@ def listening_socket() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, is_development: bool = False) -> AsyncIterator[Gateway]:
-    """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
-    load(folder, STEP_TYPES)  # here a mistake in a test's configuration is told as it is
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve an application in this event loop, behind a real socket; give its URL."""
     config = uvicorn.Config(
-        create_app(folder, is_development=is_development),
+        app,
         lifespan="on",
         server_header=False,
         date_header=False,
@@ -183,20 +183,30 @@ async def serving(folder: Path, *, is_development: bool = False) -> AsyncIterato
         access_log=False,
         log_config=None,
     )
-    with listening_socket() as listening:
+    with listening_socket() as bound:
         server = _Server(config)
-        running = asyncio.create_task(server.run_until_cancelled(listening))
+        running = asyncio.create_task(server.run_until_cancelled(bound))
         try:
             while not server.started:
                 await asyncio.wait({running}, timeout=0.002)
-                assert not running.done() or server.started, "the gateway did not start"
-            async with httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
-                yield Gateway(f"http://127.0.0.1:{listening.getsockname()[1]}", client)
+                assert not running.done() or server.started, "the application did not start"
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             if server.started:
                 await server.close()
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, is_development: bool = False) -> AsyncIterator[Gateway]:
+    """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
+    load(folder, STEP_TYPES)  # here a mistake in a test's configuration is told as it is
+    async with (
+        listening(create_app(folder, is_development=is_development)) as url,
+        httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
+    ):
+        yield Gateway(url, client)
 
 
 class Stage:

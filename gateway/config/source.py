@@ -179,6 +179,51 @@ def plain_scalar(text: str) -> object:
     return text
 
 
+class UnreadableYaml(Exception):
+    """A text is not YAML; the message says where and why."""
+
+
+class _PlainLoader(yaml.CSafeLoader):
+    """Loads values without marks; its scalars are those of :func:`plain_scalar`."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+
+def _construct_scalar(loader: Any, node: yaml.ScalarNode) -> object:
+    return node.value if node.style else plain_scalar(node.value)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:str", _construct_scalar)
+
+
+def read_plain(text: str) -> object:
+    """Return the value of a foreign YAML document, in which nothing is replaced; keys become text.
+
+    :raises UnreadableYaml: it cannot be read.
+    """
+    try:
+        return _with_text_keys(yaml.load(text, Loader=_PlainLoader), {})  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+        raise UnreadableYaml(str(error)) from None
+
+
+def _with_text_keys(value: object, done: dict[int, object]) -> object:
+    """Make all keys text. What an alias shares stays shared, so that no alias can multiply."""
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, dict):
+        made: dict[str, object] = {}
+        done[id(value)] = made
+        made.update((str(key), _with_text_keys(item, done)) for key, item in value.items())
+        return made
+    if isinstance(value, list):
+        items: list[object] = []
+        done[id(value)] = items
+        items.extend(_with_text_keys(item, done) for item in value)
+        return items
+    return value
+
+
 class _Reader:
     """Turns the event stream of one file into values and marks, in one pass and with every size bounded."""
 
