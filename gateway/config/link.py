@@ -60,7 +60,7 @@ class _LinkRules:
         for key, reason in _NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
-        for problem in self.draft.step_type.check(self.draft.keys, [name for name, _ in self.arguments]):
+        for problem in self.draft.key_problems([name for name, _ in self.arguments]):
             self._report_step((problem.key,), problem.message, problem.code)
         self._check_keys()
 

@@ -144,7 +144,7 @@ class _Rules:
         self._check_fallbacks(draft)
         if draft.keys.batch is not None:
             self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
-        for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
+        for problem in draft.key_problems([argument.name for argument in self.arguments]):
             self._report(draft.decoded, (problem.key,), problem.message, problem.code)
 
     def _check_when(self, draft: Draft, names: Names) -> None:
