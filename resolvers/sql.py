@@ -94,8 +94,9 @@ def pairs_followed(words: tuple[str, ...], first: str, then: set[str]) -> str | 
 
 def without_end(text: str) -> str:
     """Return a statement without its final semicolon."""
-    end = next((match for kind, match in tokens(text) if kind == "end"), None)
-    return text if end is None else text[: end.start()] + text[end.end() :]
+    found = [match for kind, match in tokens(text) if kind != "comment"]
+    last = found[-1] if found else None
+    return text if last is None or last[0] != ";" else text[: last.start()] + text[last.end() :]
 
 
 def rename(text: str, named: Callable[[str], str], positional: Callable[[], str]) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -29,7 +30,14 @@ _MAX_STATEMENTS = 256
 _MAX_IDLE = 300.0
 _GRACE = 2.0
 """Seconds that an abandoned query has to stop before its connection is given up."""
-_GONE = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, OSError)
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+_STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError, asyncpg.SyntaxOrAccessError)
 _REFUSED = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 
 
@@ -40,7 +48,7 @@ class Postgresql(DatabaseType):
         """Ask for a URL whose host and port can be told."""
         try:
             parts = urlsplit(url)
-            is_usable = bool(parts.netloc or parts.query) and ("," in parts.netloc or parts.port != 0)
+            is_usable = bool(parts.netloc or parts.query) and "@" not in parts.path and ("," in parts.netloc or parts.port != 0)
         except ValueError:
             is_usable = False
         if re.search(r"\{[\w.]+\??\}", url):
@@ -76,6 +84,7 @@ class _Session:
 
     connection: "asyncpg.Connection[asyncpg.Record]"
     prepared: dict[str, _Prepared] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
     limit_ms: int = 0
     idle_since: float = 0.0
 
@@ -86,9 +95,11 @@ class _Session:
         await self._limit(budget)
         try:
             records = await prepared.statement.fetch(*bound)
-        except asyncpg.InvalidTextRepresentationError:
+        except asyncpg.DataError as error:
+            # These two come before the query runs; a division by zero, say, while it does.
+            is_of_input = type(error) in {asyncpg.DataError, asyncpg.InvalidTextRepresentationError}
             unknown = [name for name, parameter in zip(names, prepared.parameters, strict=True) if not parameter.is_checked]
-            if not unknown:
+            if not is_of_input or not unknown:
                 raise
             raise refused(unknown[0], "what its type in the database can be") from None
         columns = prepared.columns
@@ -98,7 +109,8 @@ class _Session:
         """Return a statement, prepared at its first use; the oldest makes room."""
         found = self.prepared.get(text)
         if found is None:
-            statement = await self.connection.prepare(text)
+            # Named: without a name each would take the place of the one before it.
+            statement = await self.connection.prepare(text, name=f"step_{next(self.numbers)}")
             parameters = tuple(parameter_of(type_) for type_ in statement.get_parameters())
             columns = tuple(column_of(attribute.name, attribute.type) for attribute in statement.get_attributes())
             found = self.prepared[text] = _Prepared(statement, parameters, columns)
@@ -158,11 +170,14 @@ class PostgresqlPool(Database):
     async def _run(
         self, session: _Session, text: str, names: Sequence[object], values: Sequence[object], budget: float
     ) -> list[Row]:
+        is_known = text in session.prepared
         try:
             try:
                 return await session.run(text, names, values, budget)
-            except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):
-                # A table was altered since: what was prepared for its old columns is prepared anew.
+            except _STALE:
+                if not is_known:
+                    raise
+                # A table may have been altered since: what was prepared for its old columns is prepared anew.
                 session.prepared.clear()
                 await session.connection.reload_schema_state()
                 return await session.run(text, names, values, budget)
