@@ -7,6 +7,8 @@ none answers its tests are skipped, but never where `CI` is set.
 import asyncio
 import os
 import sqlite3
+import threading
+import time
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -117,3 +119,11 @@ def code(body: Mapping[str, Any]) -> str | None:
     """Return the code of the first error."""
     errors = body.get("errors")
     return errors[0]["extensions"]["code"] if errors else None
+
+
+def assert_threads(most: int) -> None:
+    """Wait until there are no more threads than ``most``: one that was told to end takes a moment."""
+    deadline = time.monotonic() + 5
+    while threading.active_count() > most and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= most

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.databases import answer, ask, code, configuration, database, in_time, opened
+from tests.databases import answer, ask, assert_threads, code, configuration, database, in_time, opened
 
 KINDS = ["sqlite", "postgresql", "duckdb"]
 TABLE = """CREATE TABLE customers
@@ -220,8 +220,8 @@ steps:
                 assert code(await ask(generation, "{ both { long } }")) == "GATEWAY_TIMEOUT"
                 stopped = time.monotonic()
                 assert await ask(generation, "{ both { short } }") == {"data": {"both": {"short": {"one": 1}}}}
-                assert 0.29 < stopped - began < 0.45
-                assert time.monotonic() - stopped < 0.15
+                assert 0.29 < stopped - began < 0.5
+                assert time.monotonic() - stopped < 0.25
 
     in_time(ask_all())
 
@@ -241,7 +241,4 @@ def test_threads_stay_constant_over_many_queries(place: tuple[str, Path, str]) -
     before = threading.active_count()
     counts = in_time(ask_all())
     assert len(set(counts)) == 1, counts
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    assert_threads(before)

@@ -326,7 +326,7 @@ steps:
                 await blocker.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
                 began = time.monotonic()
                 body = await ask(generation, "{ both { locked free } }")
-                assert 0.5 <= time.monotonic() - began < 0.6
+                assert 0.5 <= time.monotonic() - began < 0.7
                 assert body["data"] == {"both": {"locked": None, "free": {"small": 1}}}
                 assert code(body) == "GATEWAY_TIMEOUT"
                 await asyncio.sleep(0.1)
@@ -348,9 +348,9 @@ def test_a_cancelled_query_stops_at_the_server_and_frees_its_connection(url: str
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
-            assert time.monotonic() - began < 0.05
+            assert time.monotonic() - began < 0.1
             assert await select(database, "SELECT pg_backend_pid() AS pid") == [before]
-            assert time.monotonic() - began < 0.15
+            assert time.monotonic() - began < 0.3
             assert await activity(url, "active") == 0
 
     in_time(tried())

@@ -28,7 +28,6 @@ _INTERRUPT_EVERY = 0.02
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "temp_directory": "",
-    "TimeZone": "UTC",
 }
 _FILE_FUNCTION = re.compile(r"read_\w+|\w+_scan|scan_\w+|parquet_\w+|glob|sniff_csv|query|query_table")
 _FILE = re.compile(
@@ -120,7 +119,9 @@ class DuckDbPool(Database):
         opening = self._opening
         if opening is None or (opening.done() and opening.exception() is not None):
             opening = self._opening = asyncio.get_running_loop().run_in_executor(self._threads, self._connect)
-        return (await asyncio.shield(opening)).cursor()
+        cursor = (await asyncio.shield(opening)).cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
 
     def _connect(self) -> Any:
         is_file = self._path != ":memory:"

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from urllib.parse import urlsplit
 
@@ -123,6 +124,7 @@ class _Session:
         needed = max(1, round(budget * 1000))
         if not needed <= self.limit_ms <= 2 * needed:
             limit_ms = needed * 5 // 4 + 1
+            self.limit_ms = 0  # not known, should it be cancelled now
             await self.connection.execute(f"SET statement_timeout = {limit_ms}")
             self.limit_ms = limit_ms
 
@@ -236,7 +238,8 @@ class PostgresqlPool(Database):
             self._release(session)
 
 
-def _numbered(query: str, limit: int) -> tuple[str, list[object]]:
+@lru_cache(maxsize=1024)
+def _numbered(query: str, limit: int) -> tuple[str, tuple[object, ...]]:
     """Return a statement with ``$1`` and so on, of ``limit`` rows at the most, and the named placeholders in that order."""
     order: list[object] = []
 
@@ -248,7 +251,7 @@ def _numbered(query: str, limit: int) -> tuple[str, list[object]]:
     # What asks for one of a list asks an array, so that the text of the statement is the same for every length.
     text = replace_lists(query, lambda name, negated: f"{'<> ALL' if negated else '= ANY'} (:{name})")
     text = rename(text, number, lambda: number(len(order) + 1))
-    return f"SELECT * FROM (\n{without_end(text)}\n) AS step LIMIT {limit}", order  # noqa: S608 - from the configuration
+    return f"SELECT * FROM (\n{without_end(text)}\n) AS step LIMIT {limit}", tuple(order)  # noqa: S608 - from the configuration
 
 
 def _coerce(parameter: Parameter, name: object, value: object) -> object:
