@@ -124,6 +124,10 @@ class StepType(ABC):
         """Yield what is wrong with a step beyond the types of its keys."""
         yield from ()
 
+    def check_against(self, keys: Any, source: Source) -> Iterator[KeyProblem]:
+        """Yield what is wrong with a step on its very source, beyond what ``check`` sees."""
+        yield from ()
+
     def check_source(self, keys: Any) -> Iterator[KeyProblem]:
         """Yield what is wrong with a source beyond the types of its keys."""
         yield from ()

@@ -1,117 +1,180 @@
-"""SQL text → its placeholders, and what a read-only query may not have. Quotes, comments and ``::`` casts are not placeholders."""
+"""SQL text → its placeholders, and what a read-only query may not have.
+
+One reading for all databases: quotes (also PostgreSQL's ``E''`` and ``$$``), comments and ``::`` casts are not placeholders. What
+only one database knows is refused in its module in :mod:`resolvers.databases`.
+"""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 _TOKEN = re.compile(
     r"""
-      (?P<skip> --[^\n]* | /\*.*?\*/ | :: )
-    | (?P<text> '(?:[^']|'')*' )
-    | (?P<quoted> "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]\[]*\] )
-    | (?P<unclosed> ['"`\[] .* | /\* .* )
+      (?P<comment> --[^\n]* | /\*.*?\*/ )
+    | (?P<skip> [eE]'(?:\\.|''|[^'\\])*' | '(?:[^']|'')*' | \$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$ | :: )
+    | (?P<quoted> "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[\w\ ]*\] )
+    | (?P<unclosed> ['"`] .* | /\* .* | \[[^\[\]]*\Z )
     | (?P<named> :(?P<name>[A-Za-z_]\w*) )
-    | (?P<numbered> \?\d+ | [@$:]\w+ )
+    | (?P<numbered> \?\d+ | (?<![\w@:\]])[@$:]\w+ )
     | (?P<positional> \? )
     | (?P<end> ; )
-    | (?P<reference> \{[^{}]*\} )
-    | (?P<word> [A-Za-z_]\w* )
-    | (?P<other> [^\s] )
+    | (?P<reference> \{\s*[A-Za-z_][\w.-]*\??\s*\} )
+    | (?P<word> [A-Za-z_][\w$]* )
+    | (?P<parenthesis> [()] )
+    | (?P<other> \S )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_IN_LIST = re.compile(r"(?P<negated>\bNOT\s+)?\bIN\s*\(\s*:(?P<list>[A-Za-z_]\w*)\s*\)", re.IGNORECASE)
 _READING = {"select", "with", "values"}
 _WRITING = {
-    "insert",
-    "update",
-    "delete",
-    "replace",
-    "drop",
-    "create",
-    "alter",
-    "attach",
-    "detach",
-    "pragma",
-    "truncate",
-    "merge",
-    "copy",
+    *(
+        "insert",
+        "update",
+        "delete",
+        "replace",
+        "drop",
+        "create",
+        "alter",
+        "attach",
+        "detach",
+        "pragma",
+        "truncate",
+        "merge",
+        "copy",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement needs: named placeholders in order, the number of positional ones; and what is wrong with it."""
+    """What a statement needs: named placeholders in order, the number of positional ones; and what is wrong with it.
+
+    ``words`` are its keywords and names outside of quotes, in lower case.
+    """
 
     named: tuple[str, ...]
     positional: int
+    words: tuple[str, ...]
     mistakes: tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
 def read_statement(text: str) -> Statement:
     """Scan a statement. It must be one SELECT (or VALUES, or WITH … SELECT) that takes its values by placeholders alone."""
-    tokens = [(_kind(match), match) for match in _TOKEN.finditer(text)]
-    named = tuple(match["name"] for kind, match in tokens if kind == "named")
-    positional = sum(kind == "positional" for kind, _ in tokens)
-    return Statement(named, positional, tuple(_mistakes([token for token in tokens if token[0] != "skip"])))
+    found = list(tokens(text))
+    named = tuple(match["name"] for kind, match in found if kind == "named")
+    positional = sum(kind == "positional" for kind, _ in found)
+    words = tuple(match[0].lower() for kind, match in found if kind == "word")
+    return Statement(named, positional, words, tuple(_mistakes(found, words)))
 
 
-def _kind(match: re.Match[str]) -> str:
-    kind = match.lastgroup or ""
-    return "named" if kind == "name" else kind
+def tokens(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield what matters of a statement, each with its kind."""
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        yield {"name": "named", "tag": "skip"}.get(kind, kind), match
 
 
-def _mistakes(tokens: list[tuple[str, re.Match[str]]]) -> list[str]:
-    mistakes = []
-    kinds = [kind for kind, _ in tokens]
-    if "end" in kinds[:-1]:
-        mistakes.append("a step runs one statement; remove what follows the ';'")
-    first = next((match[0] for kind, match in tokens if kind in {"word", "quoted"}), "nothing")
+def _mistakes(found: list[tuple[str, re.Match[str]]], words: tuple[str, ...]) -> Iterator[str]:
+    said = [(kind, match[0]) for kind, match in found if kind != "comment"]
+    if "end" in [kind for kind, _ in said[:-1]]:
+        yield "a step runs one statement; remove what follows the ';'"
+    first = next((text for kind, text in said if kind in {"word", "quoted"}), "nothing")
     if first.lower() not in _READING:
-        mistakes.append(f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper()[:40]}'")
-    mistakes += [f"a warehouse step reads: '{word.upper()}' is not allowed" for word in _writing_words(tokens)]
-    for kind, match in tokens:
-        if kind == "reference":
-            mistakes.append(f"'{match[0]}' would be spliced into the SQL; bind it: write ':name' and add it to 'params:'")
-        elif kind == "numbered":
-            mistakes.append(f"the placeholder '{match[0][:40]}' is not known; write '?' or ':name'")
-        elif kind == "unclosed":
-            mistakes.append(f"what begins with {match[0][:20]!r} is not closed")
-        elif kind in {"word", "quoted"} and match[0].strip('"`[]').lower() == "load_extension":
-            mistakes.append("'load_extension' is not allowed")
-    return mistakes
+        yield f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper()[:40]}'"
+    else:
+        writing = list(_writing_words(said)) or (["into"] if "into" in words else [])
+        yield from (f"a warehouse step reads: '{word.upper()}' is not allowed" for word in writing)
+    for kind, match in found:
+        yield from _token_mistakes(kind, match[0])
 
 
-def _writing_words(tokens: list[tuple[str, re.Match[str]]]) -> list[str]:
-    """Return the words that begin something that writes: behind a WITH, or as a part of it. Elsewhere they are names of columns."""
-    words = []
-    before = ""
-    for kind, match in tokens:
-        if kind == "word" and match[0].lower() in _WRITING and before in {")", "("}:
-            words.append(match[0])
-        before = match[0]
-    return words
+def _writing_words(said: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the words that begin something that writes, behind a WITH or inside of it. Elsewhere they name columns and functions."""
+    for (_, before), (kind, word), (_, after) in zip(said, said[1:], [*said[2:], ("", "")], strict=False):
+        if kind == "word" and word.lower() in _WRITING and before in {"(", ")"} and after != "(":
+            yield word
+
+
+def _token_mistakes(kind: str, text: str) -> Iterator[str]:
+    if kind == "reference":
+        yield f"'{text}' would be spliced into the SQL; bind it: write ':name' and add it to 'params:'"
+    elif kind == "numbered":
+        yield f"the placeholder '{text[:40]}' is not known; write '?' or ':name'"
+    elif kind == "unclosed":
+        yield f"what begins with {text[:20]!r} is not closed"
+    elif kind == "comment" and "/*" in text[2:]:
+        yield "a comment inside a comment ends at another place in each database; remove one of them"
+    elif kind in {"word", "quoted"} and text.strip('"`[]').lower() == "load_extension":
+        yield "'load_extension' is not allowed"
+
+
+def pairs_followed(words: tuple[str, ...], first: str, then: set[str]) -> str | None:
+    """Return the first word of ``then`` that directly follows the word ``first``, or None."""
+    return next((word for before, word in pairwise(words) if before == first and word in then), None)
+
+
+def without_end(text: str) -> str:
+    """Return a statement without its final semicolon."""
+    found = [match for kind, match in tokens(text) if kind != "comment"]
+    last = found[-1] if found else None
+    return text if last is None or last[0] != ";" else text[: last.start()] + text[last.end() :]
+
+
+def rename(text: str, named: Callable[[str], str], positional: Callable[[], str]) -> str:
+    """Return a statement with each placeholder written in another way."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match["name"]:
+            return named(match["name"])
+        return positional() if match["positional"] else match[0]
+
+    return _TOKEN.sub(replace, text)
+
+
+def replace_lists(text: str, write: Callable[[str, bool], str | None]) -> str:
+    """Return a statement in which each ``IN (:name)`` is written anew.
+
+    ``write`` is given the name and whether the test is negated (``NOT IN``); None leaves the text as it is.
+    """
+    quoted = [(match.start(), match.end()) for kind, match in tokens(text) if kind in {"skip", "quoted", "comment"}]
+
+    def replace(match: re.Match[str]) -> str:
+        if any(start <= match.start() < end for start, end in quoted):
+            return match[0]
+        written = write(match["list"], match["negated"] is not None)
+        return match[0] if written is None else written
+
+    return _IN_LIST.sub(replace, text)
 
 
 def expand_lists(text: str, params: Any) -> tuple[str, Any]:
     """Return a statement in which each named placeholder of a list, as in ``IN (:keys)``, is one placeholder for each of its items.
 
-    An empty list is a placeholder for null, which equals nothing.
+    Nothing is ``IN`` an empty list, and everything is ``NOT IN`` it.
     """
-    if not isinstance(params, dict) or not any(isinstance(value, list) for value in params.values()):
+    if not isinstance(params, Mapping) or not any(isinstance(value, list) for value in params.values()):
         return text, params
-    expanded: dict[str, Any] = {}
-    for name, value in params.items():
-        items = (
-            {f"{name}_{index}": item for index, item in enumerate(value or [None])} if isinstance(value, list) else {name: value}
-        )
-        expanded |= items
+    empty = {name for name, value in params.items() if value == []}
+    if empty:
+        text = replace_lists(text, lambda name, negated: f"{_IN[negated]} (SELECT NULL WHERE 1 = 0)" if name in empty else None)
+    names = {name: _item_names(name, value) for name, value in params.items() if isinstance(value, list)}
+    expanded: dict[str, Any] = {name: value for name, value in params.items() if name not in names}
+    for name, items in names.items():
+        expanded |= dict(zip(items, params[name] or [None], strict=True))
+    written = rename(
+        text, lambda name: ", ".join(f":{item}" for item in names[name]) if name in names else f":{name}", lambda: "?"
+    )
+    used = set(read_statement(written).named)
+    return written, {name: value for name, value in expanded.items() if name in used}
 
-    def replace(match: re.Match[str]) -> str:
-        value = params.get(match["name"]) if match["name"] else None
-        if not isinstance(value, list):
-            return match[0]
-        return ", ".join(f":{match['name']}_{index}" for index in range(max(len(value), 1)))
 
-    return _TOKEN.sub(replace, text), expanded
+_IN = {False: "IN", True: "NOT IN"}
+
+
+def _item_names(name: str, items: list[object]) -> list[str]:
+    return [f"{name}_{index}" for index in range(max(len(items), 1))]

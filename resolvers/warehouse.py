@@ -1,31 +1,25 @@
-"""``type: warehouse``: a read-only SQL query.
+"""``type: warehouse``: a read-only SQL query, of the database that the source's url names.
 
 Values are bound, never spliced. A query that is not needed any more is interrupted, so that its connection is free again. What a
 statement may do is checked when the configuration is loaded, and once more by the database itself.
 """
 
-import asyncio
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
-
-import aiosqlite
 
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
-from resolvers.sql import Statement, expand_lists, read_statement
+from resolvers.databases import DATABASES
+from resolvers.databases.database import Database, DatabaseType, Place
+from resolvers.sql import Statement, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
-_BUSY_WAIT = 0.01
-_INTERRUPT_EVERY = 0.02
-_MAX_INTEGER = 2**63
 
 
 class WarehouseKeys(StepKeys):
@@ -56,9 +50,10 @@ warehouse:
 """
 
     url: Annotated[Text, such_as("sqlite:///warehouse.db")]
-    """`sqlite:///relative/path.db`, from the configuration folder, or `sqlite:////absolute/path.db`."""
+    """`sqlite:///relative/path.db`, from the configuration folder, or `sqlite:////absolute/path.db`;
+    `postgresql://user:password@host/database`; `duckdb:///path.db`, or `duckdb:///` for Parquet, CSV and JSON files alone."""
     pool: Count = 4
-    """How many connections are kept open; each has a thread of its own."""
+    """How many connections are open at the most, and so how many queries run at once; further ones wait."""
     max_rows: Count = 10_000
     """The most rows that a query may give."""
 
@@ -86,10 +81,22 @@ class Warehouse(StepType):
         if not statement.mistakes:
             yield from _check_parameters(statement, keys, arguments)
 
+    def check_against(self, keys: WarehouseKeys, source: Source) -> Iterator[KeyProblem]:
+        """Yield what the source's database has in the statement beyond reading."""
+        assert isinstance(source.keys, WarehouseSourceKeys)
+        database = _database_type(source.keys)
+        for message in database.statement_mistakes(keys.query) if database else ():
+            yield KeyProblem("query", message, "bad-sql")
+
     def check_source(self, keys: WarehouseSourceKeys) -> Iterator[KeyProblem]:
         """Yield what is wrong with the url."""
-        if not keys.url.startswith("sqlite:///") or not keys.url.removeprefix("sqlite:///"):
-            yield KeyProblem("url", "expected sqlite:///path/to/file.db", "bad-url")
+        database = _database_type(keys)
+        if database is None:
+            yield KeyProblem(
+                "url", "expected sqlite:///path/to/file.db, postgresql://host/database or duckdb:///path.db", "bad-url"
+            )
+        elif mistake := database.url_mistake(keys.url):
+            yield KeyProblem("url", *mistake)
 
     def is_idempotent(self, keys: WarehouseKeys) -> bool:
         """Tell that a SELECT may be repeated."""
@@ -100,17 +107,19 @@ class Warehouse(StepType):
         return " ".join(_LINE_COMMENT.sub("", keys.query).split())
 
     @asynccontextmanager
-    async def connect(self, source: Source) -> AsyncIterator["SqlitePool"]:
-        """Open the pool of a source; its connections are made when they are first needed."""
+    async def connect(self, source: Source) -> AsyncIterator[Database]:
+        """Open the database of a source; connections are made when they are first needed."""
         keys = source.keys
         assert isinstance(keys, WarehouseSourceKeys)
-        pool = SqlitePool(Path(source.folder, keys.url.removeprefix("sqlite:///")), keys.pool, keys.max_rows)
+        database_type = _database_type(keys)
+        assert database_type is not None
+        database = database_type.open(Place(keys.url, Path(source.folder), keys.pool, keys.max_rows))
         try:
-            yield pool
+            yield database
         finally:
-            await pool.aclose()
+            await database.aclose()
 
-    def call(self, step: Step, connection: "SqlitePool") -> Call:
+    def call(self, step: Step, connection: Database) -> Call:
         """Return a call that runs the statement once."""
         keys = step.keys
         assert isinstance(keys, WarehouseKeys)
@@ -119,8 +128,7 @@ class Warehouse(StepType):
 
         async def select(inputs: Inputs, context: CallContext) -> Reply:
             given = inputs["params"]
-            query, params = expand_lists(keys.query, {**absent, **given} if absent else given)
-            rows = await connection.select(query, _bindable(params))
+            rows = await connection.select(keys.query, {**absent, **given} if absent else given, context.deadline)
             if is_list:
                 return Reply(rows)
             if len(rows) > 1:
@@ -129,6 +137,10 @@ class Warehouse(StepType):
             return Reply(rows[0] if rows else None)
 
         return select
+
+
+def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:
+    return DATABASES.get(keys.url.partition("://")[0])
 
 
 def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
@@ -154,141 +166,6 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
         if statement.positional != len(values) and (statement.positional or given is not None):
             message = f"{statement.positional} placeholders '?', but {what.format(len(values))}"
             yield KeyProblem("query", message, "parameter-count")
-
-
-def _bindable(params: Any) -> Any:
-    """Return parameters that SQLite can bind: text, numbers, null.
-
-    :raises StepFault: a value is a list, an object, or an integer of more than 64 bits.
-    """
-    values = params.items() if isinstance(params, dict) else enumerate(params, 1)
-    for name, value in values:
-        is_scalar = value is None or isinstance(value, str | int | float)
-        if not is_scalar or (isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER):
-            message = f"The value of the query parameter '{name}' is not a text or a number that the database can take."
-            raise StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
-        if isinstance(value, str) and not _is_text(value):
-            message = f"The value of the query parameter '{name}' is not text."
-            raise StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
-    return params
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-class SqlitePool:
-    """Read-only connections to one SQLite file. A connection serves one query at a time; further queries wait for one."""
-
-    def __init__(self, path: Path, size: int, max_rows: int) -> None:
-        self._path = path
-        self._max_rows = max_rows
-        self._places = asyncio.Semaphore(size)
-        self._idle: list[aiosqlite.Connection] = []
-        self._opening: set[asyncio.Task[aiosqlite.Connection]] = set()
-        self._closing: dict[aiosqlite.Connection, asyncio.Task[None] | None] = {}
-        """Every open connection, and the task that closes it once there is one."""
-
-    async def select(self, query: str, params: Any) -> list[dict[str, object]]:
-        """Return the rows of a query as objects.
-
-        :raises StepFault: the database refused or failed, or there are too many rows.
-        """
-        async with self._places:
-            connection = self._idle.pop() if self._idle else await self._open()
-            try:
-                rows = await self._run(connection, query, params)
-            except asyncio.CancelledError:
-                if connection in self._closing:  # not when the pool was closed meanwhile
-                    self._close(connection)
-                raise
-            except (sqlite3.Error, OverflowError) as error:
-                self._idle.append(connection)
-                raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=f"{type(error).__name__}: {error}") from error
-            self._idle.append(connection)
-        if len(rows) > self._max_rows:
-            raise StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {self._max_rows} rows")
-        return rows
-
-    async def aclose(self) -> None:
-        """Close every connection, also those that are being opened or whose query still runs."""
-        await asyncio.gather(*self._opening, return_exceptions=True)
-        await asyncio.gather(*(self._close(connection) for connection in tuple(self._closing)))
-        self._idle.clear()
-
-    async def _run(self, connection: aiosqlite.Connection, query: str, params: Any) -> list[dict[str, object]]:
-        """Run a query; while the database is locked, try again without holding its thread."""
-        while True:
-            try:
-                # Not "async with": leaving it would wait for the very query that a cancellation wants to stop.
-                cursor = await connection.execute(query, params)
-                rows = await cursor.fetchmany(self._max_rows + 1)
-                names = [column[0] for column in cursor.description or ()]
-                await cursor.close()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                    raise
-                await asyncio.sleep(_BUSY_WAIT)
-            else:
-                return [dict(zip(names, row, strict=True)) for row in rows]
-
-    async def _open(self) -> aiosqlite.Connection:
-        """Open a connection. Whoever waits may be cancelled, the opening may not: its thread would be left behind."""
-        opening = asyncio.create_task(self._connect())
-        self._opening.add(opening)
-        opening.add_done_callback(self._opened)
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(self._keep)
-            raise
-
-    async def _connect(self) -> aiosqlite.Connection:
-        """Open a connection that can only read: by its mode, by a pragma, and by an authorizer that allows nothing but SELECT."""
-        uri = f"file:{quote(str(self._path))}?mode=ro"
-        try:
-            connection = await aiosqlite.connect(uri, uri=True, timeout=0, isolation_level=None, cached_statements=256)
-        except sqlite3.Error as error:
-            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="connect", detail=f"{self._path}: {error}") from error
-        await (await connection.execute("PRAGMA query_only = ON")).close()
-        await connection.set_authorizer(_authorize)
-        return connection
-
-    def _opened(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
-        self._opening.discard(opening)
-        if not opening.cancelled() and opening.exception() is None:
-            self._closing[opening.result()] = None
-
-    def _keep(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
-        """Keep a connection that nobody waits for any more for the next query."""
-        if not opening.cancelled() and opening.exception() is None:
-            self._idle.append(opening.result())
-
-    def _close(self, connection: aiosqlite.Connection) -> asyncio.Task[None]:
-        """Begin to close a connection, once: aiosqlite waits for ever on a second close. The pool's end waits for it."""
-        task = self._closing[connection]
-        if task is None:
-            task = self._closing[connection] = asyncio.create_task(self._stop(connection))
-        return task
-
-    async def _stop(self, connection: aiosqlite.Connection) -> None:
-        """Interrupt a connection's query, again and again until it has noticed, and close it."""
-        closing = asyncio.create_task(connection.close())
-        while not closing.done():
-            with suppress(ValueError, sqlite3.Error):
-                await connection.interrupt()
-            await asyncio.wait({closing}, timeout=_INTERRUPT_EVERY)
-        del self._closing[connection]
-
-
-_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-
-
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
-    """Allow what a SELECT is made of (https://sqlite.org/c3ref/c_alter_table.html) and no loading of code."""
-    is_loading = action == sqlite3.SQLITE_FUNCTION and second == "load_extension"
-    return sqlite3.SQLITE_OK if action in _ALLOWED and not is_loading else sqlite3.SQLITE_DENY
+        if any(isinstance(value, str) and "?}" in value for value in given or ()):
+            message = "what '?' stands for cannot be left out; write ':name', which is then null"
+            yield KeyProblem("params", message, "parameter-count")

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.config.rules import load
+from gateway.resolver import StepType
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer
@@ -199,11 +200,13 @@ async def listening(app: ASGIApp) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, is_development: bool = False) -> AsyncIterator[Gateway]:
+async def serving(
+    folder: Path, *, is_development: bool = False, step_types: Mapping[str, StepType] = STEP_TYPES
+) -> AsyncIterator[Gateway]:
     """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
-    load(folder, STEP_TYPES)  # here a mistake in a test's configuration is told as it is
+    load(folder, step_types)  # here a mistake in a test's configuration is told as it is
     async with (
-        listening(create_app(folder, is_development=is_development)) as url,
+        listening(create_app(folder, is_development=is_development, step_types=step_types)) as url,
         httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
     ):
         yield Gateway(url, client)

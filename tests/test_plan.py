@@ -215,7 +215,7 @@ def test_a_pruned_step_is_named_once_however_many_calls_leave_it_out() -> None:
 
 def test_a_long_call_is_cut_in_the_text_and_whole_in_the_data() -> None:
     columns = ", ".join(f"column{number}" for number in range(20))
-    query = f"SELECT {columns} FROM t"  # noqa: S608 - of our own making
+    query = f"SELECT {columns} FROM t"
     config = f"{{ operation: o, steps: [{{ name: s, type: warehouse, query: '{query}' }}] }}"
     plan = plan_of("{ o { s } }", config)
     assert (

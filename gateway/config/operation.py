@@ -146,7 +146,7 @@ class _Rules:
         self._check_fallbacks(draft)
         if draft.keys.batch is not None:
             self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
-        for problem in draft.step_type.check(draft.keys, [argument.name for argument in self.arguments]):
+        for problem in draft.key_problems([argument.name for argument in self.arguments]):
             self.problems.append(draft.decoded.of_key(problem))
 
     def _check_expressions(self, draft: Draft, names: Names) -> None:

@@ -174,7 +174,7 @@ def test_a_required_step_that_fails_stops_what_the_operation_still_waits_for(sta
 
 def test_a_chain_is_cut_at_the_deadline_with_what_is_finished(stage: Stage) -> None:
     for number in (1, 2, 3):
-        stage.upstream.script(f"/chain/{number}", Json({"next": number + 1}, delay=0.2))
+        stage.upstream.script(f"/chain/{number}", Json({"next": number + 1}, delay=0.05 if number < 3 else 5))
     answer = ask(stage, "{ chain { one two three } }")
     assert answer.data == {"chain": {"one": {"next": 2}, "two": {"next": 3}, "three": None}}
     assert answer.fault == ("GATEWAY_TIMEOUT", "three", ["chain", "three"])
@@ -202,23 +202,32 @@ class Lateness(threading.Thread):
         return self.worst
 
 
-def test_with_a_hanging_step_every_answer_is_there_40_ms_after_the_deadline(stage: Stage) -> None:
-    stage.upstream.script("/hanging", Hang())
+def measure(stage: Stage) -> tuple[list[Answer], float]:
+    """Ask 20 times, 5 at a time; return the answers and how late the machine was meanwhile."""
 
-    async def measure() -> list[Answer]:
+    async def ask_all() -> list[Answer]:
         return [answer for _ in range(4) for answer in await asyncio.gather(*map(stage.production.ask, [HANGING] * 5))]
 
-    ask(stage, HANGING)
     lateness = Lateness()
     lateness.start()
-    answers = stage.run(measure)
-    slack = 3 * lateness.end()
+    return stage.run(ask_all), lateness.end()
+
+
+def test_with_a_hanging_step_every_answer_is_there_40_ms_after_the_deadline(stage: Stage) -> None:
+    stage.upstream.script("/hanging", Hang())
+    ask(stage, HANGING)
+    for _ in range(3):
+        answers, lateness = measure(stage)
+        if lateness < 0.02:
+            break
+    if lateness > 0.1:
+        pytest.skip(f"this machine stood still for {lateness * 1000:.0f} ms, and nothing can be measured on it")
     for answer in answers:
         assert answer.data == {"bounded": {"quick": "quick", "slow": None}}
         assert answer.fault == ("GATEWAY_TIMEOUT", "slow", ["bounded", "slow"])
     assert len(answers) == 20
     assert min(answer.seconds for answer in answers) >= 0.3
-    assert max(answer.seconds for answer in answers) < 0.34 + slack
+    assert max(answer.seconds for answer in answers) < 0.34 + 3 * lateness
 
 
 def test_at_the_deadline_the_sockets_of_hanging_steps_are_closed(stage: Stage) -> None:

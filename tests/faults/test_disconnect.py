@@ -1,6 +1,7 @@
 """A client that leaves: its upstream calls and queries end, and nothing stays behind (row O-03)."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import threading
@@ -12,7 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.serving import Stage, serve_command, until_tasks_end, write_files
+from gateway.blueprint import Step
+from gateway.resolver import Call, CallContext, Inputs, Reply
+from resolvers import STEP_TYPES
+from resolvers.value import Value
+from tests.serving import Stage, serve_command, serving, until_tasks_end, write_files
 
 from . import Delay, FaultServer, Hang, Json, Status
 
@@ -165,6 +170,44 @@ def test_one_client_that_leaves_does_not_disturb_another(stage: Stage) -> None:
         assert (await staying).data == {"call": {"one": "answered"}}
 
     stage.run(scenario)
+
+
+class Scoped(Value):
+    """A step type whose call is cancelled from within for a while, as cancel scopes and timeouts of libraries do, and then hangs."""
+
+    name = "scoped"
+    ended = 0
+
+    def call(self, step: Step, connection: None) -> Call:
+        async def hang(inputs: Inputs, context: CallContext) -> Reply:
+            task = asyncio.current_task()
+            assert task is not None
+            try:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(2 * LEAVING)
+                task.uncancel()
+                await asyncio.Event().wait()
+            finally:
+                self.ended += 1
+            raise AssertionError("unreachable")
+
+        return hang
+
+
+@pytest.mark.xfail(strict=True, reason="the engine takes the cancellation of a library for its own, and never sends one")
+def test_a_call_that_is_cancelled_from_within_is_cancelled_as_well(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        scoped = Scoped()
+        folder = write_files(tmp_path, {"graph.yaml": "operation: call\nsteps: [ { name: one, type: scoped, value: 1 } ]\n"})
+        async with serving(folder, step_types={**STEP_TYPES, "scoped": scoped}) as gateway:
+            before = len(asyncio.all_tasks())
+            await leave(gateway.url, "{ call { one } }")
+            await until_tasks_end(before, 2 * LEAVING + SLACK)
+            return scoped.ended
+
+    assert asyncio.run(scenario()) == 1
 
 
 def test_the_served_process_notices_as_well(tmp_path: Path) -> None:

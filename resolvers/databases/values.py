@@ -1,0 +1,77 @@
+"""Values on their way into a database and out of it: what may be bound, and the JSON that stands for what comes back.
+
+A value comes back as a GraphQL scalar of its kind writes it: numerics and UUIDs as text, dates and times in ISO 8601, intervals as
+ISO 8601 durations, binary as base64. Integers of more than 64 bits are text.
+"""
+
+import base64
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Mapping
+
+from gateway.errors import Code, StepFault
+
+MAX_INTEGER = 2**63
+
+
+def refused(name: object, reason: str) -> StepFault:
+    """Return the fault of a value that was not bound; ``reason`` goes on after the parameter's name."""
+    message = f"The value of the query parameter '{name}' is not {reason}."
+    return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a string can be encoded: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def to_json(value: object) -> object:
+    """Return a value as JSON has it.
+
+    :raises TypeError: JSON has nothing for it.
+    """
+    kind = type(value)
+    if value is None or kind in _PLAIN:
+        return value
+    if isinstance(value, int):
+        return value if -MAX_INTEGER <= value < MAX_INTEGER else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    writer = next((writer for type_, writer in _WRITERS if isinstance(value, type_)), None)
+    if writer is None:
+        raise TypeError(kind.__name__)
+    return writer(value)
+
+
+def _duration(value: datetime.timedelta) -> str:
+    """Write an ISO 8601 duration of days and seconds, such as P1DT2H3M4.5S."""
+    sign = "-" if value < datetime.timedelta() else ""
+    whole = abs(value)
+    hours, rest = divmod(whole.seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    fraction = f".{whole.microseconds:06d}".rstrip("0") if whole.microseconds else ""
+    clock = "".join(f"{amount}{unit}" for amount, unit in ((hours, "H"), (minutes, "M")) if amount)
+    clock += f"{seconds}{fraction}S" if seconds or fraction else ""
+    days = f"{whole.days}D" if whole.days else ""
+    return f"{sign}P{days}{'T' if clock else ''}{clock}" if days or clock else "PT0S"
+
+
+_PLAIN = {str, float, bool}
+_WRITERS: tuple[tuple[type, Callable[..., object]], ...] = (
+    (str, str),
+    (float, float),
+    (decimal.Decimal, lambda value: format(value, "f")),
+    (uuid.UUID, str),
+    (datetime.datetime, datetime.datetime.isoformat),
+    (datetime.date, datetime.date.isoformat),
+    (datetime.time, datetime.time.isoformat),
+    (datetime.timedelta, _duration),
+    (bytes, lambda value: base64.b64encode(value).decode()),
+)
