@@ -188,7 +188,7 @@ type OrderLine {
 
     async def scenario() -> None:
         async with serving(tmp_path / "odd") as gateway:
-            row = {"limit": 1, "_1st": 5_000_000_000, "a_b2": 1.5, "a_b": "x", "any_thing": "y", "keys": "k"}
+            row = {"limit": 1, "_1st": "5000000000", "a_b2": 1.5, "a_b": "x", "any_thing": "y", "keys": "k"}
             found = await data(gateway, f'{{ order_lines {{ {" ".join(row)} }} order_line(keys2: "k") {{ keys }} }}')
             assert found == {"order_lines": [row], "order_line": {"keys": "k"}}
 

@@ -162,7 +162,7 @@ def test_every_model_is_in_it() -> None:
     """A new kind of document, or a new part of one, is not to be forgotten in `DOCUMENTS`."""
     described = {definition["description"] for definition in SCHEMA["$defs"].values()}
     for model in all_models(Keys):
-        if model not in {StepKeys, SourceKeys}:
+        if model not in {StepKeys, SourceKeys} and not model.__module__.startswith("tests."):
             assert " ".join((model.__doc__ or "").replace("``", "`").split()) in described, model
 
 

@@ -208,7 +208,7 @@ def test_lists_of_every_length_are_one_prepared_statement(url: str) -> None:
         ("DELETE FROM customers", "'DELETE'"),
         ("SELECT 1; DELETE FROM customers", "one statement"),
         ("WITH gone AS (DELETE FROM customers RETURNING id) SELECT * FROM gone", "'DELETE' is not allowed"),
-        ("SELECT * INTO copied FROM customers", "'into' is not allowed"),
+        ("SELECT * INTO copied FROM customers", "'INTO' is not allowed"),
         ("SELECT * FROM customers FOR UPDATE", "'FOR UPDATE' is not allowed"),
         ("SELECT * FROM customers FOR NO KEY UPDATE", "'FOR NO' is not allowed"),
         ("SELECT set_config('default_transaction_read_only', 'off', false)", "'set_config' is not allowed"),

@@ -50,7 +50,16 @@ def test_what_yaml_1_2_does_not_know_stays_text(text: str) -> None:
         *((text, None) for text in ("", "~", "null", "Null", "NULL")),
         *((text, True) for text in ("true", "True", "TRUE")),
         *((text, False) for text in ("false", "False", "FALSE")),
-        *[("0", 0), ("-0", 0), ("+5", 5), ("500", 500), ("0x1F", 31), ("0o17", 15), (str(2**70), 2**70)],
+        *[
+            ("0", 0),
+            ("-0", 0),
+            ("+5", 5),
+            ("500", 500),
+            ("0x1F", 31),
+            ("0o17", 15),
+            (str(2**59), 2**59),
+            (str(2**70), str(2**70)),
+        ],
         *[("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("1e3", 1000.0), ("-1.5E-1", -0.15), ("+1.0", 1.0)],
     ],
 )

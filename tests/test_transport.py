@@ -4,6 +4,7 @@ What a socket cannot be made to do (the library's rarer errors) is played by pyt
 """
 
 import asyncio
+import contextlib
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -56,7 +57,7 @@ def run(open_transport: Open, scenario: Scenario[T], connections: int = 4, base:
     """Run a scenario between a transport and a fault server; afterwards no connection and no task may be left."""
 
     async def between() -> T:
-        async with asyncio.timeout(10), FaultServer() as server:
+        async with asyncio.timeout(30), FaultServer() as server:
             transport = open_transport(server.url + base, connections, LIMIT)
             try:
                 result = await scenario(transport, server)
@@ -282,6 +283,31 @@ def test_a_cancelled_request_closes_its_connection(open_transport: Open, behavio
         assert (await transport.send(get())).status == 200
 
     run(open_transport, scenario, connections=1)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="httpcore keeps a connection for ever whose first request was cancelled just before it was sent"
+)
+def test_a_request_may_be_cancelled_in_any_turn_of_the_loop(open_transport: Open) -> None:
+    """Connecting and sending take several turns; a cancellation in any of them gives the place back."""
+
+    async def cancel_after(turns: int, transport: Transport, server: FaultServer) -> bool:
+        sending = asyncio.create_task(transport.send(get("/hanging")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait({sending}, timeout=1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                return (await transport.send(get())).status == 200
+        return False
+
+    async def scenario(transport: Transport, server: FaultServer) -> list[int]:
+        server.script("/", Json(1, headers={"connection": "close"}))
+        server.script("/hanging", Hang())
+        return [turns for turns in range(24) if not await cancel_after(turns, transport, server)]
+
+    assert run(open_transport, scenario, connections=1) == []
 
 
 @pytest.mark.xfail(strict=True, reason="a second cancellation interrupts the closing of the connection, and its place is lost")

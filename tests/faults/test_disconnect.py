@@ -147,16 +147,22 @@ def test_the_query_of_a_client_that_left_is_interrupted(stage: Stage) -> None:
     assert after <= before
 
 
-def test_many_clients_that_leave_leave_nothing_behind(stage: Stage) -> None:
+def test_a_crowd_that_leaves_leaves_nothing_behind(stage: Stage) -> None:
+    """Two of them are being served, and the others wait for their places."""
+
     async def scenario() -> None:
         stage.upstream.script("/crowd", Hang())
         before = len(asyncio.all_tasks())
-        url = stage.production.url
-        await asyncio.gather(*(leave(url, '{ call(path: "crowd") { one } }', number / 200) for number in range(20)))
-        await until_tasks_end(before, CLOSED_WITHIN + SLACK)
+        query = '{ call(path: "crowd") { one } }'
+        served = [asyncio.create_task(leave(stage.production.url, query, 0.2)) for _ in range(2)]
+        await stage.upstream.wait_requests("/crowd", 2)
+        await asyncio.gather(*(leave(stage.production.url, query, number / 500) for number in range(20)))
+        await asyncio.gather(*served)
         await stage.upstream.wait_closed("/crowd", CLOSED_WITHIN + SLACK)
+        await until_tasks_end(before, CLOSED_WITHIN + SLACK)
+        assert stage.upstream.count("/crowd") == 2
         stage.upstream.script("/crowd", Json("answered"))
-        answers = await asyncio.gather(*(stage.production.ask('{ call(path: "crowd") { one } }') for _ in range(5)))
+        answers = await asyncio.gather(*(stage.production.ask(query) for _ in range(5)))
         assert [answer.data for answer in answers] == [{"call": {"one": "answered"}}] * 5
 
     stage.run(scenario)
@@ -200,7 +206,9 @@ class Scoped(Value):
 def test_a_call_that_is_cancelled_from_within_is_cancelled_as_well(tmp_path: Path) -> None:
     async def scenario() -> int:
         scoped = Scoped()
-        folder = write_files(tmp_path, {"graph.yaml": "operation: call\nsteps: [ { name: one, type: scoped, value: 1 } ]\n"})
+        folder = write_files(
+            tmp_path, {"graph.yaml": "operation: call\nsteps: [ { name: one, type: scoped, value: 1, timeout_ms: 60000 } ]\n"}
+        )
         async with serving(folder, step_types={**STEP_TYPES, "scoped": scoped}) as gateway:
             before = len(asyncio.all_tasks())
             await leave(gateway.url, "{ call { one } }")

@@ -32,7 +32,7 @@ from tests.oracle.documents import draw_document
 
 VARIANTS = 2
 """How many ways the steps of an operation end, by its arguments."""
-LEAVES = ("ID", "String", "Int", "Float", "Boolean", "JSON", "Date", "Color")
+LEAVES = ("ID", "String", "Int", "Float", "Boolean", "JSON", "Opaque", "Color")
 FITTING: Mapping[str, Sequence[object]] = {
     "ID": ("a1", "", 7, "7"),
     "String": ("text", "", 'quo"te', "5", 12, True),
@@ -40,7 +40,7 @@ FITTING: Mapping[str, Sequence[object]] = {
     "Float": (0.0, 1.5, -2.25, 1e300, 3, "2.5"),
     "Boolean": (True, False, 1, 0),
     "JSON": ({"any": [1, None]}, [1], "x", 3, False, 0),
-    "Date": ("2026-01-31", 5, {"y": 1}),
+    "Opaque": ("2026-01-31", 5, {"y": 1}),
     "Color": ("RED", "GREEN", "BLUE"),
 }
 WRONG: Sequence[object] = (
@@ -131,7 +131,7 @@ class _Types:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.texts = {"Color": "enum Color { RED GREEN BLUE }", "JSON": "scalar JSON", "Date": "scalar Date"}
+        self.texts = {"Color": "enum Color { RED GREEN BLUE }", "JSON": "scalar JSON", "Opaque": "scalar Opaque"}
         self.fields: dict[str, dict[str, str]] = {}
         self.objects = [f"T{index}" for index in range(random.randint(2, 5))]
         interfaces = [f"I{index}" for index in range(random.randint(0, 2))]
