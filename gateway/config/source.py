@@ -165,7 +165,7 @@ _CORE_SCALARS: tuple[tuple[re.Pattern[str], object], ...] = (
     (re.compile(r"[-+]?(0|[1-9][0-9]{0,17})"), int),
     (re.compile(r"0x[0-9a-fA-F]{1,15}"), lambda text: int(text, 16)),
     (re.compile(r"0o[0-7]{1,20}"), lambda text: int(text, 8)),
-    (re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    (re.compile(r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
