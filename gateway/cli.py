@@ -46,8 +46,8 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.add_typer(importing, name="import")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 ConfigDir = Annotated[Path, typer.Argument(metavar="[CONFIG_DIR]", help="The folder of the configuration files.")]
 DEFAULT_DIR = Path("schema_configs")
@@ -150,11 +150,11 @@ def plan(
         text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
         document = documents.read(text)
         definition = document.definition(operation, is_read_only=False)
-        made = documents.plan(document, definition, documents.variables(definition, orjson.loads(variables)), effective).plan
+        made = documents.plan(document, definition, documents.variables(definition, _variables(variables)), effective).plan
     except OSError as error:
         raise _failure(f"{query_file}: {error.strerror}") from None
-    except orjson.JSONDecodeError as error:
-        raise _failure(f"--variables is not JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise _failure(f"{query_file}: not UTF-8") from None
     except RequestError as error:
         raise _failure(str(error)) from None
     lines = list(winning_lines(blueprint, matching))
@@ -224,6 +224,17 @@ def _bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a port is a number up to 65535"
         raise _failure(f"cannot listen on {host}:{port}: {reason}; choose another address with --host and --port") from None
+
+
+def _variables(text: str) -> dict[str, object]:
+    """Read the variables of the command line, or say what is wrong and exit with 1."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _failure(f"--variables is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _failure('--variables is not a JSON object, such as {"id": "42"}')
+    return value
 
 
 def _failure(message: str) -> typer.Exit:

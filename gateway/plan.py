@@ -218,8 +218,8 @@ def _shape(selected: Selected) -> str:
     name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
     if not selected.parts:
         return name
-    shapes = {possible: _joined([_shape(part) for part in parts]) for possible, parts in selected.parts.items()}
-    if len(shapes) == 1:
+    shapes = {possible: _joined([_shape(part) for part in parts]) for possible, parts in selected.parts.items() if parts}
+    if len(selected.parts) == 1:
         return f"{name} {{ {next(iter(shapes.values()))} }}"
     return f"{name} {{ {'  '.join(f'... on {possible} {{ {shape} }}' for possible, shape in shapes.items())} }}"
 

@@ -232,7 +232,8 @@ def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
     before: dict[str, set[str]] = {name: set(_waits_for(steps[name])) for name in chosen}
     for name in chosen:
         for other in _fallback_steps(steps[name]):
-            before[other].add(name)
+            if other not in _closure(steps, {name}):  # a primary may itself wait for what stands in for it
+                before[other].add(name)
     ordered: list[str] = []
     remaining = [name for name in steps if name in chosen]
     while remaining:

@@ -229,7 +229,6 @@ def test_nodes_stand_after_what_they_wait_for_and_otherwise_in_file_order() -> N
     assert_ordered(plan)
 
 
-@pytest.mark.xfail(strict=True, reason="_ordered wants a fallback after its primary, also where the primary waits for it")
 @pytest.mark.parametrize("steps", ["a, input: '{b}'", "a, input: '{c}'"])
 def test_a_step_may_read_its_own_fallback(steps: str) -> None:
     config = f"""
