@@ -23,27 +23,28 @@ from tests.serving import free_port, wait_until
 README = Path("README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 QUERIES = [block for block in SHELL if block.startswith("curl")]
+POSTS = re.findall(r"```sh\n  (curl .*?)  ```", README, re.DOTALL)
 ANSWERS = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
 STEP = re.findall(r"```yaml\n(  - name: recentCases.*?)```", README, re.DOTALL)
 CONFIGURATION = re.findall(r"```yaml\n(sources:.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Run the demo as the README does, on a copy of the configuration and on free ports; give its URL and the copy."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
+    """Run the demo as the README does, on a copy of the configuration and on free ports; give its URL, the copy, and the upstream's URL."""
     folder = tmp_path_factory.mktemp("checkout") / "schema_configs"
     shutil.copytree("schema_configs", folder)
     sources = folder / "sources.yaml"
     warehouse = Path("playground/demo/warehouse.db").absolute()
     relative = "sqlite:///../playground/demo/warehouse.db"
     sources.write_text(sources.read_text(encoding="utf-8").replace(relative, f"sqlite:///{warehouse}"), encoding="utf-8")
-    port = free_port()
-    command = [sys.executable, "-m", "gateway", "demo", str(folder), "--port", str(port), "--upstream-port", str(free_port())]
+    port, upstream = free_port(), free_port()
+    command = [sys.executable, "-m", "gateway", "demo", str(folder), "--port", str(port), "--upstream-port", str(upstream)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: is_ready(url), "the demo is up", 20)
-            yield url, folder
+            yield url, folder, f"http://127.0.0.1:{upstream}"
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0
@@ -67,12 +68,12 @@ def curl(block: str, url: str) -> Any:
 
 
 @pytest.mark.parametrize(("block", "expected"), list(zip(QUERIES, ANSWERS, strict=False)), ids=["first query", "partial answer"])
-def test_the_answers_are_those_that_the_readme_shows(demo: tuple[str, Path], block: str, expected: str) -> None:
+def test_the_answers_are_those_that_the_readme_shows(demo: tuple[str, Path, str], block: str, expected: str) -> None:
     assert curl(block, demo[0]) == json.loads(expected)
 
 
-def test_the_fifth_source_arrives_while_the_demo_runs(demo: tuple[str, Path]) -> None:
-    url, folder = demo
+def test_the_fifth_source_arrives_while_the_demo_runs(demo: tuple[str, Path, str]) -> None:
+    url, folder, _ = demo
     file = folder / "customer360" / "customer360.yaml"
     (step,) = STEP
     (query,) = QUERIES[2:]
@@ -80,6 +81,15 @@ def test_the_fifth_source_arrives_while_the_demo_runs(demo: tuple[str, Path]) ->
     file.write_text(file.read_text(encoding="utf-8").replace("\naggregation:", f"\n{step}\naggregation:"), encoding="utf-8")
     wait_until(lambda: "errors" not in curl(query, url), "the schema has the field", 5)
     assert curl(query, url)["data"]["customer360"]["recentCases"][0]["id"] == "c-42-1"
+
+
+def test_a_hundred_posts_with_their_users_are_two_upstream_calls(demo: tuple[str, Path, str]) -> None:
+    (query,) = POSTS
+    calls = f"{demo[2]}/_calls"
+    before = httpx.get(calls).json()
+    assert len(curl(query, demo[0])["data"]["posts"]) == 100
+    after = httpx.get(calls).json()
+    assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {"posts": 1, "users": 1}
 
 
 def test_the_plan_is_the_one_that_the_readme_shows() -> None:
