@@ -113,6 +113,7 @@ class _Execution:
     primaries: dict[int, Outcome] = field(init=False, default_factory=dict)
     substitutes: dict[int, asyncio.Future[Outcome]] = field(init=False, default_factory=dict)
     fallbacks: dict[int, list[int]] = field(init=False, default_factory=dict)
+    cancelled: set[asyncio.Task[Any]] = field(init=False, default_factory=set)
     shared: dict[tuple[str, str], _SharedCall] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,7 +155,7 @@ class _Execution:
                 timer.cancel()
             for task in (*self.tasks.values(), *(call.task for call in self.shared.values())):
                 if not task.done():
-                    _cancel(task)
+                    self.cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
 
@@ -261,7 +262,7 @@ class _Execution:
             if self.outcomes[index] is None and self.demanded[index]:
                 self.settle(self.plan.nodes[index], outcome)
             if index in self.tasks:
-                _cancel(self.tasks[index])
+                self.cancel(self.tasks[index])
         state = self.states[call]
         if not state.finished.done():
             state.finished.set_result(None)
@@ -406,7 +407,7 @@ class _Execution:
                 context = shared.context
                 if node.use is None:
                     self.spans[node.index].context = context
-                reply = await _wait_for(shared)
+                reply = await self.wait_for(shared)
             else:
                 reply = await self.calls[node.step](inputs, context)
             value = node.step.select.search(reply.value) if node.step.select else reply.value
@@ -424,6 +425,22 @@ class _Execution:
             task.add_done_callback(_retrieve)
             self.shared[identity] = _SharedCall(task, context)
         return self.shared[identity]
+
+    async def wait_for(self, shared: _SharedCall) -> Reply:
+        """Wait for a shared call; the last one to go cancels it."""
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if shared.waiting == 0:
+                self.cancel(shared.task)
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task, once: a second time would interrupt the closing of what it holds."""
+        if not task.done() and task not in self.cancelled:
+            self.cancelled.add(task)
+            task.cancel()
 
     def failed(self, node: Node, fault: StepFault, faults: Sequence[str]) -> Failure:
         log.warning(
@@ -462,22 +479,6 @@ class _Execution:
         self.fallbacks.setdefault(node.index, []).append(index)
         self.demand(index)
         return await asyncio.shield(self.substitutes[index])
-
-
-async def _wait_for(shared: _SharedCall) -> Reply:
-    shared.waiting += 1
-    try:
-        return await asyncio.shield(shared.task)
-    finally:
-        shared.waiting -= 1
-        if shared.waiting == 0 and not shared.task.done():
-            _cancel(shared.task)
-
-
-def _cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel a task that is not being cancelled already: a second time would interrupt the closing of what it holds."""
-    if not task.cancelling():
-        task.cancel()
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

@@ -284,9 +284,6 @@ def test_a_cancelled_request_closes_its_connection(open_transport: Open, behavio
     run(open_transport, scenario, connections=1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="httpcore keeps a connection for ever whose first request was cancelled just before it was sent"
-)
 def test_a_request_may_be_cancelled_in_any_turn_of_the_loop(open_transport: Open) -> None:
     """Connecting and sending take several turns; a cancellation in any of them gives the place back."""
 
@@ -313,7 +310,6 @@ def test_a_request_may_be_cancelled_in_any_turn_of_the_loop(open_transport: Open
     assert run(open_transport, scenario) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a second cancellation interrupts the closing of the connection, and its place is lost")
 def test_a_request_that_is_cancelled_twice_closes_its_connection(open_transport: Open) -> None:
     async def scenario(transport: Transport, server: FaultServer) -> None:
         server.script("/", Hang())

@@ -1,7 +1,8 @@
 """The transport over httpx (the only module that knows it)."""
 
+import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
@@ -10,6 +11,7 @@ from resolvers.transport import HttpRequest, HttpResponse
 
 CONNECT_TIMEOUT = 1.0
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
+Trace = Callable[[str, object], Awaitable[None]]
 
 
 class HttpxTransport:
@@ -22,18 +24,54 @@ class HttpxTransport:
     def __init__(self, base_url: str, max_connections: int, max_bytes: int) -> None:
         self._base_url = base_url.rstrip("/")
         self._max_bytes = max_bytes
+        self._exchanges: set[asyncio.Task[HttpResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=15),
             trust_env=False,
         )
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and read its whole response, decompressed, up to the limit."""
+        """Send a request and read its whole response, decompressed, up to the limit.
+
+        The exchange is a task of its own, which is cancelled once and only while it can be: httpcore loses the place of a connection
+        whose request is cancelled between connecting and sending, and of one whose closing is cancelled in turn.
+        """
+        is_left = is_sending = False
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal is_sending
+            if event == "http11.send_request_headers.started":
+                is_sending = True
+                if is_left:
+                    raise asyncio.CancelledError
+
+        exchange = asyncio.create_task(self._exchange(request, trace))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._ended)
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            is_left = True
+            if is_sending:
+                exchange.cancel()
+            raise
+
+    def _ended(self, exchange: asyncio.Task[HttpResponse]) -> None:
+        """Forget an exchange; its failure is no complaint of the event loop when its caller has left."""
+        self._exchanges.discard(exchange)
+        if not exchange.cancelled():
+            exchange.exception()
+
+    async def _exchange(self, request: HttpRequest, trace: Trace) -> HttpResponse:
         given = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
         headers = [(name.encode("ascii"), value.encode()) for name, value in given]
         try:
             outgoing = httpx.Request(
-                request.method, self._base_url + request.target, headers=headers, content=request.body, extensions=_EXTENSIONS
+                request.method,
+                self._base_url + request.target,
+                headers=headers,
+                content=request.body,
+                extensions={**_EXTENSIONS, "trace": trace},
             )
             response = await self._pool.handle_async_request(outgoing)
             try:

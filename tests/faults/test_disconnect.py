@@ -202,7 +202,6 @@ class Scoped(Value):
         return hang
 
 
-@pytest.mark.xfail(strict=True, reason="the engine takes the cancellation of a library for its own, and never sends one")
 def test_a_call_that_is_cancelled_from_within_is_cancelled_as_well(tmp_path: Path) -> None:
     async def scenario() -> int:
         scoped = Scoped()
