@@ -15,6 +15,7 @@ from gateway.config.rules import build, load
 from gateway.config.source import Files
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from resolvers import STEP_TYPES
+from tests.test_paper import PAPER
 
 EXAMPLES = Path(__file__).parent.parent / "schema_configs"
 SOURCES = """\
@@ -23,37 +24,6 @@ sources:
   plain: { type: api, base_url: http://plain.internal }
   warehouse: { type: warehouse, url: sqlite:///warehouse.db }
 defaults: { api: core, warehouse: warehouse }
-"""
-# Section 6 of the paper, to the letter.
-PAPER = """\
-operation: customer360
-steps:
-  - name: accountService
-    type: api
-    method: GET
-    endpoint: /accounts/{customer_id}
-    timeout_ms: 500
-
-  - name: transactionService
-    type: api
-    method: GET
-    endpoint: /transactions/{customer_id}
-    timeout_ms: 800
-
-  - name: fraudSignals
-    type: api
-    method: GET
-    endpoint: /fraud/signals/{customer_id}
-    timeout_ms: 400
-
-  - name: riskProfile
-    type: warehouse
-    query: SELECT score, segment FROM risk_profiles WHERE customer_id = ?
-    timeout_ms: 1200
-
-aggregation:
-  strategy: merge
-  required_steps: [accountService, transactionService]
 """
 
 
