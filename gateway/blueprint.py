@@ -7,6 +7,7 @@ identity, so that they can key the tables of a generation.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from graphql import ConstValueNode, GraphQLNamedType, print_ast
 
@@ -63,8 +64,8 @@ Fallback = FallbackStep | FallbackValue | FallbackStale
 class Step:
     """A configured unit of work.
 
-    ``inputs`` is the template tree of its type's inputs; ``needs`` are the steps whose values it reads; ``follows`` those that
-    must only have ended before. Steps with an equal ``fingerprint`` do the same thing with the same inputs.
+    ``inputs`` is the template tree of its type's inputs, and ``render`` what it was compiled to; ``needs`` are the steps whose values
+    it reads; ``follows`` those that must only have ended before. Steps with an equal ``fingerprint`` do the same thing with the same inputs.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Step:
     is_required: bool
     is_idempotent: bool
     inputs: Mapping[str, object]
+    render: Callable[[Mapping[str, object]], Mapping[str, Any]]
+    """From the names of one request to the inputs of its call."""
     when: Expression | None
     select: Expression | None
     needs: tuple[str, ...]

@@ -17,6 +17,7 @@ class CodeWriter:
         self.blocks = 0
         self.indent = 1
         self._names = 0
+        self._hoisted: dict[tuple[str, int], str] = {}
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -34,13 +35,21 @@ class CodeWriter:
         self.blocks -= is_nesting
 
     @contextmanager
-    def function(self, head: str, result: str) -> Iterator[None]:
-        """Write a function apart; what is written meanwhile is its body, and ``result`` what it returns."""
-        outer = self.lines, self.indent, self.blocks
-        self.lines, self.indent, self.blocks = [], 1, 0
+    def function(self, head: str) -> Iterator[None]:
+        """Write a function apart; what is written meanwhile is its body."""
+        outer = self.lines, self.indent, self.blocks, self._hoisted
+        self.lines, self.indent, self.blocks, self._hoisted = [], 1, 0, {}
         yield
-        self.functions += [head, *self.lines, f"    return {result}"]
-        self.lines, self.indent, self.blocks = outer
+        hoisted = [f"    {name} = {expression}" for (expression, _), name in self._hoisted.items()]
+        self.functions += [head, *hoisted, *self.lines]
+        self.lines, self.indent, self.blocks, self._hoisted = outer
+
+    def hoisted(self, expression: str, *, is_own: bool = False) -> str:
+        """Return the name of an expression that is evaluated once, at the start of the function; ``is_own`` when no other place shares it."""
+        place = (expression, len(self._hoisted) if is_own else 0)
+        if place not in self._hoisted:
+            self._hoisted[place] = self.name("h")
+        return self._hoisted[place]
 
     def name(self, prefix: str = "v") -> str:
         """Return a name that was not used before."""

@@ -56,7 +56,7 @@ class Generation:
         self._overlays = Overlays(documents.blueprint)
         self._last_values = last_values
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
-        self._unwinding: set[asyncio.Task[Any]] = set()
+        self._unwinding: set[asyncio.Future[Any]] = set()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -3,9 +3,11 @@
 A level is one node whatever the number of its parents: their keys are gathered, equal ones once, and asked for together.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import islice
+from types import NoneType
 
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
@@ -15,23 +17,54 @@ from gateway.template import Reference, UnusableValue, as_text
 _NOWHERE = Reference(("key",))
 Key = tuple[str, ...]
 """The values that tell what is asked for, as the text that is sent."""
-Batch = Mapping[Key, Mapping[str, object]]
-"""The keys of one call, each with a parent that has it."""
+
+
+Parents = Mapping[Key, Mapping[str, object]]
+"""Distinct keys, each with the first parent that has it."""
 
 
 @dataclass(slots=True)
 class Found:
     """What the node of a link found: by key a value, or the failure of the call that asked for it."""
 
+    parents: Parents = field(default_factory=dict)
+    """All keys that are asked for."""
     values: dict[Key, object] = field(default_factory=dict)
     failure: Failure | None = None
     """The first failure, if any call failed."""
+    table: Mapping[object, object] = field(default_factory=dict)
+    """When everything was asked for: what a parent gets by the very value of its key, where that alone tells; see :func:`tabulate`."""
 
     def fail(self, keys: Iterable[Key], failure: Failure) -> None:
         """Record that a call for these keys failed."""
         self.failure = self.failure or failure
         for key in keys:
             self.values.setdefault(key, failure)
+
+
+class Missing(Enum):
+    """What a look-up gives for a key that it does not know."""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
+
+
+class Forgetful(dict[object, object]):
+    """A table that knows nothing and keeps nothing, whatever it is asked: for keys that a dictionary would mix up, such as 1 and true."""
+
+    def get(self, key: object, default: object = None) -> object:
+        """Return the default."""
+        return default
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Keep nothing."""
+
+
+FORGETFUL = Forgetful()
+_TELLING = frozenset({str, int, NoneType})
+"""The types whose equal values are the same key as text. 1, 1.0 and true are equal to Python and three keys to us."""
 
 
 def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
@@ -67,43 +100,92 @@ def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> 
     return [] if value is None and link.is_list else value
 
 
-def parents_of(value: object, hops: Hops) -> Iterator[Mapping[str, object]]:
-    """Yield the objects that hops lead to, through lists of any depth; what is not of the expected shape has none."""
+def table_of(outcome: Outcome | None) -> Mapping[object, object]:
+    """Return the table of a link's node: what it does not know, :func:`found` knows."""
+    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Found) else FORGETFUL
+
+
+def memory_for(table: Mapping[object, object]) -> dict[object, object]:
+    """Return an empty memory for what is made of the values of a table, by the same keys."""
+    return FORGETFUL if table is FORGETFUL else {}
+
+
+def parents_of(value: object, hops: Hops) -> list[dict[str, object]]:
+    """Return the objects that hops lead to, through lists of any depth; what is not of the expected shape has none."""
     level = list(value.values.values()) if isinstance(value, Found) else [value]
-    for hop in (*hops, None):
-        objects = list(_objects(level))
+    objects = _objects(level)
+    for hop in hops:
         if isinstance(hop, OfType):
-            level = [item for item in objects if item.get("__typename") == hop.name]
-        elif hop is not None:
-            level = [item.get(hop) for item in objects]
-    yield from objects
+            objects = [item for item in objects if item.get("__typename") == hop.name]
+        else:
+            objects = _objects([item.get(hop) for item in objects])
+    return objects
 
 
-def _objects(level: Iterable[object]) -> Iterator[Mapping[str, object]]:
+def _objects(level: list[object]) -> list[dict[str, object]]:
+    objects: list[dict[str, object]] = []
     for item in level:
         if isinstance(item, dict):
-            yield item
+            objects.append(item)
         elif isinstance(item, list):
-            yield from _objects(item)
+            objects += _objects(item)
+    return objects
 
 
-def wanted(link: Link, parents: Iterator[Mapping[str, object]]) -> dict[Key, Mapping[str, object]]:
-    """Return the distinct keys of parents, each with the first parent that has it."""
+def wanted(link: Link, parents: Sequence[Mapping[str, object]]) -> Found:
+    """Return the distinct keys of parents, with nothing found yet."""
     keys: dict[Key, Mapping[str, object]] = {}
-    for parent in parents:
-        key = key_of(link, parent)
-        if key is not None:
-            keys.setdefault(key, parent)
+    name = single_name(link)
+    if name is None:
+        for parent in parents:
+            key = key_of(link, parent)
+            if key is not None:
+                keys.setdefault(key, parent)
+        return Found(keys, table=FORGETFUL)
+    values = [parent.get(name) for parent in parents]
+    if not _TELLING.issuperset(map(type, values)):
+        return Found(_by_text(values, parents), table=FORGETFUL)
+    first = dict(zip(reversed(values), reversed(parents), strict=True))
+    distinct = dict.fromkeys(values)
+    return Found(_by_text(distinct, [first[value] for value in distinct]))
+
+
+def single_name(link: Link) -> str | None:
+    """Return the field of the parent that is the key, where it is a single one."""
+    return link.key[0][0] if len(link.key) == 1 and len(link.key[0]) == 1 else None
+
+
+def _by_text(values: Iterable[object], parents: Iterable[Mapping[str, object]]) -> dict[Key, Mapping[str, object]]:
+    keys: dict[Key, Mapping[str, object]] = {}
+    for value, parent in zip(values, parents, strict=True):
+        text = _text(value) if value is not None else None
+        if text is not None:
+            keys.setdefault((text,), parent)
     return keys
 
 
-def batches(link: Link, keys: Mapping[Key, Mapping[str, object]]) -> list[dict[Key, Mapping[str, object]]]:
+def tabulate(link: Link, joined: Found) -> None:
+    """Fill the table of what was found, now that it is complete: a parent then costs one look-up, without its key as text."""
+    name = single_name(link)
+    if name is None or joined.table is FORGETFUL:
+        return
+    miss: object = [] if link.is_list else None
+    table: dict[object, object] = {None: miss}
+    for key, parent in joined.parents.items():
+        value = joined.values.get(key)
+        table[parent[name]] = miss if value is None else value
+    joined.table = table
+
+
+def batches(link: Link, keys: Parents) -> list[Parents]:
     """Cut the keys into batches, one for each call."""
+    if len(keys) <= link.max:
+        return [keys] if keys else []
     items = iter(keys.items())
     return list(iter(lambda: dict(islice(items, link.max)), {}))
 
 
-def scope_of(link: Link, batch: Mapping[Key, Mapping[str, object]]) -> dict[str, object]:
+def scope_of(link: Link, batch: Parents) -> dict[str, object]:
     """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}

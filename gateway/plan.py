@@ -78,6 +78,8 @@ class OperationCall:
     arguments: str
     """The arguments as the document writes them."""
     nodes: tuple[int, ...]
+    eager: int
+    """How many of the nodes run in any case, and not only when a fallback asks for them."""
     pruned: tuple[str, ...]
     """Exposed steps that are not run."""
     not_applicable: tuple[str, ...] = ()
@@ -99,6 +101,10 @@ class Plan:
     roots: tuple[Root, ...]
     calls: tuple[OperationCall, ...]
     nodes: tuple[Node, ...]
+    waiting: tuple[int, ...]
+    """How many prerequisites each node has (its in-degree)."""
+    dependents: tuple[tuple[int, ...], ...]
+    """Which nodes each node is a prerequisite of."""
     links: Mapping[tuple[int, Hops, str, str], int]
     """The nodes of links, by parent node, hops, field and arguments."""
     reads_request: bool

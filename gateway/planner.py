@@ -58,11 +58,21 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         roots=tuple(order),
         calls=calls,
         nodes=shared,
+        waiting=tuple(len(node.needs) + len(node.follows) for node in shared),
+        dependents=_dependents(shared),
         links=drafted.links,
         reads_request=any(node.step.reads_request for node in shared),
         reads_context=any(node.step.reads_context for node in shared),
         is_mutation=is_mutation,
     )
+
+
+def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
+    dependents: list[list[int]] = [[] for _ in nodes]
+    for node in nodes:
+        for other in (*node.needs, *node.follows):
+            dependents[other].append(node.index)
+    return tuple(tuple(of_node) for of_node in dependents)
 
 
 def written_arguments(selected: Selected) -> str:
@@ -124,6 +134,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
         field=first.node,
         arguments=written_arguments(first),
         nodes=tuple(range(start, len(nodes))),
+        eager=sum(not node.is_lazy for node in nodes[start:]),
         pruned=pruned,
         not_applicable=_not_applicable(draft.operation, draft.roots),
     )

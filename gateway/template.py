@@ -1,13 +1,14 @@
-"""Text with ``{references}`` in it → a tree that is rendered against the values of one request.
+"""Text with ``{references}`` in it → a tree → a function that renders it against the values of one request.
 
 One rule for every input of a step (design, exact rules 2 and 3): ``{a.b.c}`` is a dotted path, ``{name?}`` may be absent, ``{{`` is a
 literal brace, and a string that is exactly one reference keeps the type of its value.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from gateway.errors import StepgraphError
 
@@ -142,25 +143,66 @@ def references(tree: object) -> Iterator[Reference]:
             yield from references(item)
 
 
-def render(tree: object, scope: Scope) -> object:
-    """Return the value of a tree in a scope.
+Renderer = Callable[[Scope], object]
+"""From the names of one request to the value of a tree. What has no references in it is one object for all requests: nobody writes to it."""
+
+
+def renderer(tree: object) -> Renderer:
+    """Compile a tree, once for all requests, into the function that gives its value in a scope.
 
     Keys and list items whose value is an absent optional reference are left out; where there is nothing to leave out of, the
-    result is :data:`OMITTED`.
-
-    :raises MissingValue: a reference without ``?`` has no value.
-    :raises UnusableValue: an object or list stands inside a text.
+    result is :data:`OMITTED`. The function raises MissingValue where a reference without ``?`` has no value, and UnusableValue where
+    an object or list stands inside a text.
     """
     if isinstance(tree, Reference):
-        return resolve(tree, scope)
+        return _reference_renderer(tree)
     if isinstance(tree, Template):
-        return _render_text(tree, scope)
+        return lambda scope: _render_text(tree, scope)
+    if not any(references(tree)):
+        value = _without_references(tree)
+        return lambda _: value
+    return _mapping_renderer(tree) if isinstance(tree, Mapping) else _list_renderer(cast("tuple[object, ...]", tree))
+
+
+def _reference_renderer(reference: Reference) -> Renderer:
+    if len(reference.path) > 1:
+        return lambda scope: resolve(reference, scope)
+    (name,) = reference.path
+
+    def look_up(scope: Scope) -> object:
+        value = scope.get(name)
+        return value if value is not None else resolve(reference, scope)
+
+    return look_up
+
+
+def _mapping_renderer(tree: Mapping[str, object]) -> Renderer:
+    constant = {key: _without_references(item) if not any(references(item)) else None for key, item in tree.items()}
+    varying = [(key, renderer(item)) for key, item in tree.items() if any(references(item))]
+
+    def render_mapping(scope: Scope) -> object:
+        rendered = constant.copy()
+        for key, render in varying:
+            value = render(scope)
+            if value is OMITTED:
+                del rendered[key]
+            else:
+                rendered[key] = value
+        return rendered
+
+    return render_mapping
+
+
+def _list_renderer(tree: tuple[object, ...]) -> Renderer:
+    items = [renderer(item) for item in tree]
+    return lambda scope: [value for value in (render(scope) for render in items) if value is not OMITTED]
+
+
+def _without_references(tree: object) -> object:
+    """Return the value of a tree that has no references: mappings and lists as JSON has them."""
     if isinstance(tree, Mapping):
-        rendered = ((key, render(item, scope)) for key, item in tree.items())
-        return {key: value for key, value in rendered if value is not OMITTED}
-    if isinstance(tree, tuple):
-        return [value for value in (render(item, scope) for item in tree) if value is not OMITTED]
-    return tree
+        return {key: _without_references(item) for key, item in tree.items()}
+    return [_without_references(item) for item in tree] if isinstance(tree, tuple) else tree
 
 
 def resolve(reference: Reference, scope: Scope) -> object:

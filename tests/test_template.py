@@ -17,7 +17,7 @@ from gateway.template import (
     parse,
     parse_tree,
     references,
-    render,
+    renderer,
 )
 
 SCOPE = {
@@ -35,7 +35,7 @@ SCOPE = {
 
 
 def rendered(text: str) -> object:
-    return render(parse(text), SCOPE)
+    return renderer(parse(text))(SCOPE)
 
 
 # -- reading
@@ -213,18 +213,18 @@ def test_a_missing_value_is_missing_even_beside_an_optional_one() -> None:
 
 def test_what_is_left_out_leaves_no_key_and_no_item() -> None:
     tree = parse_tree({"a": "{id}", "b": "{nothing?}", "c": ["{nothing?}", "{count}", "x{nothing?}"], "d": {"e": "{nothing?}"}})
-    assert render(tree, SCOPE) == {"a": "42", "c": [3], "d": {}}
+    assert renderer(tree)(SCOPE) == {"a": "42", "c": [3], "d": {}}
 
 
 def test_a_tree_renders_constants_as_they_are() -> None:
     tree = parse_tree({"n": 5, "f": 0.5, "t": True, "z": None, "l": [1, [2]], "s": "x"})
-    assert render(tree, {}) == {"n": 5, "f": 0.5, "t": True, "z": None, "l": [1, [2]], "s": "x"}
+    assert renderer(tree)({}) == {"n": 5, "f": 0.5, "t": True, "z": None, "l": [1, [2]], "s": "x"}
 
 
 def test_rendering_changes_neither_tree_nor_scope() -> None:
     tree = parse_tree({"a": ["{account.limits}"]})
     scope = MappingProxyType({"account": {"limits": [1]}})
-    first, second = render(tree, scope), render(tree, scope)
+    first, second = renderer(tree)(scope), renderer(tree)(scope)
     assert first == second == {"a": [[1]]}
     assert first is not second
 
@@ -244,7 +244,7 @@ def test_what_is_no_scalar_is_not_written_as_text(value: object) -> None:
 
 def test_an_index_of_thousands_of_digits_is_beyond_the_end_of_every_list() -> None:
     with pytest.raises(MissingValue):
-        render(parse(f"{{list.{'9' * 5000}}}"), SCOPE)
+        renderer(parse(f"{{list.{'9' * 5000}}}"))(SCOPE)
 
 
 # -- any text
@@ -253,7 +253,7 @@ def test_an_index_of_thousands_of_digits_is_beyond_the_end_of_every_list() -> No
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(text=st.text(max_size=30))
 def test_text_whose_braces_are_doubled_renders_to_itself(text: str) -> None:
-    assert render(parse(text.replace("{", "{{").replace("}", "}}")), {}) == text
+    assert renderer(parse(text.replace("{", "{{").replace("}", "}}")))({}) == text
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

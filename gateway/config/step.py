@@ -1,13 +1,14 @@
 """A checked draft → a Step of the Blueprint: policies with their defaults, inputs, and what it waits for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from gateway.blueprint import Fallback, FallbackStale, FallbackStep, FallbackValue, Retry, Step
 from gateway.config.draft import Draft, Surroundings
 from gateway.settings import FallbackKeys, RetryKeys
-from gateway.template import references
+from gateway.template import references, renderer
 
 _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
 """The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
@@ -46,6 +47,7 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         is_required=is_required,
         is_idempotent=draft.step_type.is_idempotent(keys),
         inputs=inputs,
+        render=cast("Callable[[Mapping[str, object]], Mapping[str, Any]]", renderer(inputs)),
         when=draft.when,
         select=draft.select,
         needs=needs,

@@ -204,7 +204,7 @@ class Theatre:
 
     documents: Documents
     calls: Mapping[Step, Call]
-    unwinding: set[asyncio.Task[Any]] = field(default_factory=set)
+    unwinding: set[asyncio.Future[Any]] = field(default_factory=set)
     """What requests have left behind to be cancelled."""
 
     @classmethod

@@ -1,0 +1,100 @@
+"""One run while it goes on: what each node and each operation call has come to so far. The scheduler writes it, nodes and links read it."""
+
+import asyncio
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from gateway.blueprint import Step
+from gateway.engine.results import Arguments, Span
+from gateway.errors import StepFault
+from gateway.last_values import LastValues
+from gateway.links import Found
+from gateway.outcome import Failure, Outcome
+from gateway.plan import Node, OperationCall, Plan
+from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
+from gateway.sharing import Flights
+
+log = logging.getLogger("stepgraph.engine")
+
+
+class CallState:
+    """One operation call while it runs: its scope, its deadline (event loop clock), and how many of its eager nodes have not ended."""
+
+    __slots__ = ("blocked", "deadline", "finished", "places", "scope", "unsettled")
+
+    def __init__(self, call: OperationCall, scope: dict[str, object], arrived_at: float) -> None:
+        self.scope = scope
+        self.deadline = arrived_at + call.operation.deadline
+        self.unsettled = call.eager
+        self.finished: asyncio.Future[None] | None = None
+        self.places = asyncio.Semaphore(call.operation.concurrency) if call.operation.concurrency else None
+        self.blocked: Failure | None = None
+
+
+class Execution:
+    """The state of one run of a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        calls: Mapping[Step, Call],
+        request: RequestContext,
+        arguments: Arguments,
+        unwinding: set[asyncio.Future[Any]],
+        last_values: LastValues,
+    ) -> None:
+        count = len(plan.nodes)
+        self.plan = plan
+        self.calls = calls
+        self.request = request
+        self.arguments = arguments
+        self.last_values = last_values
+        self.outcomes: list[Outcome | None] = [None] * count
+        self.spans = [Span() for _ in range(count)]
+        self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
+        self.joins: dict[int, Found] = {}
+        """What links have found so far."""
+        self.inputs: dict[int, Inputs] = {}
+        """The inputs of nodes whose fallbacks may want to know them."""
+        self.primaries: dict[int, Outcome] = {}
+        """How nodes ended that fallbacks are now tried for."""
+        self.fallbacks: dict[int, list[int]] = {}
+        self.flights: Flights[Reply] = Flights(unwinding, keeps=True)
+        """The calls that several nodes of this request make together."""
+        self.shared_contexts: dict[Hashable, CallContext] = {}
+
+    def _call_scope(self, call: OperationCall) -> dict[str, object]:
+        arguments = self.arguments.calls[call.index]
+        scope: dict[str, object] = {**arguments, "args": arguments}
+        if self.plan.reads_request:
+            scope["request"] = {"id": self.request.request_id, "headers": self.request.headers}
+        if self.plan.reads_context:
+            scope["context"] = self.request.values
+        return scope
+
+    def scope(self, node: Node) -> dict[str, object]:
+        """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""
+        scope = self.states[node.call].scope
+        if node.use is None:
+            return scope
+        arguments = self.arguments.links.get(node.index, {})
+        return {**arguments, "args": arguments, **{name: scope[name] for name in ("request", "context") if name in scope}}
+
+    def context(self, node: Node) -> CallContext:
+        """Return the context of a new call for a node."""
+        return CallContext(self.request, self.request.arrived_at + node.deadline)
+
+    def failed(self, node: Node, fault: StepFault, faults: Sequence[str] = ()) -> Failure:
+        """Return the failure that a fault makes of a node, and log it with what went wrong at each attempt."""
+        log.warning(
+            "step failed",
+            extra={
+                "step": node.step.name,
+                "operation": self.plan.calls[node.call].operation.name,
+                "code": str(fault.code),
+                "detail": "; ".join(faults) or fault.detail,
+                "request_id": self.request.request_id,
+            },
+        )
+        return Failure.of(node.step.name, fault)

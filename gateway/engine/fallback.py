@@ -1,0 +1,52 @@
+"""What is given instead of a value that did not come: constants and last good values, which need no time; and when that is tried at all."""
+
+import asyncio
+
+from gateway.blueprint import FallbackStale, FallbackStep, FallbackValue
+from gateway.engine.execution import Execution
+from gateway.errors import Code, StepFault
+from gateway.expression import ExpressionError
+from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.plan import Node
+
+
+def wants_fallback(node: Node, outcome: Outcome) -> bool:
+    """Tell whether fallbacks are tried: for what failed or had no input, not for what was not wanted or what the client got wrong."""
+    if isinstance(outcome, Failure):
+        return outcome.code is not Code.BAD_USER_INPUT or bool(node.needs)
+    return isinstance(outcome, Skipped) and outcome.reason is Reason.MISSING_INPUT
+
+
+def served(primary: Outcome, value: object, by: str, age: float | None = None) -> Success:
+    """Return the success that a fallback makes of another outcome."""
+    assert isinstance(primary, Failure | Skipped)
+    return Success(value, by, primary, age)
+
+
+def kept(run: Execution, node: Node, primary: Outcome, fallback: FallbackValue | FallbackStale) -> Success | None:
+    """Return what a fallback that needs no time gives: a constant, or the last good value of this very call if it is not too old."""
+    if isinstance(fallback, FallbackValue):
+        return served(primary, fallback.value, "value")
+    inputs = run.inputs.get(node.index)
+    last = run.last_values.find(node.step, inputs) if inputs is not None else None
+    age = asyncio.get_running_loop().time() - last.at if last else 0.0
+    if last is None or age > fallback.max_age:
+        return None
+    try:
+        value = node.step.select.search(last.value) if node.step.select else last.value
+    except ExpressionError:
+        return None
+    return served(primary, value, "stale", age)
+
+
+def late(run: Execution, node: Node) -> Outcome:
+    """Return the outcome of a node that the deadline cuts off: only a fallback that needs no time is not too late."""
+    primary = run.primaries.get(node.index)
+    if primary is None:
+        primary = run.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"))
+        if node.index in run.joins:
+            joined = run.joins[node.index]
+            joined.fail(joined.parents, primary)
+            return Success(joined)
+    instead = (kept(run, node, primary, fallback) for fallback in node.step.fallbacks if not isinstance(fallback, FallbackStep))
+    return next((outcome for outcome in instead if outcome is not None), primary)

@@ -1,0 +1,38 @@
+"""What goes into a run beside its plan, and how the run ended: the arguments, and an outcome and a span for each node."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.outcome import Failure, Outcome
+from gateway.resolver import CallContext
+
+
+@dataclass(slots=True)
+class Span:
+    """When a node was ready and when it ended (event loop clock), and its call, which knows of waits and attempts."""
+
+    ready: float | None = None
+    ended: float | None = None
+    context: CallContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
+
+    calls: Sequence[Mapping[str, object]]
+    links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
+
+    ``outcomes`` has None for lazy nodes that nothing asked for.
+    """
+
+    outcomes: Sequence[Outcome | None]
+    spans: Sequence[Span]
+    blocked: Sequence[Failure | None]
+    fallbacks: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """The nodes of fallback steps that each node has waited for."""
