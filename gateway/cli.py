@@ -150,7 +150,7 @@ def plan(
         text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
         document = documents.read(text)
         definition = document.definition(operation, is_read_only=False)
-        made = documents.plan(document, definition, documents.variables(definition, _variables(variables)), effective).plan
+        made = documents.plan(definition, definition.variables(_variables(variables)), effective).plan
     except OSError as error:
         raise _failure(f"{query_file}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -1,6 +1,5 @@
 """The text of a request → a parsed, validated document, and for each way to ask it a plan with its projection: work done once per text."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,10 +17,9 @@ from graphql import (
     parse,
     validate,
 )
-from graphql.execution import get_argument_values, get_variable_values
-from graphql.execution.values import VariableValues
 
 from gateway.blueprint import Blueprint
+from gateway.coercion import ArgumentCoercion, VariableCoercion, Variables, told
 from gateway.engine import Arguments
 from gateway.errors import Code, RequestError
 from gateway.plan import Plan
@@ -32,51 +30,83 @@ from gateway.selection import INTROSPECTION, condition_variables, field_names, s
 MAX_TOKENS = 15_000
 MAX_VALIDATION_ERRORS = 50
 MAX_PLANS = 64
-MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One operation definition under one set of conditions: its plan, its projection, and its introspection fields."""
+    """One operation definition under one set of conditions: its plan, its projection, its arguments, and its introspection fields."""
 
     plan: Plan
     project: Projection
+    calls: tuple[ArgumentCoercion, ...]
+    links: Mapping[int, ArgumentCoercion]
     introspection: DocumentNode | None
+
+    def arguments(self, variables: Variables) -> Arguments:
+        """Return the coerced arguments of operation calls and links.
+
+        :raises RequestError: a variable is null where the argument may not be.
+        """
+        return Arguments(
+            [coerce(variables) for coerce in self.calls], {index: coerce(variables) for index, coerce in self.links.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An operation definition of a document that was read; ``planned`` is filled as it is asked.
+
+    ``conditions`` are the variables that decide what is selected: those that it declares itself.
+    """
+
+    node: OperationDefinitionNode
+    document: DocumentNode
+    variables: VariableCoercion
+    """Coerces the variables of a request, and raises RequestError."""
+    conditions: tuple[str, ...]
+    overlaid: tuple[str, ...]
+    """The fields of the document that are operations with overlays."""
+    planned: dict[tuple[object, ...], Planned] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str | None:
+        """The name that the document gives it."""
+        return self.node.name.value if self.node.name else None
+
+    @property
+    def is_mutation(self) -> bool:
+        """Whether it may change something."""
+        return self.node.operation is OperationType.MUTATION
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that was read. ``conditions`` are the variables that decide what is selected; ``planned`` is filled as it is asked.
+    """A document that was read.
 
     ``mistakes`` are the errors of validation; with any the document is not executed. They are kept, as they are costly to find.
     """
 
-    node: DocumentNode
-    definitions: tuple[OperationDefinitionNode, ...]
+    definitions: tuple[Definition, ...]
     mistakes: tuple[dict[str, object], ...]
-    conditions: frozenset[str]
-    fields: frozenset[str]
-    """The names of all its fields."""
-    planned: dict[tuple[object, ...], Planned] = field(default_factory=dict)
 
-    def definition(self, name: str | None, *, is_read_only: bool) -> OperationDefinitionNode:
+    def definition(self, name: str | None, *, is_read_only: bool) -> Definition:
         """Return the operation definition that a request asks for (GraphQL spec 6.1 GetOperation).
 
         :raises RequestError: there is none, or it is a mutation in a read-only request, or the document is not valid.
         """
         definition = self._named(name)
-        if is_read_only and definition.operation is OperationType.MUTATION:
+        if is_read_only and definition.is_mutation:
             message = "A mutation cannot be sent with GET; use POST."
             raise RequestError(Code.MUTATION_NOT_ALLOWED_OVER_HTTP_GET, 405, {"message": message})
         if self.mistakes:
             raise RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, *self.mistakes)
         return definition
 
-    def _named(self, name: str | None) -> OperationDefinitionNode:
+    def _named(self, name: str | None) -> Definition:
         if name is None and len(self.definitions) == 1:
             return self.definitions[0]
         for definition in self.definitions:
-            if name is not None and definition.name is not None and definition.name.value == name:
+            if name is not None and definition.name == name:
                 return definition
         message = "Must provide operation name if query contains multiple operations."
         if name is not None:
@@ -101,14 +131,22 @@ class Documents:
         """
         try:
             node = parse(text, max_tokens=MAX_TOKENS)
-            mistakes = tuple(_told(error) for error in self._validate(node))
+            mistakes = tuple(told(error) for error in self._validate(node))
             conditions, fields = condition_variables(node), field_names(node)
         except GraphQLError as error:
-            raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, _told(error)) from None
+            raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, told(error)) from None
         except RecursionError:
             raise _too_deep() from None
-        definitions = tuple(definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode))
-        return Document(node, definitions, mistakes, conditions, fields)
+        nodes = (definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode))
+        overlaid = tuple(sorted(self.blueprint.overlaid & fields))
+        return Document(tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes), mistakes)
+
+    def _definition(
+        self, document: DocumentNode, node: OperationDefinitionNode, conditions: frozenset[str], overlaid: tuple[str, ...]
+    ) -> Definition:
+        declared = [variable.variable.name.value for variable in node.variable_definitions or ()]
+        coercion = VariableCoercion(self.schema, node, hides_suggestions=not self.is_development)
+        return Definition(node, document, coercion, tuple(name for name in declared if name in conditions), overlaid)
 
     def _validate(self, node: DocumentNode) -> list[GraphQLError]:
         for definition in node.definitions:
@@ -116,95 +154,52 @@ class Documents:
                 return [GraphQLError(f"The schema has no {definition.operation.value} operations.", definition)]
         return validate(self.schema, node, max_errors=MAX_VALIDATION_ERRORS, hide_suggestions=not self.is_development)
 
-    def variables(self, definition: OperationDefinitionNode, values: Mapping[str, object]) -> VariableValues:
-        """Coerce the variables of a request (GraphQL spec 6.1.2 CoerceVariableValues).
-
-        :raises RequestError: a value is missing or not of its type.
-        """
-        hide = not self.is_development
-        found = get_variable_values(
-            self.schema,
-            definition.variable_definitions or (),
-            dict(values),
-            max_errors=MAX_VALIDATION_ERRORS,
-            hide_suggestions=hide,
-        )
-        if isinstance(found, list):
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(_told(error) for error in found))
-        return found
-
-    def plan(
-        self,
-        document: Document,
-        definition: OperationDefinitionNode,
-        variables: VariableValues,
-        effective: Blueprint | None = None,
-    ) -> Planned:
+    def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> Planned:
         """Return the plan of a definition under the conditions that its variables set; each is made once.
 
         ``effective`` is the blueprint as it holds for the request; left out: the one without overlays.
         """
         blueprint = effective or self.blueprint
-        conditions = {name: variables.coerced.get(name) for name in document.conditions}
-        declared = {variable.variable.name.value for variable in definition.variable_definitions or ()}
-        for name in declared & document.conditions:
-            if not isinstance(conditions[name], bool):
-                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
-        operations = (blueprint.operations[name] for name in self.blueprint.overlaid & document.fields)
-        identity = (id(definition), *operations, *conditions.values())
-        planned = document.planned.get(identity)
+        identity = (
+            *(variables.coerced.get(name) for name in definition.conditions),
+            *(blueprint.operations[name] for name in definition.overlaid),
+        )
+        planned = definition.planned.get(identity)
         if planned is None:
-            if len(document.planned) >= MAX_PLANS:
-                del document.planned[next(iter(document.planned))]
+            if len(definition.planned) >= MAX_PLANS:
+                del definition.planned[next(iter(definition.planned))]
             try:
-                planned = document.planned[identity] = self._plan(document, definition, conditions, blueprint)
+                planned = definition.planned[identity] = self._plan(definition, variables, blueprint)
             except RecursionError:
                 raise _too_deep() from None
         return planned
 
-    def _plan(
-        self,
-        document: Document,
-        definition: OperationDefinitionNode,
-        conditions: Mapping[str, object],
-        blueprint: Blueprint,
-    ) -> Planned:
-        selection = select(self.schema, document.node, definition, conditions)
+    def _plan(self, definition: Definition, variables: Variables, blueprint: Blueprint) -> Planned:
+        conditions = {name: variables.coerced.get(name) for name in definition.conditions}
+        for name, value in conditions.items():
+            if not isinstance(value, bool):
+                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
+        selection = select(self.schema, definition.document, definition.node, conditions)
         asks_for_schema = any(selected.name in INTROSPECTION for selected in selection)
         if asks_for_schema and not self.is_development:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
-        made = plan(blueprint, selection, is_mutation=definition.operation is OperationType.MUTATION)
+        made = plan(blueprint, selection, is_mutation=definition.is_mutation)
         introspection = None
         if asks_for_schema:
             nodes = tuple(node for selected in selection if selected.name in INTROSPECTION for node in selected.nodes)
-            introspection = _introspection_document(document, definition, nodes)
-        return Planned(made, compile_projection(made), introspection)
-
-    def arguments(self, made: Plan, variables: VariableValues) -> Arguments:
-        """Return the coerced arguments of operation calls and links.
-
-        :raises RequestError: a variable is null where the argument may not be.
-        """
+            introspection = _introspection_document(definition, nodes)
         root = "Mutation" if made.is_mutation else "Query"
-        calls = [self._arguments(root, call.field, variables) for call in made.calls]
+        calls = tuple(self._arguments(root, call.field) for call in made.calls)
         links = {
-            node.index: self._arguments(node.use.link.type, node.use.field, variables)
+            node.index: self._arguments(node.use.link.type, node.use.field)
             for node in made.nodes
             if node.use and node.use.link.arguments
         }
-        return Arguments(calls, links)
+        return Planned(made, compile_projection(made), calls, links, introspection)
 
-    def _arguments(self, owner: str, node: FieldNode, variables: VariableValues) -> dict[str, object]:
-        field_definition = self.schema.type_map[owner].fields[node.name.value]  # type: ignore[attr-defined]
-        try:
-            given = get_argument_values(field_definition, node, variables)
-        except GraphQLError as error:
-            raise RequestError(Code.BAD_USER_INPUT, 400, _told(error)) from None
-        if _is_beyond_json(given):
-            message = f"An argument of '{node.name.value}' is too large a number, or nested too deep."
-            raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
-        return {name: given.get(name) for name in field_definition.args}
+    def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
+        return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]
 
     def introspect(self, planned: Planned, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values of the introspection fields by response key; graphql-core answers them."""
@@ -213,42 +208,20 @@ class Documents:
         result = execute(self.schema, planned.introspection, variable_values=dict(values))
         assert isinstance(result, ExecutionResult)
         if result.errors or result.data is None:
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(_told(error) for error in result.errors or ()))
+            raise RequestError(Code.BAD_USER_INPUT, 400, *(told(error) for error in result.errors or ()))
         return result.data
 
 
-def _introspection_document(
-    document: Document, definition: OperationDefinitionNode, nodes: tuple[FieldNode, ...]
-) -> DocumentNode:
+def _introspection_document(definition: Definition, nodes: tuple[FieldNode, ...]) -> DocumentNode:
     """Return the part of a document that asks for the schema, as a document of its own."""
-    fragments = (node for node in document.node.definitions if isinstance(node, FragmentDefinitionNode))
+    fragments = (node for node in definition.document.definitions if isinstance(node, FragmentDefinitionNode))
     only = OperationDefinitionNode(
-        operation=definition.operation,
-        variable_definitions=definition.variable_definitions,
+        operation=definition.node.operation,
+        variable_definitions=definition.node.variable_definitions,
         selection_set=SelectionSetNode(selections=nodes),
     )
     return DocumentNode(definitions=(only, *fragments))
 
 
-MAX_ARGUMENT_DEPTH = 64
-
-
-def _is_beyond_json(value: object, depth: int = 0) -> bool:
-    """Tell whether a coerced value has something in it that is no JSON: a float such as 1e999, which reads as infinity, or too deep a nesting."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth > MAX_ARGUMENT_DEPTH or any(_is_beyond_json(item, depth + 1) for item in items)
-
-
 def _too_deep() -> RequestError:
     return RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, {"message": "The document is nested too deep."})
-
-
-def _told(error: GraphQLError) -> dict[str, object]:
-    """Return an error as a client gets it: what it sent is echoed, but not at length."""
-    message = error.message if len(error.message) <= MAX_MESSAGE else error.message[:MAX_MESSAGE] + "…"
-    told: dict[str, object] = {"message": message}
-    if error.locations:
-        told["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
-    return told

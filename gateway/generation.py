@@ -91,12 +91,12 @@ class Generation:
     async def _answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
         document = self.read(request.query)
         definition = document.definition(request.operation_name, is_read_only=request.is_read_only)
-        variables = self.documents.variables(definition, request.variables)
+        variables = definition.variables(request.variables)
         context, effective = self._overlays.resolve(context)
-        planned = self.documents.plan(document, definition, variables, effective)
+        planned = self.documents.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self._overlays.adapt(context)
-        arguments = self.documents.arguments(planned.plan, variables)
+        arguments = planned.arguments(variables)
         meta = self.documents.introspect(planned, request.variables)
         running = run(planned.plan, self._calls, context, arguments, self._unwinding, self._last_values)
         results = await (self._to_the_end(running) if planned.plan.is_mutation else running)

@@ -30,7 +30,7 @@ LOAD = """
     gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
-    gateway.schema gateway.selection gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
+    gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
     gateway.last_values gateway.sharing gateway.engine.* gateway.aggregation gateway.code_writer gateway.completion
     gateway.completion_code gateway.projection gateway.document
 """
@@ -61,7 +61,7 @@ SHARED = {
     "graphql": """
         gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.planner gateway.completion_code gateway.document gateway.embed gateway.importing.graphql_endpoint gateway.cli
+        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint gateway.cli
         resolvers.graphql
     """,
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",

@@ -198,7 +198,7 @@ async def _answer(generation: Generation, request: GraphQLRequest, context: Requ
 def _plan(generation: Generation, request: GraphQLRequest) -> str:
     documents, document = generation.documents, generation.read(request.query)
     definition = document.definition(request.operation_name, is_read_only=False)
-    return documents.plan(document, definition, documents.variables(definition, request.variables)).plan.as_text() + "\n"
+    return documents.plan(definition, definition.variables(request.variables)).plan.as_text() + "\n"
 
 
 def difference(expected: Mapping[str, str], actual: Mapping[str, str]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from graphql import build_schema, execute_sync, get_introspection_query, parse
 
-from gateway.document import MAX_MESSAGE, MAX_PLANS, Document, Documents, Planned
+from gateway.coercion import MAX_MESSAGE
+from gateway.document import MAX_PLANS, Document, Documents, Planned
 from gateway.errors import Code, RequestError
 from gateway.generation import MAX_CACHED_TEXT, Generation
 from gateway.last_values import LastValues
@@ -34,9 +35,9 @@ def plan(query: str, variables: Mapping[str, object] | None = None, documents: D
     """Take a document as far as its plan and its arguments."""
     document = documents.read(query)
     definition = document.definition(None, is_read_only=False)
-    coerced = documents.variables(definition, variables or {})
-    planned = documents.plan(document, definition, coerced)
-    documents.arguments(planned.plan, coerced)
+    coerced = definition.variables(variables or {})
+    planned = documents.plan(definition, coerced)
+    planned.arguments(coerced)
     return planned
 
 
@@ -243,7 +244,7 @@ def test_a_document_is_planned_once_for_each_set_of_conditions() -> None:
 
     def planned(**values: object) -> Planned:
         definition = document.definition(None, is_read_only=False)
-        return THEATRE.documents.plan(document, definition, THEATRE.documents.variables(definition, values))
+        return THEATRE.documents.plan(definition, definition.variables(values))
 
     first = planned(n=1, v=True)
     assert planned(n=2, v=True) is first
@@ -254,9 +255,7 @@ def test_a_document_is_planned_once_for_each_set_of_conditions() -> None:
 
 def test_each_operation_of_a_document_has_its_own_plan() -> None:
     document = read("query A { o(id: 1) { b } } query B { o(id: 1) { a { n } } }")
-    plans = [
-        THEATRE.documents.plan(document, found, THEATRE.documents.variables(found, {})).plan for found in document.definitions
-    ]
+    plans = [THEATRE.documents.plan(found, found.variables({})).plan for found in document.definitions]
     assert [[node.step.name for node in found.nodes] for found in plans] == [["b"], ["a"]]
 
 
@@ -265,9 +264,9 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
     definition = document.definition(None, is_read_only=False)
     for number in range(128):
         values = {f"v{bit}": bool(number >> bit & 1) for bit in range(7)}
-        planned = THEATRE.documents.plan(document, definition, THEATRE.documents.variables(definition, values))
+        planned = THEATRE.documents.plan(definition, definition.variables(values))
         assert len(planned.plan.nodes) == (number > 0)
-        assert len(document.planned) <= MAX_PLANS
+        assert len(definition.planned) <= MAX_PLANS
 
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:

@@ -308,7 +308,7 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
         async with open_generation(blueprint, STEP_TYPES) as generation:
             for tenant in range(3):
                 await generation.answer(GraphQLRequest(query), RequestContext("r", {"x-tenant": f"t{tenant}"}, 0))
-            return len(generation.read(query).planned)
+            return len(generation.read(query).definitions[0].planned)
 
     assert asyncio.run(count("{ other { one } }")) == 1
     assert asyncio.run(count("{ customer(id: 1) { __typename } }")) == 3

@@ -62,7 +62,7 @@ def plan_of(query: str, *documents: str, types: str = TYPES, variables: dict[str
     found = Documents(blueprint, build_schema(blueprint), is_development=True)
     document = found.read(query)
     definition = document.definition(None, is_read_only=False)
-    return found.plan(document, definition, found.variables(definition, variables or {"id": "42"})).plan
+    return found.plan(definition, definition.variables(variables or {"id": "42"})).plan
 
 
 def test_the_plan_text_of_customer_360() -> None:
@@ -249,7 +249,7 @@ def test_a_plan_can_be_compared_and_not_be_changed() -> None:
     for _ in range(2):
         document = documents.read(QUERY)
         definition = document.definition(None, is_read_only=False)
-        plans.append(documents.plan(document, definition, documents.variables(definition, {"id": "1"})).plan)
+        plans.append(documents.plan(definition, definition.variables({"id": "1"})).plan)
     assert plans[0].nodes == plans[1].nodes
     assert plans[0].as_json() == plans[1].as_json()
     with pytest.raises(FrozenInstanceError):

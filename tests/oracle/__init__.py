@@ -223,10 +223,10 @@ class Theatre:
     ) -> tuple[Planned, Arguments, Mapping[str, object]]:
         """Return the plan of a document, the arguments of its operation calls, and what introspection gives."""
         definition = document.definition(None, is_read_only=False)
-        coerced = self.documents.variables(definition, variables or {})
-        planned = self.documents.plan(document, definition, coerced)
+        coerced = definition.variables(variables or {})
+        planned = self.documents.plan(definition, coerced)
         meta = self.documents.introspect(planned, variables or {})
-        return planned, self.documents.arguments(planned.plan, coerced), meta
+        return planned, planned.arguments(coerced), meta
 
     async def answer(
         self, query: str, variables: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
