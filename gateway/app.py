@@ -18,8 +18,9 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from gateway.errors import Code
-from gateway.http import GraphQLEndpoint, RequestIds
+from gateway.http import Front, GraphQLEndpoint
 from gateway.logs import configure_logging
+from gateway.protocol import GatewayProtocol
 from gateway.reload import Serving, serve_folder
 from gateway.resolver import StepType
 from resolvers import STEP_TYPES
@@ -49,12 +50,12 @@ def create_app(folder: Path, *, is_development: bool = False, step_types: Mappin
         return JSONResponse({"status": "ready"}) if current else JSONResponse({"status": "loading"}, 503)
 
     endpoint = GraphQLEndpoint(lambda: current[0].generation if current else None, is_development=is_development)
-    routes = [Route("/graphql", endpoint), Route("/health/live", live), Route("/health/ready", ready)]
+    routes = [Route("/health/live", live), Route("/health/ready", ready)]
     if is_development:
         routes.append(Route("/", _playground))
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
     app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
-    return RequestIds(app)
+    return Front(app, endpoint)
 
 
 async def _playground(_: Request) -> Response:
@@ -112,6 +113,7 @@ def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: b
     config = uvicorn.Config(
         "gateway.app:from_environment",
         factory=True,
+        http=GatewayProtocol,
         workers=workers,
         server_header=False,
         access_log=is_development,

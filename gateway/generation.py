@@ -13,8 +13,9 @@ from typing import Any
 
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
-from gateway.document import Document, Documents
-from gateway.engine import Results, run
+from gateway.document import Document, Documents, Planned
+from gateway.engine import Arguments, Results, run
+from gateway.json_text import json_text
 from gateway.last_values import LastValues, with_last_value
 from gateway.overlays import Overlays
 from gateway.plan import Plan
@@ -66,14 +67,31 @@ class Generation:
 
         :raises RequestError: nothing was run; the error is the answer.
         """
+        self._enter()
+        try:
+            return await self._perform(self._prepare(request, context))
+        finally:
+            self._leave()
+
+    async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
+        """Answer a request with JSON text.
+
+        :raises RequestError: nothing was run; the error is the answer.
+        """
+        self._enter()
+        try:
+            return json_text(await self._perform(self._prepare(request, context)))
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
         self._in_flight += 1
         self._idle.clear()
-        try:
-            return await self._answer(request, context)
-        finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self._idle.set()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._idle.set()
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way, nor anything that one has left to be cancelled."""
@@ -88,25 +106,28 @@ class Generation:
         """
         return self._read_cached(query) if len(query) <= MAX_CACHED_TEXT else self.documents.read(query)
 
-    async def _answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
-        document = self.read(request.query)
-        definition = document.definition(request.operation_name, is_read_only=request.is_read_only)
+    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":
+        definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
         context, effective = self._overlays.resolve(context)
         planned = self.documents.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self._overlays.adapt(context)
-        arguments = planned.arguments(variables)
-        meta = self.documents.introspect(planned, request.variables)
-        running = run(planned.plan, self._calls, context, arguments, self._unwinding, self._last_values)
-        results = await (self._to_the_end(running) if planned.plan.is_mutation else running)
+        return _Prepared(request, context, planned, planned.arguments(variables))
+
+    async def _perform(self, prepared: "_Prepared") -> Body:
+        planned, request, context = prepared.planned, prepared.request, prepared.context
+        plan = planned.plan
+        meta = self.documents.introspect(planned, request.variables) if planned.introspection else {}
+        running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._last_values)
+        results = await (self._to_the_end(running) if plan.is_mutation else running)
         errors: list[dict[str, object]] = []
         body: Body = {"data": planned.project(results, meta, errors)}
         if errors:
             body["errors"] = _capped(errors)
-        extensions = _extensions(planned.plan, results, errors, request, context)
-        if extensions:
-            body["extensions"] = extensions
+        report = completeness(plan, results, errors)
+        if report or request.wants_trace:
+            body["extensions"] = _extensions(plan, results, report, request, context)
         return body
 
     async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
@@ -117,13 +138,18 @@ class Generation:
         return await asyncio.shield(task)
 
 
-def _extensions(
-    plan: Plan, results: Results, errors: list[dict[str, object]], request: GraphQLRequest, context: RequestContext
-) -> Body:
-    extensions: Body = {}
-    report = completeness(plan, results, errors)
-    if report:
-        extensions["completeness"] = report
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A request that is sound: its plan, and what the plan runs with."""
+
+    request: GraphQLRequest
+    context: RequestContext
+    planned: Planned
+    arguments: Arguments
+
+
+def _extensions(plan: Plan, results: Results, report: Body | None, request: GraphQLRequest, context: RequestContext) -> Body:
+    extensions: Body = {"completeness": report} if report else {}
     if request.wants_trace:
         extensions["trace"] = trace(plan, results, context.arrived_at, asyncio.get_running_loop().time())
     return extensions

@@ -5,11 +5,12 @@ neither Starlette's request handlers nor uvicorn do by themselves.
 """
 
 import asyncio
-import json
+import functools
+import itertools
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,8 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Code, RequestError
-from gateway.generation import Body, Generation, GraphQLRequest
+from gateway.generation import Generation, GraphQLRequest
+from gateway.json_text import json_text
 from gateway.resolver import RequestContext
 
 log = logging.getLogger("stepgraph.http")
@@ -26,6 +28,10 @@ RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
 MAX_BODY = 2_000_000
 REQUEST_ID = "stepgraph.request_id"
+GRAPHQL_PATH = "/graphql"
+DEPARTURE = "stepgraph.departure"
+"""Where a server's scope takes the function that it calls when the client has left; with servers that know nothing of that a task waits."""
+MAX_CACHED_HEADERS = 256
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
 _LEGACY_200 = {
@@ -48,66 +54,71 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        arrived_at = asyncio.get_running_loop().time()
-        headers = _headers(scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
         media_type = JSON
         try:
             media_type = _negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
-            context = RequestContext(scope[REQUEST_ID], headers, arrived_at)
-            body = await _unless_client_leaves(self._answer(request, context), receive)
+            body = await _unless_client_leaves(self._answer(request, context), scope, receive)
             if body is None:
                 log.info("client left", extra={"request_id": context.request_id, "status": 499})
                 return
-            await send_json(send, 200, body, media_type)
+            await send_bytes(send, 200, body, media_type)
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
             allow = [(b"allow", b"GET, POST")] if status == 405 else []
             await send_json(send, status, {"errors": error.errors}, media_type, allow)
-        except Exception:
-            log.exception("request failed unexpectedly", extra={"request_id": scope[REQUEST_ID]})
-            await send_error(send, 500, Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
 
-    async def _answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
+    async def _answer(self, request: GraphQLRequest, context: RequestContext) -> bytes:
         generation = self._generation()
         if generation is None:
             raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
-        return await generation.answer(request, context)
+        return await generation.respond(request, context)
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
-        if scope["method"] == "GET":
-            if not self._is_development:
-                _refuse_simple(headers)
-            return _request(_query_parameters(scope), headers, is_read_only=True)
-        if scope["method"] != "POST":
+        if scope["method"] == "POST":
+            _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
+            return _request(_decode(await _read_body(headers, receive)), headers, is_read_only=False)
+        if scope["method"] != "GET":
             raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
-        _check_content(headers)
-        return _request(_decode(await _read_body(headers, receive)), headers, is_read_only=False)
+        if not self._is_development:
+            _refuse_simple(headers)
+        return _request(_query_parameters(scope), headers, is_read_only=True)
 
 
-class RequestIds:
-    """Outermost ASGI layer: every response has an ``x-request-id``, and no exception reaches the server or the client."""
+class Front:
+    """Outermost ASGI layer: GraphQL requests go straight to their endpoint, all others to the application.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Every response has an ``x-request-id``, and no exception reaches the server or the client.
+    """
+
+    def __init__(self, app: ASGIApp, endpoint: GraphQLEndpoint) -> None:
         self._app = app
+        self._endpoint = endpoint
+        self._process = uuid.uuid4().hex[:16]
+        self._count = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on under an id: the client's own when it is a sound one."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope[REQUEST_ID] = _request_id(scope)
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        is_sound = given is not None and _SOUND_ID.fullmatch(given)
+        request_id = given.decode() if given and is_sound else f"{self._process}{next(self._count):016x}"
+        scope[REQUEST_ID] = request_id
         has_started = False
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
+            return send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await (self._endpoint if scope["path"] == GRAPHQL_PATH else self._app)(scope, receive, send_with_id)
         except Exception:
             log.exception("request failed unexpectedly", extra={"request_id": request_id})
             if not has_started:
@@ -119,34 +130,28 @@ async def send_error(send: Send, status: int, code: Code, message: str) -> None:
     await send_json(send, status, {"errors": [{"message": message, "extensions": {"code": str(code)}}]}, JSON)
 
 
-async def send_json(
-    send: Send, status: int, body: object, media_type: str, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
+async def send_json(send: Send, status: int, body: object, media_type: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Send a response of JSON."""
-    try:
-        data = orjson.dumps(body)
-    except TypeError:  # an integer of more than 64 bits, which only the slower library writes
-        data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    content = [(b"content-type", f"{media_type}; charset=utf-8".encode()), (b"content-length", str(len(data)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*content, *(headers or ())]})
-    await send({"type": "http.response.body", "body": data})
+    await send_bytes(send, status, json_text(body), media_type, headers)
+
+
+_CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".encode()) for media_type in (JSON, RESPONSE_JSON)}
+
+
+async def send_bytes(send: Send, status: int, body: bytes, media_type: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Send a response that is JSON text already."""
+    content = [_CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": content})
+    await send({"type": "http.response.body", "body": body})
 
 
 # -- requests
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
 _SOUND_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _SOUND_ID.fullmatch(given) else uuid.uuid4().hex
-
-
+@functools.lru_cache(maxsize=MAX_CACHED_HEADERS)
 def _negotiate(accept: str | None) -> str:
     """Choose the response's media type (GraphQL-over-HTTP 6.1); without a wish it is ``application/json``.
 
@@ -200,13 +205,14 @@ def _refuse_simple(headers: Headers) -> None:
         raise RequestError(Code.CSRF_ERROR, 400, {"message": message})
 
 
-def _check_content(headers: Headers) -> None:
-    media_type, *parameters = (part.strip().lower() for part in headers.get("content-type", "").split(";"))
+@functools.lru_cache(maxsize=MAX_CACHED_HEADERS)
+def _check_content(content_type: str, content_encoding: str) -> None:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charset = next((part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
     if media_type != JSON or charset not in {"utf-8", "utf8"}:
         message = "The request body must be 'Content-Type: application/json' in UTF-8."
         raise RequestError(Code.INVALID_CONTENT_TYPE_HEADER, 415, {"message": message})
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if content_encoding.strip().lower() not in {"", "identity"}:
         raise RequestError(Code.INVALID_CONTENT_TYPE_HEADER, 415, {"message": "A compressed request body is not accepted."})
 
 
@@ -218,16 +224,16 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
     declared = headers.get("content-length", "0")
     if declared.isdecimal() and int(declared[:20]) > MAX_BODY:
         raise _too_large()
-    body = bytearray()
+    body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _bad_request("The request ended early.")
-        body += message.get("body", b"")
+        body = body + message["body"] if body else message.get("body", b"")
         if len(body) > MAX_BODY:
             raise _too_large()
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
 def _too_large() -> RequestError:
@@ -282,28 +288,36 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
     return GraphQLRequest(query, name or None, variables or {}, wants_trace, is_read_only)
 
 
-async def _unless_client_leaves(answering: Any, receive: Receive) -> Body | None:
+async def _unless_client_leaves(answering: Coroutine[Any, Any, bytes], scope: Scope, receive: Receive) -> bytes | None:
     """Return the answer, or None when the client has left: then everything that was under way for it is cancelled."""
     task = asyncio.current_task()
     assert task is not None
     has_left = False
 
-    async def watch() -> None:
+    def leave() -> None:
         nonlocal has_left
-        while (await receive())["type"] != "http.disconnect":
-            pass
         has_left = True
         task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    watcher = None
+    if DEPARTURE in scope:
+        scope[DEPARTURE] = leave
+    else:
+        watcher = asyncio.create_task(watch())
     try:
-        answer: Body = await answering
+        return await answering
     except asyncio.CancelledError:
         if not has_left:
             raise
         task.uncancel()
         return None
-    else:
-        return answer
     finally:
-        watcher.cancel()
+        if watcher is not None:
+            watcher.cancel()
+        else:
+            scope[DEPARTURE] = None

@@ -35,8 +35,8 @@ STAGES = """
     gateway.completion_code gateway.projection gateway.document
 """
 LIFE = """
-    gateway.overlays gateway.generation gateway.reload gateway.http gateway.logs gateway.app gateway.embed gateway.report
-    gateway.importing.* gateway.cli gateway.__main__
+    gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
+    gateway.embed gateway.report gateway.importing.* gateway.cli gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
@@ -50,7 +50,6 @@ OWNERS = {
     "jmespath": "gateway.expression",
     "pydantic": "gateway.settings",
     "pydantic_core": "gateway.settings",
-    "uvicorn": "gateway.app",
     "watchfiles": "gateway.reload",
     "yaml": "gateway.config.source",
 }
@@ -68,11 +67,12 @@ SHARED = {
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.http gateway.cli gateway.importing.graphql_endpoint gateway.importing.openapi.description
+        gateway.json_text gateway.http gateway.cli gateway.importing.graphql_endpoint gateway.importing.openapi.description
         resolvers.json_http resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
     "rich": "gateway.report gateway.importing.command gateway.cli",
     "starlette": "gateway.http gateway.app",
+    "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": "gateway.importing.command gateway.cli",
 }

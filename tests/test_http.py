@@ -371,7 +371,7 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(Generation, "answer", fail)
+    monkeypatch.setattr(Generation, "respond", fail)
     gateway = gateway_of(stage, mode)
     response = stage.run(
         lambda: gateway.client.post(gateway.url + "/graphql", json={"query": TRIVIAL}, headers={"x-request-id": "known-id"})
