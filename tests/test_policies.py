@@ -345,18 +345,22 @@ def test_what_was_waited_is_noted_for_every_attempt(monkeypatch: pytest.MonkeyPa
     assert (context.waiting_since, context.attempts) == (None, 2)
 
 
+def until(deadline: float) -> CallContext:
+    return CallContext(RequestContext("r", {}, 0.0), deadline)
+
+
 def test_a_place_that_comes_free_at_the_deadline_is_not_lost() -> None:
     async def act() -> None:
         bulkhead = Bulkhead(1, 5)
-        await bulkhead.acquire(9.0)
+        await bulkhead.acquire(until(9.0))
         loop = asyncio.get_running_loop()
         loop.call_at(0.05, bulkhead.release)
-        waiting = asyncio.gather(*(bulkhead.acquire(0.05) for _ in range(3)), return_exceptions=True)
+        waiting = asyncio.gather(*(bulkhead.acquire(until(0.05)) for _ in range(3)), return_exceptions=True)
         ends = await waiting
         for _ in range(ends.count(None)):
             bulkhead.release()
-        await bulkhead.acquire(0.06)
+        await bulkhead.acquire(until(0.06))
         with pytest.raises(StepFault):
-            await bulkhead.acquire(0.06)
+            await bulkhead.acquire(until(0.06))
 
     virtual.run(act())
