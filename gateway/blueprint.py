@@ -7,13 +7,13 @@ identity, so that they can key the tables of a generation.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from graphql import ConstValueNode, GraphQLNamedType, print_ast
 
 from gateway.errors import Place
 from gateway.expression import Expression
-from gateway.settings import SourceKeys, StepKeys
+from gateway.settings import ServerKeys, SourceKeys, StepKeys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +88,8 @@ class Step:
     must_succeed: tuple[str, ...]
     """Those of ``needs`` that an expression reads: unless they have succeeded the input is missing."""
     follows: tuple[str, ...]
-    reads_request: bool
-    """Whether its inputs or its condition look at the request itself."""
+    request_reads: tuple[tuple[str, ...], ...]
+    """The paths into the request itself that its inputs read: `headers.authorization`."""
     reads_context: bool
     """Whether its inputs or its expressions look at what the request says about itself."""
     takes_selection: bool
@@ -100,6 +100,10 @@ class Step:
     """Seconds of one attempt."""
     retry: Retry
     fallbacks: tuple[Fallback, ...]
+    lifetime: float | Literal["http"] | None
+    """Seconds for which a reply is taken again, or ``http`` when each reply says so itself; None: replies are not kept for that."""
+    is_deduplicated: bool
+    """Whether equal calls of several requests that are under way are one."""
     description: str
     """One line that says what is called, for plans."""
     fingerprint: str
@@ -234,3 +238,5 @@ class Blueprint:
     overlaid: frozenset[str]
     """The names of the operations that have overlays."""
     effective: Callable[[str, tuple[int, ...]], Operation]
+    server: ServerKeys = field(default_factory=ServerKeys)
+    """What holds for requests of all operations."""

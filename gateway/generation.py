@@ -16,12 +16,13 @@ from gateway.blueprint import Blueprint, Step
 from gateway.document import Document, Documents, Planned
 from gateway.engine import Arguments, Results, run
 from gateway.json_text import json_text
-from gateway.last_values import LastValues, with_last_value
 from gateway.overlays import Overlays
 from gateway.plan import Plan
 from gateway.policies import Bulkhead, apply
+from gateway.replies import Replies, Shared, with_shared
 from gateway.resolver import Call, RequestContext, StepType
 from gateway.schema import build_schema
+from gateway.sharing import Flights
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -49,15 +50,23 @@ Body = dict[str, object]
 class Generation:
     """Answers requests by one blueprint. Made by :func:`open_generation`."""
 
-    def __init__(self, documents: Documents, calls: Mapping[Step, Call], last_values: LastValues) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        calls: Mapping[Step, Call],
+        replies: Replies,
+        unwinding: set[asyncio.Future[Any]] | None = None,
+    ) -> None:
         self.blueprint = documents.blueprint
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
         self._overlays = Overlays(documents.blueprint)
-        self._last_values = last_values
+        self._replies = replies
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
-        self._unwinding: set[asyncio.Future[Any]] = set()
+        self._unwinding = set() if unwinding is None else unwinding
+        self._shares_queries = documents.blueprint.server.dedupe_queries
+        self._queries: Flights[bytes] = Flights(self._unwinding)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,15 +83,21 @@ class Generation:
             self._leave()
 
     async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        """Answer a request with JSON text.
+        """Answer a request with JSON text: that of an equal query under way, where the configuration allows it.
 
         :raises RequestError: nothing was run; the error is the answer.
         """
         self._enter()
         try:
-            return json_text(await self._perform(self._prepare(request, context)))
+            prepared = self._prepare(request, context)
+            if self._shares_queries and prepared.is_shareable:
+                return await self._queries.join(prepared.identity, lambda: self._text(prepared))
+            return await self._text(prepared)
         finally:
             self._leave()
+
+    async def _text(self, prepared: "_Prepared") -> bytes:
+        return json_text(await self._perform(prepared))
 
     def _enter(self) -> None:
         self._in_flight += 1
@@ -119,7 +134,7 @@ class Generation:
         planned, request, context = prepared.planned, prepared.request, prepared.context
         plan = planned.plan
         meta = self.documents.introspect(planned, request.variables) if planned.introspection else {}
-        running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._last_values)
+        running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         results = await (self._to_the_end(running) if plan.is_mutation else running)
         errors: list[dict[str, object]] = []
         body: Body = {"data": planned.project(results, meta, errors)}
@@ -146,6 +161,24 @@ class _Prepared:
     context: RequestContext
     planned: Planned
     arguments: Arguments
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether its answer is all that it is for, and would be that of an equal request."""
+        return not (self.planned.plan.is_mutation or self.request.wants_trace or self.planned.introspection)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What the answer depends on: the plan (of which there is one for each operation and set of overlays), and all that it reads."""
+        plan, context = self.planned.plan, self.context
+        read = [_at(context.said, path) for path in plan.request_reads]
+        return id(self.planned), repr((self.arguments, read, context.values if plan.reads_context else None))
+
+
+def _at(value: object, path: tuple[str, ...]) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _extensions(plan: Plan, results: Results, report: Body | None, request: GraphQLRequest, context: RequestContext) -> Body:
@@ -175,17 +208,18 @@ async def open_generation(
         for name, source in blueprint.sources.items():
             connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
             bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
-        last_values = LastValues()
+        unwinding: set[asyncio.Future[Any]] = set()
+        shared = Shared.new(unwinding)
 
         def make(step: Step) -> Call:
             name = step.source.name if step.source else ""
             call = step_types[step.type].call(step, connections.get(name))
-            return with_last_value(apply(call, step, bulkheads.get(name)), step, last_values)
+            return with_shared(apply(call, step, bulkheads.get(name)), step, shared)
 
         calls = _Calls(make)
         calls.update({step: make(step) for step in _steps(blueprint)})
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Documents(blueprint, schema, is_development), calls, last_values)
+        yield Generation(Documents(blueprint, schema, is_development), calls, shared.replies, unwinding)
 
 
 class _Calls(dict[Step, Call]):

@@ -52,7 +52,7 @@ class Overlays:
 
     def values(self, request: RequestContext) -> dict[str, object]:
         """Evaluate the context of a request; what cannot be evaluated is null, as a missing header is."""
-        said = {"request": {"id": request.request_id, "headers": request.headers}}
+        said = {"request": request.said}
         values: dict[str, object] = {}
         for name, expression in self._blueprint.context.items():
             try:

@@ -107,8 +107,8 @@ class Plan:
     """Which nodes each node is a prerequisite of."""
     links: Mapping[tuple[int, Hops, str, str], int]
     """The nodes of links, by parent node, hops, field and arguments."""
-    reads_request: bool
-    """Whether any node looks at the request's own headers."""
+    request_reads: tuple[tuple[str, ...], ...]
+    """The paths into the request itself that nodes read: `headers.authorization`."""
     reads_context: bool
     """Whether any node looks at what the request says about itself."""
     is_mutation: bool

@@ -61,7 +61,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         waiting=tuple(len(node.needs) + len(node.follows) for node in shared),
         dependents=_dependents(shared),
         links=drafted.links,
-        reads_request=any(node.step.reads_request for node in shared),
+        request_reads=tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads)),
         reads_context=any(node.step.reads_context for node in shared),
         is_mutation=is_mutation,
     )

@@ -53,32 +53,57 @@ class Bulkhead:
         self._places.release()
 
 
+_RESOLUTION = 0.001
+"""Seconds that a timer may be early, by the clocks of event loops."""
+
+
+class _Limit:
+    """Cancels the task that makes it after ``timeout`` seconds or at the deadline of the call, which may move while it runs.
+
+    It does what asyncio.timeout() does, in 3 µs instead of 7 (uvloop).
+    """
+
+    __slots__ = ("_cancellations", "_context", "_is_late", "_loop", "_own", "_task", "timer")
+
+    def __init__(self, timeout: float, context: CallContext) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._cancellations = self._task.cancelling()
+        self._context = context
+        self._own = self._loop.time() + timeout
+        self._is_late = False
+        self.timer = self._loop.call_at(min(self._own, context.deadline), self._expire)
+
+    def is_mine(self) -> bool:
+        """Tell whether a cancellation that has come is this one, and take it back."""
+        return self._is_late and self._task.uncancel() <= self._cancellations
+
+    def _expire(self) -> None:
+        limit = min(self._own, self._context.deadline)
+        if limit - self._loop.time() > _RESOLUTION:  # a request with a later deadline has joined the call meanwhile
+            self.timer = self._loop.call_at(limit, self._expire)
+            return
+        self._is_late = True
+        self._task.cancel()
+
+
 def with_timeout(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
     """Cut each attempt at the step's timeout or the deadline, whichever comes first."""
     timeout = step.timeout
     detail = f"no answer within {timeout * 1000:.0f} ms"
 
     async def timed(inputs: Inputs, context: CallContext) -> Reply:
-        loop, task = asyncio.get_running_loop(), cast("asyncio.Task[Any]", asyncio.current_task())
-        is_late, cancellations = False, task.cancelling()
-
-        def expire() -> None:
-            nonlocal is_late
-            is_late = True
-            task.cancel()
-
-        # What asyncio.timeout() does, in 3 µs instead of 7 (uvloop).
-        timer = loop.call_at(min(loop.time() + timeout, context.deadline), expire)
+        limit = _Limit(timeout, context)
         try:
             return await call(inputs, context)
         except asyncio.CancelledError:
-            if is_late and task.uncancel() <= cancellations:
-                raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
-            raise
+            if not limit.is_mine():
+                raise
+            raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
         except TimeoutError:
             raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
         finally:
-            timer.cancel()
+            limit.timer.cancel()
 
     return timed
 

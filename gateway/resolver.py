@@ -30,6 +30,11 @@ class RequestContext:
     arrived_at: float
     values: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def said(self) -> Mapping[str, object]:
+        """The request as references and expressions see it."""
+        return {"id": self.request_id, "headers": self.headers}
+
 
 @dataclass(slots=True)
 class CallContext:
@@ -70,6 +75,12 @@ class Reply:
 
     value: object
     status: int | None = None
+    size: int = 0
+    """How many bytes it had on the wire; 0 when that is not known."""
+    max_age: float | None = None
+    """Seconds for which the upstream says that it is fresh; None when it says nothing."""
+    is_private: bool = False
+    """Whether the upstream forbids keeping it."""
 
 
 Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
@@ -109,6 +120,8 @@ class StepType(ABC):
     source_templated: ClassVar[tuple[str, ...]] = ()
     """The keys of a source whose texts are templates; they may refer to the request alone."""
 
+    tells_freshness: ClassVar[bool] = False
+    """Whether replies say for how long they are fresh, as HTTP's do."""
     selects_from_scope: ClassVar[bool] = False
     """Whether ``select`` is over arguments, steps and context instead of a raw result."""
 

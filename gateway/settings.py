@@ -107,6 +107,15 @@ fallback:
     """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
 
 
+class CacheKeys(Keys):
+    """``cache:`` of a step: for how long a reply answers equal calls of other requests."""
+
+    example = "cache: { ttl_ms: 5000 }"
+
+    ttl_ms: Milliseconds
+    """How long a reply is fresh. One that the upstream calls private or not to be stored, or that sets a cookie, is never kept."""
+
+
 class BatchKeys(Keys):
     """``batch:`` of a link: the keys of all parents of one level go into one call."""
 
@@ -147,6 +156,8 @@ class StepKeys(Keys):
     """When and how a failed attempt is repeated; left out: the source's."""
     fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
     """What is tried, in order, when the step has failed."""
+    cache: Annotated[CacheKeys | Literal["http"] | None, such_as({"ttl_ms": 5000}, "http")] = None
+    """For how long a reply is taken again for the very same call, headers and all; `http`: as long as its `Cache-Control` says."""
     batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
     """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
 
@@ -164,6 +175,8 @@ class SourceKeys(Keys):
     """How many calls are under way at the most; further ones wait."""
     queue: Annotated[int, Field(ge=0, le=100_000)] = 100
     """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
+    dedupe: bool = False
+    """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
 
 
 class AggregationKeys(Keys):
@@ -319,6 +332,25 @@ defaults: { api: core, warehouse: warehouse }
     """Step types to the source that a step without `source` uses."""
 
 
+class ServerKeys(Keys):
+    """``server:``: what holds for requests of all operations."""
+
+    example = "server: { dedupe_queries: true }"
+
+    dedupe_queries: bool = False
+    """Whether equal queries of several requests are one while they are under way: the same operation, variables, overlays and whatever
+    headers and context values its steps read."""
+
+
+class ServerDocumentKeys(Keys):
+    """A document with ``server:``. There is at most one."""
+
+    example = "server: { dedupe_queries: true }"
+
+    server: Annotated[ServerKeys, such_as({"dedupe_queries": True})]
+    """What holds for requests of all operations."""
+
+
 DOCUMENTS: Mapping[str, type[Keys]] = {
     "operation": OperationKeys,
     "field": LinkKeys,
@@ -327,6 +359,7 @@ DOCUMENTS: Mapping[str, type[Keys]] = {
     "sources": SharedKeys,
     "defaults": SharedKeys,
     "types": SharedKeys,
+    "server": ServerDocumentKeys,
 }
 """The kinds of documents by the keys that tell them apart."""
 

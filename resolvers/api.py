@@ -14,7 +14,7 @@ from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepT
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
-from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
+from resolvers.json_http import check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -82,6 +82,7 @@ class Api(StepType):
 
     name = "api"
     keys = ApiKeys
+    tells_freshness = True
     source_keys = ApiSourceKeys
     timeout_ms = 5000
     templated = ("endpoint", "query", "headers", "body")
@@ -152,6 +153,7 @@ class Api(StepType):
         keys = step.keys
         assert isinstance(keys, ApiKeys)
         target = target_renderer(keys.endpoint)
+        is_kept = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             headers = encode_headers(inputs["headers"])
@@ -166,7 +168,9 @@ class Api(StepType):
                 return Reply(None, 404)
             if response.status not in keys.expect if keys.expect else not 200 <= response.status < 300:
                 raise status_fault(response)
-            return Reply(None if keys.method == "HEAD" else decode(response), response.status)
+            value = None if keys.method == "HEAD" else decode(response)
+            max_age, is_private = freshness(response.headers) if is_kept else (None, False)
+            return Reply(value, response.status, len(response.body), max_age, is_private)
 
         return send
 

@@ -85,6 +85,21 @@ def _retry_after(text: str) -> float | None:
         return None
 
 
+def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
+    """Return for how many seconds a response says that it is fresh (None: nothing), and whether it may not be kept at all (RFC 9111)."""
+    directives: dict[str, str] = {}
+    for item in headers.get("cache-control", "").lower().split(","):
+        name, _, value = item.strip().partition("=")
+        directives[name] = value.strip('" ')
+    if "set-cookie" in headers or not directives.keys().isdisjoint({"no-store", "private"}) or headers.get("vary") == "*":
+        return None, True
+    lifetime = directives.get("s-maxage", directives.get("max-age", ""))
+    if "no-cache" in directives or not lifetime.isdecimal():
+        return None, False
+    age = headers.get("age", "")
+    return max(0.0, float(lifetime[:10]) - float(age[:10] if age.isdecimal() else 0)), False
+
+
 def decode(response: HttpResponse) -> object:
     """Return the value of a JSON body; 204 and 205 are null.
 

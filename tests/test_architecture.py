@@ -31,7 +31,7 @@ LOAD = """
 """
 STAGES = """
     gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
-    gateway.last_values gateway.sharing gateway.engine.* gateway.aggregation gateway.code_writer gateway.completion
+    gateway.sharing gateway.replies gateway.engine.* gateway.aggregation gateway.code_writer gateway.completion
     gateway.completion_code gateway.projection gateway.document
 """
 LIFE = """

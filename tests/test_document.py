@@ -11,8 +11,8 @@ from gateway.coercion import MAX_MESSAGE
 from gateway.document import MAX_PLANS, Document, Documents, Planned
 from gateway.errors import Code, RequestError
 from gateway.generation import MAX_CACHED_TEXT, Generation
-from gateway.last_values import LastValues
 from gateway.projection import source_of
+from gateway.replies import Replies
 from gateway.schema import build_schema as build
 from tests import virtual
 from tests.oracle import Stage, Theatre, blueprint_of, perform
@@ -271,7 +271,7 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:
     async def act() -> None:
-        generation = Generation(THEATRE.documents, {}, LastValues())
+        generation = Generation(THEATRE.documents, {}, Replies())
         for query in ("{ o(id: 1) { b } }", "{ nothing }"):
             assert generation.read(query) is generation.read(query)
         large = "{ o(id: 1) { b } } #" + "x" * MAX_CACHED_TEXT

@@ -117,6 +117,12 @@ NOT_CODES = {
     "content-length",
     "content-type",
     "keep-alive",
+    "cache-control",
+    "max-age",
+    "no-cache",
+    "no-store",
+    "set-cookie",
+    "s-maxage",
     "retry-after",
     "transfer-encoding",
 }

@@ -154,8 +154,8 @@ def test_a_required_step_that_is_only_a_fallback_here_has_the_role_of_one() -> N
 
 
 def test_a_plan_says_whether_any_of_its_nodes_looks_at_the_request() -> None:
-    assert plan_of("{ customer(id: 1) { fraud } }").reads_request
-    assert not plan_of("{ customer(id: 1) { account } }").reads_request
+    assert plan_of("{ customer(id: 1) { fraud } }").request_reads
+    assert not plan_of("{ customer(id: 1) { account } }").request_reads
 
 
 # -- the same and another node

@@ -265,7 +265,7 @@ def test_what_is_left_out_has_the_defaults_of_the_language() -> None:
     assert (found.deadline, found.concurrency, found.description, found.strategy) == (30.0, None, None, Strategy.MERGE)
     assert (step.field, step.is_exposed, step.is_required, step.returns) == ("x", True, False, "JSON")
     assert (step.timeout, step.retry) == (5.0, Retry(2, frozenset({"connect", "reset", "502", "503", "504"}), 0.05, 2.0))
-    assert (step.when, step.select, step.needs, step.follows, step.fallbacks, step.reads_request) == (
+    assert (step.when, step.select, step.needs, step.follows, step.fallbacks, bool(step.request_reads)) == (
         None,
         None,
         (),
@@ -320,7 +320,7 @@ steps:
 args: { y: ID }
 """
     step = operation(text).steps["x"]
-    assert (step.field, step.needs, step.follows, step.reads_request) == ("renamed", ("base", "other"), ("last",), True)
+    assert (step.field, step.needs, step.follows, bool(step.request_reads)) == ("renamed", ("base", "other"), ("last",), True)
     assert step.fallbacks == (FallbackStep("last"), FallbackValue(None))
 
 
@@ -328,7 +328,7 @@ def test_a_header_of_the_source_makes_its_steps_read_the_request() -> None:
     sources = SOURCES.replace("http://plain.internal", 'http://plain.internal, headers: { a: "{request.headers.a?}" }')
     text = "operation: a\nsteps: [{ name: x, type: api, source: plain, endpoint: /x }, { name: y, type: api, endpoint: /x }]"
     (found,) = build(files(a=text, sources=sources), STEP_TYPES, {}).operations.values()
-    assert {name: step.reads_request for name, step in found.steps.items()} == {"x": True, "y": False}
+    assert {name: bool(step.request_reads) for name, step in found.steps.items()} == {"x": True, "y": False}
 
 
 def test_steps_that_do_the_same_have_one_fingerprint_whatever_they_are_called() -> None:

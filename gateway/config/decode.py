@@ -13,6 +13,7 @@ from gateway.settings import (
     LinkKeys,
     OperationKeys,
     OverlayKeys,
+    ServerDocumentKeys,
     SharedKeys,
     SourceKeys,
     StepKeys,
@@ -95,11 +96,12 @@ class Documents:
     """Python classes whose GraphQL types are wanted, with their places."""
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
+    servers: list[Decoded[ServerDocumentKeys]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = ("operation", "field", "overlay", "context", "sources", "defaults", "types")
+KINDS = ("operation", "field", "overlay", "context", "sources", "defaults", "types", "server")
 """The keys that tell what kind of document it is."""
 
 
@@ -116,6 +118,9 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
         elif "context" in document.value:
             context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
             result.contexts.extend([context] if context else [])
+        elif "server" in document.value:
+            server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
+            result.servers.extend([server] if server else [])
         elif "field" in document.value:
             _decode_link(document, step_types, result)
         elif document.value.keys() & {"sources", "defaults", "types"}:

@@ -58,6 +58,15 @@ class Draft:
 
     def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
         """Yield what only the step type can see, given the names of the arguments in order."""
+        if self.keys.cache is not None and not self.step_type.is_idempotent(self.keys):
+            yield KeyProblem(
+                "cache",
+                "a call that may change something cannot be answered with an older reply; remove it",
+                "cache-not-idempotent",
+            )
+        elif self.keys.cache == "http" and not self.step_type.tells_freshness:
+            message = f"a step of the type '{self.keys.type}' has no 'Cache-Control'; write 'cache: {{ ttl_ms: … }}'"
+            yield KeyProblem("cache", message, "cache-not-http")
         yield from self.step_type.check(self.keys, arguments)
         if self.source is not None:
             yield from self.step_type.check_against(self.keys, self.source)

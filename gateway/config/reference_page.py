@@ -59,13 +59,19 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
         ),
         *(_source(step_type) for step_type in sources),
         Section(("parts",), "Parts", 2, "Mappings that stand under the keys of their names.\n"),
-        *(Section((_part_name(model),), f"`{_part_name(model)}:`", 3, _with_example(model, _table(model))) for model in parts),
+        *(
+            Section((_part_name(model),), f"`{_part_name(model)}:`", 3, _with_example(model, _table(model)))
+            for model in parts
+            if _part_name(model) not in DOCUMENTS
+        ),
     ]
 
 
 def _document(model: type[Keys]) -> Section:
     keys = [key for key, kind in DOCUMENTS.items() if kind is model]
-    return Section(tuple(keys), ", ".join(f"`{key}:`" for key in keys), 3, _with_example(model, _table(model)))
+    own = [part for part in _parts([model]) if _part_name(part) in keys]
+    tables = "\n".join([_table(model), *(f"Under `{_part_name(part)}:`\n\n{_table(part)}" for part in own)])
+    return Section(tuple(keys), ", ".join(f"`{key}:`" for key in keys), 3, _with_example(model, tables))
 
 
 def _steps() -> str:

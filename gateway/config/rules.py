@@ -20,6 +20,7 @@ from gateway.config.references import Names, placed_references, read_templates
 from gateway.config.sdl import declared_types, read_types
 from gateway.config.source import Files, YamlDocument, read_documents, read_files
 from gateway.errors import ConfigurationError, Place, Problem, nearest
+from gateway.settings import ServerKeys
 
 
 def load(folder: Path, step_types: StepTypes, environment: Mapping[str, str] = os.environ) -> Blueprint:
@@ -50,6 +51,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     types, wrong = read_types(sdl, *of_classes)
     problems += wrong
     context = read_context(decoded.contexts, problems)
+    server = _server(decoded, problems)
     sources, templates = _sources(decoded, step_types, Names({}, {}, context=context), str(files.folder), problems)
     names = frozenset(decoded.source_names)
     around = Surroundings(sources, templates, names, _defaults(decoded, problems), step_types, types, context)
@@ -74,7 +76,15 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
         overlays=overlaid.overlays,
         overlaid=frozenset(overlay.operation for overlay in overlaid.overlays),
         effective=overlaid.effective,
+        server=server,
     )
+
+
+def _server(decoded: Documents, problems: list[Problem]) -> ServerKeys:
+    for second in decoded.servers[1:]:
+        message = f"a second 'server:', first at {decoded.servers[0].place}"
+        problems.append(second.problem(("server",), message, "duplicate-name", is_about_key=True))
+    return decoded.servers[0].keys.server if decoded.servers else ServerKeys()
 
 
 def _without_consequences(problems: list[Problem]) -> list[Problem]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from gateway.blueprint import Fallback, FallbackStale, FallbackStep, FallbackValue, Retry, Step
 from gateway.config.draft import Draft, Surroundings
-from gateway.settings import FallbackKeys, RetryKeys
+from gateway.settings import CacheKeys, FallbackKeys, RetryKeys
 from gateway.template import references, renderer
 
 _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback"}
@@ -53,13 +53,15 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         needs=needs,
         must_succeed=tuple(root for root in looked_at if root in scope.steps),
         follows=tuple(other for other in keys.depends_on if other not in needs),
-        reads_request="request" in read,
+        request_reads=tuple(dict.fromkeys(found.path[1:] for found in references(inputs) if found.root == "request")),
         reads_context="context" in read,
         takes_selection=draft.step_type.takes_selection(keys),
         read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
         retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
         fallbacks=tuple(_fallback(fallback) for fallback in keys.fallback),
+        lifetime=keys.cache.ttl_ms / 1000 if isinstance(keys.cache, CacheKeys) else keys.cache,
+        is_deduplicated=source is not None and source.keys.dedupe and draft.step_type.is_idempotent(keys),
         description=draft.step_type.describe(keys),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
     )

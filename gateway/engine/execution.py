@@ -8,10 +8,10 @@ from typing import Any
 from gateway.blueprint import Step
 from gateway.engine.results import Arguments, Span
 from gateway.errors import StepFault
-from gateway.last_values import LastValues
 from gateway.links import Found
 from gateway.outcome import Failure, Outcome
 from gateway.plan import Node, OperationCall, Plan
+from gateway.replies import Replies
 from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.sharing import Flights
 
@@ -42,14 +42,14 @@ class Execution:
         request: RequestContext,
         arguments: Arguments,
         unwinding: set[asyncio.Future[Any]],
-        last_values: LastValues,
+        replies: Replies,
     ) -> None:
         count = len(plan.nodes)
         self.plan = plan
         self.calls = calls
         self.request = request
         self.arguments = arguments
-        self.last_values = last_values
+        self.replies = replies
         self.outcomes: list[Outcome | None] = [None] * count
         self.spans = [Span() for _ in range(count)]
         self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
@@ -67,8 +67,8 @@ class Execution:
     def _call_scope(self, call: OperationCall) -> dict[str, object]:
         arguments = self.arguments.calls[call.index]
         scope: dict[str, object] = {**arguments, "args": arguments}
-        if self.plan.reads_request:
-            scope["request"] = {"id": self.request.request_id, "headers": self.request.headers}
+        if self.plan.request_reads:
+            scope["request"] = self.request.said
         if self.plan.reads_context:
             scope["context"] = self.request.values
         return scope

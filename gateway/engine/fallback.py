@@ -28,12 +28,12 @@ def kept(run: Execution, node: Node, primary: Outcome, fallback: FallbackValue |
     if isinstance(fallback, FallbackValue):
         return served(primary, fallback.value, "value")
     inputs = run.inputs.get(node.index)
-    last = run.last_values.find(node.step, inputs) if inputs is not None else None
+    last = run.replies.find(node.step, inputs) if inputs is not None else None
     age = asyncio.get_running_loop().time() - last.at if last else 0.0
     if last is None or age > fallback.max_age:
         return None
     try:
-        value = node.step.select.search(last.value) if node.step.select else last.value
+        value = node.step.select.search(last.reply.value) if node.step.select else last.reply.value
     except ExpressionError:
         return None
     return served(primary, value, "stale", age)

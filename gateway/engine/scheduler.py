@@ -16,9 +16,9 @@ from gateway.engine.link import follow_link
 from gateway.engine.node import perform_step
 from gateway.engine.results import Arguments, Results
 from gateway.errors import Code, StepFault
-from gateway.last_values import LastValues
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node, OperationCall, Plan
+from gateway.replies import Replies
 from gateway.resolver import Call, RequestContext
 
 log = logging.getLogger("stepgraph.engine")
@@ -31,14 +31,14 @@ async def run(
     request: RequestContext,
     arguments: Arguments,
     unwinding: set[asyncio.Future[Any]],
-    last_values: LastValues | None = None,
+    replies: Replies | None = None,
 ) -> Results:
-    """Run a plan. ``arguments`` has the coerced arguments of each operation call, ``last_values`` what stale fallbacks can give.
+    """Run a plan. ``arguments`` has the coerced arguments of each operation call, ``replies`` what stale fallbacks can give.
 
     A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
     are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = Execution(plan, calls, request, arguments, unwinding, last_values or LastValues())
+    execution = Execution(plan, calls, request, arguments, unwinding, replies or Replies())
     await _Scheduler(execution, unwinding).run()
     return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
 

@@ -1,4 +1,4 @@
-"""The store of last good values: what is one call, and what there is room for."""
+"""The store of replies: what is one call, and what there is room for."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from gateway.blueprint import Step
 from gateway.config.rules import build
 from gateway.config.source import Files
 from gateway.errors import ConfigurationError
-from gateway.last_values import LastValues
+from gateway.replies import Replies
+from gateway.resolver import Reply
 from resolvers import STEP_TYPES
 
 CONFIG = """
@@ -29,32 +30,32 @@ def steps(folder: Path, config: str = CONFIG) -> dict[str, Step]:
 
 
 def test_a_value_is_found_by_what_the_call_does_and_all_of_its_inputs(tmp_path: Path) -> None:
-    known, values = steps(tmp_path), LastValues()
-    values.keep(known["a"], {"headers": {"authorization": "ada"}}, 1, 5.0)
-    values.keep(known["a"], {"headers": {"authorization": "bob"}}, 2, 6.0)
+    known, values = steps(tmp_path), Replies()
+    values.keep(known["a"], {"headers": {"authorization": "ada"}}, Reply(1), 5.0)
+    values.keep(known["a"], {"headers": {"authorization": "bob"}}, Reply(2), 6.0)
     last = values.find(known["same"], {"headers": {"authorization": "ada"}})
     assert last is not None
-    assert (last.value, last.at) == (1, 5.0)
+    assert (last.reply.value, last.at) == (1, 5.0)
     assert values.find(known["b"], {"headers": {"authorization": "ada"}}) is None
     assert values.find(known["a"], {"headers": {}}) is None
 
 
 def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], LastValues(max_values=2)
+    step, values = steps(tmp_path)["a"], Replies(max_replies=2)
     for index in (1, 2, 1, 3):
-        values.keep(step, {"id": index}, f"value {index}", float(index))
+        values.keep(step, {"id": index}, Reply(f"value {index}"), float(index))
     assert len(values) == 2
     assert values.find(step, {"id": 2}) is None
     assert values.find(step, {"id": 1}) is not None
 
 
 def test_all_values_together_have_a_size_and_one_that_is_larger_is_not_kept(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], LastValues(max_size=1000)
+    step, values = steps(tmp_path)["a"], Replies(max_size=1000)
     for index in range(100):
-        values.keep(step, {"id": index}, "x" * 200, 0.0)
+        values.keep(step, {"id": index}, Reply("x" * 200), 0.0)
     assert 1 <= len(values) < 5
     assert values.size <= 1000
-    values.keep(step, {"id": 99}, "x" * 2000, 0.0)
+    values.keep(step, {"id": 99}, Reply("x" * 2000), 0.0)
     assert values.find(step, {"id": 99}) is None
     assert values.find(step, {"id": 98}) is not None
     assert 0 < values.size <= 1000
