@@ -10,11 +10,11 @@ from itertools import islice
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
 from gateway.plan import Hops, OfType
-from gateway.template import Reference, UnusableValue, as_text
+from gateway.template import Reference, UnusableValue, as_text, value_at
 
 _NOWHERE = Reference(("key",))
-Key = tuple[str, ...]
-"""The values that tell what is asked for, as the text that is sent."""
+Key = tuple[object, ...]
+"""The values that tell what is asked for: scalars as the text that is sent."""
 Batch = Mapping[Key, Mapping[str, object]]
 """The keys of one call, each with a parent that has it."""
 
@@ -35,22 +35,22 @@ class Found:
 
 
 def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
-    """Return the key of a parent; None when it has none, which is a miss and no error."""
-    texts = []
-    for path in link.key:
-        value: object = parent
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is None:
+    """Return the key of a parent; None when it has none, which is a miss and no error.
+
+    A batch asks by scalars. A call for one parent is given whatever its references lead to, and those with ``?`` may lead nowhere.
+    """
+    parts: list[object] = []
+    for reference in link.key:
+        value = value_at(parent, reference.path)
+        text = _text(value) if value is not None else None
+        if text is None and (link.match or (value is None and not reference.is_optional)):
             return None
-        text = _text(value)
-        if text is None:
-            return None
-        texts.append(text)
-    return tuple(texts)
+        parts.append((repr(value),) if text is None and value is not None else text)
+    return tuple(parts)
 
 
 def _text(value: object) -> str | None:
+    """Return a scalar as text, None for what is no scalar."""
     try:
         return as_text(value, _NOWHERE)
     except UnusableValue:
@@ -107,7 +107,7 @@ def scope_of(link: Link, batch: Mapping[Key, Mapping[str, object]]) -> dict[str,
     """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}
-    names = [path[0] for path in link.key]
+    names = [reference.path[0] for reference in link.key]
     if len(names) == 1:
         return {"keys": [parent[names[0]] for parent in batch.values()]}
     return {"keys": [dict(zip(link.match, (parent[name] for name in names), strict=True)) for parent in batch.values()]}
