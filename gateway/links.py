@@ -50,7 +50,7 @@ def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
 
 
 def _text(value: object) -> str | None:
-    """Return a scalar as text, None for what is no scalar."""
+    """Return a scalar as text, None for what is none."""
     try:
         return as_text(value, _NOWHERE)
     except UnusableValue:
@@ -114,23 +114,22 @@ def scope_of(link: Link, batch: Mapping[Key, Mapping[str, object]]) -> dict[str,
 
 
 def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, object] | None:
-    """Return the results of one call by key; None when it is no list of objects.
+    """Return the results of one call for each of its keys, null for a miss; None when they are no list of objects.
 
     Results that nobody asked for are left aside. Of several results for a key a single-valued link takes the first.
     """
     if not link.match:
         return {next(iter(batch)): value}
-    results: dict[Key, object] = {}
+    results: dict[Key, object] = dict.fromkeys(batch)
     for item in value if isinstance(value, list) else [] if value is None else [value]:
         if not isinstance(item, dict):
             return None
-        key = tuple(_text(item.get(name)) or "" for name in link.match)
-        if key not in batch:
+        key = tuple(_text(item.get(name)) for name in link.match)
+        if key not in results:
             continue
-        if link.is_list:
-            group = results.setdefault(key, [])
-            assert isinstance(group, list)
+        group = results[key]
+        if isinstance(group, list):
             group.append(item)
-        else:
-            results.setdefault(key, item)
+        elif group is None:
+            results[key] = [item] if link.is_list else item
     return results
