@@ -289,6 +289,8 @@ class _Execution:
                 group.create_task(work())
         if joined.failure is not None and all(isinstance(value, Failure) for value in joined.values.values()):
             return joined.failure
+        # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
+        joined.values = {key: joined.values.get(key) for key in keys}
         return Success(joined)
 
     def width(self, node: Node) -> int:
