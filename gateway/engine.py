@@ -287,8 +287,9 @@ class _Execution:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.width(node), -(-len(keys) // link.max))):
                 group.create_task(work())
-        if joined.failure is not None and all(isinstance(value, Failure) for value in joined.values.values()):
-            return joined.failure
+        lacking = [value for value in joined.values.values() if isinstance(value, Failure | Skipped)]
+        if lacking and len(lacking) == len(keys):
+            return joined.failure or lacking[0]
         # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
         joined.values = {key: joined.values.get(key) for key in keys}
         return Success(joined)
@@ -311,6 +312,8 @@ class _Execution:
             outcome = self.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), [])
         if isinstance(outcome, Failure):
             joined.fail(batch, outcome)
+        else:
+            joined.values |= dict.fromkeys(batch, outcome)
 
     # -- one node
 
