@@ -58,12 +58,16 @@ def _text(value: object) -> str | None:
 
 
 def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> object:
-    """Return what a link's node has for a parent: a value, the outcome that says why there is none, or a miss."""
-    if not isinstance(outcome, Success):
-        return outcome
-    assert isinstance(outcome.value, Found)
-    key = key_of(link, parent)
-    value = outcome.value.values.get(key) if key is not None else None
+    """Return what a link's node has for a parent: a value, the outcome that says why there is none, or a miss.
+
+    For a parent without a key nobody is called, so it is a miss whatever became of the others.
+    """
+    key, value = key_of(link, parent), None
+    if key is not None:
+        if not isinstance(outcome, Success):
+            return outcome
+        assert isinstance(outcome.value, Found)
+        value = outcome.value.values.get(key)
     return [] if value is None and link.is_list else value
 
 
