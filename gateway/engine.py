@@ -287,9 +287,9 @@ class _Execution:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.width(node), -(-len(keys) // link.max))):
                 group.create_task(work())
-        lacking = [value for value in joined.values.values() if isinstance(value, Failure | Skipped)]
-        if lacking and len(lacking) == len(keys):
-            return joined.failure or lacking[0]
+        first = next(iter(joined.values.values()), None)
+        if isinstance(first, Failure | Skipped) and all(value == first for value in joined.values.values()):
+            return first
         # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
         joined.values = {key: joined.values.get(key) for key in keys}
         return Success(joined)
