@@ -173,12 +173,14 @@ class _Endings:
     def item(self, values: _Values, link: LinkSpec, texts: Sequence[str | None]) -> object:
         """Draw a result; now and then for a key that nobody has asked for, or for none."""
         item = values.draw(GraphQLNonNull(values.schema.type_map[link.returns.strip("[]!")]))  # type: ignore[type-var]
-        if isinstance(item, dict):
-            for field, text in zip(link.match, texts, strict=True):
-                assert text is not None
-                is_astray = values.random.random() < 0.05
-                item[field] = values.random.choice((None, "unasked", {}, "")) if is_astray else _as_number(text, values.random)
-        return item
+        if not isinstance(item, dict):
+            return item
+        matches = {}
+        for field, text in zip(link.match, texts, strict=True):
+            assert text is not None
+            is_astray = values.random.random() < 0.05
+            matches[field] = values.random.choice((None, "unasked", {}, "")) if is_astray else _as_number(text, values.random)
+        return {**item, **matches}
 
 
 def _as_number(text: str, random: Random) -> object:
