@@ -14,6 +14,7 @@ from graphql import ConstValueNode, GraphQLNamedType, print_ast
 from gateway.errors import Place
 from gateway.expression import Expression
 from gateway.settings import ServerKeys, SourceKeys, StepKeys
+from gateway.template import Reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +127,7 @@ class Argument:
 class Link:
     """A configured field of a type, filled by a step from its parent objects.
 
-    ``key`` are the paths of the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
+    ``key`` refers to the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
     it is, up to ``max`` keys go into one call; without, there is a call for each distinct key.
     """
 
@@ -137,7 +138,7 @@ class Link:
     description: str | None
     place: Place
     arguments: tuple[Argument, ...]
-    key: tuple[tuple[str, ...], ...]
+    key: tuple[Reference, ...]
     match: tuple[str, ...]
     max: int
     step: Step

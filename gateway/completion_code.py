@@ -214,7 +214,7 @@ class CompletionWriter(CodeWriter):
             head = "if"
             for type_name, selection in parts.items():
                 with self.block(f"{head} {tag} == {type_name!r}:"):
-                    hops = hops_into(parts, type_name, spot.hops)
+                    hops = hops_into(inner, type_name, spot.hops)
                     self.fields(value, type_name, selection, replace(spot, hops=hops))
                 head = "elif"
             with self.block("else:" if parts else "if True:"):

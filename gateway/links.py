@@ -12,11 +12,11 @@ from types import NoneType
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
 from gateway.plan import Hops, OfType
-from gateway.template import Reference, UnusableValue, as_text
+from gateway.template import Reference, UnusableValue, as_text, value_at
 
 _NOWHERE = Reference(("key",))
-Key = tuple[str, ...]
-"""The values that tell what is asked for, as the text that is sent."""
+Key = tuple[object, ...]
+"""The values that tell what is asked for: scalars as the text that is sent."""
 
 
 Parents = Mapping[Key, Mapping[str, object]]
@@ -68,22 +68,22 @@ _TELLING = frozenset({str, int, NoneType})
 
 
 def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
-    """Return the key of a parent; None when it has none, which is a miss and no error."""
-    texts = []
-    for path in link.key:
-        value: object = parent
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is None:
+    """Return the key of a parent; None when it has none, which is a miss and no error.
+
+    A batch asks by scalars. A call for one parent is given whatever its references lead to, and those with ``?`` may lead nowhere.
+    """
+    parts: list[object] = []
+    for reference in link.key:
+        value = value_at(parent, reference.path)
+        text = _text(value) if value is not None else None
+        if text is None and (link.match or (value is None and not reference.is_optional)):
             return None
-        text = _text(value)
-        if text is None:
-            return None
-        texts.append(text)
-    return tuple(texts)
+        parts.append((repr(value),) if text is None and value is not None else text)
+    return tuple(parts)
 
 
 def _text(value: object) -> str | None:
+    """Return a scalar as text, None for what is none."""
     try:
         return as_text(value, _NOWHERE)
     except UnusableValue:
@@ -91,12 +91,16 @@ def _text(value: object) -> str | None:
 
 
 def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> object:
-    """Return what a link's node has for a parent: a value, the outcome that says why there is none, or a miss."""
-    if not isinstance(outcome, Success):
-        return outcome
-    assert isinstance(outcome.value, Found)
-    key = key_of(link, parent)
-    value = outcome.value.values.get(key) if key is not None else None
+    """Return what a link's node has for a parent: a value, the outcome that says why there is none, or a miss.
+
+    For a parent without a key nobody is called, so it is a miss whatever became of the others.
+    """
+    key, value = key_of(link, parent), None
+    if key is not None:
+        if not isinstance(outcome, Success):
+            return outcome
+        assert isinstance(outcome.value, Found)
+        value = outcome.value.values.get(key)
     return [] if value is None and link.is_list else value
 
 
@@ -134,34 +138,27 @@ def _objects(level: list[object]) -> list[dict[str, object]]:
 
 def wanted(link: Link, parents: Sequence[Mapping[str, object]]) -> Found:
     """Return the distinct keys of parents, with nothing found yet."""
-    keys: dict[Key, Mapping[str, object]] = {}
     name = single_name(link)
-    if name is None:
+    values = [parent.get(name) for parent in parents] if name is not None else [...]
+    if not _TELLING.issuperset(map(type, values)):
+        keys: dict[Key, Mapping[str, object]] = {}
         for parent in parents:
             key = key_of(link, parent)
             if key is not None:
                 keys.setdefault(key, parent)
         return Found(keys, table=FORGETFUL)
-    values = [parent.get(name) for parent in parents]
-    if not _TELLING.issuperset(map(type, values)):
-        return Found(_by_text(values, parents), table=FORGETFUL)
     first = dict(zip(reversed(values), reversed(parents), strict=True))
-    distinct = dict.fromkeys(values)
-    return Found(_by_text(distinct, [first[value] for value in distinct]))
+    texts: dict[Key, Mapping[str, object]] = {}
+    for value in dict.fromkeys(values):
+        if value is not None:
+            texts.setdefault((str(value),), first[value])
+    return Found(texts)
 
 
 def single_name(link: Link) -> str | None:
     """Return the field of the parent that is the key, where it is a single one."""
-    return link.key[0][0] if len(link.key) == 1 and len(link.key[0]) == 1 else None
-
-
-def _by_text(values: Iterable[object], parents: Iterable[Mapping[str, object]]) -> dict[Key, Mapping[str, object]]:
-    keys: dict[Key, Mapping[str, object]] = {}
-    for value, parent in zip(values, parents, strict=True):
-        text = _text(value) if value is not None else None
-        if text is not None:
-            keys.setdefault((text,), parent)
-    return keys
+    (reference, *others) = link.key
+    return reference.path[0] if not others and len(reference.path) == 1 and not reference.is_optional else None
 
 
 def tabulate(link: Link, joined: Found) -> None:
@@ -189,30 +186,29 @@ def scope_of(link: Link, batch: Parents) -> dict[str, object]:
     """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}
-    names = [path[0] for path in link.key]
+    names = [reference.path[0] for reference in link.key]
     if len(names) == 1:
         return {"keys": [parent[names[0]] for parent in batch.values()]}
     return {"keys": [dict(zip(link.match, (parent[name] for name in names), strict=True)) for parent in batch.values()]}
 
 
 def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, object] | None:
-    """Return the results of one call by key; None when it is no list of objects.
+    """Return the results of one call for each of its keys, null for a miss; None when they are no list of objects.
 
     Results that nobody asked for are left aside. Of several results for a key a single-valued link takes the first.
     """
     if not link.match:
         return {next(iter(batch)): value}
-    results: dict[Key, object] = {}
+    results: dict[Key, object] = dict.fromkeys(batch)
     for item in value if isinstance(value, list) else [] if value is None else [value]:
         if not isinstance(item, dict):
             return None
-        key = tuple(_text(item.get(name)) or "" for name in link.match)
-        if key not in batch:
+        key = tuple([_text(item.get(name)) for name in link.match])
+        if key not in results:
             continue
-        if link.is_list:
-            group = results.setdefault(key, [])
-            assert isinstance(group, list)
+        group = results[key]
+        if isinstance(group, list):
             group.append(item)
-        else:
-            results.setdefault(key, item)
+        elif group is None:
+            results[key] = [item] if link.is_list else item
     return results

@@ -6,7 +6,7 @@ A plan has no conditions left: ``@skip`` and ``@include`` were decided with the 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from graphql import print_ast
+from graphql import GraphQLOutputType, get_named_type, is_abstract_type, print_ast
 
 from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
 from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root
@@ -165,7 +165,7 @@ class _LinkPlanner:
         if not hops:
             self.drafted.values.setdefault(parent, []).append(selected)
         for type_name, fields in selected.parts.items():
-            below = hops_into(selected.parts, type_name, hops)
+            below = hops_into(selected.type, type_name, hops)
             for part in fields:
                 link = self.blueprint.links.get((type_name, part.name))
                 if link is not None:
@@ -197,9 +197,9 @@ class _LinkPlanner:
         return self.drafted.links[identity]
 
 
-def hops_into(parts: Mapping[str, object], type_name: str, hops: Hops) -> Hops:
-    """Return the hops to the objects of one of the concrete types in ``parts``: a filter where there are others."""
-    return (*hops, OfType(type_name)) if len(parts) > 1 else hops
+def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
+    """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
+    return (*hops, OfType(type_name)) if is_abstract_type(get_named_type(declared)) else hops
 
 
 def _fallback_steps(step: Step) -> list[str]:

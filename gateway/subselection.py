@@ -27,8 +27,8 @@ class _Fields:
             for part in selection:
                 link = links.get((type_name, part.name))
                 if link is not None:
-                    for path in link.key:
-                        target.add_path(path)
+                    for reference in link.key:
+                        target.add_path(reference.path)
                 elif part.name != TYPENAME:
                     target.fields.setdefault(part.name, _Fields()).add(part.parts, links)
 

@@ -210,18 +210,23 @@ def resolve(reference: Reference, scope: Scope) -> object:
 
     :raises MissingValue: it is absent, or null, and not optional.
     """
-    value: object = scope
-    for name in reference.path:
+    value = value_at(scope, reference.path)
+    if value is not None:
+        return value
+    if reference.is_optional:
+        return OMITTED
+    raise MissingValue(reference)
+
+
+def value_at(value: object, path: tuple[str, ...]) -> object:
+    """Return what a path leads to, None when that is nowhere."""
+    for name in path:
         if isinstance(value, Mapping):
             value = value.get(name)
         elif isinstance(value, list) and name.isdecimal() and len(name) < 10:
             value = value[int(name)] if int(name) < len(value) else None
         else:
-            value = None
-        if value is None:
-            if reference.is_optional:
-                return OMITTED
-            raise MissingValue(reference)
+            return None
     return value
 
 

@@ -21,3 +21,14 @@ def find_cycles(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]
             rest = {node: [other for other in others if other not in cycle] for node, others in rest.items() if node not in cycle}
         else:
             return
+
+
+def closure(edges: Mapping[str, Sequence[str]], names: Sequence[str]) -> set[str]:
+    """Return nodes and all that they wait for."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        waiting += edges[name] if name not in found else ()
+        found.add(name)
+    return found

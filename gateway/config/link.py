@@ -1,5 +1,7 @@
 """One decoded link → its part of the Blueprint."""
 
+from dataclasses import replace
+
 from graphql import GraphQLObjectType, GraphQLType, get_named_type, is_output_type
 
 from gateway.blueprint import Link
@@ -10,6 +12,7 @@ from gateway.config.references import Names, path_mistake, resolve_type
 from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
 from gateway.settings import BatchKeys, LinkKeys
+from gateway.template import Reference
 
 NOT_IN_A_LINK = {
     "source": None,
@@ -85,11 +88,11 @@ class _LinkRules:
             step=step,
         )
 
-    def _key(self) -> tuple[tuple[str, ...], ...]:
+    def _key(self) -> tuple[Reference, ...]:
         if self.batch:
-            return tuple((name,) for name in _names(self.batch.key))
-        read = (placed.reference.path[1:] for placed in self.draft.placed if placed.reference.root == "parent")
-        return tuple(dict.fromkeys(read))
+            return tuple(Reference((name,)) for name in _names(self.batch.key))
+        read = (placed.reference for placed in self.draft.placed if placed.reference.root == "parent")
+        return tuple(dict.fromkeys(replace(reference, path=reference.path[1:]) for reference in read))
 
     def _parent(self) -> GraphQLObjectType | None:
         types = self.around.types

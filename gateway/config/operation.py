@@ -1,5 +1,7 @@
 """One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
 
+from collections.abc import Mapping
+
 from graphql import GraphQLType
 
 from gateway.blueprint import Argument, Operation, Step, Strategy
@@ -7,7 +9,7 @@ from gateway.config.arguments import read_arguments
 from gateway.config.composite import Composite
 from gateway.config.decode import Decoded, DecodedOperation
 from gateway.config.draft import Draft, Surroundings, read_draft
-from gateway.config.graph import find_cycles
+from gateway.config.graph import closure, find_cycles
 from gateway.config.references import RESERVED, Names, resolve_type
 from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
@@ -211,16 +213,35 @@ class _Rules:
 
     def _check_cycles(self) -> None:
         edges = {name: self._prerequisites(draft) for name, draft in self.drafts.items()}
+        hint = ""
+        if self.keys.kind == "mutation" and not any(find_cycles(edges)):
+            hint = (
+                "; a mutation runs its steps in written order, but for those with 'expose: false' that only stand in for others"
+            )
+            edges = self._in_written_order(edges)
         for cycle in find_cycles(edges):
             draft = self.drafts[cycle[0]]
-            self._report(draft.decoded, (), f"the steps wait for each other: {' → '.join((*cycle, cycle[0]))}", "cycle")
+            self._report(draft.decoded, (), f"the steps wait for each other: {' → '.join((*cycle, cycle[0]))}{hint}", "cycle")
+
+    def _in_written_order(self, edges: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Return what steps wait for when each that runs on its own also waits for the one written before it."""
+        waits = {name: [other for other in self._waits_for(draft) if other in edges] for name, draft in self.drafts.items()}
+        only_fallbacks = {fallback.step for draft in self.drafts.values() for fallback in draft.keys.fallback}
+        only_fallbacks -= {name for name, draft in self.drafts.items() if draft.keys.expose}
+        awaited = closure(waits, [name for name in edges if name not in only_fallbacks])
+        names = [name for name in edges if name in awaited]
+        pairs = zip(names[1:], names, strict=False)
+        before = {name: [other] for name, other in pairs if name not in closure(waits, [other])}
+        return {name: [*others, *before.get(name, ())] for name, others in edges.items()}
 
     def _prerequisites(self, draft: Draft) -> list[str]:
+        names = (*self._waits_for(draft), *(fallback.step for fallback in draft.keys.fallback if fallback.step))
+        return [name for name in dict.fromkeys(names) if name in self.drafts]
+
+    def _waits_for(self, draft: Draft) -> list[str]:
+        """Return what a step reads, arguments among it, and the steps that it follows."""
         read = [placed.reference.root for placed in draft.placed]
-        read += [path[0] for _, path in draft.scope_paths if path]
-        read += draft.keys.depends_on
-        read += [fallback.step for fallback in draft.keys.fallback if fallback.step]
-        return [name for name in dict.fromkeys(read) if name in self.drafts]
+        return [*read, *(path[0] for _, path in draft.scope_paths if path), *draft.keys.depends_on]
 
     def _report(
         self,

@@ -24,8 +24,11 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
         await _join(run, node, cut[0], joined, context)
     else:
         await _join_all(run, node, cut, joined, context)
-    if joined.failure is not None and all(isinstance(value, Failure) for value in joined.values.values()):
-        return joined.failure
+    first = next(iter(joined.values.values()), None)
+    if isinstance(first, Failure | Skipped) and all(value == first for value in joined.values.values()):
+        return first
+    # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
+    joined.values = {key: joined.values.get(key) for key in joined.parents}
     tabulate(link, joined)
     return Success(joined)
 
@@ -63,3 +66,5 @@ async def _join(run: Execution, node: Node, batch: Parents, joined: Found, total
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"))
     if isinstance(outcome, Failure):
         joined.fail(batch, outcome)
+    else:
+        joined.values |= dict.fromkeys(batch, outcome)

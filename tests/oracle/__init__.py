@@ -2,7 +2,8 @@
 
 A step of the type `act` calls nobody: the test's :class:`Stage` says what each of its attempts does, and remembers when it was done.
 :func:`perform` takes configuration, document and stage through every stage from load to projection, on virtual time.
-:mod:`tests.oracle.generate` makes random cases, :mod:`tests.oracle.executor` answers them by graphql-core.
+:mod:`tests.oracle.generate` makes random cases of :mod:`tests.oracle.worlds`, :mod:`tests.oracle.gateway_answer` answers them by the
+gateway, and :mod:`tests.oracle.executor` by graphql-core, with the rules for steps and links told once more beside it.
 """
 
 import asyncio
@@ -213,7 +214,8 @@ class Theatre:
         blueprint = blueprint_of(config, types)
         bulkheads = {name: Bulkhead(source.keys.concurrency, source.keys.queue) for name, source in blueprint.sources.items()}
         calls: dict[Step, Call] = {}
-        for step in (step for operation in blueprint.operations.values() for step in operation.steps.values()):
+        steps = [step for operation in blueprint.operations.values() for step in operation.steps.values()]
+        for step in (*steps, *(link.step for link in blueprint.links.values())):
             assert step.source is not None
             calls[step] = apply(Act(stage).call(step, None), step, bulkheads[step.source.name])
         return cls(Documents(blueprint, build_schema(blueprint), is_development=True), calls)

@@ -21,6 +21,8 @@ from graphql import (
 )
 from graphql.utilities import do_types_overlap
 
+from tests.oracle.worlds import LINK_FIELDS
+
 DEPTH = 5
 
 
@@ -35,17 +37,20 @@ class _Document:
         self.variables: dict[str, tuple[str, object]] = {}
         self.arguments: dict[str, str] = {}
         self.budget = 60
+        self.kind = "mutation" if schema.mutation_type and random.random() < 0.4 else "query"
+        root = schema.mutation_type if self.kind == "mutation" else schema.query_type
+        assert root is not None
+        self.root = root
 
     def text(self) -> str:
         """Return the whole document."""
-        assert self.schema.query_type is not None
-        selection = self.selection(self.schema.query_type, DEPTH)
+        selection = self.selection(self.root, DEPTH)
         declared = ", ".join(f"${name}: {text}" for name, (text, _) in self.variables.items())
         fragments = [f"fragment {name} on {on.name} {body}" for name, on, body in self.fragments]
-        return "\n".join([f"query{f'({declared})' if declared else ''} {selection}", *fragments])
+        return "\n".join([f"{self.kind}{f'({declared})' if declared else ''} {selection}", *fragments])
 
     def selection(self, parent: GraphQLNamedType, depth: int) -> str:
-        is_near_root = parent is self.schema.query_type or depth == DEPTH - 1
+        is_near_root = parent is self.root or depth == DEPTH - 1
         if not is_near_root and self.random.random() < 0.02:
             return "{ }"  # graphql-core and the specification's draft allow it
         items = [self.item(parent, depth) for _ in range(self.random.randint(2 if is_near_root else 1, 4))]
@@ -77,7 +82,8 @@ class _Document:
         names = [name for name, field in parent.fields.items() if is_deep or is_leaf_type(_named(field.type))]
         if not names:
             return "__typename"
-        name = self.random.choice(names)
+        links = [name for name in names if name in LINK_FIELDS]
+        name = self.random.choice(links if links and self.random.random() < 0.5 else names)
         field = parent.fields[name]
         key = self.random.choice((name, name, f"x_{name}", f"y_{name}"))
         arguments = ""

@@ -1,18 +1,16 @@
-"""A seed → a random case: types, operations over steps, a document with its variables, and how every step ended.
+"""A seed → a random case: a world, a document with its variables, what each call gives, and the headers of the request.
 
-Values fit their types most of the time; what is wrong with the others is what upstreams get wrong. A world has its types twice: beside
-the configuration and, for graphql-core, with the composites and root fields that the gateway has to make of it by itself.
+Values fit their types most of the time; what is wrong with the others is what upstreams get wrong.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 from graphql import (
+    FieldNode,
     GraphQLEnumType,
     GraphQLList,
     GraphQLNonNull,
@@ -20,19 +18,26 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLType,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
     build_schema,
     is_abstract_type,
+    parse,
     parse_type,
     type_from_ast,
+    visit,
 )
 
 from gateway.errors import Code
-from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.outcome import Failure, Success
 from tests.oracle.documents import draw_document
+from tests.oracle.specs import LinkSpec, World
+from tests.oracle.worlds import make_world
 
+MAX_VALUES = 120
 VARIANTS = 2
 """How many ways the steps of an operation end, by its arguments."""
-LEAVES = ("ID", "String", "Int", "Float", "Boolean", "JSON", "Opaque", "Color")
 FITTING: Mapping[str, Sequence[object]] = {
     "ID": ("a1", "", 7, "7"),
     "String": ("text", "", 'quo"te', "5", 12, True),
@@ -48,205 +53,55 @@ WRONG: Sequence[object] = (
     *([], [1], [None], [["x"]], {}, {"a": 1}, {"__typename": "Nope"}, {"__typename": "T0"}),
 )
 NOT_FINITE: Sequence[object] = (float("inf"), float("-inf"), float("nan"))
-CODES = (Code.GATEWAY_TIMEOUT, Code.SUBREQUEST_HTTP_ERROR, Code.SUBREQUEST_MALFORMED_RESPONSE, Code.BAD_USER_INPUT)
+CODES = (Code.GATEWAY_TIMEOUT, Code.SUBREQUEST_HTTP_ERROR, Code.SUBREQUEST_MALFORMED_RESPONSE, Code.DOWNSTREAM_SERVICE_ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
-    """A step: its keys in YAML, and the type that it has at last."""
-
-    keys: Mapping[str, Any]
-    returns: str
-
-    @property
-    def name(self) -> str:
-        name: str = self.keys["name"]
-        return name
-
-    @property
-    def field(self) -> str:
-        field: str = self.keys.get("as", self.name)
-        return field
+Ending = Success | Failure
+RowKey = tuple[str | None, ...]
+"""A step and the variant of its arguments; or a link and its arguments as JSON, and, but for what stands for all its calls, the texts of a key."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperationSpec:
-    """An operation; ``origins`` maps the fields of its composite to a step, and for `flatten` to a key of its object."""
+class Rows(dict[RowKey, Ending]):
+    """What steps and links give, drawn when it is first asked for; null where there is nothing to draw with."""
 
-    name: str
-    arguments: Mapping[str, str]
-    strategy: str
-    steps: Sequence[StepSpec]
-    origins: Mapping[str, tuple[str, str | None]]
+    def __init__(self, known: Mapping[RowKey, Ending], draw: Callable[[RowKey], Ending] | None = None) -> None:
+        super().__init__(known)
+        self._draw = draw
 
-    @property
-    def config(self) -> str:
-        """The YAML document, as JSON."""
-        aggregation = {"strategy": self.strategy, **({"step": self.steps[0].name} if self.strategy == "pick" else {})}
-        document = {"operation": self.name, "args": dict(self.arguments), "aggregation": aggregation}
-        return json.dumps({**document, "steps": [dict(step.keys) for step in self.steps]})
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What several documents are asked of: ``types`` stand beside the configuration, ``schema`` is what clients are to see."""
-
-    types: str
-    schema: str
-    operations: Mapping[str, OperationSpec]
-
-    @property
-    def config(self) -> str:
-        """The configuration."""
-        return "\n---\n".join(operation.config for operation in self.operations.values())
+    def __missing__(self, key: RowKey) -> Ending:
+        self[key] = self._draw(key) if self._draw else Success(None)
+        return self[key]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A document over a world; how steps end and which required failure blocks an operation, by the variant of its arguments."""
+    """A document over a world, the headers of the request, and what steps and links give."""
 
     world: World
     query: str
     variables: Mapping[str, object]
-    outcomes: Mapping[tuple[str, str], Sequence[Outcome]]
-    blocked: Mapping[str, Sequence[Failure | None]]
+    headers: Mapping[str, str]
+    rows: Rows
 
 
-# -- types and operations
-
-
-def make_world(seed: int) -> World:
-    """Make types and operations."""
-    random = Random(seed)
-    types = _Types(random)
-    operations = [_operation(random, types, index) for index in range(random.randint(1, 3))]
-    fields = [f"  {operation.name}{_signature(operation)}: {_root_type(operation)}" for operation in operations]
-    composites = [_composite(operation, types) for operation in operations if _composite_name(operation) not in types.texts]
-    schema = [*types.texts.values(), *composites, "type Query {\n" + "\n".join(fields) + "\n}"]
-    return World("\n".join(types.texts.values()), "\n".join(schema), {operation.name: operation for operation in operations})
-
-
-class _Types:
-    """Random named types as SDL; ``fields`` has those of the object types."""
-
-    def __init__(self, random: Random) -> None:
-        self.random = random
-        self.texts = {"Color": "enum Color { RED GREEN BLUE }", "JSON": "scalar JSON", "Opaque": "scalar Opaque"}
-        self.fields: dict[str, dict[str, str]] = {}
-        self.objects = [f"T{index}" for index in range(random.randint(2, 5))]
-        interfaces = [f"I{index}" for index in range(random.randint(0, 2))]
-        unions = [f"U{index}" for index in range(random.randint(0, 2))]
-        self.composites = [*self.objects, *interfaces, *unions]
-        usual = {name: self.draw() for name in "abcdef"}
-        shared = {interface: {f"{interface.lower()}{name}": self.draw() for name in "xy"} for interface in interfaces}
-        for interface in interfaces:
-            self.texts[interface] = f"interface {interface} {_fields(shared[interface])}"
-        for name in self.objects:
-            own = {field: usual[field] if random.random() < 0.7 else self.draw() for field in random.sample("abcdef", 4)}
-            chosen = [interface for interface in interfaces if random.random() < 0.6]
-            for interface in chosen:
-                own |= {field: self.narrowed(text) for field, text in shared[interface].items()}
-            self.add(name, own, chosen)
-        for union in unions:
-            self.texts[union] = f"union {union} = {' | '.join(random.sample(self.objects, random.randint(1, len(self.objects))))}"
-
-    def add(self, name: str, fields: dict[str, str], interfaces: Sequence[str] = ()) -> None:
-        self.fields[name] = fields
-        implements = f" implements {' & '.join(interfaces)}" if interfaces else ""
-        self.texts[name] = f"type {name}{implements} {_fields(fields)}"
-
-    def draw(self) -> str:
-        """Draw a type: now and then a list, or a list of lists, with or without null at every level."""
-        text = self.random.choice(LEAVES if self.random.random() < 0.5 else self.composites)
-        for _ in range(self.random.choices((0, 1, 2, 3), (60, 27, 10, 3))[0]):
-            text = f"[{text}{self.random.choice(('', '', '', '!'))}]"
-        return text + self.random.choice(("", "", "", "!"))
-
-    def narrowed(self, text: str) -> str:
-        """Return what an implementing type may have instead of an interface's type: the same without null."""
-        return text if text.endswith("!") or self.random.random() < 0.7 else f"{text}!"
-
-
-def _fields(fields: Mapping[str, str]) -> str:
-    return "{\n" + "".join(f"  {name}: {text}\n" for name, text in fields.items()) + "}"
-
-
-def _operation(random: Random, types: _Types, index: int) -> OperationSpec:
-    name = f"op{index}"
-    possible = {"id": "ID", "n": "Int!", "on": "Boolean", "tint": "Color"}
-    arguments = {argument: possible[argument] for argument in random.sample(sorted(possible), random.randint(0, 2))}
-    strategy = random.choice(("merge", "merge", "flatten", "pick"))
-    steps: list[StepSpec] = []
-    for number in range(random.randint(1, 4)):
-        steps += _step(random, types, f"s{index}{number}", strategy, [step.name for step in steps])
-    origins: dict[str, tuple[str, str | None]] = {}
-    for step in steps if strategy != "pick" else ():
-        if step.keys.get("expose", True):
-            keys = types.fields[step.returns.rstrip("!")] if strategy == "flatten" else {}
-            origins |= {key: (step.name, key) for key in keys} if keys else {step.field: (step.name, None)}
-    operation = OperationSpec(name, arguments, strategy, steps, origins)
-    if strategy == "merge" and random.random() < 0.3:
-        types.texts[_composite_name(operation)] = _composite(operation, types)
-    return operation
-
-
-def _step(random: Random, types: _Types, name: str, strategy: str, before: Sequence[str]) -> list[StepSpec]:
-    """Make a step, and now and then one that only stands in for it."""
-    returns = types.draw()
-    if strategy == "flatten":
-        returns = f"F{name}{random.choice(('', '!'))}"
-        types.add(returns.rstrip("!"), {f"{name}{field}": types.draw() for field in "pqr"})
-    keys: dict[str, Any] = {"name": name, "type": "act", "returns": returns}
-    if random.random() < 0.2:
-        keys["as"] = f"{name}Field"
-    if before and random.random() < 0.3:
-        keys["depends_on"] = [random.choice(before)]
-    if before and random.random() < 0.15:
-        keys["expose"] = False
-    if random.random() > 0.15:
-        return [StepSpec(keys, returns)]
-    stand_in = StepSpec({"name": f"{name}Else", "type": "act", "returns": returns, "expose": False}, returns)
-    return [StepSpec({**keys, "fallback": [{"step": stand_in.name}]}, returns), stand_in]
-
-
-def _composite_name(operation: OperationSpec) -> str:
-    return operation.name.capitalize()
-
-
-def _composite(operation: OperationSpec, types: _Types) -> str:
-    if operation.strategy == "pick":
-        return ""
-    returns = {step.name: step.returns for step in operation.steps}
-    fields = {
-        field: types.fields[returns[step].rstrip("!")][key] if key else returns[step]
-        for field, (step, key) in operation.origins.items()
-    }
-    return f"type {_composite_name(operation)} {_fields(fields)}"
-
-
-def _signature(operation: OperationSpec) -> str:
-    texts = ", ".join(f"{name}: {text}" for name, text in operation.arguments.items())
-    return f"({texts})" if texts else ""
-
-
-def _root_type(operation: OperationSpec) -> str:
-    return operation.steps[0].returns.removesuffix("!") if operation.strategy == "pick" else _composite_name(operation)
-
-
-# -- values and outcomes
+# -- values
 
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Draws values; ``names`` are the fields worth having, ``rate`` of what is drawn does not fit."""
+    """Draws values; ``wanted`` are the types and fields worth having, ``rate`` of what is drawn does not fit."""
 
     random: Random
     schema: GraphQLSchema
-    names: frozenset[str]
+    wanted: frozenset[tuple[str, str]]
     rate: float
     fitting: Mapping[str, Sequence[object]]
+    budget: list[int]
+    """How many more values one call may give."""
 
     def draw(self, wanted: GraphQLType, depth: int = 6) -> object:
+        self.budget[0] -= 1
+        depth = depth if self.budget[0] > 0 else 0
         is_strict = isinstance(wanted, GraphQLNonNull)
         inner = wanted.of_type if isinstance(wanted, GraphQLNonNull) else wanted
         if self.random.random() < self.rate:
@@ -270,7 +125,8 @@ class _Values:
             if self.random.random() < self.rate:
                 tag = self.random.choice(("Nope", "T0", "I0", "", 5, None, ["T0"], {"T0": 1}))
         assert isinstance(declared, GraphQLObjectType)
-        fields = {name: field for name, field in declared.fields.items() if name in self.names and depth > 0}
+        wanted = {(declared.name, name) for name in declared.fields} & self.wanted if depth > 0 else set()
+        fields = {name: field for name, field in declared.fields.items() if (declared.name, name) in wanted}
         value = {
             name: self.draw(field.type, depth - 1) for name, field in fields.items() if self.random.random() >= self.rate / 2
         }
@@ -281,15 +137,55 @@ def _failure(random: Random, step: str) -> Failure:
     return Failure(step, random.choice(CODES), f"'{step}' failed.", random.choice((None, 503)))
 
 
-def _outcome(random: Random, values: _Values, step: StepSpec, names: Sequence[str]) -> Outcome:
-    end = random.random()
-    if end < 0.84:
-        returned = type_from_ast(values.schema, parse_type(step.returns))
-        return Success(values.draw(returned) if returned else None)  # a type that only a hidden step has is not in the schema
-    if end < 0.92:
-        return _failure(random, step.name)
-    cause = _failure(random, random.choice(names)) if end > 0.96 else None
-    return Skipped(random.choice((Reason.CONDITION, Reason.MISSING_INPUT)), cause)
+def _ending(random: Random, values: _Values, name: str, returns: str) -> Ending:
+    if random.random() < 0.09:
+        return _failure(random, name)
+    returned = type_from_ast(values.schema, parse_type(returns))
+    return Success(values.draw(returned) if returned else None)  # a type that only a hidden step has is not in the schema
+
+
+@dataclass(frozen=True, slots=True)
+class _Endings:
+    """Draws what steps and links give: the same for the same call, whenever that is made."""
+
+    seed: int
+    returns: Mapping[str, str]
+    """The types of steps by name."""
+    links: Mapping[str, LinkSpec]
+    values: _Values
+
+    def draw(self, key: RowKey) -> Ending:
+        random = Random(f"{self.seed} {key}")
+        name, _, *texts = key
+        assert name is not None
+        values = replace(self.values, random=random, budget=[MAX_VALUES])
+        if name in self.returns:
+            return _ending(random, values, name, self.returns[name])
+        link, end = self.links[name], random.random()
+        if not texts:
+            return _failure(random, name) if end < 0.04 else Success(random.choice(WRONG) if end < 0.06 else None)
+        if not link.match:
+            return _ending(random, values, name, link.returns)
+        if end < 0.05:
+            return _failure(random, name) if end < 0.03 else Success(random.choice(WRONG))
+        return Success([self.item(values, link, texts) for _ in range(random.choice((0, 1, 1, 1, 2, 3)))])
+
+    def item(self, values: _Values, link: LinkSpec, texts: Sequence[str | None]) -> object:
+        """Draw a result; now and then for a key that nobody has asked for, or for none."""
+        item = values.draw(GraphQLNonNull(values.schema.type_map[link.returns.strip("[]!")]))  # type: ignore[type-var]
+        if not isinstance(item, dict):
+            return item
+        matches = {}
+        for field, text in zip(link.match, texts, strict=True):
+            assert text is not None
+            is_astray = values.random.random() < 0.05
+            matches[field] = values.random.choice((None, "unasked", {}, "")) if is_astray else _as_number(text, values.random)
+        return {**item, **matches}
+
+
+def _as_number(text: str, random: Random) -> object:
+    """Return what upstreams may write for a text."""
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) and random.random() < 0.5 else text
 
 
 @lru_cache(maxsize=4)
@@ -299,25 +195,54 @@ def _world(seed: int) -> tuple[World, GraphQLSchema]:
 
 
 @lru_cache(maxsize=4)
-def _document(seed: int) -> tuple[str, dict[str, object]]:
-    return draw_document(Random(seed), _world(seed // 4)[1])
+def _document(seed: int) -> tuple[str, dict[str, object], frozenset[tuple[str, str]]]:
+    """Return a document, its variables, and what is wanted for it."""
+    world, schema = _world(seed // 3)
+    query, variables = draw_document(Random(seed), schema)
+    selected = _SelectedFields(schema)
+    visit(parse(query), TypeInfoVisitor(selected.type_info, selected))
+    wanted = selected.found - world.links.keys()
+    for link in world.links.values():
+        if (
+            link.type,
+            link.field,
+        ) in selected.found:  # what a link needs of its parent is there although no client has selected it
+            wanted |= {(name, part) for path in link.key for name in schema.type_map for part in re.findall(r"\w+", path)}
+    for operation in world.operations.values():
+        taken = [(operation.steps[step].returns.rstrip("!"), key) for step, key in operation.origins.values() if key]
+        wanted |= {(name, key) for name, key in taken if (operation.name.capitalize(), key) in selected.found}
+    return query, variables, frozenset(wanted)
+
+
+class _SelectedFields(Visitor):
+    """Collects the fields that a document selects of each object type."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        super().__init__()
+        self.schema = schema
+        self.type_info = TypeInfo(schema)
+        self.found: set[tuple[str, str]] = set()
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        parent = self.type_info.get_parent_type()
+        assert parent is not None
+        concrete = self.schema.get_possible_types(parent) if is_abstract_type(parent) else [parent]
+        self.found |= {(found.name, node.name.value) for found in concrete}
 
 
 def make_case(seed: int, fitting: Mapping[str, Sequence[object]] = FITTING) -> Case:
     """Make a case, whose leaves are drawn of ``fitting`` by type unless they are wrong.
 
-    Seeds beside each other share a document, or at least a world, which saves half of the time.
+    Seeds beside each other share a document, or at least a world, which saves two thirds of the time.
     """
-    world, schema = _world(seed // 8)
-    query, variables = _document(seed // 2)
+    world, schema = _world(seed // 12)
+    query, variables, wanted = _document(seed // 4)
     random = Random(seed)
-    values = _Values(random, schema, frozenset(re.findall(r"\w+", query)), random.choice((0.0, 0.03, 0.12)), fitting)
-    outcomes: dict[tuple[str, str], list[Outcome]] = {}
-    blocked: dict[str, list[Failure | None]] = {}
-    for operation in world.operations.values():
-        names = [step.name for step in operation.steps]
-        for step in operation.steps:
-            outcomes[operation.name, step.name] = [_outcome(random, values, step, names) for _ in range(VARIANTS)]
-        ends = [_failure(random, random.choice(names)) if random.random() < 0.03 else None for _ in range(VARIANTS)]
-        blocked[operation.name] = ends
-    return Case(world, query, variables, outcomes, blocked)
+    rate = random.choice((0.0, 0.03, 0.12))
+    steps = [step for operation in world.operations.values() for step in operation.steps.values()]
+    links = {link.name: link for link in world.links.values()}
+    headed = [*(step.name for step in steps if step.gate), *sorted({link.field for link in links.values()})]
+    headers = {name: random.choice(("skip", "go")) for name in headed if random.random() < 0.7}
+    values = _Values(random, schema, wanted, rate, fitting, [])
+    endings = _Endings(seed, {step.name: step.returns for step in steps}, links, values)
+    return Case(world, query, variables, headers, Rows({}, endings.draw))

@@ -19,8 +19,8 @@ from graphql import (
     visit,
 )
 
-from gateway.outcome import Outcome, Success
-from tests.oracle.generate import Case
+from gateway.outcome import Success
+from tests.oracle.generate import Case, Ending, Rows
 
 MAX_TRIES = 3000
 
@@ -44,16 +44,14 @@ def reduce(case: Case, fails: Callable[[Case], bool]) -> Case:
 def _smaller(case: Case) -> Iterator[Case]:
     for query in _smaller_documents(case.query):
         yield replace(case, query=query)
-    for key, ends in case.outcomes.items():
-        for index, end in enumerate(ends):
-            for smaller in _smaller_outcomes(end):
-                yield replace(case, outcomes={**case.outcomes, key: [*ends[:index], smaller, *ends[index + 1 :]]})
-    for operation, failures in case.blocked.items():
-        if any(failures):
-            yield replace(case, blocked={**case.blocked, operation: [None] * len(failures)})
+    for row, end in case.rows.items():
+        for smaller in _smaller_outcomes(end):
+            yield replace(case, rows=Rows({**case.rows, row: smaller}))
+    for header in case.headers:
+        yield replace(case, headers={name: value for name, value in case.headers.items() if name != header})
 
 
-def _smaller_outcomes(outcome: Outcome) -> Iterator[Outcome]:
+def _smaller_outcomes(outcome: Ending) -> Iterator[Ending]:
     if outcome == Success(None):
         return
     yield Success(None)
@@ -113,7 +111,11 @@ def _smaller_documents(query: str) -> Iterator[str]:
     for part in _parts(parse(query)).parts:
         text = _without(query, part)
         while unused := _unused(text):
-            text = re.sub(r"\((, )+", "(", re.sub(r"(, )+([,)])", r"\2", _without(text, unused))).replace("query()", "query")
+            text = (
+                re.sub(r"\((, )+", "(", re.sub(r"(, )+([,)])", r"\2", _without(text, unused)))
+                .replace("query()", "query")
+                .replace("mutation()", "mutation")
+            )
         yield re.sub(r"\s+", " ", text)
 
 

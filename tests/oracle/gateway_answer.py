@@ -1,0 +1,62 @@
+"""A case → the answer of the gateway: configuration, plan, engine, links and projection, on virtual time."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gateway.document import Document
+from gateway.engine import run
+from gateway.resolver import RequestContext
+from tests import virtual
+from tests.oracle import Theatre
+from tests.oracle.generate import Case
+from tests.oracle.upstream import Call, Upstreams
+
+Place = tuple[tuple[str | int, ...], str, str | None, int | None]
+"""An error as it is compared: path, code, step, HTTP status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Data as JSON text, which keeps the order of keys and tells 1, 1.0 and true apart; errors in order; the calls that were made."""
+
+    data: str
+    errors: list[Place]
+    calls: list[Call]
+
+
+@lru_cache(maxsize=4)
+def _theatre(config: str, types: str) -> tuple[Theatre, Upstreams]:
+    upstreams = Upstreams()
+    return Theatre.open(config, upstreams, types), upstreams
+
+
+@lru_cache(maxsize=1)
+def _document(config: str, types: str, query: str) -> Document:
+    return _theatre(config, types)[0].documents.read(query)
+
+
+def answered(case: Case) -> Answer:
+    """Answer by the stages of the gateway."""
+    theatre, upstreams = _theatre(case.world.config, case.world.types)
+    document = _document(case.world.config, case.world.types, case.query)
+    planned, arguments, meta = theatre.plan(document, case.variables)
+    upstreams.case, upstreams.calls = case, []
+    unwinding: set[asyncio.Future[Any]] = set()
+    request = RequestContext("request-1", case.headers, 0.0, {"said": case.headers})
+    results = virtual.run(run(planned.plan, theatre.calls, request, arguments, unwinding))
+    assert not unwinding, "something was left running"
+    errors: list[dict[str, object]] = []
+    data = json.dumps(planned.project(results, meta, errors))
+    again: list[dict[str, object]] = []
+    assert (json.dumps(planned.project(results, meta, again)), again) == (data, errors), "the projection changes what it reads"
+    return Answer(data, [_place(error) for error in errors], upstreams.calls)
+
+
+def _place(error: Mapping[str, Any]) -> Place:
+    assert error["message"], "an error says something"
+    extensions = error["extensions"]
+    return tuple(error["path"]), extensions["code"], extensions["step"], extensions.get("http", {}).get("status")
