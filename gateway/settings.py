@@ -100,9 +100,9 @@ fallback:
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     step: Name | None = None
-    """A step of this operation that is run instead."""
+    """A step of this operation that is run instead; not in a link, which has none."""
     value: Any = None
-    """A constant that is given instead."""
+    """A constant that is given instead; in a link, for each key of the call that failed."""
     stale_ms: StaleMilliseconds | None = None
     """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
 
@@ -146,7 +146,7 @@ class StepKeys(Keys):
     retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
     """When and how a failed attempt is repeated; left out: the source's."""
     fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
-    """What is tried, in order, when the step has failed."""
+    """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
     batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
     """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
 

@@ -15,7 +15,6 @@ NOT_IN_A_LINK = {
     "source": None,
     "when": "a link has no steps to look at",
     "depends_on": "a link has no steps to wait for",
-    "fallback": "a link has no fallbacks yet",
     "as_": "a link is named by 'field:'",
     "expose": "a link is always exposed",
     "returns": "a link's type stands beside 'field:'",
@@ -62,6 +61,10 @@ class _LinkRules:
         for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
+        for index, fallback in enumerate(self.draft.keys.fallback):
+            if fallback.step is not None:
+                message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"
+                self._report_step(("fallback", index, "step"), message, "unused-key")
         for problem in self.draft.key_problems([item.argument.name for item in self.arguments]):
             self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()
