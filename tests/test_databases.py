@@ -86,6 +86,28 @@ step:
   query: SELECT tier, name FROM customers WHERE tier IN (:tiers) ORDER BY name
   params: { tiers: "{keys}" }
   batch: { key: tier, match: tier, max: 1 }
+---
+field: Person.twins
+returns: "[Person!]!"
+step:
+  type: warehouse
+  query: SELECT id, tier, name, ref FROM customers WHERE name <> '' AND (tier, id) IN (:keys) AND (tier, id) NOT IN (:none) ORDER BY id
+  params: { keys: "{keys}", none: [] }
+  batch: { key: [tier, id], match: [tier, id], max: 2 }
+---
+operation: pairs
+args: { pairs: "[JSON!]" }
+steps:
+  - name: found
+    type: warehouse
+    query: SELECT name FROM customers WHERE (tier, lower(name), id) IN ( :pairs ) ORDER BY id
+    params: { pairs: "{pairs?}" }
+    returns: "[Friend!]"
+  - name: others
+    type: warehouse
+    query: SELECT name FROM customers WHERE coalesce(tier, '') <> '(tier, id) IN (:pairs)' AND (tier, lower(name), id) NOT IN (:pairs) ORDER BY id
+    params: { pairs: "{pairs?}" }
+    returns: "[Friend!]"
 """
 CUSTOMER = "id ref name tier balance born active photo"
 ADA = {
@@ -172,6 +194,33 @@ def test_a_link_asks_for_its_keys_in_batches(place: tuple[str, Path, str]) -> No
         {"name": "Bo", "friends": names("Ada", "Bo")},
         {"name": "Cy", "friends": names("Cy")},
     ]
+
+
+def test_a_link_asks_for_compound_keys_as_rows(place: tuple[str, Path, str]) -> None:
+    assert answered(place, "{ customers { name twins { ref } } }")["data"]["customers"] == [
+        {"name": "Ada", "twins": [{"ref": "001"}]},
+        {"name": "Bo", "twins": [{"ref": "2"}]},
+        {"name": "Cy", "twins": [{"ref": "3"}]},
+    ]
+
+
+def test_a_list_of_rows_is_in_the_brackets_of_in(place: tuple[str, Path, str]) -> None:
+    query = "query ($pairs: [JSON!]) { pairs(pairs: $pairs) { found { name } others { name } } }"
+    ada, bo, cy = ["gold", "ada", "1"], ["gold", "bo", 2], {"a": "basic", "b": "cy", "c": "3"}
+    for pairs, found, others in (
+        ([ada], names("Ada"), names("Bo", "Cy")),
+        ([ada, bo, cy], names("Ada", "Bo", "Cy"), []),
+        ([["gold", "ada", "2"], ["gold", "'", 1]], [], names("Ada", "Bo", "Cy")),
+        ([], [], names("Ada", "Bo", "Cy")),
+        (None, [], []),
+    ):
+        assert answered(place, query, pairs=pairs) == {"data": {"pairs": {"found": found, "others": others}}}
+
+
+@pytest.mark.parametrize("pairs", [[["gold", "ada"]], ["gold"], [["gold", "ada", [1]]]])
+def test_a_row_of_other_values_is_refused(pairs: list[object], place: tuple[str, Path, str]) -> None:
+    body = answered(place, "query ($pairs: [JSON!]) { pairs(pairs: $pairs) { found { name } } }", pairs=pairs)
+    assert (body["data"], code(body)) == ({"pairs": {"found": None}}, "BAD_USER_INPUT")
 
 
 def test_values_are_bound_whatever_they_look_like(place: tuple[str, Path, str]) -> None:
