@@ -113,6 +113,11 @@ class Argument:
     type: str
     default: ConstValueNode | None = None
 
+    @property
+    def is_required(self) -> bool:
+        """Whether a document must give it."""
+        return self.type.endswith("!") and self.default is None
+
     def __str__(self) -> str:
         written = f"{self.name}: {self.type}"
         return written if self.default is None else f"{written} = {print_ast(self.default)}"
@@ -120,7 +125,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """A configured field of a type, filled by a step from its parent objects.
+    """A configured field of an object type or interface, filled by a step from its parent objects.
 
     ``key`` are the paths of the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
     it is, up to ``max`` keys go into one call; without, there is a call for each distinct key.
@@ -226,7 +231,7 @@ class Blueprint:
     sources: Mapping[str, Source]
     operations: Mapping[str, Operation]
     links: Mapping[tuple[str, str], Link]
-    """By type and field."""
+    """By type and field; that of an interface also under the types that implement it, unless they have their own."""
     types: Mapping[str, GraphQLNamedType]
     context: Mapping[str, Expression]
     """What a request says about itself, by name: expressions over the request."""

@@ -134,7 +134,7 @@ def parents_of(value: object, hops: Hops) -> list[dict[str, object]]:
     objects = _objects(level)
     for hop in hops:
         if isinstance(hop, OfType):
-            objects = [item for item in objects if item.get("__typename") == hop.name]
+            objects = [item for item in objects if item.get("__typename") in hop.names]
         else:
             objects = _objects([item.get(hop) for item in objects])
     return objects

@@ -232,7 +232,7 @@ step:
 """
 
     field: FieldName
-    """The type and the field, as `Post.user`."""
+    """The type and the field, as `Post.user`; that of an interface is a field of all types that implement it."""
     returns: TypeText
     """The field's GraphQL type; a list groups the results of a batch by their key."""
     description: str | None = None
