@@ -29,6 +29,7 @@ _SCALARS: Mapping[object, str] = {
     JSON: "JSON",
     datetime: "DateTime",
     date: "Date",
+    time: "Time",
     Decimal: "Decimal",
     UUID: "UUID",
 }

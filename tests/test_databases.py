@@ -13,18 +13,19 @@ from tests.databases import answer, ask, assert_threads, code, configuration, da
 
 KINDS = ["sqlite", "postgresql", "duckdb"]
 TABLE = """CREATE TABLE customers
-  (id INTEGER PRIMARY KEY, ref VARCHAR(20), name TEXT, tier TEXT, balance DOUBLE PRECISION, born DATE, active BOOLEAN, photo {binary})"""
+  (id INTEGER PRIMARY KEY, ref VARCHAR(20), name TEXT, tier TEXT, balance DOUBLE PRECISION, born DATE, active BOOLEAN, photo {binary}, wakes TIME)"""
 ROWS = """INSERT INTO customers VALUES
-  (1, '001', 'Ada', 'gold', 10.5, '1980-01-31', TRUE, {photo}),
-  (2, '2', 'Bo', 'gold', 7.25, '1990-12-01', FALSE, NULL),
-  (3, '3', 'Cy', 'basic', NULL, NULL, NULL, NULL)"""
+  (1, '001', 'Ada', 'gold', 10.5, '1980-01-31', TRUE, {photo}, '06:30:00'),
+  (2, '2', 'Bo', 'gold', 7.25, '1990-12-01', FALSE, NULL, '23:59:59'),
+  (3, '3', 'Cy', 'basic', NULL, NULL, NULL, NULL, NULL)"""
 BINARY = {
     "sqlite": {"binary": "BLOB", "photo": "x'0102'"},
     "postgresql": {"binary": "BYTEA", "photo": "'\\x0102'"},
     "duckdb": {"binary": "BLOB", "photo": "'\\x01\\x02'"},
 }
 TYPES = """
-type Person { id: ID! ref: String name: String tier: String balance: Float born: String active: Boolean photo: String }
+type Person { id: ID! ref: String name: String tier: String balance: Float born: String active: Boolean photo: String wakes: Time }
+scalar Time
 type Friend { name: String tier: String }
 type Sum { rows: Int highest: Float }
 """
@@ -60,6 +61,15 @@ steps:
       WHERE (tier = :tier OR :tier IS NULL) AND balance >= :least AND born > :day AND active = :active ORDER BY id LIMIT :rows
     params: { tier: "{tier?}", least: "{least}", day: "{day}", active: "{active}", rows: "{rows}" }
     returns: "[Friend!]"
+---
+operation: early
+args: { at: Time!, until: 'Time = "12:00:00"' }
+steps:
+  - name: risers
+    type: warehouse
+    query: SELECT name, wakes FROM customers WHERE wakes >= :at AND wakes < :until ORDER BY id
+    params: { at: "{at}", until: "{until}" }
+    returns: "[Person!]"
 ---
 operation: totals
 args: {}
@@ -109,7 +119,7 @@ steps:
     params: { pairs: "{pairs?}" }
     returns: "[Friend!]"
 """
-CUSTOMER = "id ref name tier balance born active photo"
+CUSTOMER = "id ref name tier balance born active photo wakes"
 ADA = {
     "id": "1",
     "ref": "001",
@@ -119,6 +129,7 @@ ADA = {
     "born": "1980-01-31",
     "active": True,
     "photo": "AQI=",
+    "wakes": "06:30:00",
 }
 
 
@@ -186,6 +197,13 @@ def test_rows_are_one_object_none_or_too_many(place: tuple[str, Path, str]) -> N
         ("broken", "DOWNSTREAM_SERVICE_ERROR"),
     }
     assert "nowhere" not in str(body)
+
+
+def test_times_of_the_day_are_bound_and_come_back(place: tuple[str, Path, str]) -> None:
+    found = answered(place, '{ early(at: "06:00:00") { risers { name wakes } } }')
+    assert found == {"data": {"early": {"risers": [{"name": "Ada", "wakes": "06:30:00"}]}}}
+    found = answered(place, '{ early(at: "06:30:00.5", until: "23:59:59.999999") { risers { name wakes } } }')
+    assert found == {"data": {"early": {"risers": [{"name": "Bo", "wakes": "23:59:59"}]}}}
 
 
 def test_a_link_asks_for_its_keys_in_batches(place: tuple[str, Path, str]) -> None:
