@@ -129,7 +129,18 @@ def kind_of(value: object) -> str:
 
 
 def _meant(node: Node, value: str, definitions: Node) -> str | None:
-    texts = [text for branch in branches(node, definitions) for text in branch.get("enum", ()) if isinstance(text, str)]
+    found = branches(node, definitions)
+    texts = [
+        text if text is not None else "null"
+        for branch in found
+        for text in branch.get("enum", ())
+        if isinstance(text, str | None)
+    ]
+    texts += (
+        ["true", "false"]
+        if any(branch.get("type") == "boolean" for branch in found) and value.lower() not in _TRUE | _FALSE
+        else []
+    )
     same = next((text for text in texts if text.lower() == value.lower()), None)
     hint = nearest(value, texts)
     return same or (hint.split("'")[1] if hint else None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
-from gateway.errors import Code, StepFault
+from gateway.errors import Code, StepFault, nearest
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
@@ -172,13 +172,14 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
         for name in (name for name in names if name not in statement.named):
             yield KeyProblem(
                 ("params", name),
-                f"the parameter '{name}' is not in the query as ':{name}'",
+                f"the parameter '{name}' is not in the query as ':{name}'{nearest(name, statement.named)}",
                 "unused-parameter",
                 is_about_key=True,
             )
     else:
         values = arguments if given is None else given
-        what = "the operation has {} arguments in all; write 'params:'" if given is None else "'params' has {} values"
+        in_all = f"the operation has {{}} arguments in all ({', '.join(arguments)}); write 'params:'"
+        what = in_all if given is None else "'params' has {} values"
         if statement.positional != len(values) and (statement.positional or given is not None):
             message = f"{statement.positional} placeholders '?', but {what.format(len(values))}"
             yield KeyProblem("query", message, "parameter-count")

@@ -67,7 +67,7 @@ STEP_SLIPS = {
     "batch: { key: [a, 5], match: id }": f"6:23 expected {NAME}, not 5 [wrong-type]",
     "batch: { key: id }": "6:12 the key 'match' is missing; for example 'match: id' [missing-key]",
     "expect: 200": "6:13 expected a list of whole numbers, not 200; write [200] [wrong-type]",
-    "not_found: nul": "6:16 expected null or error, not 'nul' [bad-value]",
+    "not_found: nul": "6:16 expected null or error, not 'nul'; did you mean 'null'? [bad-value]",
     "as: 5x": f"6:9 expected {NAME}, not '5x' [bad-value]",
     "as: my-field": f"6:9 expected {NAME}, not 'my-field'; write my_field [bad-value]",
 }

@@ -137,7 +137,7 @@ def _check_steps(overlay: Decoded[OverlayKeys], base: Base, problems: list[Probl
     for index, step in enumerate(overlay.keys.steps):
         for key, message, code in _step_mistakes(step, base.decoded.step_names, seen):
             path = ("steps", index, *((key,) if key else ()))
-            problems.append(overlay.problem(path, message, code, is_about_key=code == "unpatchable-key"))
+            problems.append(overlay.problem(path, message, code, is_about_key=code in {"unpatchable-key", "unknown-key"}))
         seen.add(str(step.get("name")))
 
 
@@ -154,7 +154,10 @@ def _step_mistakes(step: Mapping[str, object], names: frozenset[str], seen: set[
     elif "type" not in step and name not in names:
         hint = nearest(name, names) or "; write 'type:' to add it"
         yield "name", f"unknown step '{name}'{hint}", "unknown-step"
-    for key in _SHAPES_THE_SCHEMA if "type" not in step else ():
+    misspelt = next((key for key in step if nearest(key, ["type"])), None) if "type" not in step and name not in names else None
+    if misspelt:
+        yield misspelt, f"unknown key '{misspelt}'; did you mean 'type'?", "unknown-key"
+    for key in _SHAPES_THE_SCHEMA if "type" not in step and not misspelt else ():
         if key in step:
             yield key, f"'{key}' makes the schema, which all requests share; it cannot be patched", "unpatchable-key"
 
