@@ -112,6 +112,8 @@ class Argument:
     name: str
     type: str
     default: ConstValueNode | None = None
+    description: str | None = None
+    deprecated: str | None = None
 
     @property
     def is_required(self) -> bool:
@@ -136,6 +138,7 @@ class Link:
     returns: str
     """A GraphQL type, as text."""
     description: str | None
+    deprecated: str | None
     place: Place
     arguments: tuple[Argument, ...]
     key: tuple[tuple[str, ...], ...]
@@ -184,6 +187,7 @@ class Operation:
 
     name: str
     description: str | None
+    deprecated: str | None
     is_mutation: bool
     place: Place
     arguments: tuple[Argument, ...]

@@ -61,20 +61,22 @@ class _Types:
 
     def root_field(self, operation: Operation) -> GraphQLField:
         """Return the query field of an operation."""
-        return self._field(operation.returns, operation.arguments, operation.description)
+        return self._field(operation)
 
-    def _field(self, returns: str, arguments: tuple[Argument, ...], description: str | None) -> GraphQLField:
-        made = {argument.name: self._argument(argument) for argument in arguments}
-        return GraphQLField(self.of(returns), made, description=description)  # type: ignore[arg-type]
+    def _field(self, of: Operation | Link) -> GraphQLField:
+        made = {argument.name: self._argument(argument) for argument in of.arguments}
+        returned = self.of(of.returns)
+        return GraphQLField(returned, made, description=of.description, deprecation_reason=of.deprecated)  # type: ignore[arg-type]
 
     def _argument(self, argument: Argument) -> GraphQLArgument:
         default = GraphQLDefaultInput(literal=argument.default) if argument.default is not None else None
-        return GraphQLArgument(self.of(argument.type), default=default)  # type: ignore[arg-type]
+        about = {"description": argument.description, "deprecation_reason": argument.deprecated}
+        return GraphQLArgument(self.of(argument.type), default=default, **about)  # type: ignore[arg-type]
 
     def _add_link(self, name: str, field: str, link: Link) -> None:
         owner = self.known[name]
         assert isinstance(owner, GraphQLObjectType | GraphQLInterfaceType)
-        owner.fields[field] = self._field(link.returns, link.arguments, link.description)
+        owner.fields[field] = self._field(link)
 
     def _add_composite(self, operation: Operation) -> None:
         """Make the type of an operation; one that the SDL declares only gets the fields that it has not."""

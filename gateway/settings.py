@@ -166,6 +166,23 @@ class SourceKeys(Keys):
     """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
 
 
+class ArgumentKeys(Keys):
+    """An entry of ``args:`` with more to say than its type."""
+
+    example = """\
+limit: { type: Int, default: 10, description: How many posts at the most. }
+"""
+
+    type: TypeText
+    """The argument's GraphQL type."""
+    default: Any = None
+    """The value of an argument that is not given; enum values are texts."""
+    description: str | None = None
+    """What the argument is for; stands in the schema."""
+    deprecated: Annotated[Text | None, such_as("use 'first'")] = None
+    """Why clients should not give the argument any more; not for one that they have to give."""
+
+
 class AggregationKeys(Keys):
     """``aggregation:`` of an operation: how the values of its steps become its value."""
 
@@ -177,6 +194,9 @@ class AggregationKeys(Keys):
     """The step whose value is the operation's, for `pick`."""
     required_steps: Annotated[list[Name], such_as(["account"])] = []
     """Steps without which the operation has no answer."""
+
+
+ArgumentType = TypeText | ArgumentKeys
 
 
 class OperationKeys(Keys):
@@ -202,12 +222,15 @@ aggregation: { required_steps: [account] }
     """The name of the root field."""
     description: str | None = None
     """What the field is for; stands in the schema."""
+    deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
+    """Why clients should not use the field any more, and what they should use; stands in the schema."""
     kind: Literal["query", "mutation"] = "query"
     """`mutation` for one that changes something: all its steps run, one after the other in written order."""
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
-    args: Annotated[dict[Name, TypeText] | None, such_as({"id": "ID!"})] = None
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`; left out: every placeholder that names no step is an `ID!`."""
+    args: Annotated[dict[Name, ArgumentType] | None, such_as({"id": "ID!"})] = None
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings; left out: every placeholder that
+    names no step is an `ID!`."""
     deadline_ms: Milliseconds = 30_000
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
@@ -237,8 +260,10 @@ step:
     """The field's GraphQL type; a list groups the results of a batch by their key."""
     description: str | None = None
     """What the field is for; stands in the schema."""
-    args: Annotated[dict[Name, TypeText], such_as({"limit": "Int"})] = {}
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`."""
+    deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
+    """Why clients should not use the field any more, and what they should use; stands in the schema."""
+    args: Annotated[dict[Name, ArgumentType], such_as({"limit": "Int"})] = {}
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings."""
     step: LinkStepMapping
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 

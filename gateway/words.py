@@ -77,7 +77,8 @@ def _with(node: Node, definitions: Node) -> str:
     if "properties" in node:
         return f"with the keys {', '.join(node['properties'])}"
     values = node.get("additionalProperties")
-    return f"of names to {(_several(values, definitions) if isinstance(values, Mapping) else None) or 'values'}"
+    shortest = branches(values, definitions)[0] if isinstance(values, Mapping) else {}
+    return f"of names to {_several(shortest, definitions) or 'values'}"
 
 
 def _of(items: Node, definitions: Node) -> str:

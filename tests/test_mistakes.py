@@ -73,7 +73,8 @@ STEP_SLIPS = {
 }
 OPERATION_SLIPS = {
     "args: [id]": "3:7 expected a mapping of names to GraphQL types, not a list; for example { id: ID! } [wrong-type]",
-    "args: { id: }": "3:13 expected a GraphQL type, but there is no value; for example Account [wrong-type]",
+    "args: { id: }": "3:13 expected a GraphQL type, or a mapping with the keys type, default, description, deprecated, but there is no value; "
+    "for example Account [wrong-type]",
     "args: { 1x: ID }": f"3:9 expected {NAME}, not '1x' [bad-value]",
     "required_steps: [a]": "3:1 unknown key 'required_steps'; it belongs under 'aggregation:' [unknown-key]",
     "aggregation: { required_steps: a }": "3:32 expected a list of names, not a text; write [a] [wrong-type]",

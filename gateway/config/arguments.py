@@ -14,13 +14,13 @@ from graphql import (
     parse,
     print_ast,
 )
-from graphql.utilities import validate_input_literal
+from graphql.utilities import validate_input_literal, value_to_literal
 
 from gateway.blueprint import Argument
 from gateway.config.decode import Decoded
 from gateway.config.references import resolve_type
 from gateway.errors import Problem
-from gateway.settings import LinkKeys, OperationKeys
+from gateway.settings import ArgumentKeys, LinkKeys, OperationKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,43 @@ class TypedArgument:
 
 def read_arguments(
     decoded: Decoded[OperationKeys] | Decoded[LinkKeys],
-    written: Mapping[str, str],
+    written: Mapping[str, str | ArgumentKeys],
     types: GraphQLSchema | None,
     problems: list[Problem],
 ) -> tuple[TypedArgument, ...]:
     """Read arguments; what is wrong with them is added to ``problems``."""
-    read = []
-    for name, text in written.items():
-        argument = _read(name, text)
-        found = resolve_type(argument.type, types) if types else None
-        if isinstance(found, str):
-            problems.append(decoded.problem(("args", name), found, "unknown-type"))
-            found = None
-        elif found is not None and not is_input_type(found):
-            message = f"'{argument.type}' is not an input type"
-            problems.append(decoded.problem(("args", name), message, "not-an-input-type"))
-        elif found is not None and argument.default is not None:
-            wrong = _default_mistake(argument.default, found)
-            problems += [decoded.problem(("args", name), wrong, "bad-default")] if wrong else []
-        read.append(TypedArgument(replace(argument, type=str(found)) if found is not None else argument, found))
-    return tuple(read)
+    return tuple(_typed(decoded, name, keys, types, problems) for name, keys in written.items())
+
+
+def _typed(
+    decoded: Decoded[OperationKeys] | Decoded[LinkKeys],
+    name: str,
+    keys: str | ArgumentKeys,
+    types: GraphQLSchema | None,
+    problems: list[Problem],
+) -> TypedArgument:
+    argument = _read(name, keys) if isinstance(keys, str) else Argument(name, keys.type, None, keys.description, keys.deprecated)
+    found = resolve_type(argument.type, types) if types else None
+    if isinstance(found, str):
+        problems.append(decoded.problem(("args", name, "type"), found, "unknown-type"))
+        return TypedArgument(argument, None)
+    if found is None:
+        return TypedArgument(argument, None)
+    if not is_input_type(found):
+        message = f"'{argument.type}' is not an input type"
+        problems.append(decoded.problem(("args", name, "type"), message, "not-an-input-type"))
+        return TypedArgument(replace(argument, type=str(found)), found)
+    if isinstance(keys, ArgumentKeys) and "default" in keys.model_fields_set:
+        argument = replace(argument, default=value_to_literal(keys.default, found))
+        wrong = _default_mistake(argument.default, found) if argument.default else f"the default does not fit '{found}'"
+    else:
+        wrong = _default_mistake(argument.default, found) if argument.default else None
+    if wrong:
+        problems.append(decoded.problem(("args", name, "default"), wrong, "bad-default"))
+    elif argument.deprecated and argument.is_required:
+        message = "clients have to give this argument, so it cannot be deprecated; give it a default, or a type without '!'"
+        problems.append(decoded.problem(("args", name, "deprecated"), message, "deprecated-required"))
+    return TypedArgument(replace(argument, type=str(found)), found)
 
 
 def _read(name: str, text: str) -> Argument:

@@ -136,6 +136,7 @@ class _LinkRules:
             field=self.field,
             returns=self.keys.returns,
             description=self.keys.description,
+            deprecated=self.keys.deprecated,
             place=self.link.place,
             arguments=tuple(item.argument for item in self.arguments),
             key=self._key(),

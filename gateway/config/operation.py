@@ -59,6 +59,7 @@ class _Rules:
         return Operation(
             name=self.keys.operation,
             description=self.keys.description,
+            deprecated=self.keys.deprecated,
             is_mutation=self.keys.kind == "mutation",
             place=self.operation.place,
             arguments=self.arguments,
