@@ -1,7 +1,9 @@
 """``args:`` of an operation or a link → its arguments: each a type, and after ``=`` a default (``limit: "Int = 10"``)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from itertools import combinations
 
 from graphql import (
     ConstValueNode,
@@ -16,11 +18,14 @@ from graphql import (
 )
 from graphql.utilities import validate_input_literal, value_to_literal
 
-from gateway.blueprint import Argument
+from gateway.blueprint import Argument, Operation
 from gateway.config.decode import Decoded
 from gateway.config.references import resolve_type
 from gateway.errors import Problem
 from gateway.settings import ArgumentKeys, LinkKeys, OperationKeys
+
+_ALIKE = 0.9
+"""A letter too many or too few, or two that are swapped, in a name of ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,17 @@ def read_arguments(
 ) -> tuple[TypedArgument, ...]:
     """Read arguments; what is wrong with them is added to ``problems``."""
     return tuple(_typed(decoded, name, keys, types, problems) for name, keys in written.items())
+
+
+def doubtful_arguments(operation: Operation) -> Iterator[str]:
+    """Yield a warning for each two inferred arguments whose names are so alike that one may be a typo for the other."""
+    names = [argument.name for argument in operation.arguments if operation.are_arguments_inferred]
+    for first, second in combinations(names, 2):
+        if SequenceMatcher(None, first, second).ratio() > _ALIKE:
+            yield (
+                f"the operation '{operation.name}' has the arguments '{first}' and '{second}', which are inferred and much alike; "
+                f"if one of them is misspelt, mend it, else write 'args:'"
+            )
 
 
 def _typed(
