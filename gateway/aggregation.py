@@ -27,11 +27,13 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
             outcome = results.outcomes[node.index]
             entry = {**head, "step": node.step.name}
             if isinstance(outcome, Success):
-                if isinstance(outcome.value, Found) and outcome.value.failure is not None:
-                    missing.append({**entry, "reason": _reason(outcome.value.failure)})
-                if outcome.instead_of is not None:
-                    age = {"age_ms": round(outcome.age * 1000)} if outcome.age is not None else {}
-                    degraded.append({**entry, "served_by": outcome.served_by, **age, "reason": _reason(outcome.instead_of)})
+                found = outcome.value if isinstance(outcome.value, Found) else None
+                if found and found.failure is not None:
+                    missing.append({**entry, "reason": _reason(found.failure)})
+                served = found.served if found else outcome
+                if served and served.instead_of is not None:
+                    age = {"age_ms": round(served.age * 1000)} if served.age is not None else {}
+                    degraded.append({**entry, "served_by": served.served_by, **age, "reason": _reason(served.instead_of)})
             elif outcome is not None and not node.is_lazy:
                 missing.append({**entry, "reason": _reason(outcome)})
         missing += [{**head, "step": step, "reason": NOT_APPLICABLE} for step in call.not_applicable]

@@ -117,6 +117,13 @@ class Argument:
     name: str
     type: str
     default: ConstValueNode | None = None
+    description: str | None = None
+    deprecated: str | None = None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a document must give it."""
+        return self.type.endswith("!") and self.default is None
 
     def __str__(self) -> str:
         written = f"{self.name}: {self.type}"
@@ -125,7 +132,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """A configured field of a type, filled by a step from its parent objects.
+    """A configured field of an object type or interface, filled by a step from its parent objects.
 
     ``key`` refers to the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
     it is, up to ``max`` keys go into one call; without, there is a call for each distinct key.
@@ -136,6 +143,7 @@ class Link:
     returns: str
     """A GraphQL type, as text."""
     description: str | None
+    deprecated: str | None
     place: Place
     arguments: tuple[Argument, ...]
     key: tuple[Reference, ...]
@@ -184,6 +192,7 @@ class Operation:
 
     name: str
     description: str | None
+    deprecated: str | None
     is_mutation: bool
     place: Place
     arguments: tuple[Argument, ...]
@@ -231,7 +240,7 @@ class Blueprint:
     sources: Mapping[str, Source]
     operations: Mapping[str, Operation]
     links: Mapping[tuple[str, str], Link]
-    """By type and field."""
+    """By type and field; that of an interface also under the types that implement it, unless they have their own."""
     types: Mapping[str, GraphQLNamedType]
     context: Mapping[str, Expression]
     """What a request says about itself, by name: expressions over the request."""

@@ -27,6 +27,7 @@ from gateway import __version__
 from gateway.app import bind
 from gateway.app import serve as run_server
 from gateway.blueprint import Blueprint, Operation
+from gateway.config.arguments import doubtful_arguments
 from gateway.config.json_schema import document_schema
 from gateway.config.reference_page import reference_page, reference_sections
 from gateway.config.rules import load
@@ -87,6 +88,8 @@ def check(config_dir: ConfigDir = DEFAULT_DIR) -> None:
     out.print(table)
     if blueprint.overlays:
         out.print(_overlay_table(blueprint))
+    for warning in (text for operation in blueprint.operations.values() for text in doubtful_arguments(operation)):
+        err.print(f"[yellow]![/] {escape(warning)}", soft_wrap=True)
     out.print(
         f"[green]✓[/] {len(blueprint.operations)} operations, {len(blueprint.sources)} sources, version {blueprint.version}"
     )

@@ -12,6 +12,7 @@ from types import NoneType
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
 from gateway.plan import Hops, OfType
+from gateway.resolver import CallContext
 from gateway.template import Reference, UnusableValue, as_text, value_at
 
 _NOWHERE = Reference(("key",))
@@ -31,15 +32,32 @@ class Found:
     """All keys that are asked for."""
     values: dict[Key, object] = field(default_factory=dict)
     failure: Failure | None = None
-    """The first failure, if any call failed."""
+    """The first failure, if any call failed and nothing stood in for it."""
+    served: Success | None = None
+    """What a fallback gave instead of a call, if any did; of several the oldest."""
+    calls: "list[BatchCall]" = field(default_factory=list)
+    """The calls that ask for the keys."""
     table: Mapping[object, object] = field(default_factory=dict)
     """When everything was asked for: what a parent gets by the very value of its key, where that alone tells; see :func:`tabulate`."""
 
     def fail(self, keys: Iterable[Key], failure: Failure) -> None:
         """Record that a call for these keys failed."""
         self.failure = self.failure or failure
-        for key in keys:
-            self.values.setdefault(key, failure)
+        self.values |= dict.fromkeys(keys, failure)
+
+    def serve(self, values: Mapping[Key, object], served: Success) -> None:
+        """Record what a fallback gave instead of a call."""
+        self.values |= values
+        self.served = served if self.served is None or (served.age or 0) > (self.served.age or 0) else self.served
+
+
+@dataclass(slots=True)
+class BatchCall:
+    """The call for one batch of keys. It is settled when these have values, are misses, or have failed."""
+
+    batch: Parents
+    context: CallContext
+    is_settled: bool = False
 
 
 class Missing(Enum):
@@ -120,7 +138,7 @@ def parents_of(value: object, hops: Hops) -> list[dict[str, object]]:
     objects = _objects(level)
     for hop in hops:
         if isinstance(hop, OfType):
-            objects = [item for item in objects if item.get("__typename") == hop.name]
+            objects = [item for item in objects if item.get("__typename") in hop.names]
         else:
             objects = _objects([item.get(hop) for item in objects])
     return objects

@@ -21,9 +21,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OfType:
-    """A hop of a path that keeps only the objects of one concrete type."""
+    """A hop of a path that keeps only the objects of some concrete types."""
 
-    name: str
+    names: tuple[str, ...]
 
 
 Hops = tuple[str | OfType, ...]

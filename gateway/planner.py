@@ -169,9 +169,23 @@ class _LinkPlanner:
             for part in fields:
                 link = self.blueprint.links.get((type_name, part.name))
                 if link is not None:
-                    self.descend(part, self.add(link, part, parent, below), ())
+                    arguments = written_arguments(part)
+                    index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
+                    self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
+                    self.descend(part, index, ())
                 elif part.parts:
                     self.descend(part, parent, (*below, part.name))
+
+    def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
+        """Return the hops to all objects of one level that a link is asked of: those of an interface have several concrete types."""
+        names = tuple(
+            name
+            for name, fields in selected.parts.items()
+            if any(
+                self.blueprint.links.get((name, part.name)) is link and written_arguments(part) == arguments for part in fields
+            )
+        )
+        return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
 
     def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
         """Return the node of a link, which is made where there is none yet."""
@@ -199,7 +213,7 @@ class _LinkPlanner:
 
 def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
     """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
-    return (*hops, OfType(type_name)) if is_abstract_type(get_named_type(declared)) else hops
+    return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops
 
 
 def _fallback_steps(step: Step) -> list[str]:

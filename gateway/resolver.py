@@ -41,7 +41,8 @@ class CallContext:
     """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down.
 
     ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
-    ``faults`` say what went wrong with each failed attempt, for the log.
+    ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
+    attempt, for the log.
     """
 
     request: RequestContext
@@ -49,6 +50,7 @@ class CallContext:
     attempts: int = 0
     queued: float = 0.0
     waiting_since: float | None = None
+    inputs: Inputs | None = None
     faults: list[str] = field(default_factory=list)
     _key: str = ""
 

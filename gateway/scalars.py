@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from graphql.pyutils import inspect
 _RFC_3339 = "https://www.rfc-editor.org/rfc/rfc3339"
 _RFC_9562 = "https://www.rfc-editor.org/rfc/rfc9562"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_CLOCK = re.compile(r"(\d\d:\d\d:\d\d)(\.\d{1,6})?", re.ASCII)
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 _SQL_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d)(:\d\d)?", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,999})(\.\d{1,1000})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -51,9 +52,9 @@ def _date_time(value: object) -> object:
     match = _INSTANT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
-    day, time, fraction, offset = match.groups()
-    datetime.fromisoformat(f"{day}T{time}")  # the calendar decides; it raises ValueError
-    return f"{day}T{time}{fraction or ''}{offset.upper()}"
+    day, clock, fraction, offset = match.groups()
+    datetime.fromisoformat(f"{day}T{clock}")  # the calendar decides; it raises ValueError
+    return f"{day}T{clock}{fraction or ''}{offset.upper()}"
 
 
 def _given_date_time(value: object) -> object:
@@ -71,6 +72,17 @@ def _date(value: object) -> object:
 
 def _given_date(value: object) -> object:
     return _date(value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value)
+
+
+def _time(value: object) -> object:
+    match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    return f"{time.fromisoformat(match[1])}{match[2] or ''}"
+
+
+def _given_time(value: object) -> object:
+    return _time(value.isoformat() if isinstance(value, time) else value)
 
 
 def _decimal(value: object) -> object:
@@ -125,6 +137,14 @@ SCALARS: Mapping[str, Scalar] = {
         re.compile(r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])", re.ASCII),
         _date,
         _given_date,
+    ),
+    "Time": Scalar(
+        "12:30:00",
+        "A time of the day as text, without an offset, such as `12:30:00` or `12:30:00.250`.",
+        _RFC_3339,
+        re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?", re.ASCII),
+        _time,
+        _given_time,
     ),
     "Decimal": Scalar(
         "12.50",

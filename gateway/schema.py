@@ -7,6 +7,7 @@ from graphql import (
     GraphQLBoolean,
     GraphQLDefaultInput,
     GraphQLField,
+    GraphQLInterfaceType,
     GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -37,8 +38,8 @@ class _Types:
     def __init__(self, blueprint: Blueprint) -> None:
         self.known: dict[str, GraphQLNamedType] = dict(blueprint.types)
         self._lookup = GraphQLSchema(types=[*self.known.values(), *specified_scalar_types.values()], assume_valid=True)
-        for link in blueprint.links.values():
-            self._add_link(link)
+        for (owner, field), link in blueprint.links.items():
+            self._add_link(owner, field, link)
         for operation in blueprint.operations.values():
             if operation.strategy is not Strategy.PICK:
                 self._add_composite(operation)
@@ -60,20 +61,22 @@ class _Types:
 
     def root_field(self, operation: Operation) -> GraphQLField:
         """Return the query field of an operation."""
-        return self._field(operation.returns, operation.arguments, operation.description)
+        return self._field(operation)
 
-    def _field(self, returns: str, arguments: tuple[Argument, ...], description: str | None) -> GraphQLField:
-        made = {argument.name: self._argument(argument) for argument in arguments}
-        return GraphQLField(self.of(returns), made, description=description)  # type: ignore[arg-type]
+    def _field(self, of: Operation | Link) -> GraphQLField:
+        made = {argument.name: self._argument(argument) for argument in of.arguments}
+        returned = self.of(of.returns)
+        return GraphQLField(returned, made, description=of.description, deprecation_reason=of.deprecated)  # type: ignore[arg-type]
 
     def _argument(self, argument: Argument) -> GraphQLArgument:
         default = GraphQLDefaultInput(literal=argument.default) if argument.default is not None else None
-        return GraphQLArgument(self.of(argument.type), default=default)  # type: ignore[arg-type]
+        about = {"description": argument.description, "deprecation_reason": argument.deprecated}
+        return GraphQLArgument(self.of(argument.type), default=default, **about)  # type: ignore[arg-type]
 
-    def _add_link(self, link: Link) -> None:
-        owner = self.known[link.type]
-        assert isinstance(owner, GraphQLObjectType)
-        owner.fields[link.field] = self._field(link.returns, link.arguments, link.description)
+    def _add_link(self, name: str, field: str, link: Link) -> None:
+        owner = self.known[name]
+        assert isinstance(owner, GraphQLObjectType | GraphQLInterfaceType)
+        owner.fields[field] = self._field(link)
 
     def _add_composite(self, operation: Operation) -> None:
         """Make the type of an operation; one that the SDL declares only gets the fields that it has not."""

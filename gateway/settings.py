@@ -100,9 +100,9 @@ fallback:
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     step: Name | None = None
-    """A step of this operation that is run instead."""
+    """A step of this operation that is run instead; not in a link, which has none."""
     value: Any = None
-    """A constant that is given instead."""
+    """A constant that is given instead; in a link, for each key of the call that failed."""
     stale_ms: StaleMilliseconds | None = None
     """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
 
@@ -155,7 +155,7 @@ class StepKeys(Keys):
     retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
     """When and how a failed attempt is repeated; left out: the source's."""
     fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
-    """What is tried, in order, when the step has failed."""
+    """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
     cache: Annotated[CacheKeys | Literal["http"] | None, such_as({"ttl_ms": 5000}, "http")] = None
     """For how long a reply is taken again for the very same call, headers and all; `http`: as long as its `Cache-Control` says."""
     batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
@@ -179,6 +179,23 @@ class SourceKeys(Keys):
     """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
 
 
+class ArgumentKeys(Keys):
+    """An entry of ``args:`` with more to say than its type."""
+
+    example = """\
+limit: { type: Int, default: 10, description: How many posts at the most. }
+"""
+
+    type: TypeText
+    """The argument's GraphQL type."""
+    default: Any = None
+    """The value of an argument that is not given; enum values are texts."""
+    description: str | None = None
+    """What the argument is for; stands in the schema."""
+    deprecated: Annotated[Text | None, such_as("use 'first'")] = None
+    """Why clients should not give the argument any more; not for one that they have to give."""
+
+
 class AggregationKeys(Keys):
     """``aggregation:`` of an operation: how the values of its steps become its value."""
 
@@ -190,6 +207,9 @@ class AggregationKeys(Keys):
     """The step whose value is the operation's, for `pick`."""
     required_steps: Annotated[list[Name], such_as(["account"])] = []
     """Steps without which the operation has no answer."""
+
+
+ArgumentType = TypeText | ArgumentKeys
 
 
 class OperationKeys(Keys):
@@ -215,12 +235,15 @@ aggregation: { required_steps: [account] }
     """The name of the root field."""
     description: str | None = None
     """What the field is for; stands in the schema."""
+    deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
+    """Why clients should not use the field any more, and what they should use; stands in the schema."""
     kind: Literal["query", "mutation"] = "query"
     """`mutation` for one that changes something: all its steps run, one after the other in written order."""
     type: Name | None = None
     """The name of the operation's type; left out: the operation's with its first letter raised."""
-    args: Annotated[dict[Name, TypeText] | None, such_as({"id": "ID!"})] = None
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`; left out: every placeholder that names no step is an `ID!`."""
+    args: Annotated[dict[Name, ArgumentType] | None, such_as({"id": "ID!"})] = None
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings; left out: every placeholder that
+    names no step is an `ID!`."""
     deadline_ms: Milliseconds = 30_000
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
@@ -245,13 +268,15 @@ step:
 """
 
     field: FieldName
-    """The type and the field, as `Post.user`."""
+    """The type and the field, as `Post.user`; that of an interface is a field of all types that implement it."""
     returns: TypeText
     """The field's GraphQL type; a list groups the results of a batch by their key."""
     description: str | None = None
     """What the field is for; stands in the schema."""
-    args: Annotated[dict[Name, TypeText], such_as({"limit": "Int"})] = {}
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`."""
+    deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
+    """Why clients should not use the field any more, and what they should use; stands in the schema."""
+    args: Annotated[dict[Name, ArgumentType], such_as({"limit": "Int"})] = {}
+    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings."""
     step: LinkStepMapping
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
 

@@ -4,6 +4,8 @@ The SDL is Strawberry's own print of a schema of these types, with names as they
 is left behind with that: the gateway reads plain data.
 """
 
+import pkgutil
+import sys
 import types
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import get_object_definition, has_object_definition
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from gateway.errors import nearest
+
 _SCALARS: Mapping[object, str] = {
     str: "String",
     int: "Int",
@@ -29,6 +33,7 @@ _SCALARS: Mapping[object, str] = {
     JSON: "JSON",
     datetime: "DateTime",
     date: "Date",
+    time: "Time",
     Decimal: "Decimal",
     UUID: "UUID",
 }
@@ -41,6 +46,17 @@ class Query:
     ok: bool = True
 
 
+def meant(error: Exception) -> str:
+    """Return a hint at the module or name that one which is not there was probably meant to be."""
+    if isinstance(error, AttributeError):
+        return nearest(error.name or "", dir(error.obj))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package, _, name = error.name.rpartition(".")
+        folders = sys.modules[package].__path__ if package in sys.modules else None
+        return nearest(name, (module.name for module in pkgutil.iter_modules(folders)))
+    return ""
+
+
 def load_class(path: str) -> type:
     """Return the class that ``package.module:Class`` names.
 
@@ -49,7 +65,7 @@ def load_class(path: str) -> type:
     try:
         found = load_object(path)
     except Exception as error:
-        raise ValueError(f"'{path}' cannot be loaded: {error}") from error
+        raise ValueError(f"'{path}' cannot be loaded: {error}{meant(error)}") from error
     if not isinstance(found, type) or not has_object_definition(found):
         raise ValueError(f"'{path}' is no GraphQL type; decorate it with @strawberry.type")
     return found

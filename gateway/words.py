@@ -77,7 +77,8 @@ def _with(node: Node, definitions: Node) -> str:
     if "properties" in node:
         return f"with the keys {', '.join(node['properties'])}"
     values = node.get("additionalProperties")
-    return f"of names to {(_several(values, definitions) if isinstance(values, Mapping) else None) or 'values'}"
+    shortest = branches(values, definitions)[0] if isinstance(values, Mapping) else {}
+    return f"of names to {_several(shortest, definitions) or 'values'}"
 
 
 def _of(items: Node, definitions: Node) -> str:
@@ -129,7 +130,18 @@ def kind_of(value: object) -> str:
 
 
 def _meant(node: Node, value: str, definitions: Node) -> str | None:
-    texts = [text for branch in branches(node, definitions) for text in branch.get("enum", ()) if isinstance(text, str)]
+    found = branches(node, definitions)
+    texts = [
+        text if text is not None else "null"
+        for branch in found
+        for text in branch.get("enum", ())
+        if isinstance(text, str | None)
+    ]
+    texts += (
+        ["true", "false"]
+        if any(branch.get("type") == "boolean" for branch in found) and value.lower() not in _TRUE | _FALSE
+        else []
+    )
     same = next((text for text in texts if text.lower() == value.lower()), None)
     hint = nearest(value, texts)
     return same or (hint.split("'")[1] if hint else None)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse, print_ast
 
 from gateway.blueprint import Source, Step
-from gateway.errors import Code, StepFault
+from gateway.errors import Code, StepFault, nearest
 from gateway.outcome import Failure
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
@@ -84,7 +84,9 @@ class GraphQLStep(StepType):
         try:
             definition = _definition(keys.query)
         except GraphQLError as error:
-            yield KeyProblem("query", f"not a GraphQL document: {error.message}", "bad-graphql")
+            word = error.message.rpartition("Unexpected Name '")[2].partition("'")[0]
+            hint = nearest(word, ("query", "mutation"))
+            yield KeyProblem("query", f"not a GraphQL document: {error.message}{hint}", "bad-graphql")
             return
         except ValueError as error:
             yield KeyProblem("query", str(error), "bad-graphql")

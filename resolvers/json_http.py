@@ -46,7 +46,7 @@ def url_mistake(text: str) -> str | None:
     except ValueError:
         is_usable = False
     if not is_usable or url.query or url.fragment or CONTROL.search(text) or " " in text:
-        return "not a URL such as https://accounts.internal:8443/v1"
+        return "not a URL that begins with http:// or https://, such as https://accounts.internal:8443/v1"
     if url.username is not None or url.password is not None:
         return "a URL has no credentials; send them in 'headers:'"
     return None

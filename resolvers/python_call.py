@@ -11,7 +11,7 @@ from gateway.blueprint import Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import FunctionPath, StepKeys, Text
-from gateway.strawberry_types import enum_name, load_object, object_data, returned_type, scalar_text
+from gateway.strawberry_types import enum_name, load_object, meant, object_data, returned_type, scalar_text
 
 
 class PythonKeys(StepKeys):
@@ -51,7 +51,7 @@ class PythonCall(StepType):
             function = _load(keys.call)
             inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
         except (ImportError, AttributeError) as error:
-            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}", "bad-function")
+            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{meant(error)}", "bad-function")
         except TypeError as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 

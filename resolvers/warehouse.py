@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
-from gateway.errors import Code, StepFault
+from gateway.errors import Code, StepFault, nearest
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
 from resolvers.databases import DATABASES
 from resolvers.databases.database import Database, DatabaseType, Place
+from resolvers.databases.rows import row_tests
 from resolvers.sql import Statement, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
@@ -80,6 +81,7 @@ class Warehouse(StepType):
             yield KeyProblem("query", message, "bad-sql")
         if not statement.mistakes:
             yield from _check_parameters(statement, keys, arguments)
+            yield from _check_compound_keys(keys)
 
     def check_against(self, keys: WarehouseKeys, source: Source) -> Iterator[KeyProblem]:
         """Yield what the source's database has in the statement beyond reading."""
@@ -143,6 +145,20 @@ def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:
     return DATABASES.get(keys.url.partition("://")[0])
 
 
+def _check_compound_keys(keys: WarehouseKeys) -> Iterator[KeyProblem]:
+    """Yield what is wrong with the test for the keys of a batch: as many columns as a key has names."""
+    key = keys.batch.key if keys.batch else ""
+    columns = {test.name: test.width for test in row_tests(keys.query)}
+    width = len(key) if isinstance(key, list) else 1
+    for name in (
+        (name for name, value in (keys.params or {}).items() if value == "{keys}") if isinstance(keys.params, dict) else ()
+    ):
+        if columns.get(name, 1) != width:
+            test = "column" if width == 1 else f"({', '.join(key)})"
+            message = f"a key has {width} {'part' if width == 1 else 'parts'}; write {test} IN (:{name})"
+            yield KeyProblem("query", message, "bad-batch")
+
+
 def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
     given = keys.params
     if statement.named and statement.positional:
@@ -156,13 +172,14 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
         for name in (name for name in names if name not in statement.named):
             yield KeyProblem(
                 ("params", name),
-                f"the parameter '{name}' is not in the query as ':{name}'",
+                f"the parameter '{name}' is not in the query as ':{name}'{nearest(name, statement.named)}",
                 "unused-parameter",
                 is_about_key=True,
             )
     else:
         values = arguments if given is None else given
-        what = "the operation has {} arguments in all; write 'params:'" if given is None else "'params' has {} values"
+        in_all = f"the operation has {{}} arguments in all ({', '.join(arguments)}); write 'params:'"
+        what = in_all if given is None else "'params' has {} values"
         if statement.positional != len(values) and (statement.positional or given is not None):
             message = f"{statement.positional} placeholders '?', but {what.format(len(values))}"
             yield KeyProblem("query", message, "parameter-count")

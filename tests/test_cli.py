@@ -133,6 +133,21 @@ def test_check_sums_up_a_sound_configuration(config: Path) -> None:
     assert "2 operations, 2 sources, version" in result.stdout
 
 
+def test_check_warns_of_inferred_arguments_that_are_much_alike(tmp_path: Path) -> None:
+    steps = "steps:\n" + "".join(
+        f'  - {{ name: step{index}, type: value, value: "{{{name}}}" }}\n'
+        for index, name in enumerate(("customer_id", "custmer_id", "since", "until"))
+    )
+    warned = run("check", write_files(tmp_path / "inferred", {"a.yaml": f"operation: one\n{steps}"}))
+    assert warned.exit_code == 0
+    assert warned.stderr.startswith(
+        "! the operation 'one' has the arguments 'customer_id' and 'custmer_id', which are inferred and much alike;"
+    )
+    assert warned.stderr.count("\n") == 1
+    written = "operation: two\nargs: { customer_id: ID!, custmer_id: ID!, since: ID!, until: ID! }\n"
+    assert run("check", write_files(tmp_path / "written", {"a.yaml": written + steps})).stderr == ""
+
+
 @pytest.mark.parametrize("name", ["check", "schema", "serve"])
 def test_problems_are_told_all_at_once_with_place_and_code(tmp_path: Path, name: str) -> None:
     broken = {

@@ -13,18 +13,19 @@ from tests.databases import answer, ask, assert_threads, code, configuration, da
 
 KINDS = ["sqlite", "postgresql", "duckdb"]
 TABLE = """CREATE TABLE customers
-  (id INTEGER PRIMARY KEY, ref VARCHAR(20), name TEXT, tier TEXT, balance DOUBLE PRECISION, born DATE, active BOOLEAN, photo {binary})"""
+  (id INTEGER PRIMARY KEY, ref VARCHAR(20), name TEXT, tier TEXT, balance DOUBLE PRECISION, born DATE, active BOOLEAN, photo {binary}, wakes TIME)"""
 ROWS = """INSERT INTO customers VALUES
-  (1, '001', 'Ada', 'gold', 10.5, '1980-01-31', TRUE, {photo}),
-  (2, '2', 'Bo', 'gold', 7.25, '1990-12-01', FALSE, NULL),
-  (3, '3', 'Cy', 'basic', NULL, NULL, NULL, NULL)"""
+  (1, '001', 'Ada', 'gold', 10.5, '1980-01-31', TRUE, {photo}, '06:30:00'),
+  (2, '2', 'Bo', 'gold', 7.25, '1990-12-01', FALSE, NULL, '23:59:59'),
+  (3, '3', 'Cy', 'basic', NULL, NULL, NULL, NULL, NULL)"""
 BINARY = {
     "sqlite": {"binary": "BLOB", "photo": "x'0102'"},
     "postgresql": {"binary": "BYTEA", "photo": "'\\x0102'"},
     "duckdb": {"binary": "BLOB", "photo": "'\\x01\\x02'"},
 }
 TYPES = """
-type Person { id: ID! ref: String name: String tier: String balance: Float born: String active: Boolean photo: String }
+type Person { id: ID! ref: String name: String tier: String balance: Float born: String active: Boolean photo: String wakes: Time }
+scalar Time
 type Friend { name: String tier: String }
 type Sum { rows: Int highest: Float }
 """
@@ -61,6 +62,15 @@ steps:
     params: { tier: "{tier?}", least: "{least}", day: "{day}", active: "{active}", rows: "{rows}" }
     returns: "[Friend!]"
 ---
+operation: early
+args: { at: Time!, until: 'Time = "12:00:00"' }
+steps:
+  - name: risers
+    type: warehouse
+    query: SELECT name, wakes FROM customers WHERE wakes >= :at AND wakes < :until ORDER BY id
+    params: { at: "{at}", until: "{until}" }
+    returns: "[Person!]"
+---
 operation: totals
 args: {}
 steps:
@@ -86,8 +96,30 @@ step:
   query: SELECT tier, name FROM customers WHERE tier IN (:tiers) ORDER BY name
   params: { tiers: "{keys}" }
   batch: { key: tier, match: tier, max: 1 }
+---
+field: Person.twins
+returns: "[Person!]!"
+step:
+  type: warehouse
+  query: SELECT id, tier, name, ref FROM customers WHERE name <> '' AND (tier, id) IN (:keys) AND (tier, id) NOT IN (:none) ORDER BY id
+  params: { keys: "{keys}", none: [] }
+  batch: { key: [tier, id], match: [tier, id], max: 2 }
+---
+operation: pairs
+args: { pairs: "[JSON!]" }
+steps:
+  - name: found
+    type: warehouse
+    query: SELECT name FROM customers WHERE (tier, lower(name), id) IN ( :pairs ) ORDER BY id
+    params: { pairs: "{pairs?}" }
+    returns: "[Friend!]"
+  - name: others
+    type: warehouse
+    query: SELECT name FROM customers WHERE coalesce(tier, '') <> '(tier, id) IN (:pairs)' AND (tier, lower(name), id) NOT IN (:pairs) ORDER BY id
+    params: { pairs: "{pairs?}" }
+    returns: "[Friend!]"
 """
-CUSTOMER = "id ref name tier balance born active photo"
+CUSTOMER = "id ref name tier balance born active photo wakes"
 ADA = {
     "id": "1",
     "ref": "001",
@@ -97,6 +129,7 @@ ADA = {
     "born": "1980-01-31",
     "active": True,
     "photo": "AQI=",
+    "wakes": "06:30:00",
 }
 
 
@@ -166,12 +199,46 @@ def test_rows_are_one_object_none_or_too_many(place: tuple[str, Path, str]) -> N
     assert "nowhere" not in str(body)
 
 
+def test_times_of_the_day_are_bound_and_come_back(place: tuple[str, Path, str]) -> None:
+    found = answered(place, '{ early(at: "06:00:00") { risers { name wakes } } }')
+    assert found == {"data": {"early": {"risers": [{"name": "Ada", "wakes": "06:30:00"}]}}}
+    found = answered(place, '{ early(at: "06:30:00.5", until: "23:59:59.999999") { risers { name wakes } } }')
+    assert found == {"data": {"early": {"risers": [{"name": "Bo", "wakes": "23:59:59"}]}}}
+
+
 def test_a_link_asks_for_its_keys_in_batches(place: tuple[str, Path, str]) -> None:
     assert answered(place, "{ customers { name friends { name } } }")["data"]["customers"] == [
         {"name": "Ada", "friends": names("Ada", "Bo")},
         {"name": "Bo", "friends": names("Ada", "Bo")},
         {"name": "Cy", "friends": names("Cy")},
     ]
+
+
+def test_a_link_asks_for_compound_keys_as_rows(place: tuple[str, Path, str]) -> None:
+    assert answered(place, "{ customers { name twins { ref } } }")["data"]["customers"] == [
+        {"name": "Ada", "twins": [{"ref": "001"}]},
+        {"name": "Bo", "twins": [{"ref": "2"}]},
+        {"name": "Cy", "twins": [{"ref": "3"}]},
+    ]
+
+
+def test_a_list_of_rows_is_in_the_brackets_of_in(place: tuple[str, Path, str]) -> None:
+    query = "query ($pairs: [JSON!]) { pairs(pairs: $pairs) { found { name } others { name } } }"
+    ada, bo, cy = ["gold", "ada", "1"], ["gold", "bo", 2], {"a": "basic", "b": "cy", "c": "3"}
+    for pairs, found, others in (
+        ([ada], names("Ada"), names("Bo", "Cy")),
+        ([ada, bo, cy], names("Ada", "Bo", "Cy"), []),
+        ([["gold", "ada", "2"], ["gold", "'", 1]], [], names("Ada", "Bo", "Cy")),
+        ([], [], names("Ada", "Bo", "Cy")),
+        (None, [], []),
+    ):
+        assert answered(place, query, pairs=pairs) == {"data": {"pairs": {"found": found, "others": others}}}
+
+
+@pytest.mark.parametrize("pairs", [[["gold", "ada"]], ["gold"], [["gold", "ada", [1]]]])
+def test_a_row_of_other_values_is_refused(pairs: list[object], place: tuple[str, Path, str]) -> None:
+    body = answered(place, "query ($pairs: [JSON!]) { pairs(pairs: $pairs) { found { name } } }", pairs=pairs)
+    assert (body["data"], code(body)) == ({"pairs": {"found": None}}, "BAD_USER_INPUT")
 
 
 def test_values_are_bound_whatever_they_look_like(place: tuple[str, Path, str]) -> None:

@@ -67,13 +67,14 @@ STEP_SLIPS = {
     "batch: { key: [a, 5], match: id }": f"6:23 expected {NAME}, not 5 [wrong-type]",
     "batch: { key: id }": "6:12 the key 'match' is missing; for example 'match: id' [missing-key]",
     "expect: 200": "6:13 expected a list of whole numbers, not 200; write [200] [wrong-type]",
-    "not_found: nul": "6:16 expected null or error, not 'nul' [bad-value]",
+    "not_found: nul": "6:16 expected null or error, not 'nul'; did you mean 'null'? [bad-value]",
     "as: 5x": f"6:9 expected {NAME}, not '5x' [bad-value]",
     "as: my-field": f"6:9 expected {NAME}, not 'my-field'; write my_field [bad-value]",
 }
 OPERATION_SLIPS = {
     "args: [id]": "3:7 expected a mapping of names to GraphQL types, not a list; for example { id: ID! } [wrong-type]",
-    "args: { id: }": "3:13 expected a GraphQL type, but there is no value; for example Account [wrong-type]",
+    "args: { id: }": "3:13 expected a GraphQL type, or a mapping with the keys type, default, description, deprecated, but there is no value; "
+    "for example Account [wrong-type]",
     "args: { 1x: ID }": f"3:9 expected {NAME}, not '1x' [bad-value]",
     "required_steps: [a]": "3:1 unknown key 'required_steps'; it belongs under 'aggregation:' [unknown-key]",
     "aggregation: { required_steps: a }": "3:32 expected a list of names, not a text; write [a] [wrong-type]",

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from gateway.config.source import Files
 from gateway.errors import ConfigurationError, Problem, RequestError
 from gateway.generation import GraphQLRequest, open_generation
 from gateway.overlays import Overlays, winning_lines
-from gateway.resolver import RequestContext
+from gateway.resolver import KeyProblem, RequestContext
 from resolvers import STEP_TYPES
 from resolvers.api import Api
+from resolvers.value import Value, ValueKeys
 from tests.scripted import BASE_URL, Upstreams
 from tests.virtual import run
 
@@ -210,6 +211,42 @@ def test_overlays_that_are_sound_alone_may_contradict_each_other(first: str, sec
     assert problem.code == code, problem
     assert problem.message.startswith(message)
     assert problem.subject.startswith("overlay two")
+
+
+class Narrow(Value):
+    """A step type of which no two overlays contradict each other, but three."""
+
+    def check(self, keys: ValueKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        if len(keys.value) > 2:
+            yield KeyProblem("value", "too many", "too-many")
+
+
+@pytest.mark.parametrize(("tenant", "told"), [("gold", True), ("silver", False)])
+def test_three_overlays_may_contradict_each_other_only_together(tenant: str, told: bool) -> None:
+    base = "operation: customer\nargs: {}\nsteps: [ { name: risk, type: value, value: {} } ]\n"
+    whens = ("{ tenant: [gold, silver] }", "{ flags: x }", f"{{ tenant: {tenant}, flags: [x, y] }}", "{ tenant: gold }")
+    written = "---\n".join(
+        overlay(name, f"steps: [ {{ name: risk, value: {{ {name}: 1 }} }} ]", when)
+        for name, when in zip("abcd", whens, strict=True)
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        load(written, base, step_types={**STEP_TYPES, "value": Narrow()})
+    found = [(problem.subject, problem.message) for problem in refused.value.problems]
+    first = (
+        "overlay d · operation customer · step risk · value",
+        "too many; together with 'a' (overlays.yaml:1:1), 'b' (overlays.yaml:6:1)",
+    )
+    assert first in found
+    assert (len(found) == 4) is told
+
+
+def test_a_fallback_to_an_older_value_contradicts_another_overlays_post() -> None:
+    base = 'operation: customer\nargs: {}\nsteps: [ { name: risk, type: api, endpoint: "/x" } ]\n'
+    first = overlay("one", "steps: [ { name: risk, fallback: [ { stale_ms: 5 } ] } ]")
+    second = overlay("two", "steps: [ { name: risk, method: POST } ]", "{ flags: x }")
+    (problem,) = problems(f"{first}---\n{second}", base)
+    assert (problem.code, str(problem.place)) == ("stale-not-idempotent", "overlays.yaml:4:48")
+    assert problem.message.endswith("; together with 'one' (overlays.yaml:1:1)")
 
 
 def test_two_overlays_that_can_never_match_together_may_contradict_each_other() -> None:

@@ -1,6 +1,6 @@
 """The custom scalars: each value in both directions, and what a configuration may say of types, arguments and defaults."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -31,6 +31,18 @@ WRONG: dict[str, list[object]] = {
         True,
     ],
     "Date": ["2023-02-29", "20240131", "2024-W05-3", "2024-01-31T00:00:00Z", "\u0662\u0660\u0662\u0664-01-31", 20240131, []],
+    "Time": [
+        "12:30",
+        "24:00:00",
+        "12:60:00",
+        "12:30:00Z",
+        "12:30:00+02:00",
+        "12:30:00.",
+        "12:30:00.1234567",
+        "T12:30:00",
+        1230,
+        None,
+    ],
     "Decimal": ["", "1,5", ".5", "05", "+1", "1e9999", "NaN", "Infinity", float("inf"), True, None],
     "BigInt": ["1.0", 1.5, 2**64, -(2**63) - 1, "18446744073709551616", 1e300, False, "1e3"],
     "UUID": [IDENTITY.replace("-", ""), f"{{{IDENTITY}}}", f"urn:uuid:{IDENTITY}", 5],
@@ -49,6 +61,8 @@ def scalar(name: str) -> GraphQLScalarType:
         ("DateTime", "2024-01-31T12:00:00Z", "2024-01-31T12:00:00Z"),
         ("DateTime", "2024-01-31t12:00:00.25z", "2024-01-31T12:00:00.25Z"),
         ("Date", "2024-02-29", "2024-02-29"),
+        ("Time", "23:59:59", "23:59:59"),
+        ("Time", "00:00:00.250", "00:00:00.250"),
         ("Decimal", 5, "5"),
         ("Decimal", 0.1, "0.1"),
         ("Decimal", "1e3", "1000"),
@@ -93,6 +107,8 @@ def test_a_number_of_a_document_is_read_from_its_digits(name: str, literal: str,
         ("DateTime", datetime(2024, 1, 31, 12, tzinfo=UTC), "2024-01-31T12:00:00+00:00"),
         ("DateTime", "2024-01-31 12:00:00.5+02", "2024-01-31T12:00:00.5+02:00"),
         ("Date", date(2024, 1, 31), "2024-01-31"),
+        ("Time", time(6, 30), "06:30:00"),
+        ("Time", time(6, 30, 0, 250000), "06:30:00.250000"),
         ("Decimal", Decimal("1E+3"), "1000"),
         ("BigInt", 2**53 + 1, "9007199254740993"),
         ("UUID", UUID(IDENTITY), IDENTITY),
@@ -113,6 +129,11 @@ def test_a_time_without_an_offset_is_not_taken_for_an_instant(value: object) -> 
 def test_a_text_that_the_projection_lets_pass_is_one_that_coercion_leaves_as_it_is(name: str, data: st.DataObject) -> None:
     text = data.draw(st.from_regex(SCALARS[name].certain, fullmatch=True))
     assert scalar(name).coerce_output_value(text) == text
+
+
+def test_a_time_with_an_offset_is_no_time_of_the_day() -> None:
+    with pytest.raises(GraphQLError):
+        scalar("Time").coerce_output_value(time(6, 30, tzinfo=UTC))
 
 
 def test_of_another_scalar_nothing_is_known() -> None:

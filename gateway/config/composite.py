@@ -86,11 +86,18 @@ class Composite:
     def _check_declared_fields(self, steps: Mapping[str, Draft], filled_by_name: frozenset[str]) -> None:
         origins = self.origins(steps)
         filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
-        for field in self.declared.fields if self.declared else ():
-            if field not in filled:
-                hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
-                message = f"no step fills the field '{field}' of the operation's type '{self.name}'{hint}"
-                self._report(("steps",), message, "unfilled-field")
+        declared = self.declared.fields if self.declared else {}
+        strangers = {step.field: step for step in steps.values() if step.field not in declared}
+        for field in (field for field in declared if field not in filled):
+            message = f"no step fills the field '{field}' of the operation's type '{self.name}'"
+            meant = next((step for name, step in strangers.items() if nearest(field, [name])), None)
+            if meant is not None and self.strategy is Strategy.MERGE:
+                path = ("as",) if meant.keys.as_ else ("name",)
+                hint = f"; did you mean '{meant.field}'?"
+                self._problems.append(meant.decoded.problem(path, message + hint, "unfilled-field"))
+                continue
+            hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
+            self._report(("steps",), message + hint, "unfilled-field")
 
     def origins(self, steps: Mapping[str, Draft]) -> dict[str, Origin]:
         """Return where each field comes from: first those that the SDL declares, then the others in file order."""

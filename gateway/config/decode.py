@@ -109,7 +109,7 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
     """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
     result = Documents()
     for document in documents:
-        if "overlay" in document.value:
+        if document.value.keys() & {"overlay", "when"}:
             _decode_overlay(document, result)
         elif "operation" in document.value:
             subject = _subject("operation", document)
@@ -186,7 +186,7 @@ def _decode_link(document: YamlDocument, step_types: StepTypes, result: Document
 
 
 def _subject(kind: str, document: YamlDocument) -> str:
-    name = document.value[kind]
+    name = document.value.get(kind)
     return f"{kind} {name[:80]}" if isinstance(name, str) else kind
 
 
@@ -239,7 +239,11 @@ def _model_of(
     if isinstance(name, str) and name in models:
         return models[name]
     place = marks.at(("type",))
-    if "type" not in raw:
+    misspelt = next((key for key in raw if nearest(key, ["type"])), None) if "type" not in raw else None
+    if misspelt is not None:
+        message = f"unknown key '{misspelt[:80]}'; did you mean 'type'?"
+        problems.append(Problem(marks.at((misspelt,), is_key=True), f"{subject} · {misspelt[:80]}", message, "unknown-key"))
+    elif "type" not in raw:
         problems.append(Problem(place, subject, f"the key 'type' is missing; one of {', '.join(models)}", "missing-key"))
     else:
         if isinstance(name, str):

@@ -67,9 +67,19 @@ class Draft:
         elif self.keys.cache == "http" and not self.step_type.tells_freshness:
             message = f"a step of the type '{self.keys.type}' has no 'Cache-Control'; write 'cache: {{ ttl_ms: … }}'"
             yield KeyProblem("cache", message, "cache-not-http")
+        yield from self._fallback_problems()
         yield from self.step_type.check(self.keys, arguments)
         if self.source is not None:
             yield from self.step_type.check_against(self.keys, self.source)
+
+    def _fallback_problems(self) -> Iterator[KeyProblem]:
+        for index, fallback in enumerate(self.keys.fallback):
+            if len(fallback.model_fields_set) != 1:
+                message = "a fallback has exactly one of the keys step, value, stale_ms"
+                yield KeyProblem(("fallback", index), message, "bad-fallback")
+            elif fallback.stale_ms is not None and not self.step_type.is_idempotent(self.keys):
+                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
+                yield KeyProblem(("fallback", index, "stale_ms"), message, "stale-not-idempotent")
 
 
 def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> Draft:

@@ -1,8 +1,17 @@
-"""One decoded link → its part of the Blueprint."""
+"""Decoded links → their part of the Blueprint: each by itself, then all by the types that they are fields of."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from graphql import GraphQLObjectType, GraphQLType, get_named_type, is_output_type
+from graphql import (
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLType,
+    get_named_type,
+    is_output_type,
+)
+from graphql.utilities import is_type_sub_type_of
 
 from gateway.blueprint import Link
 from gateway.config.arguments import read_arguments
@@ -18,12 +27,13 @@ NOT_IN_A_LINK = {
     "source": None,
     "when": "a link has no steps to look at",
     "depends_on": "a link has no steps to wait for",
-    "fallback": "a link has no fallbacks yet",
     "as_": "a link is named by 'field:'",
     "expose": "a link is always exposed",
     "returns": "a link's type stands beside 'field:'",
 }
 """Keys of a step that the step of a link does not take, with the reason; None where it does take the key."""
+
+_WITH_FIELDS = GraphQLObjectType | GraphQLInterfaceType
 
 
 def build_link(decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> Link | None:
@@ -32,6 +42,50 @@ def build_link(decoded: DecodedLink, around: Surroundings, problems: list[Proble
     rules = _LinkRules(decoded, around, problems)
     rules.check()
     return rules.assemble() if len(problems) == before else None
+
+
+def links_by_type(
+    built: Sequence[tuple[DecodedLink, Link]], types: GraphQLSchema, problems: list[Problem]
+) -> dict[tuple[str, str], Link]:
+    """Return links by type and field. That of an interface is a field of each type that implements it, unless that has its own."""
+    own = {(link.type, link.field): (decoded, link) for decoded, link in built}
+    links = {name: link for name, (_, link) in own.items()}
+    for decoded, link in built:
+        interface = types.type_map.get(link.type)
+        for implementer in _implementers(interface, types) if isinstance(interface, GraphQLInterfaceType) else ():
+            name = implementer.name, link.field
+            if name in own:
+                problems += _unlike(*own[name], link, types)
+            elif link.field in implementer.fields:
+                message = f"the type '{implementer.name}' has a field '{link.field}' in the SDL; remove one of them"
+                problems.append(decoded.link.problem(("field",), message, "duplicate-field"))
+            elif (other := links.setdefault(name, link)) is not link:
+                message = f"the link '{other.step.name}' fills the field '{'.'.join(name)}' too; give that a link of its own"
+                problems.append(decoded.link.problem(("field",), message, "duplicate-field"))
+    return links
+
+
+def _implementers(interface: GraphQLInterfaceType, types: GraphQLSchema) -> list[GraphQLObjectType | GraphQLInterfaceType]:
+    found = types.get_implementations(interface)
+    return [*found.objects, *found.interfaces]
+
+
+def _unlike(decoded: DecodedLink, link: Link, of_interface: Link, types: GraphQLSchema) -> Iterator[Problem]:
+    """Yield why a type's own link cannot be the field that the link of an interface promises (GraphQL spec, IsValidImplementation)."""
+    returned, promised = (resolve_type(each.returns, types) for each in (link, of_interface))
+    assert not isinstance(returned, str)
+    assert not isinstance(promised, str)
+    if not is_type_sub_type_of(types, returned, promised):
+        message = f"'{link.returns}' is not '{of_interface.returns}', which '{of_interface.step.name}' promises"
+        yield decoded.link.problem(("returns",), message, "type-conflict")
+    ours, theirs = ({argument.name: argument for argument in each.arguments} for each in (link, of_interface))
+    wrong = [name for name in theirs if name not in ours or ours[name].type != theirs[name].type]
+    wrong += [name for name in ours if name not in theirs and ours[name].is_required]
+    for name in wrong:
+        message = (
+            f"the argument '{name}' is not as '{of_interface.step.name}' has it: ({', '.join(map(str, of_interface.arguments))})"
+        )
+        yield decoded.link.problem(("args", name) if name in ours else ("field",), message, "type-conflict")
 
 
 class _LinkRules:
@@ -65,6 +119,10 @@ class _LinkRules:
         for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
+        for index, fallback in enumerate(self.draft.keys.fallback):
+            if fallback.step is not None:
+                message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"
+                self._report_step(("fallback", index, "step"), message, "unused-key")
         for problem in self.draft.key_problems([item.argument.name for item in self.arguments]):
             self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()
@@ -80,6 +138,7 @@ class _LinkRules:
             field=self.field,
             returns=self.keys.returns,
             description=self.keys.description,
+            deprecated=self.keys.deprecated,
             place=self.link.place,
             arguments=tuple(item.argument for item in self.arguments),
             key=self._key(),
@@ -94,15 +153,15 @@ class _LinkRules:
         read = (placed.reference for placed in self.draft.placed if placed.reference.root == "parent")
         return tuple(dict.fromkeys(replace(reference, path=reference.path[1:]) for reference in read))
 
-    def _parent(self) -> GraphQLObjectType | None:
+    def _parent(self) -> GraphQLObjectType | GraphQLInterfaceType | None:
         types = self.around.types
         if types is None:
             return None
         found = types.type_map.get(self.type_name)
-        if not isinstance(found, GraphQLObjectType):
-            objects = [name for name, declared in types.type_map.items() if isinstance(declared, GraphQLObjectType)]
-            hint = nearest(self.type_name, objects) or "; declare it in a .graphql file"
-            self._report(("field",), f"unknown object type '{self.type_name}'{hint}", "unknown-type")
+        if not isinstance(found, _WITH_FIELDS):
+            known = [name for name, declared in types.type_map.items() if isinstance(declared, _WITH_FIELDS)]
+            hint = nearest(self.type_name, known) or "; declare it in a .graphql file"
+            self._report(("field",), f"unknown object type or interface '{self.type_name}'{hint}", "unknown-type")
             return None
         if self.field in found.fields:
             message = f"the type '{self.type_name}' has a field '{self.field}' in the SDL; remove one of them"

@@ -61,6 +61,7 @@ class _Rules:
         return Operation(
             name=self.keys.operation,
             description=self.keys.description,
+            deprecated=self.keys.deprecated,
             is_mutation=self.keys.kind == "mutation",
             place=self.operation.place,
             arguments=self.arguments,
@@ -169,17 +170,7 @@ class _Rules:
 
     def _check_fallbacks(self, draft: Draft) -> None:
         for index, fallback in enumerate(draft.keys.fallback):
-            if len(fallback.model_fields_set) != 1:
-                self._report(
-                    draft.decoded,
-                    ("fallback", index),
-                    "a fallback has exactly one of the keys step, value, stale_ms",
-                    "bad-fallback",
-                )
-            elif fallback.stale_ms is not None and not draft.step_type.is_idempotent(draft.keys):
-                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
-                self._report(draft.decoded, ("fallback", index, "stale_ms"), message, "stale-not-idempotent")
-            elif fallback.step is not None:
+            if fallback.step is not None:
                 self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
                 other = self.drafts.get(fallback.step)
                 if other and "JSON" not in {other.returns, draft.returns} and other.returns != draft.returns:

@@ -7,7 +7,7 @@ checked alone over its operation. What an overlay may not touch (types, field na
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations, islice
 
 from gateway.blueprint import FallbackStep, Operation, Origin, Overlay, OverlayField, Patch
 from gateway.config.decode import Decoded, DecodedOperation, DecodedOverlay, decode_operation
@@ -17,10 +17,14 @@ from gateway.config.operation import build_operation
 from gateway.config.references import context_mistake
 from gateway.config.source import Marks, YamlDocument
 from gateway.errors import ConfigurationError, Problem, nearest
-from gateway.settings import ConditionValue, OverlayKeys, StepKeys, json_schema
+from gateway.settings import ConditionValue, OverlayKeys
 
 _LAYERS = ("steps", "aggregation", "deadline_ms", "concurrency")
 """The keys of an overlay that change the operation."""
+MAX_CHECKED_TOGETHER = 500
+"""Combinations of three and more overlays that are checked when a configuration is loaded, at about a millisecond each."""
+_JUDGED_ALONE = {"name", "timeout_ms", "retry", "depends_on", "when", "select"}
+"""Keys of a step that are right or wrong whatever its other keys are."""
 _SHAPES_THE_SCHEMA = ("returns", "as", "expose")
 
 
@@ -91,7 +95,7 @@ def build_overlays(
         operations[name] = _with_union(operations[name], variants, problems)
         _check_added(operations[name], variants, problems)
         _check_cycles(operations[name], variants, problems)
-        _check_pairs(documents[name], [overlay for overlay, _ in variants], around, problems)
+        _check_together(documents[name], [overlay for overlay, _ in variants], around, problems)
     overlays = tuple(_overlay(overlay, bases[overlay.overlay.keys.operation].decoded) for overlay in sound)
     return Overlaid(operations, overlays, tuple(overlay.document for overlay in sound), documents, around)
 
@@ -137,7 +141,7 @@ def _check_steps(overlay: Decoded[OverlayKeys], base: Base, problems: list[Probl
     for index, step in enumerate(overlay.keys.steps):
         for key, message, code in _step_mistakes(step, base.decoded.step_names, seen):
             path = ("steps", index, *((key,) if key else ()))
-            problems.append(overlay.problem(path, message, code, is_about_key=code == "unpatchable-key"))
+            problems.append(overlay.problem(path, message, code, is_about_key=code in {"unpatchable-key", "unknown-key"}))
         seen.add(str(step.get("name")))
 
 
@@ -154,7 +158,10 @@ def _step_mistakes(step: Mapping[str, object], names: frozenset[str], seen: set[
     elif "type" not in step and name not in names:
         hint = nearest(name, names) or "; write 'type:' to add it"
         yield "name", f"unknown step '{name}'{hint}", "unknown-step"
-    for key in _SHAPES_THE_SCHEMA if "type" not in step else ():
+    misspelt = next((key for key in step if nearest(key, ["type"])), None) if "type" not in step and name not in names else None
+    if misspelt:
+        yield misspelt, f"unknown key '{misspelt}'; did you mean 'type'?", "unknown-key"
+    for key in _SHAPES_THE_SCHEMA if "type" not in step and not misspelt else ():
         if key in step:
             yield key, f"'{key}' makes the schema, which all requests share; it cannot be patched", "unpatchable-key"
 
@@ -207,24 +214,45 @@ def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operatio
         problems.append(overlay.overlay.problem(("steps",), message, "cycle"))
 
 
-def _check_pairs(base: DecodedOperation, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]) -> None:
-    """Check two overlays together where both patch what only the type of one step can judge, and both can match."""
-    patched = [(overlay, _own_keys_patched(overlay)) for overlay in overlays]
-    for (first, ours), (second, theirs) in combinations([(overlay, steps) for overlay, steps in patched if steps], 2):
-        if ours & theirs and _can_both_match(first.overlay.keys, second.overlay.keys):
-            _build(base, [first.document, second.document], around, problems)
+def _check_together(
+    base: DecodedOperation, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]
+) -> None:
+    """Check overlays together where they patch the same step in what is judged together, and where all of them can match.
+
+    Every two are checked, and of more than two the first combinations; the rest is judged when a request is the first to match them.
+    """
+    by_step: dict[str, list[int]] = {}
+    for index, overlay in enumerate(overlays):
+        for step in _steps_judged(overlay):
+            by_step.setdefault(step, []).append(index)
+    pairs = (pair for group in by_step.values() for pair in combinations(group, 2))
+    larger = (found for group in by_step.values() for size in range(3, len(group) + 1) for found in combinations(group, size))
+    contradictory: list[set[int]] = []
+    for chosen in dict.fromkeys(chain(pairs, islice(larger, MAX_CHECKED_TOGETHER))):
+        together = [overlays[index] for index in chosen]
+        is_told = any(set(chosen) >= fewer for fewer in contradictory)
+        if is_told or not _can_all_match([overlay.overlay.keys for overlay in together]):
+            continue
+        found: list[Problem] = []
+        _build(base, [overlay.document for overlay in together], around, found)
+        if found:
+            contradictory.append(set(chosen))
+            others = ", ".join(f"'{overlay.overlay.keys.overlay}' ({overlay.overlay.place})" for overlay in together[:-1])
+            problems += [replace(problem, message=f"{problem.message}; together with {others}") for problem in found]
 
 
-def _own_keys_patched(overlay: DecodedOverlay) -> set[str]:
-    """Return the steps of which an overlay changes keys that belong to their type."""
-    common = set(json_schema(StepKeys)["properties"])
-    return {step["name"] for step in overlay.overlay.keys.steps if step.keys() - common}
+def _steps_judged(overlay: DecodedOverlay) -> set[str]:
+    """Return the steps of which an overlay changes keys that are judged beside others."""
+    return {step["name"] for step in overlay.overlay.keys.steps if step.keys() - _JUDGED_ALONE}
 
 
-def _can_both_match(first: OverlayKeys, second: OverlayKeys) -> bool:
-    common = first.when.keys() & second.when.keys()
-    texts = [{condition_text(value) for value in _values(keys.when[key])} for key in common for keys in (first, second)]
-    return all(ours & theirs for ours, theirs in zip(texts[::2], texts[1::2], strict=True))
+def _can_all_match(overlays: Sequence[OverlayKeys]) -> bool:
+    wanted: dict[str, set[str]] = {}
+    for keys in overlays:
+        for key, value in keys.when.items():
+            texts = set(map(condition_text, _values(value)))
+            wanted[key] = wanted.get(key, texts) & texts
+    return all(wanted.values())
 
 
 def _at_step(overlay: DecodedOverlay, origin: Origin, message: str, code: str) -> Problem:

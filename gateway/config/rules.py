@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gateway.blueprint import Blueprint, Link, Operation, Source
 from gateway.config.context import read_context
-from gateway.config.decode import DecodedOperation, Documents, StepTypes, decode
+from gateway.config.decode import DecodedLink, DecodedOperation, Documents, StepTypes, decode
 from gateway.config.draft import Surroundings
-from gateway.config.link import build_link
+from gateway.config.link import build_link, links_by_type
 from gateway.config.operation import build_operation
 from gateway.config.overlay import Base, build_overlays, overlay_fields
 from gateway.config.python_types import read_python_types
@@ -126,7 +126,7 @@ def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
 
 
 def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[tuple[str, str], Link]:
-    links: dict[tuple[str, str], Link] = {}
+    built: list[tuple[DecodedLink, Link]] = []
     seen: dict[str, Place] = {}
     for found in decoded.links:
         name = found.link.keys.field
@@ -136,8 +136,8 @@ def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) ->
         seen.setdefault(name, found.link.place)
         link = build_link(found, around, problems)
         if link is not None:
-            links[link.type, link.field] = link
-    return links
+            built.append((found, link))
+    return links_by_type(built, around.types, problems) if around.types else {}
 
 
 def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Base]:

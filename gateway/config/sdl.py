@@ -13,6 +13,7 @@ from graphql import (
     GraphQLSchema,
     InterfaceTypeDefinitionNode,
     InterfaceTypeExtensionNode,
+    Lexer,
     Node,
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
@@ -21,6 +22,7 @@ from graphql import (
     SchemaDefinitionNode,
     SchemaExtensionNode,
     Source,
+    TokenKind,
     TypeDefinitionNode,
     TypeExtensionNode,
     TypeNode,
@@ -34,11 +36,13 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
-from gateway.errors import Place, Problem
+from gateway.errors import Place, Problem, nearest
 from gateway.scalars import SCALARS, equip
 
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
+_DESCRIPTION = "Syntax Error: Unexpected description"
+_KEYWORDS = ("type", "interface", "union", "enum", "input", "scalar", "extend", "directive", "schema", "implements", "repeatable")
 _WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTypeDefinitionNode | InterfaceTypeExtensionNode
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
@@ -149,7 +153,21 @@ def _problem(error: GraphQLError, code: str) -> Problem:
     location = error.locations[0] if error.locations else None
     place = Place(file, location.line, location.column) if location else Place(file)
     message = error.message.removeprefix("Syntax Error: ")
-    return Problem(place, "types", message, code)
+    return _keyword_mistake(error) or Problem(place, "types", message, code)
+
+
+def _keyword_mistake(error: GraphQLError) -> Problem | None:
+    """Return the problem of a word that stands where a definition begins, at its own place also where a description stands before it."""
+    if error.source is None or not error.message.startswith(("Syntax Error: Unexpected Name", _DESCRIPTION)):
+        return None
+    start = min(error.positions or (0,))
+    lexer = Lexer(error.source)
+    token = lexer.advance()
+    while token.start < start or token.kind not in {TokenKind.NAME, TokenKind.EOF}:
+        token = lexer.advance()
+    hint = nearest(token.value or "", _KEYWORDS)
+    place = Place(error.source.name, token.line, token.column)
+    return Problem(place, "types", f"unexpected '{token.value}'{hint}", "sdl-syntax") if hint else None
 
 
 def _misplaced(definition: DefinitionNode) -> Problem | None:

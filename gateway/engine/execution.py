@@ -12,7 +12,7 @@ from gateway.links import Found
 from gateway.outcome import Failure, Outcome
 from gateway.plan import Node, OperationCall, Plan
 from gateway.replies import Replies
-from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
+from gateway.resolver import Call, CallContext, Reply, RequestContext
 from gateway.sharing import Flights
 
 log = logging.getLogger("stepgraph.engine")
@@ -55,8 +55,6 @@ class Execution:
         self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
         self.joins: dict[int, Found] = {}
         """What links have found so far."""
-        self.inputs: dict[int, Inputs] = {}
-        """The inputs of nodes whose fallbacks may want to know them."""
         self.primaries: dict[int, Outcome] = {}
         """How nodes ended that fallbacks are now tried for."""
         self.fallbacks: dict[int, list[int]] = {}

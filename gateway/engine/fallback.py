@@ -2,12 +2,14 @@
 
 import asyncio
 
-from gateway.blueprint import FallbackStale, FallbackStep, FallbackValue
+from gateway.blueprint import Fallback, FallbackStep, FallbackValue
 from gateway.engine.execution import Execution
 from gateway.errors import Code, StepFault
 from gateway.expression import ExpressionError
+from gateway.links import BatchCall, match
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node
+from gateway.resolver import CallContext
 
 
 def wants_fallback(node: Node, outcome: Outcome) -> bool:
@@ -23,11 +25,13 @@ def served(primary: Outcome, value: object, by: str, age: float | None = None) -
     return Success(value, by, primary, age)
 
 
-def kept(run: Execution, node: Node, primary: Outcome, fallback: FallbackValue | FallbackStale) -> Success | None:
+def kept(run: Execution, node: Node, primary: Outcome, fallback: Fallback, context: CallContext | None) -> Success | None:
     """Return what a fallback that needs no time gives: a constant, or the last good value of this very call if it is not too old."""
+    if isinstance(fallback, FallbackStep):
+        return None
     if isinstance(fallback, FallbackValue):
         return served(primary, fallback.value, "value")
-    inputs = run.inputs.get(node.index)
+    inputs = context.inputs if context else None
     last = run.replies.find(node.step, inputs) if inputs is not None else None
     age = asyncio.get_running_loop().time() - last.at if last else 0.0
     if last is None or age > fallback.max_age:
@@ -39,6 +43,26 @@ def kept(run: Execution, node: Node, primary: Outcome, fallback: FallbackValue |
     return served(primary, value, "stale", age)
 
 
+def stand_in(run: Execution, node: Node, call: BatchCall, primary: Outcome) -> None:
+    """Put what a fallback has, or the failure of their call, to the keys of a batch. A constant is the value of each key."""
+    assert node.use is not None
+    joined = run.joins[node.index]
+    call.is_settled = True
+    for fallback in node.step.fallbacks if wants_fallback(node, primary) else ():
+        instead = kept(run, node, primary, fallback, call.context)
+        if instead is None:
+            continue
+        constants = dict.fromkeys(call.batch, instead.value) if isinstance(fallback, FallbackValue) else None
+        values = constants or match(node.use.link, call.batch, instead.value)
+        if values is not None:
+            joined.serve(values, instead)
+            return
+    if isinstance(primary, Failure):
+        joined.fail(call.batch, primary)
+    else:
+        joined.values |= dict.fromkeys(call.batch, primary)
+
+
 def late(run: Execution, node: Node) -> Outcome:
     """Return the outcome of a node that the deadline cuts off: only a fallback that needs no time is not too late."""
     primary = run.primaries.get(node.index)
@@ -46,7 +70,10 @@ def late(run: Execution, node: Node) -> Outcome:
         primary = run.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"))
         if node.index in run.joins:
             joined = run.joins[node.index]
-            joined.fail(joined.parents, primary)
+            for call in joined.calls:
+                if not call.is_settled:
+                    stand_in(run, node, call, primary)
             return Success(joined)
-    instead = (kept(run, node, primary, fallback) for fallback in node.step.fallbacks if not isinstance(fallback, FallbackStep))
+    context = run.spans[node.index].context
+    instead = (kept(run, node, primary, fallback, context) for fallback in node.step.fallbacks)
     return next((outcome for outcome in instead if outcome is not None), primary)

@@ -4,9 +4,10 @@ import asyncio
 
 from gateway.blueprint import Link
 from gateway.engine.execution import Execution
+from gateway.engine.fallback import stand_in
 from gateway.engine.node import perform_step
 from gateway.errors import Code, StepFault
-from gateway.links import Found, Parents, batches, match, parents_of, scope_of, tabulate, wanted
+from gateway.links import BatchCall, Found, batches, match, parents_of, scope_of, tabulate, wanted
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import LinkUse, Node
 from gateway.resolver import CallContext
@@ -18,12 +19,12 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     if not isinstance(parent, Success):
         return Skipped(Reason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
     joined = run.joins[node.index] = wanted(link, parents_of(parent.value, use.hops))
-    context = run.spans[node.index].context = run.context(node)
-    cut = batches(link, joined.parents)
-    if len(cut) == 1:
-        await _join(run, node, cut[0], joined, context)
+    total = run.spans[node.index].context = run.context(node)
+    joined.calls = [BatchCall(batch, run.context(node)) for batch in batches(link, joined.parents)]
+    if len(joined.calls) == 1:
+        await _join(run, node, joined.calls[0], joined, total)
     else:
-        await _join_all(run, node, cut, joined, context)
+        await _join_all(run, node, joined, total)
     first = next(iter(joined.values.values()), None)
     if isinstance(first, Failure | Skipped) and all(value == first for value in joined.values.values()):
         return first
@@ -33,15 +34,15 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     return Success(joined)
 
 
-async def _join_all(run: Execution, node: Node, cut: list[Parents], joined: Found, context: CallContext) -> None:
-    waiting = iter(cut)
+async def _join_all(run: Execution, node: Node, joined: Found, total: CallContext) -> None:
+    waiting = iter(joined.calls)
 
     async def work() -> None:
-        for batch in waiting:
-            await _join(run, node, batch, joined, context)
+        for call in waiting:
+            await _join(run, node, call, joined, total)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(_width(run, node), len(cut))):
+        for _ in range(min(_width(run, node), len(joined.calls))):
             group.create_task(work())
 
 
@@ -51,20 +52,17 @@ def _width(run: Execution, node: Node) -> int:
     return min(source.keys.concurrency if source else 1, operation.concurrency or 1000)
 
 
-async def _join(run: Execution, node: Node, batch: Parents, joined: Found, total: CallContext) -> None:
-    """Make the call for one batch and put what it found, or its failure, to its keys. ``total`` sums up waits and attempts."""
+async def _join(run: Execution, node: Node, call: BatchCall, joined: Found, total: CallContext) -> None:
+    """Make the call for one batch and put what it found, or what stands in for that, to its keys. ``total`` sums up waits and attempts."""
     assert node.use is not None
     link: Link = node.use.link
-    context = run.context(node)
-    outcome = await perform_step(run, node, {**run.scope(node), **scope_of(link, batch)}, context)
-    total.attempts, total.queued = total.attempts + context.attempts, total.queued + context.queued
-    if isinstance(outcome, Success):
-        results = match(link, batch, outcome.value)
-        if results is not None:
-            joined.values |= results
-            return
+    outcome = await perform_step(run, node, {**run.scope(node), **scope_of(link, call.batch)}, call.context)
+    total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
+    results = match(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
+    if results is None:
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"))
-    if isinstance(outcome, Failure):
-        joined.fail(batch, outcome)
+    if isinstance(outcome, Success):
+        joined.values |= results or {}
+        call.is_settled = True
     else:
-        joined.values |= dict.fromkeys(batch, outcome)
+        stand_in(run, node, call, outcome)

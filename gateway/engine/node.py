@@ -19,10 +19,9 @@ async def perform_step(
     inputs = _inputs(run, node, scope)
     if isinstance(inputs, Failure | Skipped):
         return inputs
-    if node.step.fallbacks:
-        run.inputs[node.index] = inputs
     if context is None:
         context = run.spans[node.index].context = run.context(node)
+    context.inputs = inputs
     places = run.states[node.call].places
     if places is None:
         return await _call(run, node, inputs, context)

@@ -109,7 +109,8 @@ class _Scheduler:
         task = self.tasks[node.index]
         while True:
             outcome = await self.outcome_of(node, task)
-            if node.step.fallbacks and self.execution.outcomes[node.index] is None and wants_fallback(node, outcome):
+            can_fall_back = node.step.fallbacks and node.use is None  # those of a link stand in for each of its calls
+            if can_fall_back and self.execution.outcomes[node.index] is None and wants_fallback(node, outcome):
                 outcome = await self.fall_back(node, outcome)
             ready = self.settle(node, outcome)
             if not ready:
@@ -203,7 +204,7 @@ class _Scheduler:
                 outcome = await self.substitute(node, fallback)
                 instead = served(primary, outcome.value, fallback.step) if isinstance(outcome, Success) else None
             else:
-                instead = kept(self.execution, node, primary, fallback)
+                instead = kept(self.execution, node, primary, fallback, self.execution.spans[node.index].context)
             if instead is not None:
                 return instead
         return primary

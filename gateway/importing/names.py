@@ -13,7 +13,7 @@ _NOT_TELLING = {"the", "a", "an", "of", "official", "rest", "http", "open", "ope
 ID = re.compile(r"(^|[_-])(id|ID|Id)$|[a-z](Id|ID)$")
 """What the name of an identifier ends with."""
 BUILT_IN_TYPES = ("Int", "Float", "String", "Boolean", "ID", "JSON", *ROOT_TYPES)
-SCALARS = ("BigInt", "Date", "DateTime", "Decimal", "UUID")
+SCALARS = ("BigInt", "Date", "DateTime", "Decimal", "Time", "UUID")
 """The scalars that imported types may need beside the built-in ones."""
 
 

@@ -16,6 +16,7 @@ import orjson
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
+from resolvers.databases.rows import expand_rows
 from resolvers.databases.values import is_text, refused, to_json
 from resolvers.sql import expand_lists, rename, tokens
 
@@ -186,7 +187,7 @@ def _expanded(query: str, params: Params, folder: Path) -> tuple[str, dict[str, 
         text = rename(query, lambda name: f":{name}", lambda: f"${next(names, 0)}")
         bound = {str(index): value for index, value in enumerate(params, 1)}
     else:
-        expanded, bound = expand_lists(query, params)
+        expanded, bound = expand_lists(*expand_rows(query, params))
         text = rename(expanded, lambda name: f"${name}", lambda: "?")
     for name, value in bound.items():
         _check(name, value)

@@ -18,6 +18,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
 from resolvers.databases.postgresql_types import Column, Parameter, Unfit, column_of, parameter_of
+from resolvers.databases.rows import expand_rows
 from resolvers.databases.values import refused
 from resolvers.sql import pairs_followed, read_statement, rename, replace_lists, without_end
 
@@ -142,6 +143,7 @@ class PostgresqlPool(Database):
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
         """Return the rows of a query, its values coerced to the types of the prepared statement."""
+        query, params = expand_rows(query, params)
         text, order = _numbered(query, self._max_rows + 1)
         named = params if isinstance(params, dict) else dict(enumerate(params, 1))
         values = [named.get(name) for name in order]

@@ -11,6 +11,7 @@ import aiosqlite
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
+from resolvers.databases.rows import expand_rows
 from resolvers.databases.values import MAX_INTEGER, is_text, refused, to_json
 from resolvers.sql import expand_lists
 
@@ -48,7 +49,7 @@ class SqlitePool(Database):
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
         """Return the rows of a query; a list is bound item by item."""
-        query, params = expand_lists(query, params)
+        query, params = expand_lists(*expand_rows(query, params, before="VALUES "))
         _check(params)
         async with self._places:
             if self._is_closed:

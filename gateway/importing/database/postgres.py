@@ -23,6 +23,7 @@ _TYPES = {
     "bool": "Boolean",
     "uuid": "UUID",
     "date": "Date",
+    "time": "Time",
 }
 _COLUMNS = """
 SELECT c.relname AS "table", a.attname AS name, a.attnotnull AS is_set, a.atttypid::regtype::text AS declared,
