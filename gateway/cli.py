@@ -190,14 +190,15 @@ def demo(
     port: Annotated[int, typer.Option(help="The port of the gateway.")] = 8000,
     upstream_port: Annotated[int, typer.Option(help="The port of the demo upstream services.")] = 9101,
 ) -> None:
-    """Seed the demo warehouse, start the demo upstream services and the gateway in development mode."""
+    """Seed the demo's data, start the demo upstream services and the gateway in development mode."""
     if find_spec("playground") is None:
         raise _failure("the demo is part of the repository; run 'make demo' there")
-    from playground.demo.warehouse import DEFAULT_PATH, seed  # noqa: PLC0415 - the package is there in a checkout only
-
-    seed(DEFAULT_PATH)
     os.environ["UPSTREAM_URL"] = f"http://127.0.0.1:{upstream_port}"
     blueprint = _load(config_dir)
+    from playground.demo import lake, warehouse  # noqa: PLC0415 - the package is there in a checkout only
+
+    warehouse.seed(warehouse.DEFAULT_PATH)
+    lake.seed(lake.DEFAULT_FOLDER)
     bound = _bind("127.0.0.1", port)
     with _upstream(upstream_port):
         _announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)

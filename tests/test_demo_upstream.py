@@ -197,7 +197,7 @@ def test_services_start_with_the_documented_behaviours() -> None:
     assert {behaviour["failure_rate"] for behaviour in behaviours.values()} == {0}
     delays = [f"{service} {behaviour['delay_ms']}" for service, behaviour in behaviours.items()]
     assert delays[:5] == ["accounts 30", "transactions 50", "fraud 20", "credit 20", "cases 40"]
-    assert delays[5:] == ["disputes 25", "posts 20", "users 20"]
+    assert delays[5:] == ["disputes 25", "posts 20", "users 20", "catalog 30"]
 
 
 def test_behaviours_given_to_the_app_leave_the_other_services_alone() -> None:

@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +16,8 @@ from gateway.config.rules import build
 from gateway.config.source import Files
 from gateway.errors import MESSAGES, Code
 from resolvers import STEP_TYPES
-from tests.serving import free_port, wait_until
+from tests.demo import copy_examples, running_demo
+from tests.serving import wait_until
 
 README = Path("README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -31,30 +30,10 @@ CONFIGURATION = re.findall(r"```yaml\n(sources:.*?)```", README, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
-    """Run the demo as the README does, on a copy of the configuration and on free ports; give its URL, the copy, and the upstream's URL."""
-    folder = tmp_path_factory.mktemp("checkout") / "schema_configs"
-    shutil.copytree("schema_configs", folder)
-    sources = folder / "sources.yaml"
-    warehouse = Path("playground/demo/warehouse.db").absolute()
-    relative = "sqlite:///../playground/demo/warehouse.db"
-    sources.write_text(sources.read_text(encoding="utf-8").replace(relative, f"sqlite:///{warehouse}"), encoding="utf-8")
-    port, upstream = free_port(), free_port()
-    command = [sys.executable, "-m", "gateway", "demo", str(folder), "--port", str(port), "--upstream-port", str(upstream)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: is_ready(url), "the demo is up", 20)
-            yield url, folder, f"http://127.0.0.1:{upstream}"
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.HTTPError:
-        return False
+    """Run the demo on a copy of the configuration; give its URL, the copy, and the upstream's URL."""
+    folder = copy_examples(tmp_path_factory.mktemp("checkout"))
+    with running_demo(folder) as (url, upstream):
+        yield url, folder, upstream
 
 
 def curl(block: str, url: str) -> Any:
@@ -92,13 +71,15 @@ def test_a_hundred_posts_with_their_users_are_two_upstream_calls(demo: tuple[str
     assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {"posts": 1, "users": 1}
 
 
-def test_the_plan_is_the_one_that_the_readme_shows() -> None:
-    block = next(block for block in SHELL if "stepgraph plan" in block)
+PLANS = [block for block in SHELL if "stepgraph plan" in block]
+PRINTED = [block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block.startswith("plan ")]
+
+
+@pytest.mark.parametrize(("block", "shown"), list(zip(PLANS, PRINTED, strict=True)), ids=["two steps", "every kind of source"])
+def test_the_plan_is_the_one_that_the_readme_shows(block: str, shown: str) -> None:
     query = shlex.split(block)[1]
     command = [sys.executable, "-m", "gateway", "plan", "schema_configs", "-"]
-    printed = subprocess.run(command, input=query, capture_output=True, text=True, check=True).stdout
-    shown = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block.startswith("plan "))
-    assert printed == shown
+    assert subprocess.run(command, input=query, capture_output=True, text=True, check=True).stdout == shown
 
 
 def test_the_configuration_of_the_readme_is_sound() -> None:

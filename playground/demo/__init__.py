@@ -1,1 +1,1 @@
-"""The demo's two sources: upstream services over HTTP (`upstream`) and a seeded SQLite file (`warehouse`)."""
+"""The demo's sources: upstream services over HTTP (`upstream`), a seeded SQLite file (`warehouse`), Parquet files (`lake`)."""

@@ -41,6 +41,7 @@ DEFAULTS: Mapping[str, Behaviour] = MappingProxyType(
         "disputes": Behaviour(25),
         "posts": Behaviour(20),
         "users": Behaviour(20),
+        "catalog": Behaviour(30),
     }
 )
 

@@ -88,7 +88,7 @@ def _write_user(user_id: int) -> User:
         email=f"{username}@example.org",
         phone=f"+44 20 7946 {draw_between(0, 999, 'phone', user_id):04}",  # a range set aside for fiction
         website=f"{username}.example.org",
-        companyId=draw_between(1, 4, "company", user_id),
+        companyId=draw_between(1, 3, "company", user_id),
     )
 
 

@@ -2,10 +2,11 @@
 
     python -m playground.demo.upstream --port 9101 --delay accounts=200 --fail fraud=0.5
 
-Eight services share one process. `/_calls` counts what was asked of each, and `/_behaviour` shows and changes
-how they behave while they run.
+Nine services share one process; `/catalog/graphql` speaks GraphQL, the others REST. `/_calls` counts what was asked
+of each, and `/_behaviour` shows and changes how they behave while they run.
 """
 
+import json
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -23,6 +24,8 @@ from starlette.routing import Route
 from playground.demo import data
 from playground.demo.behaviours import DEFAULTS, Behaviour, check_service, parse_setting
 from playground.demo.blog import POSTS, USERS, Post, User
+from playground.demo.cases import CaseDesk
+from playground.demo.catalog import Catalog
 from playground.demo.services import Services, control_routes, open_services, unavailable
 
 Lookup = Callable[[Request], object]  # gives what JSON can hold, or raises an HTTPException
@@ -46,12 +49,13 @@ def create_app(behaviours: Mapping[str, Behaviour] | None = None) -> Starlette:
 
 
 def _service_routes(services: Services) -> list[Route]:
+    desk = CaseDesk()
     lookups: list[tuple[str, str, Lookup]] = [
         ("accounts", "/accounts/{customer_id}", _by_customer(data.describe_account)),
         ("transactions", "/transactions/{customer_id}", _by_customer(data.list_transactions)),
         ("fraud", "/fraud/signals/{customer_id}", _by_customer(_assess_fraud)),
         ("credit", "/credit/{tier}", _find_credit),
-        ("cases", "/cases/{customer_id}", _by_customer(data.list_cases)),
+        ("cases", "/cases/{customer_id}", _by_customer(desk.list)),
         ("disputes", "/disputes/{customer_id}", _by_customer(data.list_disputes)),
         ("posts", "/posts", _list_posts),
         ("posts", "/posts/{post_id}", _find_post),
@@ -59,7 +63,11 @@ def _service_routes(services: Services) -> list[Route]:
         ("users", "/users/{user_id}", _find_user),
         ("posts", "/users/{user_id}/posts", _find_posts_of_user),
     ]
-    return [Route(path, _serve(services, service, look_up)) for service, path, look_up in lookups]
+    return [
+        *(Route(path, _serve(services, service, look_up)) for service, path, look_up in lookups),
+        Route("/cases/{customer_id}", _open_cases(services, desk), methods=["POST"]),
+        Route("/catalog/graphql", Catalog(services.admit)),
+    ]
 
 
 def _serve(services: Services, service: str, look_up: Lookup) -> Endpoint:
@@ -70,6 +78,26 @@ def _serve(services: Services, service: str, look_up: Lookup) -> Endpoint:
     return answer
 
 
+def _open_cases(services: Services, desk: CaseDesk) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        await services.admit("cases")
+        customer_id = _known_customer(request)
+        subject = await _read_subject(request)
+        return JSONResponse(desk.open(customer_id, subject, request.headers.get("idempotency-key")), 201)
+
+    return answer
+
+
+async def _read_subject(request: Request) -> str:
+    try:
+        subject = json.loads(await request.body())["subject"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        subject = None
+    if not isinstance(subject, str) or not subject.strip():
+        raise HTTPException(400, 'expected a JSON object with a "subject"')
+    return subject
+
+
 async def _answer_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
@@ -77,13 +105,14 @@ async def _answer_error(_: Request, error: Exception) -> Response:
 
 
 def _by_customer(find: Callable[[str], object]) -> Lookup:
-    def look_up(request: Request) -> object:
-        customer_id = request.path_params["customer_id"]
-        if customer_id not in data.CUSTOMER_IDS:
-            raise HTTPException(404, "no such customer")
-        return find(customer_id)
+    return lambda request: find(_known_customer(request))
 
-    return look_up
+
+def _known_customer(request: Request) -> str:
+    customer_id: str = request.path_params["customer_id"]
+    if customer_id not in data.CUSTOMER_IDS:
+        raise HTTPException(404, "no such customer")
+    return customer_id
 
 
 def _assess_fraud(customer_id: str) -> data.FraudSignals:

@@ -1,9 +1,11 @@
 """A path in, the demo's SQLite warehouse at that path out: risk profiles, credit terms, monthly revenue.
 
 python -m playground.demo.warehouse [PATH]
+python -m playground.demo.warehouse --sql | psql "$WAREHOUSE_URL"
 """
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +18,9 @@ from playground.demo.data import CREDITS, CUSTOMER_IDS, list_revenues, profile_r
 DEFAULT_PATH = Path(__file__).with_name("warehouse.db")
 
 TABLES = """
-CREATE TABLE risk_profiles (customer_id TEXT PRIMARY KEY, score REAL, segment TEXT, updated_at TEXT);
-CREATE TABLE credit (tier TEXT PRIMARY KEY, credit_limit INTEGER, rate REAL);
-CREATE TABLE ltv (customer_id TEXT, month TEXT, revenue REAL, PRIMARY KEY (customer_id, month));
+CREATE TABLE risk_profiles (customer_id TEXT PRIMARY KEY, score DOUBLE PRECISION, segment TEXT, updated_at TEXT);
+CREATE TABLE credit (tier TEXT PRIMARY KEY, credit_limit INTEGER, rate DOUBLE PRECISION);
+CREATE TABLE ltv (customer_id TEXT, month TEXT, revenue DOUBLE PRECISION, PRIMARY KEY (customer_id, month));
 """
 
 cli = typer.Typer(add_completion=False)
@@ -41,6 +43,13 @@ def seed(path: Path) -> None:
         fresh.replace(path)
 
 
+def statements() -> Iterator[str]:
+    """Yield the warehouse as SQL that other databases take, too."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        _fill(connection)
+        yield from connection.iterdump()
+
+
 def _fill(connection: sqlite3.Connection) -> None:
     connection.executescript(TABLES)
     with connection:
@@ -56,8 +65,14 @@ def _fill(connection: sqlite3.Connection) -> None:
 
 
 @cli.command()
-def write(path: Annotated[Path, typer.Argument(help="Where the SQLite file goes.")] = DEFAULT_PATH) -> None:
+def write(
+    path: Annotated[Path, typer.Argument(help="Where the SQLite file goes.")] = DEFAULT_PATH,
+    sql: Annotated[bool, typer.Option("--sql", help="Print it as SQL instead, for another database.")] = False,
+) -> None:
     """Create or refresh the demo's warehouse."""
+    if sql:
+        typer.echo("\n".join(statements()))
+        return
     seed(path)
     typer.echo(f"seeded {path}")
 
