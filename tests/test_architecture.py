@@ -36,12 +36,12 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.importing.* gateway.cli gateway.__main__
+    gateway.embed gateway.report gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
 
-ASSEMBLE = {"gateway.app", "gateway.cli", "gateway.embed"}
+ASSEMBLE = {"gateway.app", "gateway.cli.describe", "gateway.cli.terminal", "gateway.embed"}
 """Who knows which step types there are."""
 
 OWNERS = {
@@ -60,21 +60,29 @@ SHARED = {
     "graphql": """
         gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint gateway.cli
+        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint
+        gateway.cli.describe
         resolvers.graphql
     """,
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
-    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli",
+    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli.demo",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.json_text gateway.http gateway.cli gateway.importing.graphql_endpoint gateway.importing.openapi.description
+        gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan
+        gateway.importing.graphql_endpoint gateway.importing.openapi.description
         resolvers.json_http resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
-    "rich": "gateway.report gateway.importing.command gateway.cli",
+    "rich": """
+        gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
+        gateway.cli.terminal
+    """,
     "starlette": "gateway.http gateway.app",
     "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
-    "typer": "gateway.importing.command gateway.cli",
+    "typer": """
+        gateway.importing.command gateway.cli gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
+        gateway.cli.terminal
+    """,
 }
 """Libraries that several modules import: these and no others."""
 
