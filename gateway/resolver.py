@@ -122,6 +122,8 @@ class StepType(ABC):
 
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
+    calls_out: ClassVar[bool] = True
+    """Whether a call leaves the gateway's own data; one that does not needs no mock in a test of the configuration."""
     selects_from_scope: ClassVar[bool] = False
     """Whether ``select`` is over arguments, steps and context instead of a raw result."""
 
@@ -160,6 +162,18 @@ class StepType(ABC):
     @abstractmethod
     def describe(self, keys: Any) -> str:
         """Say in one line what is called, without values."""
+
+    def can_fail(self, step: Step) -> bool:
+        """Tell whether a step may end in another way than with a value, so that a fallback of it has a use."""
+        return True
+
+    def advise(self, step: Step) -> Iterator[KeyProblem]:
+        """Yield what is sound but unwise about a step; the codes are the ids of lint rules."""
+        yield from ()
+
+    def advise_source(self, keys: Any) -> Iterator[KeyProblem]:
+        """Yield what is sound but unwise about a source; the codes are the ids of lint rules."""
+        yield from ()
 
     def connect(self, source: Source) -> AbstractAsyncContextManager[Any]:
         """Open the pool of a source; it lives as long as the generation. Only for a type that has ``source_keys``."""

@@ -14,7 +14,7 @@ from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepT
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
-from resolvers.json_http import check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
+from resolvers.json_http import advise_url, check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -127,6 +127,10 @@ class Api(StepType):
         if message := url_mistake(keys.base_url):
             yield KeyProblem("base_url", message, "bad-url")
         yield from check_headers(keys.headers)
+
+    def advise_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
+        """Yield that plain HTTP leaves this machine."""
+        yield from advise_url("base_url", keys.base_url)
 
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or declared to be."""

@@ -17,7 +17,7 @@ from gateway.outcome import Failure
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
 from resolvers.encoding import encode_headers
-from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
+from resolvers.json_http import advise_url, check_headers, decode, encode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -102,6 +102,10 @@ class GraphQLStep(StepType):
         if message := url_mistake(keys.url):
             yield KeyProblem("url", message, "bad-url")
         yield from check_headers(keys.headers)
+
+    def advise_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
+        """Yield that plain HTTP leaves this machine."""
+        yield from advise_url("url", keys.url)
 
     def is_idempotent(self, keys: GraphQLKeys) -> bool:
         """Tell whether the document only reads."""

@@ -29,6 +29,7 @@ class Transform(StepType):
     name = "transform"
     keys = TransformKeys
     selects_from_scope = True
+    calls_out = False
 
     def inputs(self, keys: TransformKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return a reference for each name that the expression reads; what is null is not there."""

@@ -26,7 +26,8 @@ RESOLVERS = """
 LOAD = """
     gateway.config gateway.config.source gateway.config.sdl gateway.config.graph gateway.config.decode gateway.config.references
     gateway.config.arguments gateway.config.context gateway.config.draft gateway.config.step gateway.config.composite
-    gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.rules
+    gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.policy_rule
+    gateway.config.rules
     gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
@@ -36,12 +37,12 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.importing.* gateway.cli.* gateway.__main__
+    gateway.embed gateway.report gateway.worst_case gateway.blueprint_json gateway.lint.* gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
 
-ASSEMBLE = {"gateway.app", "gateway.cli.describe", "gateway.cli.terminal", "gateway.embed"}
+ASSEMBLE = {"gateway.app", "gateway.cli.check", "gateway.cli.describe", "gateway.cli.terminal", "gateway.embed"}
 """Who knows which step types there are."""
 
 OWNERS = {
@@ -61,14 +62,14 @@ SHARED = {
         gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
         gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint
-        gateway.cli.describe
+        gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         resolvers.graphql
     """,
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli.demo",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan
+        gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
         gateway.importing.graphql_endpoint gateway.importing.openapi.description
         resolvers.json_http resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
@@ -80,7 +81,7 @@ SHARED = {
     "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
-        gateway.importing.command gateway.cli gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
+        gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
         gateway.cli.terminal
     """,
 }

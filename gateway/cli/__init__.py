@@ -17,6 +17,7 @@ for command in (
     check.check,
     plan.plan,
     describe.schema,
+    describe.blueprint,
     describe.reference,
     demo.demo,
     describe.version,

@@ -9,7 +9,8 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 
 from gateway import __version__
-from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out
+from gateway.blueprint_json import blueprint_json
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out, print_json
 from gateway.config.json_schema import document_schema
 from gateway.config.reference_page import reference_page, reference_sections
 from gateway.errors import nearest
@@ -27,6 +28,11 @@ def schema(
     else:
         text, language = print_schema(build_schema(load_or_exit(config_dir))), "graphql"
     out.print(Syntax(text, language, background_color="default") if out.is_terminal else text, markup=False, soft_wrap=True)
+
+
+def blueprint(config_dir: ConfigDir = DEFAULT_DIR) -> None:
+    """Print what a configuration means as JSON: what `policy:` documents look through. No header, body or credential is in it."""
+    print_json(blueprint_json(load_or_exit(config_dir)))
 
 
 def reference(

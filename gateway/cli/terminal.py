@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -28,6 +29,11 @@ def load_or_exit(config_dir: Path) -> Blueprint:
     except ConfigurationError as error:
         report(error.problems, err)
         raise typer.Exit(1) from None
+
+
+def print_json(data: object) -> None:
+    """Print data for other programs."""
+    out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
 
 
 def failure(message: str) -> typer.Exit:
