@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
+from gateway.errors import Code, StepFault
 from gateway.settings import SourceKeys, StepKeys
 
 Inputs = Mapping[str, Any]
@@ -88,6 +89,24 @@ Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
 
 :raises StepFault: the step failed.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class MockAnswer:
+    """What a mocked upstream answers: a value with an HTTP status and headers, with ``body`` that very text, or a ``fault``.
+
+    A fault is ``connect``, ``reset``, or ``error`` for whatever the upstream has for one.
+    """
+
+    value: object = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    fault: str | None = None
+
+
+Exchange = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
+"""Gives the answer to what would be sent to an upstream, which is told as data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +201,14 @@ class StepType(ABC):
     @abstractmethod
     def call(self, step: Step, connection: Any) -> Call:
         """Return the function that performs a step over its source's connection (None without a source)."""
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return a call that asks ``exchange`` instead of anybody outside; all else is as it is in earnest."""
+
+        async def mocked(inputs: Inputs, context: CallContext) -> Reply:
+            answer = await exchange(inputs)
+            if answer.fault is not None:
+                raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"mocked: {answer.fault}")
+            return Reply(answer.value)
+
+        return mocked

@@ -61,6 +61,14 @@ SourceMapping = Annotated[
 ]
 """A source; it is decoded by its own ``type``."""
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")]
+WaitMilliseconds = Annotated[
+    int, Field(ge=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")
+]
+StepName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*(\.[_A-Za-z][_0-9A-Za-z]*)?$"),
+    said("a step, or a link as its type and field with a dot between them", "steps"),
+]
 Count = Annotated[int, Field(gt=0, le=100_000)]
 StaleMilliseconds = Annotated[int, Field(gt=0, le=7 * 24 * 3_600_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
 from resolvers.json_http import advise_url, check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
 
@@ -177,6 +178,10 @@ class Api(StepType):
             return Reply(value, response.status, len(response.body), max_age, is_private)
 
         return send
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call over a transport that sends nothing."""
+        return self.call(step, StandInTransport(exchange))
 
 
 def _literals(endpoint: str) -> list[str]:

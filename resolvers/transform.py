@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.blueprint import Step
 from gateway.expression import compile_expression
-from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
 from gateway.settings import StepKeys, Text
 from gateway.template import Reference
 
@@ -51,3 +51,7 @@ class Transform(StepType):
             return Reply(inputs)
 
         return give
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call itself, as it asks nobody."""
+        return self.call(step, None)

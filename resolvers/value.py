@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from gateway.blueprint import Step
-from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
 from gateway.settings import StepKeys, such_as
 
 
@@ -52,3 +52,7 @@ class Value(StepType):
             return Reply(inputs.get("value"))
 
         return give
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call itself, as it asks nobody."""
+        return self.call(step, None)

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
 from resolvers.databases import DATABASES
 from resolvers.databases.database import Database, DatabaseType, Place
+from resolvers.databases.stand_in import StandInDatabase
 from resolvers.sql import Statement, has_limit, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
@@ -146,6 +147,10 @@ class Warehouse(StepType):
             return Reply(rows[0] if rows else None)
 
         return select
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call over a database that mocks answer for."""
+        return self.call(step, StandInDatabase(exchange))
 
 
 def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:

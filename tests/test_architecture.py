@@ -19,7 +19,7 @@ DATA = """
     gateway.settings gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
-    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport
+    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport resolvers.transport.stand_in
     resolvers.json_http resolvers.api resolvers.graphql resolvers.warehouse resolvers.transform resolvers.value
     resolvers.python_call resolvers
 """
@@ -37,12 +37,13 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.worst_case gateway.blueprint_json gateway.lint.* gateway.importing.* gateway.cli.* gateway.__main__
+    gateway.embed gateway.report gateway.worst_case gateway.blueprint_json gateway.lint.*
+    gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
 
-ASSEMBLE = {"gateway.app", "gateway.cli.check", "gateway.cli.describe", "gateway.cli.terminal", "gateway.embed"}
+ASSEMBLE = {"gateway.app", "gateway.cli.check", "gateway.cli.describe", "gateway.cli.terminal", "gateway.cli.test", "gateway.embed"}
 """Who knows which step types there are."""
 
 OWNERS = {
@@ -71,18 +72,18 @@ SHARED = {
     "orjson": """
         gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
         gateway.importing.graphql_endpoint gateway.importing.openapi.description
-        resolvers.json_http resolvers.databases.duckdb resolvers.databases.postgresql_types
+        resolvers.json_http resolvers.transport.stand_in resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
     "rich": """
         gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
-        gateway.cli.terminal
+        gateway.cli.terminal gateway.cli.test
     """,
     "starlette": "gateway.http gateway.app",
     "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
         gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
-        gateway.cli.terminal
+        gateway.cli.terminal gateway.cli.test
     """,
 }
 """Libraries that several modules import: these and no others."""

@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli import check, demo, describe, plan, serve
+from gateway.cli import check, demo, describe, plan, serve, test
 from gateway.importing.command import importing
 
 cli = typer.Typer(
@@ -23,6 +23,7 @@ for command in (
     describe.version,
 ):
     cli.command()(command)
+cli.command("test")(test.run_tests)
 cli.add_typer(importing, name="import")
 
 
