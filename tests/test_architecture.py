@@ -37,7 +37,7 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.worst_case gateway.blueprint_json gateway.lint.*
+    gateway.embed gateway.report gateway.pictures gateway.worst_case gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
@@ -75,7 +75,7 @@ SHARED = {
         resolvers.json_http resolvers.transport.stand_in resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
     "rich": """
-        gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
+        gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
         gateway.cli.terminal gateway.cli.test
     """,
     "starlette": "gateway.http gateway.app",

@@ -1,6 +1,7 @@
 """``stepgraph plan``: what a query would run, without running it."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,23 @@ import orjson
 import typer
 
 from gateway.blueprint import Blueprint
-from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out
+from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out, print_json
 from gateway.document import Documents
 from gateway.errors import RequestError, nearest
 from gateway.overlays import Overlays, winning_lines
+from gateway.pictures import as_dot, as_mermaid, as_trees, in_full
+from gateway.plan import Plan
 from gateway.schema import build_schema
+
+
+class Format(StrEnum):
+    """How a plan is printed."""
+
+    TEXT = "text"
+    TREE = "tree"
+    MERMAID = "mermaid"
+    JSON = "json"
+    DOT = "dot"
 
 
 def plan(
@@ -20,10 +33,19 @@ def plan(
     query_file: Annotated[Path, typer.Argument(help="A file with a GraphQL document; '-' for standard input.")],
     variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
     operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How it is printed; left out: a tree on a terminal, else text.")
+    ] = None,
     context: Annotated[list[str] | None, typer.Option(help="What the request says about itself, as KEY=VALUE.")] = None,
 ) -> None:
-    """Print what a query would run, without running it."""
+    """Print what a query would run, without running it. Diamonds that are filled mark the critical path of the tree.
+
+    stepgraph plan schema_configs query.graphql --variables '{"id": 42}'
+
+    echo '{ posts { title user { name } } }' | stepgraph plan schema_configs - --format mermaid
+
+    stepgraph plan schema_configs query.graphql --format dot | dot -Tsvg > plan.svg
+    """
     blueprint = load_or_exit(config_dir)
     documents = Documents(blueprint, build_schema(blueprint), is_development=True)
     overlays = Overlays(blueprint)
@@ -41,13 +63,29 @@ def plan(
     except RequestError as error:
         raise failure(str(error)) from None
     lines = list(winning_lines(blueprint, matching))
-    if as_json:
-        data = {**made.as_json(), "overlays": [{"value": value, "place": place} for value, place in lines]}
-        out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
-        return
-    width = max((len(value) for value, _ in lines), default=0)
-    told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
-    out.print("\n".join([made.as_text(), *told]), markup=False, soft_wrap=True)
+    _print(made, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
+
+
+def _print(plan: Plan, lines: list[tuple[str, str]], form: Format) -> None:
+    """Print a plan; ``lines`` are the values that overlays set, each with its place."""
+    if form is Format.JSON:
+        print_json({**plan.as_json(), "overlays": [{"value": value, "place": place} for value, place in lines]})
+    elif form is Format.MERMAID:
+        out.print(as_mermaid(plan), markup=False, soft_wrap=True)
+    elif form is Format.DOT:
+        out.print(as_dot(plan), markup=False, soft_wrap=True)
+    else:
+        for tree in as_trees(plan) if form is Format.TREE else ():
+            out.print(
+                tree if out.is_terminal else in_full(tree),
+                no_wrap=True,
+                overflow="ellipsis" if out.is_terminal else "ignore",
+                crop=out.is_terminal,
+            )
+        width = max((len(value) for value, _ in lines), default=0)
+        told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
+        text = plan.projection_text() if form is Format.TREE else plan.as_text()
+        out.print("\n".join([text, *told]), markup=False, soft_wrap=True)
 
 
 def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
