@@ -28,7 +28,7 @@ LOAD = """
     gateway.config.arguments gateway.config.context gateway.config.draft gateway.config.step gateway.config.composite
     gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.policy_rule
     gateway.config.rules
-    gateway.config.json_schema gateway.config.reference_page
+    gateway.config.case_keys gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
     gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
@@ -43,7 +43,14 @@ LIFE = """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
 
-ASSEMBLE = {"gateway.app", "gateway.cli.check", "gateway.cli.describe", "gateway.cli.terminal", "gateway.cli.test", "gateway.embed"}
+ASSEMBLE = {
+    "gateway.app",
+    "gateway.cli.check",
+    "gateway.cli.describe",
+    "gateway.cli.terminal",
+    "gateway.cli.test",
+    "gateway.embed",
+}
 """Who knows which step types there are."""
 
 OWNERS = {

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
+from gateway.config.case_keys import CaseKeys
 from gateway.config.source import read_files
-from gateway.rehearsal.keys import CaseKeys
 from gateway.settings import Keys, validate
 
 from .serving import write_files

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.blueprint import Blueprint
+from gateway.config.case_keys import CaseKeys, MockKeys
 from gateway.config.decode import Decoded, decode_document
 from gateway.config.source import TEST_FILES, read_documents, read_file
 from gateway.errors import ConfigurationError, Place, Problem, nearest
-from gateway.rehearsal.keys import CaseKeys, MockKeys
 from gateway.resolver import MockAnswer, StepType
 
 

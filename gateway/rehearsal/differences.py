@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.rehearsal.keys import ErrorKeys, ExpectKeys
+from gateway.config.case_keys import ErrorKeys, ExpectKeys
 from gateway.rehearsal.script import Script
 
 

@@ -1,4 +1,4 @@
-"""The keys of a ``test:`` document."""
+"""The keys of a ``test:`` document, a test of a configuration (``*.test.yaml``)."""
 
 from typing import Annotated, Any, Literal
 
