@@ -12,7 +12,7 @@ from gateway.cli import cli
 
 from .serving import run_command, write_files
 
-COMMANDS = ["serve", "check", "schema", "plan", "demo", "version"]
+COMMANDS = ["serve", "check", "schema", "blueprint", "plan", "test", "demo", "version"]
 CONFIG = {
     "graph.yaml": """
 sources:
@@ -84,7 +84,8 @@ def test_every_command_has_a_help_text(name: str) -> None:
     ("name", "options"),
     [
         ("serve", ["--host", "--port", "--workers", "--dev", "CONFIG_DIR"]),
-        ("check", ["CONFIG_DIR"]),
+        ("check", ["CONFIG_DIR", "--lint", "--format", "--fail-on"]),
+        ("test", ["CONFIG_DIR", "--tests", "--format"]),
         ("schema", ["CONFIG_DIR"]),
         ("plan", ["--variables", "--operation", "--format", "CONFIG_DIR", "query_file"]),
         ("demo", ["--port", "--upstream-port"]),

@@ -23,8 +23,9 @@ _MANY = 2
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A way to the parents of a link: how many lists it goes through (two stand for more), and its fields as people read them."""
+    """A way to the parents of a link: its operation, how many lists it goes through (two stand for more), and its fields for people."""
 
+    operation: Operation
     lists: int
     path: str
 
@@ -33,11 +34,18 @@ def arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterator[tupl
     """Yield each link that some operations lead to, by the shortest way through the most lists."""
     walk = _Walk(subject)
     for operation in operations:
-        root = subject.schema.mutation_type if operation.is_mutation else subject.schema.query_type
-        assert root is not None
-        walk.arrive(Arrival(0, ""), operation.name, root.fields[operation.name].type)
+        walk.begin(operation)
     walk.go()
     yield from ((subject.blueprint.links[key], arrival) for key, arrival in walk.found.items())
+
+
+def first_arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
+    """Yield each link with a way from the first operation, in the given order, that leads to it."""
+    walk = _Walk(subject)
+    for operation in operations:
+        walk.begin(operation)
+        walk.go()
+    yield from ((subject.blueprint.links[key], arrival) for key, arrival in walk.first.items())
 
 
 @dataclass(slots=True)
@@ -46,8 +54,14 @@ class _Walk:
 
     subject: Subject
     found: dict[tuple[str, str], Arrival] = field(default_factory=dict)
+    first: dict[tuple[str, str], Arrival] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
     waiting: deque[tuple[GraphQLObjectType, Arrival]] = field(default_factory=deque)
+
+    def begin(self, operation: Operation) -> None:
+        root = self.subject.schema.mutation_type if operation.is_mutation else self.subject.schema.query_type
+        assert root is not None
+        self.arrive(Arrival(operation, 0, ""), operation.name, root.fields[operation.name].type)
 
     def go(self) -> None:
         while self.waiting:
@@ -57,14 +71,17 @@ class _Walk:
                 self.arrive(arrival, name, made.type)
 
     def note(self, key: tuple[str, str], arrival: Arrival) -> None:
-        known = self.found.get(key)
-        if key in self.subject.blueprint.links and (known is None or known.lists < arrival.lists):
-            self.found[key] = Arrival(arrival.lists, f"{arrival.path}.{key[1]}")
+        if key not in self.subject.blueprint.links:
+            return
+        here = Arrival(arrival.operation, arrival.lists, f"{arrival.path}.{key[1]}")
+        self.first.setdefault(key, here)
+        if key not in self.found or self.found[key].lists < here.lists:
+            self.found[key] = here
 
     def arrive(self, before: Arrival, name: str, returned: GraphQLOutputType) -> None:
         depth = _depth(returned)
         path = f"{before.path}.{name}".removeprefix(".") + "[]" * depth
-        arrival = Arrival(min(before.lists + depth, _MANY), path)
+        arrival = Arrival(before.operation, min(before.lists + depth, _MANY), path)
         for target in _objects(self.subject, returned):
             if (target.name, arrival.lists) not in self.seen:
                 self.seen.add((target.name, arrival.lists))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.blueprint import Operation
-from gateway.lint.fan_out import arrivals
+from gateway.lint.fan_out import first_arrivals
 from gateway.lint.finding import Spot
 from gateway.lint.subject import Subject
 from gateway.worst_case import longest_call, worst_case
@@ -19,14 +19,13 @@ def operations_over_their_deadline(subject: Subject) -> Iterator[Spot]:
 
 
 def links_over_a_deadline(subject: Subject) -> Iterator[Spot]:
-    """Yield links of which one call alone can take longer than an operation that leads to them has."""
-    for operation in subject.blueprint.operations.values():
-        for link, arrival in arrivals(subject, [operation]):
-            longest = longest_call(link.step)
-            if longest > operation.deadline:
-                name = f"{link.type}.{link.field}"
-                message = f"at the worst one call takes {longest * 1000:.0f} ms; by {arrival.path}, {_deadline(operation)}"
-                yield subject.at(link.step.place, "timeout_ms"), f"field {name}", message
+    """Yield links of which one call alone can take longer than the tightest operation that leads to them has."""
+    tightest_first = sorted(subject.blueprint.operations.values(), key=lambda operation: operation.deadline)
+    for link, arrival in first_arrivals(subject, tightest_first):
+        longest = longest_call(link.step)
+        if longest > arrival.operation.deadline:
+            message = f"at the worst one call takes {longest * 1000:.0f} ms; by {arrival.path}, {_deadline(arrival.operation)}"
+            yield subject.at(link.step.place, "timeout_ms"), f"field {link.type}.{link.field}", message
 
 
 def _deadline(operation: Operation) -> str:

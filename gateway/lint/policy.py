@@ -1,11 +1,12 @@
 """Rules of the team's own: ``policy:`` documents over the blueprint as data."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 from gateway.blueprint import PolicyRule
-from gateway.blueprint_json import blueprint_json
+from gateway.blueprint_json import Data, blueprint_json
 from gateway.errors import Place
 from gateway.expression import ExpressionError
 from gateway.lint.finding import Rule, Severity, Spot
@@ -16,15 +17,16 @@ _NAMES = ("name", "field")
 
 
 def policy_rules(subject: Subject) -> list[Rule]:
-    """Return the configuration's own rules."""
-    return [_rule(policy) for policy in subject.blueprint.policy_rules]
+    """Return the configuration's own rules; they look at one view, which is made when the first of them looks."""
+    view = cache(partial(blueprint_json, subject.blueprint))
+    return [_rule(policy, view) for policy in subject.blueprint.policy_rules]
 
 
-def _rule(policy: PolicyRule) -> Rule:
-    def find(subject: Subject) -> Iterator[Spot]:
+def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
+    def find(_: Subject) -> Iterator[Spot]:
         about = f"policy {policy.name}"
         try:
-            found = policy.find.search(blueprint_json(subject.blueprint))
+            found = policy.find.search(view())
         except ExpressionError as error:
             yield policy.place, about, f"the policy cannot be evaluated: {error}"
             return
