@@ -25,6 +25,7 @@ class Source:
     keys: SourceKeys
     folder: str
     """The folder that relative paths start from: the configuration's."""
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,17 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PolicyRule:
+    """A rule of the team's own: what ``find`` gives of the blueprint as data must not be there."""
+
+    name: str
+    find: Expression
+    message: str
+    severity: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Blueprint:
     """All of a configuration; ``version`` is the hash of its files' contents.
 
@@ -250,3 +262,4 @@ class Blueprint:
     effective: Callable[[str, tuple[int, ...]], Operation]
     server: ServerKeys = field(default_factory=ServerKeys)
     """What holds for requests of all operations."""
+    policy_rules: tuple[PolicyRule, ...] = ()

@@ -116,13 +116,32 @@ class Plan:
 
     def critical_path(self, call: OperationCall) -> float:
         """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""
+        return sum(self.nodes[index].step.timeout for index in self.critical_nodes(call))
+
+    def critical_nodes(self, call: OperationCall) -> tuple[int, ...]:
+        """Return the nodes of that chain in order."""
         longest: dict[int, float] = {}
+        before = self.latest_prerequisites(call)
+        for index, other in before.items():
+            longest[index] = (longest[other] if other is not None else 0.0) + self.nodes[index].step.timeout
+        chain: list[int] = []
+        current = max(longest, key=lambda index: longest[index], default=None)
+        while current is not None:
+            chain.append(current)
+            current = before[current]
+        return tuple(reversed(chain))
+
+    def latest_prerequisites(self, call: OperationCall) -> dict[int, int | None]:
+        """Return for each eager node, in order, the prerequisite that ends last when each takes its timeout; None where it has none."""
+        longest: dict[int, float] = {}
+        latest: dict[int, int | None] = {}
         for index in call.nodes:
             node = self.nodes[index]
             if not node.is_lazy:
-                before = max((longest.get(other, 0.0) for other in (*node.needs, *node.follows)), default=0.0)
-                longest[index] = before + node.step.timeout
-        return max(longest.values(), default=0.0)
+                known = [other for other in (*node.needs, *node.follows) if other in longest]
+                last = latest[index] = max(known, key=lambda other: longest[other], default=None)
+                longest[index] = (longest[last] if last is not None else 0.0) + node.step.timeout
+        return latest
 
     def as_text(self) -> str:
         """Return the plan as people read it."""
@@ -131,6 +150,10 @@ class Plan:
             head = f"plan {call.operation.name}({call.arguments})" if call.arguments else f"plan {call.operation.name}"
             title = f"{head:<61} critical path {self.critical_path(call) * 1000:.0f} ms"
             blocks.append("\n".join([title, *_table([self._row(index) for index in call.nodes])]))
+        return "\n".join([*blocks, self.projection_text()])
+
+    def projection_text(self) -> str:
+        """Return the shape of the answer, and what is left out, as people read it."""
         lines = ["project", *(f"  {_shape(root.selected)}" for root in self.roots)]
         pruned = [name for call in self.calls for name in call.pruned]
         if pruned:
@@ -138,7 +161,7 @@ class Plan:
         absent = [name for call in self.calls for name in call.not_applicable]
         if absent:
             lines.append(f"not applicable: {', '.join(dict.fromkeys(absent))}")
-        return "\n".join([*blocks, *lines])
+        return "\n".join(lines)
 
     def _row(self, index: int) -> tuple[str, ...]:
         node = self.nodes[index]
@@ -170,6 +193,7 @@ class Plan:
                     "arguments": call.arguments,
                     "deadline_ms": round(call.operation.deadline * 1000),
                     "critical_path_ms": round(self.critical_path(call) * 1000),
+                    "critical_path": [index + 1 for index in self.critical_nodes(call)],
                     "nodes": [self._node_json(index) for index in call.nodes],
                     "pruned": list(call.pruned),
                     "not_applicable": list(call.not_applicable),

@@ -33,15 +33,24 @@ Lines = Callable[[str], Sequence[str]]
 
 
 def report(problems: Sequence[Problem], console: Console) -> None:
-    """Print problems, and how many there are. Where the console is no terminal, each is a line of its place and one of its message."""
+    """Print problems, and how many there are."""
+    print_problems(problems, console)
+    console.print(Text.assemble(("✗", "red"), f" {counted(len(problems), 'problem')}"))
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def print_problems(problems: Sequence[Problem], console: Console) -> None:
+    """Print problems. Where the console is no terminal, each is a line of its place and one of its message."""
     lines = cache(read_lines)
     for problem in problems:
         if console.is_terminal:
             _print(drawn(problem, lines, min(console.width, MAX_WIDTH)), console)
         else:
             _print(plain(problem), console)
-    count = len(problems)
-    console.print(Text.assemble(("✗", "red"), f" {count} problem{'s' if count != 1 else ''}"))
 
 
 def _print(texts: Iterable[Text], console: Console) -> None:

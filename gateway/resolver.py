@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
+from gateway.errors import Code, StepFault
 from gateway.settings import SourceKeys, StepKeys
 
 Inputs = Mapping[str, Any]
@@ -93,6 +94,24 @@ Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
+class MockAnswer:
+    """What a mocked upstream answers: a value with an HTTP status and headers, with ``body`` that very text, or a ``fault``.
+
+    A fault is ``connect``, ``reset``, or ``error`` for whatever the upstream has for one.
+    """
+
+    value: object = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    fault: str | None = None
+
+
+Exchange = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
+"""Gives the answer to what would be sent to an upstream, which is told as data."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyProblem:
     """A mistake that only the step type can see: the key of the step or source that it is about, or the path of keys."""
 
@@ -124,6 +143,8 @@ class StepType(ABC):
 
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
+    calls_out: ClassVar[bool] = True
+    """Whether a call leaves the gateway's own data; one that does not needs no mock in a test of the configuration."""
     selects_from_scope: ClassVar[bool] = False
     """Whether ``select`` is over arguments, steps and context instead of a raw result."""
 
@@ -163,6 +184,18 @@ class StepType(ABC):
     def describe(self, keys: Any) -> str:
         """Say in one line what is called, without values."""
 
+    def can_fail(self, step: Step) -> bool:
+        """Tell whether a step may end in another way than with a value, so that a fallback of it has a use."""
+        return True
+
+    def advise(self, step: Step) -> Iterator[KeyProblem]:
+        """Yield what is sound but unwise about a step; the codes are the ids of lint rules."""
+        yield from ()
+
+    def advise_source(self, keys: Any) -> Iterator[KeyProblem]:
+        """Yield what is sound but unwise about a source; the codes are the ids of lint rules."""
+        yield from ()
+
     def connect(self, source: Source) -> AbstractAsyncContextManager[Any]:
         """Open the pool of a source; it lives as long as the generation. Only for a type that has ``source_keys``."""
         raise NotImplementedError(source.name)
@@ -170,3 +203,14 @@ class StepType(ABC):
     @abstractmethod
     def call(self, step: Step, connection: Any) -> Call:
         """Return the function that performs a step over its source's connection (None without a source)."""
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return a call that asks ``exchange`` instead of anybody outside; all else is as it is in earnest."""
+
+        async def mocked(inputs: Inputs, context: CallContext) -> Reply:
+            answer = await exchange(inputs)
+            if answer.fault is not None:
+                raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"mocked: {answer.fault}")
+            return Reply(answer.value)
+
+        return mocked

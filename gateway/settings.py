@@ -30,6 +30,12 @@ Name = Annotated[
     said("a name (letters, digits and underscores, no digit at the front)", "names"),
 ]
 """A GraphQL name."""
+RuleName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
+    said("a name in lower case, with hyphens between its words", "names in lower case"),
+]
+"""The name of a lint rule."""
 FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 """A function or a class of a module, as `package.module:name`."""
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -55,6 +61,14 @@ SourceMapping = Annotated[
 ]
 """A source; it is decoded by its own ``type``."""
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")]
+WaitMilliseconds = Annotated[
+    int, Field(ge=0, le=3_600_000), said("a whole number of milliseconds", "whole numbers of milliseconds")
+]
+StepName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[_A-Za-z][_0-9A-Za-z]*(\.[_A-Za-z][_0-9A-Za-z]*)?$"),
+    said("a step, or a link as its type and field with a dot between them", "steps"),
+]
 Count = Annotated[int, Field(gt=0, le=100_000)]
 StaleMilliseconds = Annotated[int, Field(gt=0, le=7 * 24 * 3_600_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]
@@ -335,6 +349,26 @@ steps:
     """Another number of steps that run at once."""
 
 
+class PolicyKeys(Keys):
+    """A ``policy:`` document: a rule of your own for `stepgraph check --lint`, over what `stepgraph blueprint` prints."""
+
+    example = """\
+policy: core-has-fallbacks
+find: steps[?source == 'core' && !fallback]
+message: every step of the source core needs a fallback
+severity: error
+"""
+
+    policy: Annotated[RuleName, such_as("core-has-fallbacks")]
+    """The rule's name; findings and ignore comments call it `policy/` and this name."""
+    find: Annotated[Text, such_as("steps[?timeout_ms > `2000`]")]
+    """JMESPath over the blueprint as data. Each object that it gives is a finding at that object's place; `true` or a text is one here."""
+    message: Text
+    """What is wrong, and what to do."""
+    severity: Literal["error", "warning", "info"] = "warning"
+    """How bad it is."""
+
+
 class SharedKeys(Keys):
     """A document with ``sources:``, ``defaults:`` or both: what all operations share. There may be several."""
 
@@ -381,6 +415,7 @@ DOCUMENTS: Mapping[str, type[Keys]] = {
     "field": LinkKeys,
     "context": ContextKeys,
     "overlay": OverlayKeys,
+    "policy": PolicyKeys,
     "sources": SharedKeys,
     "defaults": SharedKeys,
     "types": SharedKeys,

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
-from resolvers.json_http import check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
+from resolvers.json_http import advise_url, check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
 
@@ -128,6 +129,10 @@ class Api(StepType):
             yield KeyProblem("base_url", message, "bad-url")
         yield from check_headers(keys.headers)
 
+    def advise_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
+        """Yield that plain HTTP leaves this machine."""
+        yield from advise_url("base_url", keys.base_url)
+
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or declared to be."""
         return keys.method in _SAFE_METHODS or keys.idempotent or keys.idempotency_key
@@ -173,6 +178,10 @@ class Api(StepType):
             return Reply(value, response.status, len(response.body), max_age, is_private)
 
         return send
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call over a transport that sends nothing."""
+        return self.call(step, StandInTransport(exchange))
 
 
 def _literals(endpoint: str) -> list[str]:

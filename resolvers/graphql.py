@@ -14,12 +14,13 @@ from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNo
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault, nearest
 from gateway.outcome import Failure
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
 from resolvers.encoding import encode_headers
-from resolvers.json_http import check_headers, decode, encode, merge_headers, status_fault, url_mistake
+from resolvers.json_http import advise_url, check_headers, decode, encode, merge_headers, status_fault, url_mistake
 from resolvers.transport import HttpRequest, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.stand_in import StandInTransport
 
 _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
 
@@ -105,6 +106,10 @@ class GraphQLStep(StepType):
             yield KeyProblem("url", message, "bad-url")
         yield from check_headers(keys.headers)
 
+    def advise_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
+        """Yield that plain HTTP leaves this machine."""
+        yield from advise_url("url", keys.url)
+
     def is_idempotent(self, keys: GraphQLKeys) -> bool:
         """Tell whether the document only reads."""
         return _definition(keys.query).operation is OperationType.QUERY
@@ -154,6 +159,13 @@ class GraphQLStep(StepType):
             return Reply(_value(decode(response), key, step.name), response.status)
 
         return send
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call over a transport that sends nothing; a mocked value is that of the field."""
+        assert isinstance(step.keys, GraphQLKeys)
+        field = _leaf(_definition(step.keys.query))
+        key = field.alias.value if field.alias else field.name.value
+        return self.call(step, StandInTransport(exchange, lambda value: {"data": {key: value}}))
 
 
 _SCALARS = {"ID", "String", "Int", "Float", "Boolean", "JSON"}

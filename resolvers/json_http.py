@@ -52,6 +52,15 @@ def url_mistake(text: str) -> str | None:
     return None
 
 
+def advise_url(key: str, text: str) -> Iterator[KeyProblem]:
+    """Yield that what is sent over plain HTTP can be read on the way, except on this machine."""
+    url = urlsplit(text)
+    host = url.hostname or ""
+    if url.scheme == "http" and host != "localhost" and not host.startswith("127.") and host != "::1":
+        message = f"calls to '{host}' go over plain HTTP, and everything in them can be read on the way; write https://"
+        yield KeyProblem(key, message, "plain-http")
+
+
 def encode(value: object) -> bytes:
     """Return a value as JSON.
 

@@ -118,6 +118,17 @@ def pairs_followed(words: tuple[str, ...], first: str, then: set[str]) -> str | 
     return next((word for before, word in pairwise(words) if before == first and word in then), None)
 
 
+def has_limit(text: str) -> bool:
+    """Tell whether the number of a statement's rows has a bound: a LIMIT or FETCH outside of all parentheses, or VALUES."""
+    depth = 0
+    for kind, match in tokens(text):
+        if kind == "parenthesis":
+            depth += 1 if match[0] == "(" else -1
+        elif kind == "word" and depth == 0 and match[0].lower() in {"limit", "fetch", "values"}:
+            return True
+    return False
+
+
 def without_end(text: str) -> str:
     """Return a statement without its final semicolon."""
     found = [match for kind, match in tokens(text) if kind != "comment"]

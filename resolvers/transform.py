@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.blueprint import Step
 from gateway.expression import compile_expression
-from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
 from gateway.settings import StepKeys, Text
 from gateway.template import Reference
 
@@ -29,6 +29,7 @@ class Transform(StepType):
     name = "transform"
     keys = TransformKeys
     selects_from_scope = True
+    calls_out = False
 
     def inputs(self, keys: TransformKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return a reference for each name that the expression reads; what is null is not there."""
@@ -50,3 +51,7 @@ class Transform(StepType):
             return Reply(inputs)
 
         return give
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call itself, as it asks nobody."""
+        return self.call(step, None)

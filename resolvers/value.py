@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from gateway.blueprint import Step
-from gateway.resolver import Call, CallContext, Inputs, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
 from gateway.settings import StepKeys, such_as
 
 
@@ -27,6 +27,7 @@ class Value(StepType):
     name = "value"
     keys = ValueKeys
     templated = ("value",)
+    calls_out = False
 
     def inputs(self, keys: ValueKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return the value's own tree; a null has none."""
@@ -35,6 +36,10 @@ class Value(StepType):
     def is_idempotent(self, keys: ValueKeys) -> bool:
         """Tell that a value may be computed any number of times."""
         return True
+
+    def can_fail(self, step: Step) -> bool:
+        """Tell whether anything is read that may be missing."""
+        return bool(step.needs or step.request_reads or step.reads_context or step.when or step.select)
 
     def describe(self, keys: ValueKeys) -> str:
         """Say that it is a constant."""
@@ -47,3 +52,7 @@ class Value(StepType):
             return Reply(inputs.get("value"))
 
         return give
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call itself, as it asks nobody."""
+        return self.call(step, None)

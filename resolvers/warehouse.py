@@ -12,13 +12,14 @@ from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault, nearest
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
 from resolvers.databases import DATABASES
 from resolvers.databases.database import Database, DatabaseType, Place
 from resolvers.databases.rows import row_tests
-from resolvers.sql import Statement, read_statement
+from resolvers.databases.stand_in import StandInDatabase
+from resolvers.sql import Statement, has_limit, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 
@@ -100,6 +101,15 @@ class Warehouse(StepType):
         elif mistake := database.url_mistake(keys.url):
             yield KeyProblem("url", *mistake)
 
+    def advise(self, step: Step) -> Iterator[KeyProblem]:
+        """Yield that nothing bounds the rows of a list. Those of a batch are bounded by its keys."""
+        keys = step.keys
+        assert isinstance(keys, WarehouseKeys)
+        if step.returns.startswith("[") and keys.batch is None and not has_limit(keys.query):
+            most = step.source.keys.max_rows if step.source and isinstance(step.source.keys, WarehouseSourceKeys) else 0
+            message = f"nothing bounds the rows, and with more than {most} the step fails; add a LIMIT"
+            yield KeyProblem("query", message, "query-without-limit")
+
     def is_idempotent(self, keys: WarehouseKeys) -> bool:
         """Tell that a SELECT may be repeated."""
         return True
@@ -139,6 +149,10 @@ class Warehouse(StepType):
             return Reply(rows[0] if rows else None)
 
         return select
+
+    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+        """Return the call over a database that mocks answer for."""
+        return self.call(step, StandInDatabase(exchange))
 
 
 def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:

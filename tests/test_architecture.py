@@ -19,15 +19,16 @@ DATA = """
     gateway.settings gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
-    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport
+    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport resolvers.transport.stand_in
     resolvers.json_http resolvers.api resolvers.graphql resolvers.warehouse resolvers.transform resolvers.value
     resolvers.python_call resolvers
 """
 LOAD = """
     gateway.config gateway.config.source gateway.config.sdl gateway.config.graph gateway.config.decode gateway.config.references
     gateway.config.arguments gateway.config.context gateway.config.draft gateway.config.step gateway.config.composite
-    gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.rules
-    gateway.config.json_schema gateway.config.reference_page
+    gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.policy_rule
+    gateway.config.rules
+    gateway.config.case_keys gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
     gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
@@ -36,12 +37,20 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.importing.* gateway.cli gateway.__main__
+    gateway.embed gateway.report gateway.pictures gateway.worst_case gateway.blueprint_json gateway.lint.*
+    gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
 """Every module; `package.*` is a package that stands in one place. A module imports only what stands before it, or in its package."""
 
-ASSEMBLE = {"gateway.app", "gateway.cli", "gateway.embed"}
+ASSEMBLE = {
+    "gateway.app",
+    "gateway.cli.check",
+    "gateway.cli.describe",
+    "gateway.cli.terminal",
+    "gateway.cli.test",
+    "gateway.embed",
+}
 """Who knows which step types there are."""
 
 OWNERS = {
@@ -60,21 +69,29 @@ SHARED = {
     "graphql": """
         gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint gateway.cli
+        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint
+        gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         resolvers.graphql
     """,
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
-    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli",
+    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli.demo",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.json_text gateway.http gateway.cli gateway.importing.graphql_endpoint gateway.importing.openapi.description
-        resolvers.json_http resolvers.databases.duckdb resolvers.databases.postgresql_types
+        gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
+        gateway.importing.graphql_endpoint gateway.importing.openapi.description
+        resolvers.json_http resolvers.transport.stand_in resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
-    "rich": "gateway.report gateway.importing.command gateway.cli",
+    "rich": """
+        gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
+        gateway.cli.terminal gateway.cli.test
+    """,
     "starlette": "gateway.http gateway.app",
     "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
-    "typer": "gateway.importing.command gateway.cli",
+    "typer": """
+        gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
+        gateway.cli.terminal gateway.cli.test
+    """,
 }
 """Libraries that several modules import: these and no others."""
 

@@ -12,7 +12,7 @@ from gateway.cli import cli
 
 from .serving import run_command, write_files
 
-COMMANDS = ["serve", "check", "schema", "plan", "demo", "version"]
+COMMANDS = ["serve", "check", "schema", "blueprint", "plan", "test", "demo", "version"]
 CONFIG = {
     "graph.yaml": """
 sources:
@@ -84,9 +84,10 @@ def test_every_command_has_a_help_text(name: str) -> None:
     ("name", "options"),
     [
         ("serve", ["--host", "--port", "--workers", "--dev", "CONFIG_DIR"]),
-        ("check", ["CONFIG_DIR"]),
+        ("check", ["CONFIG_DIR", "--lint", "--format", "--fail-on"]),
+        ("test", ["CONFIG_DIR", "--tests", "--format"]),
         ("schema", ["CONFIG_DIR"]),
-        ("plan", ["--variables", "--operation", "--json", "CONFIG_DIR", "query_file"]),
+        ("plan", ["--variables", "--operation", "--format", "CONFIG_DIR", "query_file"]),
         ("demo", ["--port", "--upstream-port"]),
     ],
 )
@@ -205,7 +206,7 @@ def test_plan_reads_standard_input(config: Path) -> None:
 
 
 def test_plan_gives_json(config: Path, query: Path) -> None:
-    plan = json.loads(run("plan", config, query, "--json", "--variables", '{"id": 7, "all": true}').stdout)
+    plan = json.loads(run("plan", config, query, "--format", "json", "--variables", '{"id": 7, "all": true}').stdout)
     (operation,) = plan["operations"]
     assert operation["operation"] == "customer"
     assert [(node["step"], node["role"], node["needs"]) for node in operation["nodes"]] == [
@@ -277,7 +278,7 @@ def test_a_query_file_that_is_not_utf8_is_told_in_one_line(config: Path, tmp_pat
 
 def test_a_narrow_pipe_breaks_neither_json_nor_plans_nor_places(config: Path, query: Path) -> None:
     arguments = ["plan", str(config), str(query), "--variables", '{"id": "7", "all": true}']
-    narrow = run_command(*arguments, "--json", COLUMNS="20")
+    narrow = run_command(*arguments, "--format", "json", COLUMNS="20")
     assert narrow.returncode == 0
     assert "\x1b" not in narrow.stdout
     assert json.loads(narrow.stdout)["operations"][0]["nodes"][0]["call"] == "GET /accounts/{customer_id}"
@@ -292,6 +293,6 @@ def test_a_narrow_pipe_does_not_break_problems(tmp_path: Path) -> None:
 
 
 def test_text_between_colons_is_printed_as_it_is(config: Path) -> None:
-    plan = run("plan", config, "-", "--json", stdin="{ keyed(number: 1) { row } }").stdout
+    plan = run("plan", config, "-", "--format", "json", stdin="{ keyed(number: 1) { row } }").stdout
     assert json.loads(plan)["operations"][0]["nodes"][0]["call"] == "SELECT :key::text"
     assert ":heart:" in run("schema", config).stdout

@@ -89,6 +89,7 @@ def test_the_plan_of_customer_360_as_data() -> None:
         "arguments": "customer_id: $id",
         "deadline_ms": 2000,
         "critical_path_ms": 1300,
+        "critical_path": [1, 4],
         "not_applicable": [],
         "pruned": ["transactionService", "riskProfile"],
     }

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ POSTS = re.findall(r"```sh\n  (curl .*?)  ```", README, re.DOTALL)
 ANSWERS = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
 STEP = re.findall(r"```yaml\n(  - name: recentCases.*?)```", README, re.DOTALL)
 CONFIGURATION = re.findall(r"```yaml\n(sources:.*?)```", README, re.DOTALL)
+
+
+LINT_RULE, CASE = (re.findall(rf"```yaml\n({kind}: .*?)```", README, re.DOTALL) for kind in ("policy", "test"))
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +117,17 @@ def test_the_make_targets_of_the_readme_exist() -> None:
     makefile = Path("Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_policy_and_the_test_hold_for_the_demo(tmp_path: Path) -> None:
+    folder = tmp_path / "schema_configs"
+    shutil.copytree("schema_configs", folder, ignore=shutil.ignore_patterns("*.test.yaml"))
+    (folder / "policy.yaml").write_text(LINT_RULE[0], encoding="utf-8")
+    (folder / "readme.test.yaml").write_text(CASE[0], encoding="utf-8")
+    lint, test = (
+        subprocess.run([sys.executable, "-m", "gateway", *words, folder], capture_output=True, text=True, check=False)
+        for words in (["check", "--lint"], ["test"])
+    )
+    assert lint.returncode == 0, lint.stderr
+    assert "[warning: policy/core-has-fallbacks]" in lint.stdout
+    assert (test.returncode, "✓ 1 test passed" in test.stdout) == (0, True), test.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.config.case_keys import CaseKeys
 from gateway.config.decode import decode
 from gateway.config.reference_page import COMMAND, reference_page, reference_sections
 from gateway.config.source import read_documents
@@ -18,7 +19,7 @@ PAGE = Path("schema_configs/REFERENCE.md")
 SECTIONS = {section.names[0]: section for section in reference_sections(STEP_TYPES)}
 STEP_MODELS = [step_type.keys for step_type in STEP_TYPES.values()]
 SOURCE_MODELS = [step_type.source_keys for step_type in STEP_TYPES.values() if step_type.source_keys]
-MODELS: list[type[Keys]] = [*dict.fromkeys(DOCUMENTS.values()), StepKeys, SourceKeys, *STEP_MODELS, *SOURCE_MODELS]
+MODELS: list[type[Keys]] = [*dict.fromkeys(DOCUMENTS.values()), CaseKeys, StepKeys, SourceKeys, *STEP_MODELS, *SOURCE_MODELS]
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -50,7 +51,7 @@ def test_required_keys_and_defaults_are_told() -> None:
 
 
 def test_every_kind_has_an_example() -> None:
-    without = {"documents", "step", "source", "parts"}
+    without = {"documents", "step", "source", "parts", "tests"}
     assert [name for name, section in SECTIONS.items() if "```yaml" not in section.body and name not in without] == []
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.blueprint import Blueprint, FallbackStep, FallbackValue, Operation, Origin, Retry, Strategy
 from gateway.config.graph import find_cycles
 from gateway.config.rules import build, load
-from gateway.config.source import Files
+from gateway.config.source import Files, read_files
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from resolvers import STEP_TYPES
 from tests.test_paper import PAPER
@@ -429,11 +429,7 @@ def test_references_into_types_are_checked_and_references_into_the_unknown_are_n
 # -- mutated configurations
 
 
-SOUND = {
-    str(path.relative_to(EXAMPLES)): path.read_text("utf-8")
-    for path in sorted(EXAMPLES.rglob("*.*"))
-    if path.suffix in {".yaml", ".graphql"}
-}
+SOUND = {str(Path(name).relative_to(EXAMPLES)): text for name, text in read_files(EXAMPLES).texts.items()}
 WORDS = sorted({word for text in SOUND.values() for word in re.findall(r"[\w/{}.?]+", text)})
 JUNK = [
     "",

@@ -13,6 +13,7 @@ from gateway.settings import (
     LinkKeys,
     OperationKeys,
     OverlayKeys,
+    PolicyKeys,
     ServerDocumentKeys,
     SharedKeys,
     SourceKeys,
@@ -90,6 +91,7 @@ class Documents:
     links: list[DecodedLink] = field(default_factory=list)
     contexts: list[Decoded[ContextKeys]] = field(default_factory=list)
     overlays: list[DecodedOverlay] = field(default_factory=list)
+    policies: list[Decoded[PolicyKeys]] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
     classes: list[tuple[str, Place]] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Documents:
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = ("operation", "field", "overlay", "context", "sources", "defaults", "types", "server")
+KINDS = ("operation", "field", "overlay", "context", "policy", "sources", "defaults", "types", "server")
 """The keys that tell what kind of document it is."""
 
 
@@ -115,23 +117,39 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
             subject = _subject("operation", document)
             operation = decode_operation(document, step_types, subject, result.problems)
             result.operations.extend([operation] if operation else [])
-        elif "context" in document.value:
-            context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
-            result.contexts.extend([context] if context else [])
-        elif "server" in document.value:
-            server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
-            result.servers.extend([server] if server else [])
+        elif document.value.keys() & {"context", "server", "policy"}:
+            _decode_whole(document, result)
         elif "field" in document.value:
             _decode_link(document, step_types, result)
         elif document.value.keys() & {"sources", "defaults", "types"}:
             _decode_shared(document, step_types, result)
         else:
-            hints = (nearest(key, KINDS) for key in document.value)
-            hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(KINDS)}")
-            result.problems.append(
-                Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
-            )
+            result.problems.append(_unknown_kind(document))
     return result
+
+
+def _decode_whole(document: YamlDocument, result: Documents) -> None:
+    """Decode a document that is all of one model."""
+    if "context" in document.value:
+        context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
+        result.contexts.extend([context] if context else [])
+    elif "server" in document.value:
+        server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
+        result.servers.extend([server] if server else [])
+    else:
+        policy = decode_document(PolicyKeys, document, "policy", result.problems)
+        result.policies.extend([policy] if policy else [])
+
+
+def _unknown_kind(document: YamlDocument) -> Problem:
+    hints = (nearest(key, KINDS) for key in document.value)
+    hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(KINDS)}")
+    return Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
+
+
+def decode_document(model: type[KeysT], document: YamlDocument, kind: str, problems: list[Problem]) -> Decoded[KeysT] | None:
+    """Decode a document of the kind that one of its keys tells; whatever is wrong with it is added to ``problems``."""
+    return _decode(model, document.value, _subject(kind, document), document.marks, problems)
 
 
 def _decode_overlay(document: YamlDocument, result: Documents) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.config.case_keys import CaseKeys
 from gateway.config.link import NOT_IN_A_LINK
 from gateway.resolver import StepType
 from gateway.settings import DOCUMENTS, Keys, json_schema
@@ -25,7 +26,8 @@ _BATCH = {"batch"}
 def document_schema(step_types: Mapping[str, StepType]) -> dict[str, Any]:
     """Return the JSON Schema of one YAML document of a configuration whose steps are of these types."""
     definitions: dict[str, Any] = {"Placeholder": PLACEHOLDER}
-    names = [_define(model, definitions) for model in dict.fromkeys(DOCUMENTS.values())]
+    kinds: list[type[Keys]] = [*dict.fromkeys(DOCUMENTS.values()), CaseKeys]
+    names = [_define(model, definitions) for model in kinds]
     definitions["SharedKeys"]["minProperties"] = 1
     callers = {name: step_type.source_keys for name, step_type in step_types.items() if step_type.source_keys}
     definitions["SharedKeys"]["properties"]["defaults"]["propertyNames"] = {"enum": list(callers)}
@@ -43,7 +45,7 @@ def document_schema(step_types: Mapping[str, StepType]) -> dict[str, Any]:
     return {
         "$schema": DRAFT,
         "title": "Stepgraph configuration",
-        "description": "One YAML document of a configuration: an operation, a link, or sources and their defaults.",
+        "description": "One YAML document of a configuration, such as an operation, a link, or sources; or a test of it.",
         **_either(names),
         "$defs": {name: _for_editors(schema, held) for name, schema in definitions.items()},
     }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.config.case_keys import CaseKeys
 from gateway.config.link import NOT_IN_A_LINK
 from gateway.resolver import StepType
 from gateway.settings import DOCUMENTS, Keys, SourceKeys, StepKeys, json_schema
@@ -21,6 +22,11 @@ A document is known by the key that it has here as its title. YAML is read by it
 `${{NAME}}` and `${{NAME:-default}}` in a value stand for the environment. A name has letters, digits and underscores, and no digit at
 the front. A *template* is a value whose texts may hold references: `{{argument}}`, `{{step.field}}`, `{{request.headers.x-name}}`;
 `{{name?}}` leaves its key out where there is no value.
+"""
+
+
+_TESTS = """\
+Documents of files `*.test.yaml`, which `stepgraph test` runs and which are no part of the configuration. Nothing is sent, and time is virtual.
 """
 
 
@@ -48,7 +54,7 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
     """Return the sections in order: documents, steps, sources, and the parts that these are made of."""
     documents = list(dict.fromkeys(DOCUMENTS.values()))
     sources = [step_type for step_type in step_types.values() if step_type.source_keys]
-    parts = _parts([*documents, StepKeys, SourceKeys, *(step_type.keys for step_type in step_types.values())])
+    parts = _parts([*documents, StepKeys, SourceKeys, *(step_type.keys for step_type in step_types.values()), CaseKeys])
     return [
         Section(("documents",), "Documents", 2, "Each document is one of these.\n"),
         *(_document(model) for model in documents),
@@ -58,6 +64,8 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
             ("source",), "Sources", 2, f"The keys that every source has, in the mapping under its name.\n\n{_table(SourceKeys)}"
         ),
         *(_source(step_type) for step_type in sources),
+        Section(("tests",), "Tests", 2, _TESTS),
+        Section(("test",), "`test:`", 3, _with_example(CaseKeys, _table(CaseKeys))),
         Section(("parts",), "Parts", 2, "Mappings that stand under the keys of their names.\n"),
         *(
             Section((_part_name(model),), f"`{_part_name(model)}:`", 3, _with_example(model, _table(model)))

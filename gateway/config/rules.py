@@ -15,6 +15,7 @@ from gateway.config.draft import Surroundings
 from gateway.config.link import build_link, links_by_type
 from gateway.config.operation import build_operation
 from gateway.config.overlay import Base, build_overlays, overlay_fields
+from gateway.config.policy_rule import read_policy_rules
 from gateway.config.python_types import read_python_types
 from gateway.config.references import Names, placed_references, read_templates
 from gateway.config.sdl import declared_types, read_types
@@ -52,6 +53,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     problems += wrong
     context = read_context(decoded.contexts, problems)
     server = _server(decoded, problems)
+    policy_rules = read_policy_rules(decoded.policies, problems)
     sources, templates = _sources(decoded, step_types, Names({}, {}, context=context), str(files.folder), problems)
     names = frozenset(decoded.source_names)
     around = Surroundings(sources, templates, names, _defaults(decoded, problems), step_types, types, context)
@@ -77,6 +79,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
         overlaid=frozenset(overlay.operation for overlay in overlaid.overlays),
         effective=overlaid.effective,
         server=server,
+        policy_rules=policy_rules,
     )
 
 
@@ -99,7 +102,7 @@ def _sources(
     sources, templates = {}, {}
     for name, found in decoded.sources.items():
         step_type = step_types[found.keys.type]
-        sources[name] = Source(name, found.keys, folder)
+        sources[name] = Source(name, found.keys, folder, found.place)
         templates[name] = read_templates(found, step_type.source_templated, problems)
         for placed in placed_references(found, templates[name]):
             if placed.reference.root not in {"request", "context"}:

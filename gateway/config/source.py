@@ -22,6 +22,7 @@ MAX_SCALAR = 100_000
 MAX_ALIASED = 10_000
 MAX_VALUES = 200_000
 MAX_FILE_BYTES = 10_000_000
+TEST_FILES = (".test.yaml", ".test.yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +70,38 @@ class _Mistake(Exception):
 
 
 def read_files(folder: Path) -> Files:
-    """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path; names that begin with a dot are skipped."""
+    """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path.
+
+    Names that begin with a dot are skipped, and so are tests of the configuration (``*.test.yaml``).
+    """
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     digest = hashlib.sha256()
     if not folder.is_dir():
-        problems.append(
-            Problem(
-                Place(str(folder)),
-                "folder",
-                "no such folder; give the folder of your configuration files",
-                "no-folder",
-            )
-        )
+        message = "no such folder; give the folder of your configuration files"
+        problems.append(Problem(Place(str(folder)), "folder", message, "no-folder"))
     for path in sorted(_configuration_files(folder)):
-        name = str(path)
-        try:
-            data = _read(path)
-            texts[name] = data.decode("utf-8-sig")
-        except OSError as error:
-            problems.append(Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file"))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8"))
-        except _Mistake as mistake:
-            problems.append(mistake.problem)
+        read = read_file(path)
+        if isinstance(read, Problem):
+            problems.append(read)
         else:
+            data, texts[str(path)] = read
             digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + data + b"\0")
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
+
+
+def read_file(path: Path) -> tuple[bytes, str] | Problem:
+    """Return the content of a file and its text, or why it has none."""
+    name = str(path)
+    try:
+        data = _read(path)
+        return data, data.decode("utf-8-sig")
+    except OSError as error:
+        return Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file")
+    except UnicodeDecodeError as error:
+        return Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8")
+    except _Mistake as mistake:
+        return mistake.problem
 
 
 def _read(path: Path) -> bytes:
@@ -124,19 +130,19 @@ def _configuration_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(root, name)
-            if name.endswith((".yaml", ".yml", ".graphql")) and not name.startswith(".") and not _is_special(path):
+            is_configuration = name.endswith((".yaml", ".yml", ".graphql")) and not name.endswith(TEST_FILES)
+            if is_configuration and not name.startswith(".") and not _is_special(path):
                 yield path
 
 
 def _is_special(path: Path) -> bool:
-    """Tell whether a path is a pipe or a device, which might never end; what is not there at all is reported when it is read."""
+    """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
     return path.exists() and not path.is_file()
 
 
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
     """Parse the documents of one YAML file. A syntax error ends the file; every other problem leaves the rest readable."""
-    reader = _Reader(file, environment)
-    documents: list[YamlDocument] = []
+    reader, documents = _Reader(file, environment), list[YamlDocument]()
     try:
         for value, marks in reader.documents(text):
             if isinstance(value, dict):
@@ -290,11 +296,8 @@ class _Reader:
                 continue
             if key in values:
                 first = keys[key]
-                self.report(
-                    self.place(event),
-                    f"the key '{_short(key)}' stands twice, first on line {first.line}",
-                    "duplicate-key",
-                )
+                message = f"the key '{_short(key)}' stands twice, first on line {first.line}"
+                self.report(self.place(event), message, "duplicate-key")
                 continue
             values[key], keys[key], parts[key] = value, self.place(event), marks
         return values, _marks(place, keys, parts)

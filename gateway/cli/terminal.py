@@ -1,0 +1,42 @@
+"""What the commands share: the two streams, and how a command ends that cannot go on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from gateway.blueprint import Blueprint
+from gateway.config.rules import load
+from gateway.errors import ConfigurationError
+from gateway.report import report
+from resolvers import STEP_TYPES
+
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+ConfigDir = Annotated[Path, typer.Argument(metavar="[CONFIG_DIR]", help="The folder of the configuration files.")]
+DEFAULT_DIR = Path("schema_configs")
+
+
+def load_or_exit(config_dir: Path) -> Blueprint:
+    """Load a configuration, or print all of its problems and exit with 1."""
+    try:
+        with err.status(f"reading {escape(str(config_dir))}"):
+            return load(config_dir, STEP_TYPES)
+    except ConfigurationError as error:
+        report(error.problems, err)
+        raise typer.Exit(1) from None
+
+
+def print_json(data: object) -> None:
+    """Print data for other programs."""
+    out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
+
+
+def failure(message: str) -> typer.Exit:
+    """Say what is wrong on standard error; return the exit with 1."""
+    err.print(f"[red]✗[/] {escape(message)}", soft_wrap=True)
+    return typer.Exit(1)

@@ -1,0 +1,27 @@
+"""The database of a test of a configuration: every query is answered by a mock."""
+
+from typing import Any
+
+from gateway.errors import Code, StepFault
+from gateway.resolver import Exchange
+from resolvers.databases.database import Database, Params, Row
+
+
+class StandInDatabase(Database):
+    """A database over an exchange; a mocked value is a list of rows, one row, or null for none."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
+        """Return the mocked rows."""
+        bound = dict(params) if isinstance(params, dict) else list(params)
+        answer = await self._exchange({"query": " ".join(query.split()), "params": bound})
+        if answer.fault is not None or answer.body is not None or answer.status >= 400:
+            kind = "connect" if answer.fault == "connect" else ""
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind=kind, detail="mocked: the query failed")
+        value: Any = answer.value
+        return value if isinstance(value, list) else [] if value is None else [value]
+
+    async def aclose(self) -> None:
+        """Close nothing."""
