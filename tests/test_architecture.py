@@ -19,7 +19,8 @@ DATA = """
     gateway.settings gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
-    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport
+    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.decompression resolvers.transport.tls
+    resolvers.transport.names resolvers.transport.http1_connection resolvers.transport.http1 resolvers.transport.httpx_transport
     resolvers.json_http resolvers.api resolvers.graphql resolvers.warehouse resolvers.transform resolvers.value
     resolvers.python_call resolvers
 """
@@ -46,6 +47,7 @@ ASSEMBLE = {"gateway.app", "gateway.cli", "gateway.embed"}
 OWNERS = {
     "aiosqlite": "resolvers.databases.sqlite",
     "duckdb": "resolvers.databases.duckdb",
+    "httptools": "resolvers.transport.http1_connection",
     "jmespath": "gateway.expression",
     "pydantic": "gateway.settings",
     "pydantic_core": "gateway.settings",
