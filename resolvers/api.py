@@ -5,18 +5,31 @@ path or a header is refused before any call.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
 from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import ByteCount, SourceKeys, Status, StepKeys, Text, such_as
+from gateway.settings import Status, StepKeys, Text, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
-from resolvers.json_http import advise_url, check_headers, decode, encode, freshness, merge_headers, status_fault, url_mistake
+from resolvers.json_http import (
+    TRANSPORTS,
+    HttpSourceKeys,
+    OpenTransport,
+    advise_url,
+    check_headers,
+    constant_headers,
+    decode,
+    encode,
+    freshness,
+    open_pool,
+    status_fault,
+    url_mistake,
+    varying_headers,
+)
 from resolvers.transport import HttpRequest, Transport
-from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
@@ -57,7 +70,7 @@ class ApiKeys(StepKeys):
     """Whether all attempts of a call carry the same `idempotency-key` header; the upstream knows repetitions by it, so they are safe."""
 
 
-class ApiSourceKeys(SourceKeys):
+class ApiSourceKeys(HttpSourceKeys):
     """The keys of an api source: a service that answers in JSON."""
 
     example = """\
@@ -72,14 +85,10 @@ core:
 
     base_url: Annotated[Text, such_as("https://accounts.internal:8443/v1")]
     """Scheme, host, port and the path that endpoints are appended to."""
-    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = {}
-    """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
-    max_response_bytes: ByteCount = 5_000_000
-    """The largest body that is read, after decompression."""
 
 
 class Api(StepType):
-    """The step type ``api``; ``open_transport`` makes the pool of a source."""
+    """The step type ``api``; ``transports`` make the pools of sources."""
 
     name = "api"
     keys = ApiKeys
@@ -89,15 +98,15 @@ class Api(StepType):
     templated = ("endpoint", "query", "headers", "body")
     source_templated = ("headers",)
 
-    def __init__(self, open_transport: Callable[[str, int, int], Transport] = HttpxTransport) -> None:
-        self._open_transport = open_transport
+    def __init__(self, transports: Mapping[str, OpenTransport] = TRANSPORTS) -> None:
+        self._transports = transports
 
     def inputs(self, keys: ApiKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return references of the endpoint in order, and the trees of query, headers and body."""
         return {
             "endpoint": tuple(part for part in parts_of(templates["endpoint"]) if isinstance(part, Reference)),
             "query": templates["query"],
-            "headers": merge_headers(templates["headers"], templates["source"].get("headers", {})),
+            "headers": varying_headers(templates["headers"], templates["source"].get("headers", {})),
             **({"body": templates["body"]} if "body" in templates else {}),
         }
 
@@ -142,32 +151,30 @@ class Api(StepType):
         query = "&".join(f"{name}={value}" for name, value in keys.query.items())
         return f"{keys.method} {keys.endpoint}{'?' if query else ''}{query}"
 
-    @asynccontextmanager
-    async def connect(self, source: Source) -> AsyncIterator[Transport]:
+    def connect(self, source: Source) -> AbstractAsyncContextManager[Transport]:
         """Open the connection pool of a source."""
         keys = source.keys
         assert isinstance(keys, ApiSourceKeys)
-        transport = self._open_transport(keys.base_url, keys.concurrency, keys.max_response_bytes)
-        try:
-            yield transport
-        finally:
-            await transport.aclose()
+        return open_pool(self._transports, keys.base_url, keys)
 
     def call(self, step: Step, connection: Transport) -> Call:
         """Return a call that sends one request and decodes its JSON."""
-        keys = step.keys
+        keys, source = step.keys, step.source
         assert isinstance(keys, ApiKeys)
+        assert source is not None
+        assert isinstance(source.keys, ApiSourceKeys)
         target = target_renderer(keys.endpoint)
         is_kept = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
+        constant = constant_headers(keys.headers, source.keys.headers)
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
-            headers = encode_headers(inputs["headers"])
+            headers = [*constant, *encode_headers(inputs["headers"])]
             body = encode(inputs["body"]) if "body" in inputs else None
             if keys.idempotency_key:
                 headers.append(("idempotency-key", context.idempotency_key))
             if body is not None:
                 headers.append(("content-type", "application/json"))
-            request = HttpRequest(keys.method, target(inputs["endpoint"], inputs["query"]), headers, body)
+            request = HttpRequest(keys.method, target(inputs["endpoint"], inputs["query"]), headers, body, step.is_idempotent)
             response = await connection.send(request)
             if response.status == 404 and keys.not_found is None:
                 return Reply(None, 404)

@@ -19,12 +19,17 @@ def parts_of(template: str | Reference | Template) -> tuple[str | Reference, ...
     return template.parts if isinstance(template, Template) else (template,)
 
 
+def as_written(path: str) -> str:
+    """Return a path of the configuration as it stands in a request line: only what may not stand there is encoded (RFC 3986, 2)."""
+    return quote(path, safe="!#$%&'()*+,/:;=?@[]~")
+
+
 def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, object]], str]:
     """Return the function from the values of an endpoint's references and its query to an encoded request target.
 
     That function raises StepFault for a value that cannot stand where its reference does.
     """
-    parts = parts_of(parse(endpoint))
+    parts = [as_written(part) if isinstance(part, str) else part for part in parts_of(parse(endpoint))]
     pairs: list[tuple[str | Reference, bool]] = []
     is_in_query = False
     for part in parts:

@@ -4,8 +4,8 @@
 failed values at their own place, so that the rest of the answer stands.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,11 +15,23 @@ from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault, nearest
 from gateway.outcome import Failure
 from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import ByteCount, SourceKeys, StepKeys, Text
-from resolvers.encoding import encode_headers
-from resolvers.json_http import advise_url, check_headers, decode, encode, merge_headers, status_fault, url_mistake
+from gateway.settings import StepKeys, Text
+from resolvers.encoding import as_written, encode_headers
+from resolvers.json_http import (
+    TRANSPORTS,
+    HttpSourceKeys,
+    OpenTransport,
+    advise_url,
+    check_headers,
+    constant_headers,
+    decode,
+    encode,
+    open_pool,
+    status_fault,
+    url_mistake,
+    varying_headers,
+)
 from resolvers.transport import HttpRequest, Transport
-from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.stand_in import StandInTransport
 
 _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
@@ -44,7 +56,7 @@ class GraphQLKeys(StepKeys):
     """Request headers beside those of the source."""
 
 
-class GraphQLSourceKeys(SourceKeys):
+class GraphQLSourceKeys(HttpSourceKeys):
     """The keys of a graphql source."""
 
     example = """\
@@ -56,14 +68,10 @@ people:
 
     url: Text
     """The endpoint."""
-    headers: dict[Text, Text] = {}
-    """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
-    max_response_bytes: ByteCount = 5_000_000
-    """The largest body that is read, after decompression."""
 
 
 class GraphQLStep(StepType):
-    """The step type ``graphql``; ``open_transport`` makes the pool of a source."""
+    """The step type ``graphql``; ``transports`` make the pools of sources."""
 
     name = "graphql"
     keys = GraphQLKeys
@@ -72,12 +80,12 @@ class GraphQLStep(StepType):
     templated = ("variables", "headers")
     source_templated = ("headers",)
 
-    def __init__(self, open_transport: Callable[[str, int, int], Transport] = HttpxTransport) -> None:
-        self._open_transport = open_transport
+    def __init__(self, transports: Mapping[str, OpenTransport] = TRANSPORTS) -> None:
+        self._transports = transports
 
     def inputs(self, keys: GraphQLKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return the trees of variables and headers."""
-        headers = merge_headers(templates["headers"], templates["source"].get("headers", {}))
+        headers = varying_headers(templates["headers"], templates["source"].get("headers", {}))
         return {"variables": templates["variables"], "headers": headers}
 
     def check(self, keys: GraphQLKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
@@ -122,17 +130,12 @@ class GraphQLStep(StepType):
         """Return the document on one line."""
         return " ".join(keys.query.split())
 
-    @asynccontextmanager
-    async def connect(self, source: Source) -> AsyncIterator[Transport]:
+    def connect(self, source: Source) -> AbstractAsyncContextManager[Transport]:
         """Open the connection pool of a source."""
         keys = source.keys
         assert isinstance(keys, GraphQLSourceKeys)
         url = urlsplit(keys.url)
-        transport = self._open_transport(f"{url.scheme}://{url.netloc}", keys.concurrency, keys.max_response_bytes)
-        try:
-            yield transport
-        finally:
-            await transport.aclose()
+        return open_pool(self._transports, f"{url.scheme}://{url.netloc}", keys)
 
     def call(self, step: Step, connection: Transport) -> Call:
         """Return a call that asks the upstream for one field."""
@@ -140,20 +143,21 @@ class GraphQLStep(StepType):
         assert isinstance(keys, GraphQLKeys)
         assert source is not None
         assert isinstance(source.keys, GraphQLSourceKeys)
-        path = urlsplit(source.keys.url).path or "/"
+        path = as_written(urlsplit(source.keys.url).path) or "/"
         definition = _definition(keys.query)
         field = _leaf(definition)
         key = field.alias.value if field.alias else field.name.value
         document = print_ast(definition)
         head = document.rstrip().removesuffix("}").rstrip()
+        constant = (*constant_headers(keys.headers, source.keys.headers), ("content-type", "application/json"))
         leaf_has_type = step.returns.strip("[]!") not in _SCALARS
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             selection = inputs.get("selection", "") if leaf_has_type else ""
             query = f"{head} {selection}\n}}" if selection else document
             body = encode({"query": query, "variables": inputs["variables"]})
-            headers = [*encode_headers(inputs["headers"]), ("content-type", "application/json")]
-            response = await connection.send(HttpRequest("POST", path, headers, body))
+            headers = [*constant, *encode_headers(inputs["headers"])]
+            response = await connection.send(HttpRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)
             return Reply(_value(decode(response), key, step.name), response.status)

@@ -1,26 +1,72 @@
-"""JSON over HTTP, as ``api`` and ``graphql`` sources speak it: checks of URLs and headers, statuses, and bodies."""
+"""JSON over HTTP, as ``api`` and ``graphql`` sources speak it: their pools, checks of URLs and headers, statuses, and bodies."""
 
+import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import orjson
 
 from gateway.errors import Code, StepFault
 from gateway.resolver import KeyProblem
-from resolvers.encoding import CONTROL
-from resolvers.transport import HttpResponse
+from gateway.settings import ByteCount, SourceKeys, Text, such_as
+from gateway.template import parse
+from resolvers.encoding import CONTROL, encode_headers
+from resolvers.transport import Headers, HttpResponse, Transport
+from resolvers.transport.http1 import Http1Transport
+from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.tls import verifying
 
 MAX_JSON_DEPTH = 128
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+OpenTransport = Callable[[str, int, int], Transport]
+"""Makes the pool of a base URL; the largest number of calls at once, and of the bytes of a body."""
+TRANSPORTS: Mapping[str, OpenTransport] = {"http1": Http1Transport, "httpx": HttpxTransport}
+
+
+class HttpSourceKeys(SourceKeys):
+    """The keys of every source that speaks HTTP."""
+
+    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = {}
+    """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
+    max_response_bytes: ByteCount = 5_000_000
+    """The largest body that is read, after decompression."""
+    transport: Literal["http1", "httpx"] = "http1"
+    """What carries the calls: `http1`, the gateway's own client, or `httpx`, the library, which needs about twenty times the CPU."""
+
+
+@asynccontextmanager
+async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, keys: HttpSourceKeys) -> AsyncIterator[Transport]:
+    """Open the connection pool of a source, and close it in the end."""
+    if base_url.startswith("https:"):
+        await asyncio.to_thread(verifying)  # the first time it takes 10 ms
+    transport = transports[keys.transport](base_url, keys.concurrency, keys.max_response_bytes)
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
 
 def merge_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
     """Return the headers of a step over those of its source, names in lower case."""
     return {name.lower(): value for headers in (inherited, own) for name, value in headers.items()}
+
+
+def constant_headers(own: Mapping[str, str], inherited: Mapping[str, str]) -> Headers:
+    """Return the headers of a step that are the same in every call, encoded once; the others are among its inputs."""
+    values = {name: parse(str(text)) for name, text in merge_headers(own, inherited).items()}
+    return tuple(encode_headers({name: value for name, value in values.items() if isinstance(value, str)}))
+
+
+def varying_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
+    """Return the templates of those headers that have references in them."""
+    return {name: value for name, value in merge_headers(own, inherited).items() if not isinstance(value, str)}
 
 
 def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import Code, StepFault
+from resolvers.json_http import TRANSPORTS, OpenTransport
 from resolvers.transport import HttpRequest, HttpResponse
 
 BASE_URL = "http://core"
@@ -86,7 +87,7 @@ class UpstreamCall:
 
 @dataclass(slots=True)
 class Upstreams:
-    """All upstreams of a case. `open` is what `Api` takes for `open_transport`."""
+    """All upstreams of a case. `transports` is what `Api` takes."""
 
     script: Mapping[str, Any]
     calls: list[UpstreamCall] = field(default_factory=list)
@@ -96,6 +97,10 @@ class Upstreams:
 
     def __post_init__(self) -> None:
         self.answers = {name: deque(_answers(written)) for name, written in self.script.items()}
+
+    @property
+    def transports(self) -> "dict[str, OpenTransport]":
+        return dict.fromkeys(TRANSPORTS, self.open)
 
     def open(self, base_url: str, max_connections: int, max_bytes: int) -> "ScriptedTransport":
         self.pools += 1

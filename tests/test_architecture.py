@@ -19,7 +19,9 @@ DATA = """
     gateway.settings gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
-    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.httpx_transport resolvers.transport.stand_in
+    resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.decompression resolvers.transport.tls
+    resolvers.transport.names resolvers.transport.http1_connection resolvers.transport.http1 resolvers.transport.httpx_transport
+    resolvers.transport.stand_in
     resolvers.json_http resolvers.api resolvers.graphql resolvers.warehouse resolvers.transform resolvers.value
     resolvers.python_call resolvers
 """
@@ -56,6 +58,7 @@ ASSEMBLE = {
 OWNERS = {
     "aiosqlite": "resolvers.databases.sqlite",
     "duckdb": "resolvers.databases.duckdb",
+    "httptools": "resolvers.transport.http1_connection",
     "jmespath": "gateway.expression",
     "pydantic": "gateway.settings",
     "pydantic_core": "gateway.settings",

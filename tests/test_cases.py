@@ -149,7 +149,11 @@ async def _play(page: Page, folder: Path, upstreams: Upstreams) -> dict[str, str
         texts[str(folder / "types.graphql")] = page.blocks["types"]
     if not re.search(r"^sources:", page.blocks["config"], re.MULTILINE):
         texts[str(folder / "sources.yaml")] = SOURCES
-    step_types: dict[str, StepType] = {**STEP_TYPES, "api": Api(upstreams.open), "graphql": GraphQLStep(upstreams.open)}
+    step_types: dict[str, StepType] = {
+        **STEP_TYPES,
+        "api": Api(upstreams.transports),
+        "graphql": GraphQLStep(upstreams.transports),
+    }
     blueprint = build(Files(folder, texts, (), "case"), step_types, {})
     request = GraphQLRequest(
         page.blocks["query"],

@@ -322,7 +322,7 @@ def test_nothing_leaks_between_tenants_that_ask_at_the_same_time() -> None:
     delays = {"gold": 30, "silver": 10, "bronze": 20}
     script = {f"GET /{tenant}/1": {"json": tenant, "delay": delay, "times": 50} for tenant, delay in delays.items()}
     upstreams = Upstreams({**script, "GET /gold/secret": {"json": "for gold", "times": 50}})
-    step_types = {**STEP_TYPES, "api": Api(upstreams.open)}
+    step_types = {**STEP_TYPES, "api": Api(upstreams.transports)}
     blueprint = load(overlays, base, step_types=step_types)
     order = list(delays) * 50
 

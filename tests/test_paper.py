@@ -82,7 +82,7 @@ def load(folder: Path, configuration: str, step_types: Mapping[str, Any] = STEP_
 def ask(folder: Path, query: str, upstreams: Mapping[str, Any], configuration: str = PAPER) -> tuple[dict[str, Any], float]:
     """Return the answer and the virtual seconds that it took; every scripted call must be made, and no other."""
     scripted = Upstreams(upstreams)
-    step_types = {**STEP_TYPES, "api": Api(open_transport=scripted.open)}
+    step_types = {**STEP_TYPES, "api": Api(scripted.transports)}
 
     async def answer() -> tuple[dict[str, Any], float]:
         loop = asyncio.get_running_loop()

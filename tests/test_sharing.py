@@ -38,7 +38,7 @@ ONE_AT_A_TIME = {"json": "one", "delay": 50}
 
 
 async def opened(upstreams: Upstreams, config: str) -> Any:
-    step_types: dict[str, StepType] = {**STEP_TYPES, "api": Api(upstreams.open)}
+    step_types: dict[str, StepType] = {**STEP_TYPES, "api": Api(upstreams.transports)}
     return open_generation(build(Files(Path(), {"a.yaml": config}, (), "test"), step_types, {}), step_types)
 
 

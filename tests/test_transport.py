@@ -6,14 +6,16 @@ What a socket cannot be made to do (the library's rarer errors) is played by pyt
 import asyncio
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import httpx
 import pytest
+import uvloop
 from pytest_httpx import HTTPXMock
 
 from gateway.errors import Code, StepFault
+from resolvers.json_http import TRANSPORTS
 from resolvers.transport import HttpRequest, HttpResponse, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -38,17 +40,20 @@ from .faults import (
 )
 
 T = TypeVar("T")
-TRANSPORTS: Mapping[str, Callable[[str, int, int], Transport]] = {"httpx": HttpxTransport}
-"""Every implementation is held to the same contract."""
+Open = Callable[[str, int, int], Transport]
 LIMIT = 10_000
 
 
-@pytest.fixture(params=TRANSPORTS)
-def open_transport(request: pytest.FixtureRequest) -> Callable[[str, int, int], Transport]:
-    return TRANSPORTS[request.param]
+@pytest.fixture(params=[*TRANSPORTS, "http1 on uvloop"])
+def open_transport(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Give each implementation, and ours on the event loop of the server as well."""
+    transport, _, loop = request.param.partition(" on ")
+    if loop:
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    yield TRANSPORTS[transport]
+    asyncio.set_event_loop_policy(None)
 
 
-Open = Callable[[str, int, int], Transport]
 Scenario = Callable[[Transport, FaultServer], Awaitable[T]]
 
 
@@ -247,10 +252,16 @@ def test_connections_are_used_again(open_transport: Open) -> None:
     assert run(open_transport, scenario) == 1
 
 
-def test_no_more_connections_are_open_than_allowed(open_transport: Open) -> None:
+def test_there_are_no_more_connections_than_calls_at_once(open_transport: Open) -> None:
     async def scenario(transport: Transport, server: FaultServer) -> int:
         server.script("/", Json(1, delay=0.02))
-        await asyncio.gather(*(transport.send(get()) for _ in range(9)))
+        places = asyncio.Semaphore(3)
+
+        async def send() -> None:
+            async with places:
+                await transport.send(get())
+
+        await asyncio.gather(*(send() for _ in range(9)))
         return len(server.connections)
 
     assert run(open_transport, scenario, connections=3) == 3

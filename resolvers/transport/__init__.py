@@ -4,17 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.errors import Code, StepFault
+
 Headers = Sequence[tuple[str, str]]
+
+CONNECT_TIMEOUT = 1.0
+"""Seconds for everything up to the first byte of a request: the look-up of the name, connecting, TLS."""
+IDLE_SECONDS = 15.0
+"""How long a connection is kept that nobody uses; common servers wait longer before they close theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to one source: ``target`` is the encoded path and query."""
+    """A request to one source: ``target`` is the encoded path and query.
+
+    ``is_idempotent`` allows sending it once more where an upstream closed a connection that had been idle.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes | None = None
+    is_idempotent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,9 @@ class HttpResponse:
 class Transport(Protocol):
     """A pool of connections to one source.
 
-    It follows no redirects, reads no proxy or credentials from the environment, verifies certificates, and reads no more of a
-    body than its limit. Deadlines are the caller's: a cancelled ``send`` closes its connection.
+    It follows no redirects, keeps no cookies, reads no proxy or credentials from the environment, verifies certificates, and reads no
+    more of a body than its limit. Deadlines are the caller's: a cancelled ``send`` closes its connection. So is the number of calls
+    under way at once: there are no more connections than that.
     """
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -43,3 +55,13 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+def malformed(detail: str) -> StepFault:
+    """Return the fault of a response that is not HTTP, or not whole."""
+    return StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
+
+
+def too_large(what: str) -> StepFault:
+    """Return the fault of a response of which more came than is read."""
+    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=what)

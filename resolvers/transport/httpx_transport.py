@@ -1,15 +1,16 @@
 """The transport over httpx (the only module that knows it)."""
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable
 
 import httpx
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import HttpRequest, HttpResponse
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, malformed, too_large
+from resolvers.transport.decompression import decompression
+from resolvers.transport.tls import verifying
 
-CONNECT_TIMEOUT = 1.0
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
 Trace = Callable[[str, object], Awaitable[None]]
 
@@ -21,12 +22,17 @@ class HttpxTransport:
     next caller's request, and its layers cost a fifth of a call.
     """
 
-    def __init__(self, base_url: str, max_connections: int, max_bytes: int) -> None:
+    def __init__(self, base_url: str, max_connections: int, max_bytes: int, tls: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url.rstrip("/")
         self._max_bytes = max_bytes
         self._exchanges: set[asyncio.Task[HttpResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=15),
+            verify=(tls or verifying())
+            if base_url.startswith("https:")
+            else False,  # False is quick, and there is nothing to verify
+            limits=httpx.Limits(
+                max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=IDLE_SECONDS
+            ),
             trust_env=False,
         )
 
@@ -75,7 +81,9 @@ class HttpxTransport:
             )
             response = await self._pool.handle_async_request(outgoing)
             try:
-                return HttpResponse(response.status_code, _lower(response.headers), await self._read(response))
+                has_body = request.method != "HEAD" and response.status_code not in {204, 304}
+                body = await self._read(response, has_body=has_body)
+                return HttpResponse(response.status_code, _lower(response.headers), body)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -85,45 +93,23 @@ class HttpxTransport:
         """Close every connection."""
         await self._pool.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, *, has_body: bool) -> bytes:
+        limit = self._max_bytes
+        if not has_body:
+            return b""
         declared = response.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            raise _too_large(self._max_bytes)
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
-            raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"content-encoding '{encoding[:40]}'")
-        if encoding in {"identity", ""}:
-            return await _collect(response.aiter_raw(), self._max_bytes)
-        return await _decompress(response.aiter_raw(), self._max_bytes)
-
-
-async def _collect(chunks: AsyncIterator[bytes], limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
-
-
-async def _decompress(chunks: AsyncIterator[bytes], limit: int) -> bytes:
-    """Inflate gzip or zlib data; memory stays within the limit whatever the data expand to."""
-    inflate = zlib.decompressobj(wbits=47)
-    body = bytearray()
-    try:
-        async for chunk in chunks:
-            body += inflate.decompress(chunk, limit + 1 - len(body))
-            if len(body) > limit:
-                raise _too_large(limit)
-    except zlib.error as error:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"compressed body: {error}") from error
-    if not inflate.eof:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail="compressed body ends early")
-    return bytes(body)
-
-
-def _too_large(limit: int) -> StepFault:
-    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"body larger than {limit} bytes")
+        if declared.isdecimal() and int(declared) > limit:
+            raise too_large(f"body larger than {limit} bytes")
+        decompressing = decompression(response.headers.get("content-encoding", ""), limit)
+        body = bytearray()
+        async for piece in response.aiter_raw():
+            if decompressing is not None:
+                decompressing.feed(piece)
+            elif len(body) + len(piece) > limit:
+                raise too_large(f"body larger than {limit} bytes")
+            else:
+                body += piece
+        return bytes(body) if decompressing is None else decompressing.end()
 
 
 def _lower(headers: httpx.Headers) -> dict[str, str]:
@@ -140,9 +126,9 @@ def _fault(error: Exception) -> StepFault:
     if isinstance(error, httpx.TimeoutException):
         return StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail)
     if isinstance(error, httpx.RemoteProtocolError) and "too long" in str(error).lower():
-        return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=detail)
+        return too_large(detail)
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected without" not in str(error):
-        return StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
+        return malformed(detail)
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
         return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="reset", detail=detail)
     return StepFault(Code.SUBREQUEST_HTTP_ERROR, detail=detail)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from . import (
     Truncate,
     WrongLength,
 )
+from .pair import ask, ask_pair
 
 CAP = 5_000_000
 """The default of ``max_response_bytes``."""
@@ -58,29 +58,11 @@ steps: [ { name: call, type: api, source: small, endpoint: "/{path}" } ]
 }
 
 
-REUSED = pytest.mark.xfail(
-    strict=True, reason="httpx uses a connection again although bytes beyond the response lie in its buffer"
-)
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with Stage(tmp_path_factory.mktemp("bodies"), CONFIG) as opened:
-        opened.upstream.script("/quick", Json("quick"))
-        yield opened
-
-
-def ask(stage: Stage, query: str) -> Answer:
-    return stage.run(lambda: stage.production.ask(query))
-
-
-def ask_pair(stage: Stage, name: str, behaviour: Behaviour) -> Answer:
-    """Ask for a faulty path beside a sound one, which must be answered."""
-    stage.upstream.script(f"/{name}", behaviour)
-    answer = ask(stage, f'{{ pair(left: "{name}", right: "quick") {{ first second }} }}')
-    assert (answer.status, answer.data) == (200, {"pair": {"first": None, "second": "quick"}})
-    assert stage.upstream.count(f"/{name}") == 1
-    return answer
+@pytest.fixture
+def needs_clean_connection(request: pytest.FixtureRequest, transport: str) -> None:
+    """Mark what httpx fails at: it uses a connection again although bytes beyond the response lie in its buffer."""
+    if transport == "httpx":
+        request.applymarker(pytest.mark.xfail(strict=True, reason="httpx takes what lies in its buffer for the next response"))
 
 
 # -- malformed (U-06)
@@ -130,11 +112,11 @@ def test_an_answer_without_content_or_as_deep_as_allowed_is_taken(stage: Stage, 
 
 @pytest.mark.parametrize("behaviour", [Reset(), CloseWithoutAnswer()])
 def test_a_connection_that_ends_before_an_answer_is_an_http_error(stage: Stage, behaviour: Behaviour) -> None:
-    answer = ask_pair(stage, f"ends-{type(behaviour).__name__}", behaviour)
+    answer = ask_pair(stage, f"ends-{type(behaviour).__name__}", behaviour, most_calls=2)  # on a kept connection it may be stale
     assert answer.fault == ("SUBREQUEST_HTTP_ERROR", "first", ["pair", "first"])
 
 
-@REUSED
+@pytest.mark.usefixtures("needs_clean_connection")
 def test_what_an_upstream_sends_too_much_is_no_part_of_the_next_answer(stage: Stage) -> None:
     stage.upstream.script("/excess", WrongLength(), Json("whole"))
 
@@ -146,7 +128,7 @@ def test_what_an_upstream_sends_too_much_is_no_part_of_the_next_answer(stage: St
     assert second.data == {"pair": {"first": "whole"}}
 
 
-@REUSED
+@pytest.mark.usefixtures("needs_clean_connection")
 def test_a_second_response_that_nobody_asked_for_is_no_answer_to_the_next_request(stage: Stage) -> None:
     stage.upstream.script("/smuggled", TwoResponses(), Json("sound"))
 

@@ -6,13 +6,13 @@ Rows U-01 to U-04, U-07 and U-10 of the reliability cases. Paths are arguments, 
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.serving import Answer, Stage
 
 from . import Behaviour, CloseWithoutAnswer, Delay, Drip, Hang, HangAfterHeaders, Json, Reset, Status, refused_port
+from .pair import ask, ask_pair
 
 TIMEOUT = 0.3
 """Seconds of the configuration's ``timeout_ms: 300``."""
@@ -87,28 +87,6 @@ enum Size { SMALL LARGE }
 
 
 HANGING = '{ bounded(path: "hanging") { quick slow } }'
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with Stage(tmp_path_factory.mktemp("faults"), CONFIG) as opened:
-        opened.upstream.script("/quick", Json("quick"))
-        yield opened
-
-
-def ask(stage: Stage, query: str) -> Answer:
-    return stage.run(lambda: stage.production.ask(query))
-
-
-def ask_pair(stage: Stage, name: str, behaviour: Behaviour) -> Answer:
-    """Ask for a faulty path beside a sound one, which must be answered."""
-    stage.upstream.script(f"/{name}", behaviour)
-    answer = ask(stage, f'{{ pair(left: "{name}", right: "quick") {{ first second }} }}')
-    assert answer.status == 200
-    assert answer.data == {"pair": {"first": None, "second": "quick"}}
-    assert stage.upstream.count(f"/{name}") == 1
-    assert answer.missing == [("pair", "first", answer.codes[0])]
-    return answer
 
 
 # -- unreachable (U-01, U-02)
@@ -285,11 +263,13 @@ def test_a_get_is_repeated_until_it_succeeds(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_a_get_is_repeated_after_what_may_pass(stage: Stage, name: str) -> None:
+def test_a_get_is_repeated_after_what_may_pass(stage: Stage, transport: str, name: str) -> None:
+    """Where a connection that was kept ends without an answer, our transport repeats an attempt on a new one."""
     stage.upstream.script(f"/passing-{name}", PASSING[name])
     answer = ask(stage, f'{{ insistent(path: "passing-{name}") {{ get }} }}')
     assert answer.fault == ("SUBREQUEST_HTTP_ERROR", "get", ["insistent", "get"])
-    assert stage.upstream.count(f"/passing-{name}") == 3
+    repeated = 3 if transport == "http1" and name in {"reset", "closed"} else 0
+    assert 3 <= stage.upstream.count(f"/passing-{name}") <= 3 + repeated
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 409, 422, 429, 500, 501])

@@ -1,0 +1,191 @@
+"""The transport over HTTP/1.1: requests → bytes, over connections that are kept (RFC 9112).
+
+Nothing here limits the number of connections: there is one to a call, and the bulkhead before it limits those.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.errors import Code, StepFault
+from resolvers.encoding import as_written
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse
+from resolvers.transport.http1_connection import READ_SIZE, Connection
+from resolvers.transport.names import HostName
+from resolvers.transport.tls import verifying
+
+_WITH_CONTENT = {"POST", "PUT", "PATCH"}
+
+
+class Http1Transport:
+    """A pool of connections to ``base_url``, of which ``max_idle`` are kept; ``max_bytes`` bounds a body after decompression."""
+
+    def __init__(self, base_url: str, max_idle: int, max_bytes: int, tls: ssl.SSLContext | None = None) -> None:
+        url = urlsplit(base_url)
+        host = url.hostname or ""
+        self._host = host if ":" in host else host.encode("idna").decode("ascii")
+        self._tls = (tls or verifying()) if url.scheme == "https" else None
+        usual_port = 443 if self._tls else 80
+        self._port = url.port or usual_port
+        self._name = HostName(self._host)
+        self._path = as_written(url.path).rstrip("/")
+        self._head = (
+            f" HTTP/1.1\r\nhost: {_authority(self._host, self._port, usual_port)}\r\n"
+            "accept: application/json\r\naccept-encoding: gzip\r\n"
+        )
+        self._max_idle = max_idle
+        self._max_bytes = max_bytes
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._connecting: set[asyncio.Task[Connection]] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and read its whole response.
+
+        An idempotent request that meets the end of a kept connection, before any byte of a response, goes out once more on a new one.
+        """
+        message = self._message(request)
+        is_head_request = request.method == "HEAD"
+        connection = self._take()
+        if connection is not None:
+            try:
+                return await _exchange(connection, message, is_head_request=is_head_request)
+            except StepFault:
+                if connection.has_answered or not request.is_idempotent:
+                    raise
+        return await _exchange(await self._connect(), message, is_head_request=is_head_request)
+
+    async def aclose(self) -> None:
+        """Close every connection at once, those in use and those that are being made too."""
+        self._is_closed = True
+        ending: list[asyncio.Future[Any]] = [*self._connecting, *(connection.ended for connection in self._open)]
+        for connecting in self._connecting:
+            connecting.cancel()
+        for connection in list(self._open):
+            connection.abort()
+        if ending:
+            await asyncio.wait(ending)
+
+    def _message(self, request: HttpRequest) -> bytes:
+        body = request.body
+        lines = [f"{name}: {value}\r\n" for name, value in request.headers]
+        if body is not None or request.method in _WITH_CONTENT:
+            lines.append(f"content-length: {len(body or b'')}\r\n")
+        head = f"{request.method} {self._path}{request.target}{self._head}{''.join(lines)}\r\n".encode()
+        return head + body if body else head
+
+    # -- idle connections
+
+    def _take(self) -> Connection | None:
+        """Return the connection that was used last: the others can grow old and be closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if self._is_closed or len(self._idle) >= self._max_idle:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; one timer serves all connections, and there is none when none is idle."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in [connection for connection in self._idle if connection.expires_at <= now]:
+            self._idle.remove(connection)
+            connection.abort()
+        next_end = min((connection.expires_at for connection in self._idle), default=None)
+        self._sweeping = None if next_end is None else loop.call_at(next_end, self._sweep)
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if not self._idle and self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    # -- new connections
+
+    async def _connect(self) -> Connection:
+        """Return a new connection.
+
+        :raises StepFault: there is none within the time limit.
+        """
+        connecting = asyncio.create_task(self._dial())
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        try:
+            return await connecting
+        except asyncio.CancelledError:
+            if not connecting.cancelled() and not connecting.exception():
+                self._keep(connecting.result())  # it was quicker than its cancellation, and somebody else may use it
+            if self._is_closed and not _is_cancelled():
+                raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail="the pool was closed") from None
+            raise
+
+    async def _dial(self) -> Connection:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT) as limit:
+                addresses = await self._name.addresses()
+                return await self._dial_in_order(addresses, limit.when() or 0.0)
+        except TimeoutError as error:
+            raise StepFault(Code.GATEWAY_TIMEOUT, kind="connect", detail=f"no connection within {CONNECT_TIMEOUT} s") from error
+        except OSError as error:
+            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
+
+    async def _dial_in_order(self, addresses: Sequence[str], until: float) -> Connection:
+        """Try one address after the other, each for its share of the time that is left."""
+        loop = asyncio.get_running_loop()
+        failure = OSError("the name has no address")
+        for index, address in enumerate(addresses):
+            try:
+                async with asyncio.timeout((until - loop.time()) / (len(addresses) - index)):
+                    return await self._dial_one(address)
+            except OSError as error:  # a timeout is one
+                failure = error
+        self._name.forget()
+        raise failure
+
+    async def _dial_one(self, address: str) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._buffer, self._max_bytes, self._keep, self._forget),
+            address,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls else None,
+        )
+        self._open.add(connection)
+        return connection
+
+
+async def _exchange(connection: Connection, message: bytes, *, is_head_request: bool) -> HttpResponse:
+    waiter = connection.exchange(message, is_head_request=is_head_request)
+    try:
+        return await waiter
+    except BaseException:
+        connection.leave(waiter)
+        raise
+
+
+def _authority(host: str, port: int, usual_port: int) -> str:
+    """Return the value of ``host``: an IPv6 address in brackets, a port where it is not the usual one (RFC 9110, 7.2)."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == usual_port else f"{name}:{port}"
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the running task itself is being cancelled, not only what it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

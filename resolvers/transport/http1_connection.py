@@ -1,0 +1,281 @@
+"""Bytes of one connection → responses, one at a time (RFC 9112). The only module that knows httptools.
+
+There is no task and no timer to an exchange: the caller awaits one future, which the protocol's callbacks settle.
+"""
+
+import asyncio
+import re
+import select
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.errors import Code, StepFault
+from resolvers.transport import IDLE_SECONDS, HttpResponse, malformed, too_large
+from resolvers.transport.decompression import Decompression, decompression
+
+READ_SIZE = 65_536
+MAX_HEAD = 65_536
+MAX_HEADERS = 100
+
+Notice = Callable[["Connection"], None]
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection; ``on_idle`` is told of it when it may carry the next request, ``on_lost`` when it has ended.
+
+    ``buffer`` takes what is read; it may be shared, as nothing is left in it when control goes back to the loop.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_decompression",
+        "_events",
+        "_fault",
+        "_fields",
+        "_headers",
+        "_is_head_request",
+        "_is_spoiled",
+        "_loop",
+        "_max_bytes",
+        "_on_idle",
+        "_on_lost",
+        "_parser",
+        "_received",
+        "_response",
+        "_size",
+        "_status",
+        "_transport",
+        "_waiter",
+        "ended",
+        "expires_at",
+        "has_answered",
+        "is_open",
+    )  # fmt: skip
+
+    def __init__(self, buffer: memoryview, max_bytes: int, on_idle: Notice, on_lost: Notice) -> None:
+        self._buffer = buffer
+        self._max_bytes = max_bytes
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._waiter: asyncio.Future[HttpResponse] | None = None
+        self._response: HttpResponse | None = None
+        self._fault: StepFault | None = None
+        self.is_open = False
+        self.expires_at = 0.0
+
+    # -- the caller's side
+
+    def exchange(self, request: bytes, *, is_head_request: bool) -> asyncio.Future[HttpResponse]:
+        """Send a request; the future becomes its response, or a fault."""
+        waiter = self._waiter = self._loop.create_future()
+        self._is_head_request = is_head_request
+        self._response = None
+        self._fault = None
+        self._status = self._received = 0
+        self._is_spoiled = self.has_answered = False
+        if self.is_open:
+            self._transport.write(request)
+        else:
+            self._fail(_reset("the connection was closed as soon as it was made"))
+        return waiter
+
+    def leave(self, waiter: asyncio.Future[HttpResponse]) -> None:
+        """Close the connection if it is still at work for a caller that has been cancelled."""
+        if self._waiter is waiter:
+            self._waiter = None
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.is_open = False
+        self._transport.abort()
+
+    def is_usable(self) -> bool:
+        """Tell whether nothing has come while the connection was idle, be it an end or bytes that nobody asked for.
+
+        The operating system is asked (1 µs), as the loop may not have got round to it.
+        """
+        return self.is_open and self._loop.time() < self.expires_at and not self._events.poll(0)
+
+    # -- the event loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; with TLS, after the handshake."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpResponseParser(self)
+        self._events = select.poll()
+        self._events.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.is_open = True
+        self.expires_at = self._loop.time() + IDLE_SECONDS
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what was read; what comes while nobody waits ends the connection."""
+        if self._waiter is None:
+            self.abort()
+            return
+        self.has_answered = True
+        self._received += nbytes
+        try:
+            self._parser.feed_data(self._buffer[:nbytes])
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._is_spoiled = True
+            self._fault = self._fault or malformed(f"{type(error).__name__}: {error}")
+        if self._response is not None or self._fault is not None:
+            self._settle()
+        elif self._received > MAX_HEAD:
+            self._check_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End; a response that has no length is whole then."""
+        self.is_open = False
+        self._on_lost(self)
+        self.ended.set_result(None)
+        if self._waiter is not None:
+            self._end(error)
+        del self._parser  # which holds this object's methods
+
+    def _end(self, error: Exception | None) -> None:
+        if self._status < 200:
+            self._fail(_reset(f"closed before a response: {error!r}" if error else "closed before a response"))
+        elif error is not None:
+            self._fail(_reset(f"closed within a response: {error!r}"))
+        elif self._headers.keys() & {"content-length", "transfer-encoding"}:
+            self._fail(malformed("the body ends before its length"))
+        else:
+            self._complete(is_last=True)
+            self._settle()
+
+    # -- the parser's side; after its response, whatever comes only spoils the connection
+
+    def on_message_begin(self) -> None:
+        """Begin a response, or one of those that precede it."""
+        self._is_spoiled = self._response is not None
+        self._fields: list[tuple[bytes, bytes]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; after a chunked body, a trailer."""
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Take the head; the response to HEAD ends with it."""
+        status = self._parser.get_status_code()
+        if self._response is not None or status < 200:
+            return
+        self._status = status
+        self._headers = _merged(self._fields)
+        self._body: list[bytes] = []
+        self._size = 0
+        self._decompression: Decompression | None = None
+        try:
+            self._check_head()
+        except StepFault as fault:
+            self._fault = fault
+        if self._is_head_request:
+            self._complete(is_last=not self._parser.should_keep_alive())
+
+    def on_body(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self._response is not None or self._fault is not None:
+            self._is_spoiled = True
+            return
+        self._size += len(piece)
+        try:
+            if self._decompression is not None:
+                self._decompression.feed(piece)
+            elif self._size > self._max_bytes:
+                raise too_large(f"body larger than {self._max_bytes} bytes")
+            else:
+                self._body.append(piece)
+        except StepFault as fault:
+            self._fault = fault
+
+    def on_message_complete(self) -> None:
+        """Take the end of a response."""
+        if self._response is None and self._status >= 200:
+            self._complete(is_last=not self._parser.should_keep_alive())
+
+    def _check_received(self) -> None:
+        """Refuse a head without end, and chunks or trailers that have hardly a body in them."""
+        if self._status < 200:
+            self._fail(too_large(f"head larger than {MAX_HEAD} bytes"))
+        elif self._received > 2 * (MAX_HEAD + self._size):
+            self._fail(too_large("more framing than body"))
+
+    def _check_head(self) -> None:
+        headers = self._headers
+        if len(self._fields) > MAX_HEADERS:
+            raise too_large(f"more than {MAX_HEADERS} headers")
+        if self._received > READ_SIZE and sum(len(name) + len(value) + 4 for name, value in self._fields) > MAX_HEAD:
+            raise too_large(f"head larger than {MAX_HEAD} bytes")
+        if self._is_head_request or self._status in {204, 304}:
+            return
+        if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise malformed("a transfer-encoding that is not 'chunked'")
+        if int(headers.get("content-length", 0)) > self._max_bytes:
+            raise too_large(f"body larger than {self._max_bytes} bytes")
+        if "content-encoding" in headers:
+            self._decompression = decompression(headers["content-encoding"], self._max_bytes)
+
+    def _complete(self, *, is_last: bool) -> None:
+        """Put the response together; the connection goes on after it unless it ``is_last``."""
+        try:
+            body = self._decompression.end() if self._decompression else b"".join(self._body)
+        except StepFault as fault:
+            self._fault = fault
+        if self._fault is not None:
+            return
+        self._is_spoiled = is_last
+        self._response = HttpResponse(self._status, self._headers, body)
+
+    def _settle(self) -> None:
+        """Give the response or the fault to the caller, and the connection to the next one if nothing speaks against it."""
+        if self._response is None:
+            assert self._fault is not None
+            self._fail(self._fault)
+            return
+        waiter, self._waiter = self._waiter, None
+        if self._is_spoiled or self._transport.get_write_buffer_size():
+            self.abort()
+        else:
+            if self._is_head_request:
+                self._parser = HttpResponseParser(self)  # the old one waits for the body that GET would have got
+            kept = _kept_seconds(self._headers["keep-alive"]) if "keep-alive" in self._headers else IDLE_SECONDS
+            self.expires_at = self._loop.time() + kept
+            self._on_idle(self)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(self._response)
+
+    def _fail(self, fault: StepFault) -> None:
+        waiter, self._waiter = self._waiter, None
+        self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(fault)
+
+
+def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by lower-case name; the values of one that is repeated are a list (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for field, value in fields:
+        name = field.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _kept_seconds(keep_alive: str) -> float:
+    """Return how long a connection may be idle if the server promises ``timeout=N``: a fifth less, so as to be first to close."""
+    promised = re.search(r"timeout=(\d{1,6})", keep_alive, re.IGNORECASE)
+    return min(IDLE_SECONDS, int(promised[1]) * 0.8) if promised else IDLE_SECONDS
+
+
+def _reset(detail: str) -> StepFault:
+    return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="reset", detail=detail)
