@@ -25,7 +25,8 @@ from .serving import run_command
 
 PAPER = EXAMPLES / "customer360" / "customer360.yaml"
 """It is the paper's, verbatim; its queries are in the README and in `gold.yaml`."""
-FILES = [path for path in sorted(EXAMPLES.rglob("*.yaml")) if path != PAPER and path.name != "sources.yaml"]
+WITHOUT_QUERIES = {PAPER.name, "sources.yaml"}
+FILES = [path for path in map(Path, read_files(EXAMPLES).texts) if path.suffix == ".yaml" and path.name not in WITHOUT_QUERIES]
 
 
 def shown(path: Path) -> Iterator[tuple[str, str]]:
@@ -115,7 +116,7 @@ def plan_of(folder: Path, query: str) -> list[dict[str, Any]]:
     """Return the nodes of a plan as the command prints them."""
     file = folder.parent / "query.graphql"
     file.write_text(query, encoding="utf-8")
-    printed = json.loads(run_command("plan", str(folder), str(file), "--json").stdout)
+    printed = json.loads(run_command("plan", str(folder), str(file), "--format", "json").stdout)
     return [node for operation in printed["operations"] for node in operation["nodes"]]
 
 

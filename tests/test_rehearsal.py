@@ -53,7 +53,7 @@ aggregation: { required_steps: [account] }
 ---
 field: Person.friends
 returns: "[Person]"
-step: { type: api, endpoint: /friends, query: { of: "{keys}" }, batch: { key: id, match: of } }
+step: { type: api, endpoint: /friends, query: { of: "{keys}" }, batch: { key: id, match: of }, fallback: [{ value: [{ name: nobody }] }] }
 """
 TYPES = "type Person { id: ID, of: ID, name: String }"
 
@@ -237,10 +237,21 @@ expect: { data: { customer: { credit: null } } }
         ("total", None),
         ("tenant", None),
         ("Person.friends", None),
+        ("Person.friends", "fallback: value"),
     }
     text = play(folder, *tests)
     assert "not reached\n  customer.account  required\n  customer.credit\n" in text
-    assert "✓ 1 test passed; reached 1 of 8 steps, 2 of 7 policies" in text
+    assert "✓ 1 test passed; reached 1 of 8 steps, 2 of 8 policies" in text
+
+
+def test_the_fallback_of_a_link_is_reached(folder: Path) -> None:
+    test = """
+query: "{ customer(id: 7) { person { friends { name } } } }"
+steps: { person: { value: { id: 7 } }, Person.friends: { fault: error } }
+expect: { data: { customer: { person: { friends: [{ name: nobody }] } } } }
+"""
+    left = json.loads(play(folder, test, form="json"))["not_reached"]
+    assert not any(point["step"] == "Person.friends" for point in left)
 
 
 def test_junit_has_a_case_for_each_test(folder: Path) -> None:

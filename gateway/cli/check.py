@@ -97,7 +97,8 @@ def _print_findings(blueprint: Blueprint | None, findings: Sequence[Finding]) ->
         if (number := sum(finding.severity is severity for finding in findings))
     ]
     summary = f"{', '.join(counts) or 'no findings'}"
-    mark = "[green]✓[/]" if not findings else "[yellow]![/]" if findings[0].severity < Severity.ERROR else "[red]✗[/]"
+    worst = max((finding.severity for finding in findings), default=None)
+    mark = "[green]✓[/]" if worst is None else "[red]✗[/]" if worst is Severity.ERROR else "[yellow]![/]"
     out.print(f"{mark} {summary}, version {blueprint.version}")
 
 

@@ -66,11 +66,16 @@ def reached(plan: Plan, script: Script, body: Mapping[str, Any]) -> set[Point]:
     found = {
         point for call in plan.calls for index in call.nodes for point in _of_run(call.operation, plan.nodes[index].step, script)
     }
-    found |= {Point(entry["operation"], entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
+    found |= {Point(_owner(entry), entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
     found |= {
         Point(entry["operation"], entry["step"], "when: false") for entry in report["missing"] if entry["reason"] == "condition"
     }
     return found | set(_of_blocked(plan, body.get("errors", ())))
+
+
+def _owner(entry: Mapping[str, Any]) -> str:
+    """Return the operation of a step; a link, which is named by its field, belongs to none."""
+    return "" if "." in entry["step"] else str(entry["operation"])
 
 
 def _of_run(operation: Operation, step: Step, script: Script) -> Iterator[Point]:
