@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,43 +15,56 @@ from gateway.resolver import Call, CallContext, Inputs, Reply
 
 
 class Bulkhead:
-    """Places for calls to one source; ``queue`` callers may wait for one, further ones are refused at once."""
+    """Places for calls to one source; ``queue`` callers may wait for one, further ones are refused at once.
+
+    A place that comes free is given to the first in the queue at that moment, so the queue is never longer than it says.
+    """
 
     def __init__(self, concurrency: int, queue: int) -> None:
-        self._places = asyncio.Semaphore(concurrency)
+        self._free = concurrency
         self._queue = queue
-        self._waiting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self, context: CallContext) -> None:
         """Take a place, waiting for one until the deadline of the call at the most; the context notes the wait.
 
         :raises StepFault: the queue is full, or no place came free in time.
         """
-        if not self._places.locked():
-            await self._places.acquire()
+        if self._free > 0:
+            self._free -= 1
             return
+        if len(self._waiting) >= self._queue:
+            raise StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail="the queue of the source is full")
         loop = asyncio.get_running_loop()
         context.begin_wait(loop.time())
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_at(context.deadline, self._give_up, turn)
         try:
-            await self._wait(context.deadline)
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            elif turn.exception() is None:
+                self.release()  # it was given a place that it does not want any more
+            raise
         finally:
+            timer.cancel()
             context.end_wait(loop.time())
-
-    async def _wait(self, deadline: float) -> None:
-        if self._waiting >= self._queue:
-            raise StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail="the queue of the source is full")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._places.acquire()
-        except TimeoutError:
-            raise StepFault(Code.GATEWAY_TIMEOUT, detail="no free place before the deadline") from None
-        finally:
-            self._waiting -= 1
 
     def release(self) -> None:
         """Give a place back."""
-        self._places.release()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _give_up(self, turn: "asyncio.Future[None]") -> None:
+        if not turn.done():
+            self._waiting.remove(turn)
+            turn.set_exception(StepFault(Code.GATEWAY_TIMEOUT, detail="no free place before the deadline"))
 
 
 _RESOLUTION = 0.001
