@@ -32,8 +32,8 @@ CANNOT_BE_KNOWN = {
 """Where a text may be anything, as far as its file tells. A typo there can make another, sound configuration."""
 REFERENCES_OF_OTHERS = {
     r"sources/sources\.\w+\.headers\.\w+": "the name of a header of the request",
-    r"sources/sources\.\w+\.base_url": "the name of a variable of the environment that has a default",
-    r"operation/steps\[\]\.query": "the field of an upstream GraphQL service",
+    r"sources/sources\.\w+\.(base_url|url)": "the name of a variable of the environment that has a default",
+    rf"({A_STEP})\.query": "the field of an upstream GraphQL service",
     r"operation/steps\[\]\.select": "a name that an expression gives, or a field of the items of a list",
 }
 """The same for names in braces."""
@@ -52,7 +52,7 @@ def is_told(problem: Problem, typo: Typo, texts: Mapping[str, str]) -> bool:
     """Tell whether a problem stands where the typo is, or where what it has broken is asked for, and names what was meant."""
     lines = {**texts, typo.file: typo.text}[problem.place.file].splitlines()
     word = re.compile(rf"\b({re.escape(typo.original)})\b")
-    is_there = problem.place.file == typo.file and problem.place.line == typo.line
+    is_there = problem.place.file == typo.file and typo.begins <= problem.place.line <= typo.line
     is_mentioned = problem.place.line > 0 and word.search(lines[problem.place.line - 1]) is not None
     return (is_there or is_mentioned) and word.search(problem.message) is not None
 
@@ -83,7 +83,7 @@ def test_a_typo_is_told_with_its_place_and_what_was_meant(name: str) -> None:
 def test_without_a_typo_there_is_no_problem(name: str) -> None:
     texts = CONFIGURATIONS[name]
     file, text = next(iter(texts.items()))
-    assert problems(texts, Typo(file, 1, "", "", "", is_reference=False, text=text)) == ()
+    assert problems(texts, Typo(file, 1, 1, "", "", "", is_reference=False, text=text)) == ()
 
 
 def test_every_place_where_nothing_can_be_known_is_one_that_there_is() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from gateway.config.source import read_files
 from gateway.settings import ContextKeys, LinkKeys, OperationKeys, OverlayKeys
 from resolvers import STEP_TYPES
 
@@ -37,13 +38,14 @@ type RiskProfile { score: Float }
 
 @dataclass(frozen=True, slots=True)
 class Typo:
-    """One letter wrong: in which file and line, what was written there before, and what is now.
+    """One letter wrong: in which file and line, where the text that it is in begins, what was written there before, and what is now.
 
     ``path`` is the kind of the document and the YAML keys that lead to the text, the key itself with a `:` behind it; `sdl` in SDL.
     ``is_reference`` tells of a name in braces.
     """
 
     file: str
+    begins: int
     line: int
     path: str
     original: str
@@ -54,7 +56,7 @@ class Typo:
 
 def shipped() -> dict[str, str]:
     """Return the configuration of this repository by file."""
-    return {str(path): path.read_text("utf-8") for path in sorted(FOLDER.rglob("*")) if path.suffix in {".yaml", ".graphql"}}
+    return dict(read_files(FOLDER).texts)
 
 
 def reference() -> dict[str, str]:
@@ -86,9 +88,10 @@ def typos(texts: Mapping[str, str], letters: random.Random) -> Iterator[Typo]:
                 mistyped = _mistyped(word[0], letters)
                 changed = text[: word.start()] + mistyped + text[word.end() :]
                 line = text.count("\n", 0, word.start()) + 1
+                begins = line if path == "sdl" else text.count("\n", 0, start) + 1
                 before = text[start : word.start()]
                 is_reference = "{" in before.rpartition("}")[2] and not is_key
-                yield Typo(file, line, f"{path}:" if is_key else path, word[0], mistyped, is_reference, changed)
+                yield Typo(file, begins, line, f"{path}:" if is_key else path, word[0], mistyped, is_reference, changed)
 
 
 def _mistyped(word: str, letters: random.Random) -> str:
@@ -113,7 +116,7 @@ def _sites(file: str, text: str) -> Iterator[tuple[int, int, str, bool]]:
         for start, end in zip([0, *(end for _, end in ends)], [*(start for start, _ in ends), len(text)], strict=True):
             yield start, end, "sdl", False
         return
-    for node in yaml.compose_all(text, yaml.SafeLoader):
+    for node in yaml.compose_all(text, yaml.CSafeLoader):
         kind = next(key.value for key, _ in node.value)
         yield from ((start, end, f"{kind}/{path}", is_key) for start, end, path, is_key in _scalars(node, ""))
 
