@@ -102,6 +102,10 @@ class Step:
     """Seconds of one attempt."""
     retry: Retry
     fallbacks: tuple[Fallback, ...]
+    calls_out: bool
+    """Whether a call asks anybody outside, and so may take time or fail."""
+    is_prompt: bool
+    """Whether a cancelled call ends at once."""
     lifetime: float | Literal["http"] | None
     """Seconds for which a reply is taken again, or ``http`` when each reply says so itself; None: replies are not kept for that."""
     is_deduplicated: bool

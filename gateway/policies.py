@@ -171,8 +171,20 @@ ORDER: tuple[Policy, ...] = (with_timeout, with_bulkhead, with_retry)
 """From the inside out."""
 
 
+def _counted(call: Call) -> Call:
+    """Note an attempt of a call that asks nobody: there is nothing to wait for and nothing to try again."""
+
+    async def counted(inputs: Inputs, context: CallContext) -> Reply:
+        context.attempts += 1
+        return await call(inputs, context)
+
+    return counted
+
+
 def apply(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
     """Put every policy around a call; ``bulkhead`` is that of the step's source."""
+    if not step.calls_out:
+        return _counted(call)
     for policy in ORDER:
         call = policy(call, step, bulkhead)
     return call

@@ -141,6 +141,8 @@ class StepType(ABC):
     source_templated: ClassVar[tuple[str, ...]] = ()
     """The keys of a source whose texts are templates; they may refer to the request alone."""
 
+    is_prompt: ClassVar[bool] = False
+    """Whether a cancelled call has ended when the loop comes round again, so that a request need not keep it apart."""
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
     calls_out: ClassVar[bool] = True

@@ -92,6 +92,7 @@ class Api(StepType):
 
     name = "api"
     keys = ApiKeys
+    is_prompt = True
     tells_freshness = True
     source_keys = ApiSourceKeys
     timeout_ms = 5000

@@ -75,6 +75,7 @@ class GraphQLStep(StepType):
 
     name = "graphql"
     keys = GraphQLKeys
+    is_prompt = True
     source_keys = GraphQLSourceKeys
     timeout_ms = 5000
     templated = ("variables", "headers")

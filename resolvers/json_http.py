@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -18,7 +19,6 @@ from gateway.template import parse
 from resolvers.encoding import CONTROL, encode_headers
 from resolvers.transport import Headers, HttpResponse, Transport
 from resolvers.transport.http1 import Http1Transport
-from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.tls import verifying
 
 MAX_JSON_DEPTH = 128
@@ -27,7 +27,17 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 OpenTransport = Callable[[str, int, int], Transport]
 """Makes the pool of a base URL; the largest number of calls at once, and of the bytes of a body."""
-TRANSPORTS: Mapping[str, OpenTransport] = {"http1": Http1Transport, "httpx": HttpxTransport}
+
+
+def _open_httpx(base_url: str, max_connections: int, max_bytes: int) -> Transport:
+    """Make a pool over httpx, which is imported only where a source asks for it: it takes 8 MiB."""
+    transport: Transport = import_module("resolvers.transport.httpx_transport").HttpxTransport(
+        base_url, max_connections, max_bytes
+    )
+    return transport
+
+
+TRANSPORTS: Mapping[str, OpenTransport] = {"http1": Http1Transport, "httpx": _open_httpx}
 
 
 class HttpSourceKeys(SourceKeys):

@@ -28,6 +28,7 @@ class Transform(StepType):
 
     name = "transform"
     keys = TransformKeys
+    is_prompt = True
     selects_from_scope = True
     calls_out = False
 

@@ -26,6 +26,7 @@ class Value(StepType):
 
     name = "value"
     keys = ValueKeys
+    is_prompt = True
     templated = ("value",)
     calls_out = False
 

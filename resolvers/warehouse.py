@@ -15,7 +15,7 @@ from gateway.errors import Code, StepFault, nearest
 from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from gateway.template import Reference
-from resolvers.databases import DATABASES
+from resolvers.databases import database_type
 from resolvers.databases.database import Database, DatabaseType, Place
 from resolvers.databases.rows import row_tests
 from resolvers.databases.stand_in import StandInDatabase
@@ -156,7 +156,7 @@ class Warehouse(StepType):
 
 
 def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:
-    return DATABASES.get(keys.url.partition("://")[0])
+    return database_type(keys.url.partition("://")[0])
 
 
 def _check_compound_keys(keys: WarehouseKeys) -> Iterator[KeyProblem]:

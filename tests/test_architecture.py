@@ -77,7 +77,7 @@ SHARED = {
         resolvers.graphql
     """,
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
-    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch gateway.cli.demo",
+    "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch",
     # JSON is read and written at several borders.
     "orjson": """
         gateway.json_text gateway.http gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal

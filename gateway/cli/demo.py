@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Annotated
 
-import httpx
 import orjson
 import typer
 
@@ -76,8 +76,8 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
         if process.poll() is not None:
             raise failure(f"the demo upstream services could not start on port {port}; set UPSTREAM_PORT=<another>")
         try:
-            httpx.get(f"http://127.0.0.1:{port}/_calls", timeout=1, trust_env=False)
-        except httpx.HTTPError:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
             time.sleep(0.1)
         else:
             return

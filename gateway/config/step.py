@@ -60,6 +60,8 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         timeout=timeout_ms / 1000,
         retry=_retry(keys.retry or (source.keys.retry if source else RetryKeys(attempts=1))),
         fallbacks=tuple(_fallback(fallback) for fallback in keys.fallback),
+        calls_out=draft.step_type.calls_out,
+        is_prompt=draft.step_type.is_prompt,
         lifetime=keys.cache.ttl_ms / 1000 if isinstance(keys.cache, CacheKeys) else keys.cache,
         is_deduplicated=source is not None and source.keys.dedupe and draft.step_type.is_idempotent(keys),
         description=draft.step_type.describe(keys),

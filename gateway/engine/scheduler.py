@@ -6,8 +6,8 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from gateway.blueprint import FallbackStep, Step
 from gateway.engine.execution import Execution
@@ -44,7 +44,11 @@ async def run(
 
 
 class _Scheduler:
-    """Starts the nodes of one run. A task performs a node and then, of those that waited for it alone, one after the other."""
+    """Starts the nodes of one run. A task performs a node and then, of those that waited for it alone, one after the other.
+
+    The request's own task takes part: it performs the first node where that ends at once when it is cancelled, so that a chain of calls
+    needs no other task and two turns of the event loop less.
+    """
 
     def __init__(self, execution: Execution, unwinding: set[asyncio.Future[Any]]) -> None:
         plan = execution.plan
@@ -57,6 +61,10 @@ class _Scheduler:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.substitutes: dict[int, asyncio.Future[Outcome]] = {}
+        self.own = cast("asyncio.Task[None]", asyncio.current_task())
+        self.cancellations = self.own.cancelling()
+        self.is_performing = self.is_cut = False
+        """Whether the request's own task performs a node; and whether that was cancelled because its operation has ended."""
 
     async def run(self) -> None:
         """Run all operation calls: side by side, or those of a mutation one after the other (GraphQL spec 6.2.2)."""
@@ -70,7 +78,7 @@ class _Scheduler:
                 timer.cancel()
             self.execution.flights.cancel()
             for task in self.tasks.values():
-                if not task.done():
+                if task is not self.own and not task.done():
                     self.cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
@@ -78,26 +86,47 @@ class _Scheduler:
     async def run_calls(self, calls: Sequence[OperationCall]) -> None:
         """Run operation calls side by side, to the end of the last."""
         nodes, states = self.plan.nodes, self.execution.states
+        first: list[Node] = []
         for call in calls:
             for index in call.nodes:
                 if not nodes[index].is_lazy:
-                    self.demand(index)
+                    self.demand(index, first.append)
+        await self.begin(first)
         for call in calls:
             state = states[call.index]
             if state.unsettled:
                 state.finished = self.loop.create_future()
                 await state.finished
 
-    def demand(self, index: int) -> None:
-        """Want a node's outcome, and with it everything that it waits for; start it when it waits for nothing."""
+    async def begin(self, first: Sequence[Node]) -> None:
+        """Start the nodes that wait for no other; perform the first of them if that can be given up at once."""
+        mine = first[0] if first and first[0].step.is_prompt else None
+        for node in first:
+            if node is not mine:
+                self.start(node)
+        if mine is None:
+            return
+        self.is_performing = True
+        self.execution.spans[mine.index].ready = self.loop.time()
+        self.tasks[mine.index] = self.own
+        try:
+            await self.perform(mine)
+        except asyncio.CancelledError:
+            if not self.is_cut or self.own.uncancel() > self.cancellations:
+                raise
+        finally:
+            self.is_performing = False
+
+    def demand(self, index: int, start: Callable[[Node], None]) -> None:
+        """Want a node's outcome, and with it everything that it waits for; ``start`` is given those that wait for nothing."""
         if self.demanded[index]:
             return
         self.demanded[index] = True
         node = self.plan.nodes[index]
         for other in (*node.needs, *node.follows):
-            self.demand(other)
+            self.demand(other, start)
         if self.waiting[index] == 0:
-            self.start(node)
+            start(node)
 
     def start(self, node: Node) -> None:
         """Perform a node in a task of its own."""
@@ -189,7 +218,11 @@ class _Scheduler:
             state.finished.set_result(None)
 
     def cancel(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task, once: a second time would interrupt the closing of what it holds."""
+        """Cancel a task, once: a second time would interrupt the closing of what it holds. The request's own goes on after that."""
+        if task is self.own:
+            if not self.is_performing or asyncio.current_task() is task:
+                return
+            self.is_cut = True
         if not task.done() and task not in self.cancelled:
             self.cancelled.add(task)
             task.cancel()
@@ -218,5 +251,5 @@ class _Scheduler:
         if index not in self.substitutes:
             self.substitutes[index] = self.loop.create_future()
         self.execution.fallbacks.setdefault(node.index, []).append(index)
-        self.demand(index)
+        self.demand(index, self.start)
         return await asyncio.shield(self.substitutes[index])

@@ -1,6 +1,7 @@
 """``stepgraph import``: configuration made from what is there already."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from gateway.importing.database import import_database
 from gateway.importing.folder import write_folder
-from gateway.importing.graphql_endpoint import import_graphql
-from gateway.importing.openapi import import_openapi
 from gateway.importing.result import Imported, ImportFault, by_reason
 
 importing = typer.Typer(
@@ -36,7 +34,9 @@ def openapi(
     force: Force = False,
 ) -> None:
     """Import each GET of an OpenAPI description as an operation."""
-    _import(lambda: import_openapi(location, _headers(header), base_url, _name(name)), into, is_forced=force)
+    _import(
+        lambda: _importer("openapi", "import_openapi")(location, _headers(header), base_url, _name(name)), into, is_forced=force
+    )
 
 
 @importing.command()
@@ -48,7 +48,7 @@ def graphql(
     force: Force = False,
 ) -> None:
     """Import each query field of a GraphQL endpoint as an operation."""
-    _import(lambda: import_graphql(url, _headers(header), _name(name)), into, is_forced=force)
+    _import(lambda: _importer("graphql_endpoint", "import_graphql")(url, _headers(header), _name(name)), into, is_forced=force)
 
 
 @importing.command()
@@ -60,7 +60,13 @@ def database(
     force: Force = False,
 ) -> None:
     """Import each table of a database: by key, as a list, and linked along its foreign keys."""
-    _import(lambda: import_database(url, schema, into, _name(name)), into, is_forced=force)
+    _import(lambda: _importer("database", "import_database")(url, schema, into, _name(name)), into, is_forced=force)
+
+
+def _importer(module: str, name: str) -> Callable[..., Imported]:
+    """Return a function that is imported only now: a server, which is started by the same command line, has no use for its libraries."""
+    function: Callable[..., Imported] = getattr(import_module(f"gateway.importing.{module}"), name)
+    return function
 
 
 def _import(read: Callable[[], Imported], into: Path | None, *, is_forced: bool) -> None:
