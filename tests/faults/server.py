@@ -215,7 +215,8 @@ class FaultServer:
         """Answer on one connection until either side ends it: whichever task ends first cancels the other."""
         connection = Connection(number=len(self.connections) + 1)
         self.connections.append(connection)
-        writer.transport.set_write_buffer_limits(high=0)  # so that drain means: all of it was sent
+        # So that drain means: all of it was sent. TLS in asyncio takes an empty buffer for one that has reached a limit of 0.
+        writer.transport.set_write_buffer_limits(high=1 if self._tls else 0)
         inbox = asyncio.StreamReader(limit=HEAD_LIMIT)
         try:
             async with asyncio.TaskGroup() as both:
