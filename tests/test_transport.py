@@ -213,6 +213,11 @@ class Headed:
         await exchange.stream(self.status, self.headers, ())
 
 
+def test_white_space_around_a_header_is_no_part_of_it(open_transport: Open) -> None:
+    response = answer_to(open_transport, Raw(b"HTTP/1.1 200 OK\r\nX-A: \t a b \t\r\nx-b:\r\ncontent-length: 0\r\n\r\n"))
+    assert response.headers == {"x-a": "a b", "x-b": "", "content-length": "0"}
+
+
 class Compressed:
     """Answers bytes under a ``content-encoding``."""
 

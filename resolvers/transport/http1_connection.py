@@ -240,7 +240,7 @@ def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for field, value in fields:
         name = field.decode("latin-1").lower()
-        text = value.decode("latin-1")
+        text = value.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
 
