@@ -48,7 +48,7 @@ class HttpSourceKeys(SourceKeys):
     max_response_bytes: ByteCount = 5_000_000
     """The largest body that is read, after decompression."""
     transport: Literal["http1", "httpx"] = "http1"
-    """What carries the calls: `http1`, the gateway's own client, or `httpx`, the library, which needs about twenty times the CPU."""
+    """What carries the calls: `http1`, the gateway's own client, or `httpx`, the library, which needs ten to forty times the CPU."""
 
 
 @asynccontextmanager

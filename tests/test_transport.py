@@ -6,7 +6,8 @@ What a socket cannot be made to do (the library's rarer errors) is played by pyt
 import asyncio
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
@@ -24,11 +25,16 @@ from .faults import (
     CloseWhenIdle,
     CloseWithoutAnswer,
     Delay,
+    Drip,
+    EndlessChunked,
     Exchange,
     FaultServer,
     Garbage,
+    GzipBomb,
     Hang,
     HangAfterHeaders,
+    HeaderFlood,
+    Huge,
     Json,
     Raw,
     Redirect,
@@ -141,6 +147,30 @@ def test_a_response_has_a_status_lower_case_headers_and_a_body(open_transport: O
     assert response.headers["content-type"] == "application/json"
 
 
+def test_heads_and_bodies_share_a_connection(open_transport: Open) -> None:
+    async def scenario(transport: Transport, server: FaultServer) -> tuple[list[bytes], int]:
+        server.script("/", Json({"x": 1}))
+        bodies = [(await transport.send(HttpRequest(method, "/", []))).body for method in ("HEAD", "GET", "HEAD", "HEAD", "GET")]
+        return bodies, len(server.connections)
+
+    assert run(open_transport, scenario) == ([b"", b'{"x": 1}', b"", b"", b'{"x": 1}'], 1)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_may_have_a_length_and_an_encoding(open_transport: Open, status: int) -> None:
+    async def scenario(transport: Transport, server: FaultServer) -> tuple[int, bytes, int]:
+        server.script("/", Headed(status, {"content-length": "7", "content-encoding": "gzip"}), Json(1))
+        response = await transport.send(get())
+        return response.status, response.body, (await transport.send(get())).status
+
+    assert run(open_transport, scenario) == (status, b"", 200)
+
+
+def test_head_of_something_compressed_has_no_body(open_transport: Open) -> None:
+    response = answer_to(open_transport, Compressed("gzip", gzip.compress(b"{}")), HttpRequest("HEAD", "/", []))
+    assert (response.status, response.body) == (200, b"")
+
+
 @pytest.mark.parametrize("status", [204, 205, 304, 404, 500, 599])
 def test_every_status_is_a_response(open_transport: Open, status: int) -> None:
     assert answer_to(open_transport, Status(status)).status == status
@@ -155,9 +185,11 @@ def test_a_redirect_is_a_response(open_transport: Open) -> None:
     assert (response.status, response.headers["location"]) == (302, "/elsewhere")
 
 
-def test_early_hints_come_before_the_response(open_transport: Open) -> None:
-    early = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-    assert answer_to(open_transport, Raw(early)).status == 200
+@pytest.mark.parametrize("early", [b"100 Continue", b"103 Early Hints\r\nlink: </x>"])
+def test_what_precedes_a_response_is_skipped(open_transport: Open, early: bytes) -> None:
+    raw = b"HTTP/1.1 %s\r\n\r\nHTTP/1.1 200 OK\r\nx-a: 1\r\ncontent-length: 2\r\n\r\n{}" % early
+    response = answer_to(open_transport, Raw(raw))
+    assert (response.status, response.headers, response.body) == (200, {"x-a": "1", "content-length": "2"}, b"{}")
 
 
 def test_a_body_without_length_ends_with_its_connection(open_transport: Open) -> None:
@@ -167,6 +199,23 @@ def test_a_body_without_length_ends_with_its_connection(open_transport: Open) ->
 def test_a_chunked_body_is_put_together(open_transport: Open) -> None:
     raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nx-trailer: 1\r\n\r\n"
     assert answer_to(open_transport, Raw(raw)).body == b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Headed:
+    """Answers a head and nothing after it."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer the head."""
+        await exchange.stream(self.status, self.headers, ())
+
+
+def test_white_space_around_a_header_is_no_part_of_it(open_transport: Open) -> None:
+    response = answer_to(open_transport, Raw(b"HTTP/1.1 200 OK\r\nX-A: \t a b \t\r\nx-b:\r\ncontent-length: 0\r\n\r\n"))
+    assert response.headers == {"x-a": "a b", "x-b": "", "content-length": "0"}
 
 
 class Compressed:
@@ -205,7 +254,34 @@ def test_the_limit_counts_what_comes_out_of_compression(open_transport: Open, en
     assert fault.code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
 
 
+def test_a_compressed_body_may_come_in_chunks(open_transport: Open) -> None:
+    body = gzip.compress(b'{"x": 1}')
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    raw = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    assert answer_to(open_transport, Raw(raw)).body == b'{"x": 1}'
+
+
+def test_a_body_may_come_byte_by_byte(open_transport: Open) -> None:
+    assert answer_to(open_transport, Drip(0.001, b'{"slow": true}')).body == b'{"slow": true}'
+
+
 # -- faults
+
+LENGTH = b"HTTP/1.1 200 OK\r\ncontent-length: %s\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ResetWithin:
+    """Sends the beginning of a response, then a reset."""
+
+    data: bytes
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Send the bytes; reset when they have arrived."""
+        await exchange.send(self.data)
+        await asyncio.sleep(0.02)
+        exchange.reset()
 
 
 @pytest.mark.parametrize(
@@ -217,9 +293,24 @@ def test_the_limit_counts_what_comes_out_of_compression(open_transport: Open, en
         (Garbage(), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
         (Raw(b"HTTP/1.1 200 OK\r\ncontent-le"), Code.SUBREQUEST_HTTP_ERROR, "reset"),
         (Raw(b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (Raw(b"HTTP/1.1 2xx OK\r\n\r\n"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (Raw(LENGTH % b"1\r\ncontent-length: 2" + b"{}"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (Raw(LENGTH % b"-1" + b"{}"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (Raw(CHUNKED + b"5\r\n{}"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (Raw(CHUNKED + b"xyz\r\n{}"), Code.SUBREQUEST_MALFORMED_RESPONSE, ""),
+        (ResetWithin(LENGTH % b"9" + b"{"), Code.SUBREQUEST_HTTP_ERROR, "reset"),
+        (ResetWithin(b"HTTP/1.1 200 OK\r\n\r\n{"), Code.SUBREQUEST_HTTP_ERROR, "reset"),
+        (Huge(LIMIT + 1), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+        (Huge(300_000_000, with_length=False), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+        (EndlessChunked(), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+        (GzipBomb(10_000_000), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+        (HeaderFlood(300_000), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
+        (HeaderFlood(300_000, line_bytes=300_000), Code.SUBREQUEST_RESPONSE_TOO_LARGE, ""),
     ],
-    ids=["reset", "closed", "truncated", "garbage", "half-a-head", "bad-header"],
-)
+    ids=["reset", "closed", "truncated", "garbage", "half-a-head", "bad-header", "bad-status", "two-lengths", "bad-length",
+         "half-a-chunk", "bad-chunk", "reset-in-body", "reset-in-endless-body", "declared", "undeclared", "endless", "gzip-bomb",
+         "header-flood", "long-header"],
+)  # fmt: skip
 def test_a_fault_has_a_code_and_a_kind_to_choose_by(open_transport: Open, behaviour: Behaviour, code: Code, kind: str) -> None:
     fault = fault_of(open_transport, behaviour)
     assert (fault.code, fault.kind, fault.message) == (code, kind, None)
@@ -279,7 +370,9 @@ def test_an_idle_connection_that_the_upstream_has_closed_is_not_used(open_transp
     assert run(open_transport, scenario) == [200, 200, 200]
 
 
-@pytest.mark.parametrize("behaviour", [Hang(), HangAfterHeaders(), Delay(5, Json(1))], ids=["hangs", "half", "late"])
+@pytest.mark.parametrize(
+    "behaviour", [Hang(), HangAfterHeaders(), Delay(5, Json(1)), Drip(5)], ids=["hangs", "half", "late", "drips"]
+)
 def test_a_cancelled_request_closes_its_connection(open_transport: Open, behaviour: Behaviour) -> None:
     async def scenario(transport: Transport, server: FaultServer) -> None:
         server.script("/", behaviour)

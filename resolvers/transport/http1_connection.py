@@ -28,33 +28,6 @@ class Connection(asyncio.BufferedProtocol):
     ``buffer`` takes what is read; it may be shared, as nothing is left in it when control goes back to the loop.
     """
 
-    __slots__ = (
-        "_body",
-        "_buffer",
-        "_decompression",
-        "_events",
-        "_fault",
-        "_fields",
-        "_headers",
-        "_is_head_request",
-        "_is_spoiled",
-        "_loop",
-        "_max_bytes",
-        "_on_idle",
-        "_on_lost",
-        "_parser",
-        "_received",
-        "_response",
-        "_size",
-        "_status",
-        "_transport",
-        "_waiter",
-        "ended",
-        "expires_at",
-        "has_answered",
-        "is_open",
-    )  # fmt: skip
-
     def __init__(self, buffer: memoryview, max_bytes: int, on_idle: Notice, on_lost: Notice) -> None:
         self._buffer = buffer
         self._max_bytes = max_bytes
@@ -227,14 +200,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _complete(self, *, is_last: bool) -> None:
         """Put the response together; the connection goes on after it unless it ``is_last``."""
+        if self._fault is not None:
+            return
         try:
             body = self._decompression.end() if self._decompression else b"".join(self._body)
         except StepFault as fault:
             self._fault = fault
-        if self._fault is not None:
-            return
-        self._is_spoiled = is_last
-        self._response = HttpResponse(self._status, self._headers, body)
+        else:
+            self._is_spoiled = is_last
+            self._response = HttpResponse(self._status, self._headers, body)
 
     def _settle(self) -> None:
         """Give the response or the fault to the caller, and the connection to the next one if nothing speaks against it."""
@@ -266,7 +240,7 @@ def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for field, value in fields:
         name = field.decode("latin-1").lower()
-        text = value.decode("latin-1")
+        text = value.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
 

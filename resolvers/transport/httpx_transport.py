@@ -95,12 +95,11 @@ class HttpxTransport:
 
     async def _read(self, response: httpx.Response, *, has_body: bool) -> bytes:
         limit = self._max_bytes
-        if not has_body:
-            return b""
-        declared = response.headers.get("content-length", "")
+        headers = response.headers if has_body else httpx.Headers()
+        declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise too_large(f"body larger than {limit} bytes")
-        decompressing = decompression(response.headers.get("content-encoding", ""), limit)
+        decompressing = decompression(headers.get("content-encoding", ""), limit)
         body = bytearray()
         async for piece in response.aiter_raw():
             if decompressing is not None:

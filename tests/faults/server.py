@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import http.client
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -113,14 +114,15 @@ class NotScripted:
 
 
 class FaultServer:
-    """An HTTP/1.1 server on an ephemeral port of 127.0.0.1 that answers as scripted and records what it gets.
+    """An HTTP/1.1 server on an ephemeral port of 127.0.0.1, over TLS if need be, that answers as scripted and records what it gets.
 
     Leaving the `async with` block closes every connection, and raises an ExceptionGroup if a peer sent what
     is not HTTP/1.1 or a behaviour failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.url = ""
+        self._tls = tls
         self.requests: list[Request] = []
         self.connections: list[Connection] = []
         self._scripts: dict[str, deque[Behaviour]] = {}
@@ -131,11 +133,11 @@ class FaultServer:
         self._listener: asyncio.Server
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         listening = self._listener.sockets[0]
         # Accepted sockets inherit it: a peer that does not read is sent 0.4 MB, with Linux's default 4 MB.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{listening.getsockname()[1]}"
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -213,7 +215,8 @@ class FaultServer:
         """Answer on one connection until either side ends it: whichever task ends first cancels the other."""
         connection = Connection(number=len(self.connections) + 1)
         self.connections.append(connection)
-        writer.transport.set_write_buffer_limits(high=0)  # so that drain means: all of it was sent
+        # So that drain means: all of it was sent. TLS in asyncio takes an empty buffer for one that has reached a limit of 0.
+        writer.transport.set_write_buffer_limits(high=1 if self._tls else 0)
         inbox = asyncio.StreamReader(limit=HEAD_LIMIT)
         try:
             async with asyncio.TaskGroup() as both:
