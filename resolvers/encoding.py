@@ -50,21 +50,29 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
 def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
     text = _scalar_text(value, reference)
     if is_in_query:
-        return quote(text, safe="")
+        return _quoted(text)
     if text in {"", ".", ".."}:
         raise _refused(reference, "is empty or a dot, which cannot be a path segment")
     if CONTROL.search(text):
         raise _refused(reference, "has a control character, which cannot stand in a path")
     if len(text.encode()) > MAX_SEGMENT:
         raise _refused(reference, f"is longer than the {MAX_SEGMENT} bytes that a path segment may have")
-    return quote(text, safe="")
+    return _quoted(text)
 
 
 def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
     for name, value in query.items():
+        head = f"{_quoted(name)}="
         for item in value if isinstance(value, list) else (value,):
-            if item is not None:
-                yield f"{quote(name, safe='')}={quote(_scalar_text(item, Reference(('query', name))), safe='')}"
+            if type(item) is int:  # nearly every key of a batch is a number
+                yield f"{head}{item}"
+            elif item is not None:
+                yield head + _quoted(_scalar_text(item, Reference(("query", name))))
+
+
+def _quoted(text: str) -> str:
+    """Percent-encode a text, unless that would change nothing."""
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 def encode_headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
