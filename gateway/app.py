@@ -21,7 +21,7 @@ from gateway.errors import Code
 from gateway.http import Front, GraphQLEndpoint
 from gateway.logs import configure_logging
 from gateway.protocol import GatewayProtocol
-from gateway.reload import Serving, serve_folder
+from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import StepType
 from resolvers import STEP_TYPES
 
@@ -38,7 +38,7 @@ def create_app(folder: Path, *, is_development: bool = False, step_types: Mappin
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with serve_folder(folder, step_types, is_development=is_development) as serving:
+        async with serve_folder(folder, step_types, Conduct(is_development=is_development)) as serving:
             current.append(serving)
             yield
             current.clear()

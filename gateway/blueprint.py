@@ -13,7 +13,7 @@ from graphql import ConstValueNode, GraphQLNamedType, print_ast
 
 from gateway.errors import Place
 from gateway.expression import Expression
-from gateway.settings import ServerKeys, SourceKeys, StepKeys
+from gateway.settings import ReloadKeys, ServerKeys, SourceKeys, StepKeys
 from gateway.template import Reference
 
 
@@ -267,3 +267,7 @@ class Blueprint:
     server: ServerKeys = field(default_factory=ServerKeys)
     """What holds for requests of all operations."""
     policy_rules: tuple[PolicyRule, ...] = ()
+    reload: ReloadKeys = field(default_factory=ReloadKeys)
+    """How the next change is taken up."""
+    called: frozenset[Source] = frozenset()
+    """Every source that a step may call: those too that only a definition kept from an earlier configuration knows."""

@@ -78,6 +78,11 @@ class Variables:
     coerced: Mapping[str, object]
     exact: Callable[[], VariableValues]
 
+    @classmethod
+    def of_conditions(cls, values: Mapping[str, object]) -> "Variables":
+        """Return the variables of conditions alone, which is all that planning asks for."""
+        return cls(values, lambda: VariableValues({}, {}))
+
 
 _NONE = Variables({}, lambda: VariableValues({}, {}))
 

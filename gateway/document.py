@@ -1,6 +1,7 @@
 """The text of a request → a parsed, validated document, and for each way to ask it a plan with its projection: work done once per text."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from graphql import (
@@ -26,6 +27,7 @@ from gateway.plan import Plan
 from gateway.planner import plan
 from gateway.projection import Projection, compile_projection
 from gateway.selection import INTROSPECTION, condition_variables, field_names, select
+from gateway.tokens import cut_tokens
 
 MAX_TOKENS = 15_000
 MAX_VALIDATION_ERRORS = 50
@@ -133,6 +135,7 @@ class Documents:
             node = parse(text, max_tokens=MAX_TOKENS)
             mistakes = tuple(told(error) for error in self._validate(node))
             conditions, fields = condition_variables(node), field_names(node)
+            cut_tokens([node])
         except GraphQLError as error:
             raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, told(error)) from None
         except RecursionError:
@@ -173,6 +176,16 @@ class Documents:
             except RecursionError:
                 raise _too_deep() from None
         return planned
+
+    def plan_again(self, document: Document, earlier: Document) -> None:
+        """Make the plans that the document of the same text had in an earlier generation, overlays left aside."""
+        if document.mistakes:
+            return
+        for definition, old in zip(document.definitions, earlier.definitions, strict=True):
+            for identity in list(old.planned):
+                values = dict(zip(old.conditions, identity[: len(old.conditions)], strict=True))
+                with suppress(RequestError):
+                    self.plan(definition, Variables.of_conditions(values))
 
     def _plan(self, definition: Definition, variables: Variables, blueprint: Blueprint) -> Planned:
         conditions = {name: variables.coerced.get(name) for name in definition.conditions}

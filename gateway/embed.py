@@ -19,7 +19,7 @@ from strawberry.types.graphql import OperationType
 
 from gateway.errors import Code, RequestError
 from gateway.generation import Generation, GraphQLRequest
-from gateway.reload import serve_folder
+from gateway.reload import Conduct, serve_folder
 from gateway.resolver import RequestContext, StepType
 from resolvers import STEP_TYPES
 
@@ -95,7 +95,7 @@ async def embedded_schema(folder: Path, *, step_types: Mapping[str, StepType] = 
 
     :raises ConfigurationError: with all problems of the folder.
     """
-    async with serve_folder(folder, step_types, is_development=True) as serving:
+    async with serve_folder(folder, step_types, Conduct(is_development=True)) as serving:
 
         def current() -> Generation:
             assert serving.generation is not None, "the context is open"

@@ -6,19 +6,24 @@ A request runs from start to end on the generation that it began with.
 import asyncio
 import functools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from graphql import GraphQLObjectType, GraphQLSchema, is_introspection_type
 
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.document import Document, Documents, Planned
 from gateway.engine import Arguments, Results, run
+from gateway.errors import RequestError
 from gateway.json_text import json_text
 from gateway.overlays import Overlays
 from gateway.plan import Plan
-from gateway.policies import Bulkhead, apply
+from gateway.policies import apply
+from gateway.pools import Pools
 from gateway.replies import Replies, Shared, with_shared
 from gateway.resolver import Call, RequestContext, StepType
 from gateway.schema import build_schema
@@ -58,6 +63,10 @@ class Generation:
         unwinding: set[asyncio.Future[Any]] | None = None,
     ) -> None:
         self.blueprint = documents.blueprint
+        self.version = documents.blueprint.version.encode()
+        """The hash of the configuration, as a header has it."""
+        self.uses: Counter[str] = Counter()
+        """How often texts were asked for lately."""
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
@@ -119,7 +128,33 @@ class Generation:
 
         :raises RequestError: the text is no valid document.
         """
-        return self._read_cached(query) if len(query) <= MAX_CACHED_TEXT else self.documents.read(query)
+        if len(query) > MAX_CACHED_TEXT:
+            return self.documents.read(query)
+        self.uses[query] += 1
+        if len(self.uses) > 2 * MAX_DOCUMENTS:
+            self.uses = Counter(dict(self.uses.most_common(MAX_DOCUMENTS)))
+        return self._read_cached(query)
+
+    def prepare(self, old: "Generation", count: int) -> None:
+        """Read and plan the documents that were asked for most on an old generation, so that the first requests on this one are not slow."""
+        for query, _ in old.uses.most_common(count):
+            with suppress(RequestError):
+                self.documents.plan_again(self._read_cached(query), old.read(query))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._in_flight == 0 and not self._unwinding
+
+    async def dismantle(self) -> None:
+        """Cut the cycles of what is not needed any more, a few at a time, where the collector of cycles does not see them."""
+        self._read_cached.cache_clear()
+        for position, (name, found) in enumerate(self.schema.type_map.items()):
+            if name in self.blueprint.types or (isinstance(found, GraphQLObjectType) and not is_introspection_type(found)):
+                vars(found).clear()
+            if position % 50 == 0:
+                await asyncio.sleep(0)
+        vars(self._overlays).clear()
 
     def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
@@ -199,26 +234,24 @@ def _capped(errors: list[dict[str, object]]) -> list[dict[str, object]]:
 
 @asynccontextmanager
 async def open_generation(
-    blueprint: Blueprint, step_types: Mapping[str, StepType], *, is_development: bool = False
+    blueprint: Blueprint, step_types: Mapping[str, StepType], *, is_development: bool = False, pools: Pools | None = None
 ) -> AsyncIterator[Generation]:
-    """Open the pools of all sources and serve; on exit close them."""
-    async with AsyncExitStack() as stack:
-        connections = {}
-        bulkheads = {}
-        for name, source in blueprint.sources.items():
-            connections[name] = await stack.enter_async_context(step_types[source.keys.type].connect(source))
-            bulkheads[name] = Bulkhead(source.keys.concurrency, source.keys.queue)
+    """Serve with the pools of all sources, those that other generations have opened already among them; on exit leave them."""
+    async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
         shared = Shared.new(unwinding)
 
         def make(step: Step) -> Call:
-            name = step.source.name if step.source else ""
-            call = step_types[step.type].call(step, connections.get(name))
-            return with_shared(apply(call, step, bulkheads.get(name)), step, shared)
+            pool = opened[step.source] if step.source else None
+            call = step_types[step.type].call(step, pool.connection if pool else None)
+            return with_shared(apply(call, step, pool.bulkhead if pool else None), step, shared)
 
-        calls = _Calls(make)
-        calls.update({step: make(step) for step in _steps(blueprint)})
-        schema = await asyncio.to_thread(build_schema, blueprint)
+        def compile_all() -> tuple[GraphQLSchema, _Calls]:
+            calls = _Calls(make)
+            calls.update({step: make(step) for step in _steps(blueprint)})
+            return build_schema(blueprint), calls
+
+        schema, calls = await asyncio.to_thread(compile_all)
         yield Generation(Documents(blueprint, schema, is_development), calls, shared.replies, unwinding)
 
 

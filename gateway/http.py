@@ -33,6 +33,7 @@ DEPARTURE = "stepgraph.departure"
 """Where a server's scope takes the function that it calls when the client has left; with servers that know nothing of that a task waits."""
 MAX_CACHED_HEADERS = 256
 TRACE_HEADER = "x-stepgraph-trace"
+VERSION_HEADER = b"x-config-version"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
 _LEGACY_200 = {
     Code.GRAPHQL_PARSE_FAILED,
@@ -57,24 +58,20 @@ class GraphQLEndpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
         media_type = JSON
+        generation = self._generation()
+        version = [(VERSION_HEADER, generation.version)] if generation else []
         try:
             media_type = _negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
-            body = await _unless_client_leaves(self._answer(request, context), scope, receive)
+            body = await _unless_client_leaves(_answer(generation, request, context), scope, receive)
             if body is None:
                 log.info("client left", extra={"request_id": context.request_id, "status": 499})
                 return
-            await send_bytes(send, 200, body, media_type)
+            await send_bytes(send, 200, body, media_type, version)
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
             allow = [(b"allow", b"GET, POST")] if status == 405 else []
-            await send_json(send, status, {"errors": error.errors}, media_type, allow)
-
-    async def _answer(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        generation = self._generation()
-        if generation is None:
-            raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
-        return await generation.respond(request, context)
+            await send_json(send, status, {"errors": error.errors}, media_type, [*version, *allow])
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
         if scope["method"] == "POST":
@@ -85,6 +82,12 @@ class GraphQLEndpoint:
         if not self._is_development:
             _refuse_simple(headers)
         return _request(_query_parameters(scope), headers, is_read_only=True)
+
+
+async def _answer(generation: Generation | None, request: GraphQLRequest, context: RequestContext) -> bytes:
+    if generation is None:
+        raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
+    return await generation.respond(request, context)
 
 
 class Front:

@@ -1,117 +1,231 @@
-"""Configuration files → the generation that answers now. A sound change is swapped in, a bad one leaves the last good one serving.
+"""Configuration files → the generation that answers now.
 
-A half-written file is never taken: a change counts once two readings of the folder, some time apart, are equal.
+What is sound of a change is built aside and swapped in, the rest keeps its last good definition, and requests under way end on the
+generation that they began with.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from watchfiles import awatch
-
-from gateway.config.rules import build
+from gateway.background import collect, in_background, is_heap_small, undisturbed
+from gateway.config.rules import Built, build_next, whole
 from gateway.config.source import Files, read_files
-from gateway.errors import ConfigurationError
+from gateway.difference import breaking_changes
+from gateway.errors import ConfigurationError, Place, Problem
 from gateway.generation import Generation, open_generation
+from gateway.pools import Pools
 from gateway.resolver import StepType
+from gateway.settings import ReloadKeys
+from gateway.versions import Versions
+from gateway.watch import Watch
 
 log = logging.getLogger("stepgraph.reload")
 
-SETTLE = 0.2
-"""Seconds between two equal readings before a change is taken."""
-POLL_MS = 3000
-GRACE = 30.0
-"""Seconds that requests on an old generation have to finish."""
+MAX_HOT = 200
+"""How many documents are planned again before a swap: those that were asked for most lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a folder is served. ``state`` is the folder of the history; without, none is kept.
+
+    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound;
+    ``owns_process`` allows what concerns the whole process.
+    """
+
+    is_development: bool = False
+    is_strict: bool = False
+    keeps_going: bool = False
+    owns_process: bool = False
+    state: Path | None = None
 
 
 class Serving:
     """The generation that answers now, and the way to another. Made by :func:`serve_folder`."""
 
-    def __init__(self, folder: Path, step_types: Mapping[str, StepType], *, is_development: bool) -> None:
+    def __init__(self, folder: Path, step_types: Mapping[str, StepType], conduct: Conduct) -> None:
         self._folder = folder
         self._step_types = step_types
-        self._is_development = is_development
-        self._pools: AsyncExitStack | None = None
+        self._conduct = conduct
+        self._pools = Pools(step_types)
+        self._opened: AsyncExitStack | None = None
+        self._built: Built | None = None
         self._seen = ""
+        self._loading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+        self._watch = Watch(folder, lambda: self.keys)
         self.generation: Generation | None = None
+        self.version = ""
+        """The content hash of what answers."""
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong with the files as they are now."""
+        self.kept: tuple[str, ...] = ()
+        """The operations and links that are not as the files have them, but as they last were sound, or not at all."""
+        self.since = datetime.now(UTC)
+        """When version or problems last changed."""
+        self.changed = asyncio.Event()
+        """Set when the version or the problems have changed; a new one then takes its place."""
+        self.outcomes: Counter[str] = Counter()
+        """How many changes were ``accepted``, accepted in part (``partial``), ``rejected``, or ``failed`` by a defect: what metrics count."""
 
-    async def load(self, files: Files) -> None:
-        """Build a generation of these files and let it answer from now on.
+    @property
+    def keys(self) -> ReloadKeys:
+        """How a change is taken up now."""
+        return self.generation.blueprint.reload if self.generation else ReloadKeys()
 
-        :raises ConfigurationError: the files are not sound; what answered before goes on.
+    async def start(self) -> None:
+        """Load the folder for the first time.
+
+        :raises ConfigurationError: with all problems, unless what is sound shall be served.
         """
+        files = await asyncio.to_thread(read_files, self._folder)
         self._seen = files.version
-        blueprint = await asyncio.to_thread(build, files, self._step_types)
-        pools = AsyncExitStack()
-        generation = await pools.enter_async_context(
-            open_generation(blueprint, self._step_types, is_development=self._is_development)
-        )
-        old, old_pools = self.generation, self._pools
-        self.generation, self._pools = generation, pools
-        if old is not None and old_pools is not None:
-            task = asyncio.create_task(_retire(old, old_pools))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+        built = await self._build(files)
+        if built.blueprint is None or not self._conduct.keeps_going:
+            whole(built)
+        await self._swap(files, built)
+        if built.problems:
+            log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
 
-    async def watch(self) -> None:
+    async def follow(self) -> None:
         """Follow the folder until cancelled."""
-        # Every few seconds it looks without an event as well: some file systems send none, and one may come before the watch begins.
-        async for _ in awatch(self._folder, step=50, debounce=400, rust_timeout=POLL_MS, yield_on_timeout=True):
-            if (await asyncio.to_thread(read_files, self._folder)).version == self._seen:
-                continue
-            files = await self._settled()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch.listen())
+            async for _ in self._watch.changes():
+                if (await asyncio.to_thread(read_files, self._folder)).version != self._seen:
+                    await self.reload()
+
+    async def reload(self) -> str:
+        """Take up the files as they are once they have come to rest; return what became of it (see ``outcomes``), or ``unchanged``."""
+        async with self._loading:
+            files = await self._watch.settled()
+            if files.version == self._seen:
+                return "unchanged"
+            self._seen = files.version
             try:
-                await self.load(files)
-                log.warning("configuration changed", extra={"version": files.version})
-            except ConfigurationError as error:
-                log.error("configuration has problems; the last good one goes on\n%s", error)  # noqa: TRY400 - no trace is wanted
+                outcome = await self._take(files)
             except Exception:
                 log.exception("configuration could not be loaded; the last good one goes on")
+                outcome = "failed"
+            self.outcomes[outcome] += 1
+            return outcome
 
-    async def _settled(self) -> Files:
-        """Return the files once two readings are equal."""
-        files = await asyncio.to_thread(read_files, self._folder)
-        while True:
-            await asyncio.sleep(SETTLE)
-            again = await asyncio.to_thread(read_files, self._folder)
-            if again.version == files.version:
-                return again
-            files = again
+    async def _take(self, files: Files) -> str:
+        with undisturbed() if self._conduct.owns_process else nullcontext():
+            built = await self._build(files)
+            is_strict = self._conduct.is_strict or not self.keys.keep_last_good
+            if built.blueprint is None or (is_strict and built.problems):
+                return self._refuse(built.problems)
+            broken = await self._swap(files, built)
+        if broken:
+            return self._refuse(broken)
+        if built.problems:
+            text = "configuration has problems; what they concern keeps its last good definition\n%s"
+            log.error(text, ConfigurationError(built.problems), extra={"version": self.version})
+            return "partial"
+        log.warning("configuration changed", extra={"version": self.version})
+        return "accepted"
+
+    async def _build(self, files: Files) -> Built:
+        before = self._built.memory if self._built else None
+        return await in_background(build_next, files, self._step_types, before)
+
+    async def _swap(self, files: Files, built: Built) -> list[Problem]:
+        """Open a generation and let it answer from now on, unless it breaks clients and such changes are refused."""
+        assert built.blueprint is not None
+        opened = AsyncExitStack()
+        opening = open_generation(
+            built.blueprint, self._step_types, is_development=self._conduct.is_development, pools=self._pools
+        )
+        generation = await opened.enter_async_context(opening)
+        old, old_opened = self.generation, self._opened
+        if old is not None and old_opened is not None:
+            broken = await self._prepare(old, generation)
+            if broken:
+                await opened.aclose()
+                return broken
+            self._retire(old, old_opened)
+        self.generation, self._opened, self._built = generation, opened, built
+        self._tell(built.blueprint.version, built.problems, built.kept)
+        if self._conduct.state is not None:
+            await Versions(self._conduct.state).keep(files, built.blueprint.version, len(built.problems))
+        return []
+
+    async def _prepare(self, old: Generation, new: Generation) -> list[Problem]:
+        """Plan what is asked for most on the new generation, and return what it breaks if that is to be refused."""
+        breaks = await in_background(breaking_changes, old.schema, new.schema)
+        if breaks and new.blueprint.reload.reject_breaking:
+            place = Place(str(self._folder))
+            return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
+        if breaks:
+            log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
+        await in_background(new.prepare, old, MAX_HOT)
+        return []
+
+    def _refuse(self, problems: tuple[Problem, ...] | list[Problem]) -> str:
+        self._tell(self.version, tuple(problems), self.kept)
+        log.error("configuration has problems; the last good one goes on\n%s", ConfigurationError(problems))
+        return "rejected"
+
+    def _tell(self, version: str, problems: tuple[Problem, ...], kept: tuple[str, ...]) -> None:
+        self.version, self.problems, self.kept, self.since = version, problems, kept, datetime.now(UTC)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _retire(self, old: Generation, opened: AsyncExitStack) -> None:
+        task = asyncio.create_task(self._let_go(old, opened, self.keys.grace_ms / 1000))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _let_go(self, old: Generation, opened: AsyncExitStack, grace: float) -> None:
+        await _close_when_idle(old, opened, grace)
+        if self._conduct.owns_process and old.is_idle:
+            await old.dismantle()
+        del old
+        if self._conduct.owns_process and is_heap_small():
+            collect()
 
     async def aclose(self) -> None:
         """Close all pools, those of retiring generations included."""
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        if self._pools is not None:
-            await self._pools.aclose()
-        self.generation = self._pools = None
+        if self._opened is not None:
+            await self._opened.aclose()
+        self.generation = self._opened = None
 
 
-async def _retire(generation: Generation, pools: AsyncExitStack) -> None:
-    """Close an old generation's pools once its requests have ended, or after a grace time."""
+async def _close_when_idle(generation: Generation, opened: AsyncExitStack, grace: float) -> None:
+    """Leave an old generation's pools once its requests have ended, or after a grace time (seconds)."""
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(grace):
                 await generation.wait_until_idle()
     finally:
-        await pools.aclose()
+        await opened.aclose()
 
 
 @asynccontextmanager
 async def serve_folder(
-    folder: Path, step_types: Mapping[str, StepType], *, is_development: bool = False, is_watched: bool = True
+    folder: Path,
+    step_types: Mapping[str, StepType],
+    conduct: Conduct = Conduct(),
+    *,
+    is_watched: bool = True,
 ) -> AsyncIterator[Serving]:
     """Load a folder and follow its changes.
 
     :raises ConfigurationError: with all problems of the folder as it is at the start.
     """
-    serving = Serving(folder, step_types, is_development=is_development)
-    await serving.load(await asyncio.to_thread(read_files, folder))
-    watcher = asyncio.create_task(serving.watch()) if is_watched else None
+    serving = Serving(folder, step_types, conduct)
+    await serving.start()
+    watcher = asyncio.create_task(serving.follow()) if is_watched else None
     try:
         yield serving
     finally:

@@ -15,7 +15,7 @@ MAX_MODULE = 350
 MAX_FUNCTION = 60
 
 DATA = """
-    gateway gateway.errors gateway.words gateway.mistakes gateway.template gateway.expression gateway.scalars gateway.strawberry_types
+    gateway gateway.errors gateway.words gateway.mistakes gateway.tokens gateway.template gateway.expression gateway.scalars gateway.strawberry_types
     gateway.settings gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
@@ -29,7 +29,7 @@ LOAD = """
     gateway.config gateway.config.source gateway.config.sdl gateway.config.graph gateway.config.decode gateway.config.references
     gateway.config.arguments gateway.config.context gateway.config.draft gateway.config.step gateway.config.composite
     gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.policy_rule
-    gateway.config.rules
+    gateway.config.unit gateway.config.shared gateway.config.reading gateway.config.makers gateway.config.assembly gateway.config.rules
     gateway.config.case_keys gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
@@ -38,8 +38,9 @@ STAGES = """
     gateway.completion_code gateway.projection gateway.document
 """
 LIFE = """
-    gateway.overlays gateway.json_text gateway.generation gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
-    gateway.embed gateway.report gateway.pictures gateway.worst_case gateway.blueprint_json gateway.lint.*
+    gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
+    gateway.versions gateway.watch gateway.reload gateway.http gateway.protocol gateway.logs gateway.app
+    gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
 ORDER = f"{DATA} {RESOLVERS} {LOAD} {STAGES} {LIFE}".split()
@@ -56,13 +57,12 @@ ASSEMBLE = {
 """Who knows which step types there are."""
 
 OWNERS = {
-    "aiosqlite": "resolvers.databases.sqlite",
     "duckdb": "resolvers.databases.duckdb",
     "httptools": "resolvers.transport.http1_connection",
     "jmespath": "gateway.expression",
     "pydantic": "gateway.settings",
     "pydantic_core": "gateway.settings",
-    "watchfiles": "gateway.reload",
+    "watchfiles": "gateway.watch",
     "yaml": "gateway.config.source",
 }
 """Libraries to the one module that imports them."""
@@ -70,12 +70,14 @@ OWNERS = {
 SHARED = {
     # The types, the parser and the validator are the common language of the stages.
     "graphql": """
-        gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
+        gateway.tokens gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.embed gateway.importing.graphql_endpoint
+        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.generation gateway.difference gateway.embed
+        gateway.importing.graphql_endpoint
         gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         resolvers.graphql
     """,
+    "aiosqlite": "resolvers.databases.sqlite gateway.versions",
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch",
     # JSON is read and written at several borders.

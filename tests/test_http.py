@@ -481,7 +481,7 @@ def test_the_client_gets_no_headers_of_the_upstream(stage: Stage) -> None:
     told = {"set-cookie": "session=1", "server": "upstream/1.0", "x-powered-by": "php", "cache-control": "public"}
     stage.upstream.script("/things/telling", Json({"id": 1, "label": "first"}, headers=told))
     answer = stage.run(lambda: stage.production.ask('{ thing(id: "telling") { one { label } } }'))
-    assert set(answer.headers) == {"content-type", "content-length", "x-request-id"}
+    assert set(answer.headers) == {"content-type", "content-length", "x-request-id", "x-config-version"}
 
 
 def test_a_cookie_of_the_upstream_is_not_kept_for_the_next_call(stage: Stage) -> None:
@@ -503,4 +503,4 @@ def test_the_served_process_does_not_name_its_server(stage: Stage, tmp_path: Pat
     (config / "graph.yaml").write_text("operation: a\nsteps: [{ name: b, type: value, value: 1 }]\n", "utf-8")
     with serve_command(tmp_path, config) as process, httpx.Client(base_url=process.url, trust_env=False) as client:
         for path in ("/graphql", "/health/live", "/nothing"):
-            assert set(client.get(path).headers) <= {"content-type", "content-length", "date", "x-request-id"}
+            assert set(client.get(path).headers) <= {"content-type", "content-length", "date", "x-request-id", "x-config-version"}

@@ -196,11 +196,10 @@ async def has_one_database_thread() -> bool:
     return sum("_connection_worker_thread" in thread.name for thread in threading.enumerate()) == 1
 
 
-def test_the_pools_of_old_generations_are_closed(tmp_path: Path) -> None:
-    config = """
+SOURCES = """
 sources:
-  core: {{ type: api, base_url: {url} }}
-  data: {{ type: warehouse, url: "sqlite:///data.db" }}
+  core: {{ type: api, base_url: {url}, timeout_ms: {timeout} }}
+  data: {{ type: warehouse, url: "sqlite:///data.db", timeout_ms: {timeout} }}
 defaults: {{ api: core, warehouse: data }}
 ---
 operation: base
@@ -209,17 +208,27 @@ steps:
   - {{ name: call, type: api, endpoint: /call }}
   - {{ name: rows, type: warehouse, query: SELECT 1 AS one }}
 """
+
+
+@pytest.mark.parametrize("is_source_changed", [True, False], ids=["the source changes", "the source stays"])
+def test_the_pools_of_a_source_that_changes_are_closed_and_those_of_others_stay(
+    tmp_path: Path, *, is_source_changed: bool
+) -> None:
     with closing(sqlite3.connect(tmp_path / "data.db")) as database:
         database.execute("CREATE TABLE t (x)")
 
     async def run() -> None:
         async with FaultServer() as upstream:
             upstream.script("/call", Json("answered"))
-            write_files(tmp_path, {"base.yaml": config.format(url=upstream.url, value=0)})
+
+            def config(value: int) -> str:
+                return SOURCES.format(url=upstream.url, value=value, timeout=900 + value * is_source_changed)
+
+            write_files(tmp_path, {"base.yaml": config(0)})
             async with serving(tmp_path) as gateway:
                 tasks = 0
                 for value in range(4):
-                    (tmp_path / "base.yaml").write_text(config.format(url=upstream.url, value=value), "utf-8")
+                    (tmp_path / "base.yaml").write_text(config(value), "utf-8")
                     await until_value(gateway, "base", value)
                     answer = await gateway.ask("{ base { call rows } }")
                     assert answer.data == {"base": {"call": "answered", "rows": {"one": 1}}}
@@ -228,7 +237,7 @@ steps:
                     await until(has_one_database_thread, SLACK)
                     tasks = tasks or len(asyncio.all_tasks())
                     await until_tasks_end(tasks, SLACK)
-                assert len(upstream.connections) == 4
+                assert len(upstream.connections) == (4 if is_source_changed else 1)
 
     asyncio.run(run())
 
@@ -345,9 +354,8 @@ def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path, caplog: 
     asyncio.run(run())
 
 
-def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.reload.POLL_MS", 200)
-    write_files(tmp_path, {"base.yaml": BASE})
+def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Path) -> None:
+    write_files(tmp_path, {"base.yaml": BASE, "reload.yaml": "reload: { poll_ms: 200 }"})
 
     async def run() -> None:
         async with asyncio.timeout(30), serve_folder(tmp_path, STEP_TYPES) as followed:
@@ -357,9 +365,8 @@ def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Pat
     asyncio.run(run())
 
 
-def test_a_folder_that_another_takes_the_place_of_is_noticed_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_takes_the_place_of_is_noticed_by_looking(tmp_path: Path) -> None:
     """The file system tells of the old folder alone, which is elsewhere now."""
-    monkeypatch.setattr("gateway.reload.POLL_MS", 200)
     folder = write_files(tmp_path / "config", {"base.yaml": BASE})
 
     async def run() -> None:

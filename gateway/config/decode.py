@@ -14,6 +14,7 @@ from gateway.settings import (
     OperationKeys,
     OverlayKeys,
     PolicyKeys,
+    ReloadDocumentKeys,
     ServerDocumentKeys,
     SharedKeys,
     SourceKeys,
@@ -99,11 +100,12 @@ class Documents:
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
     servers: list[Decoded[ServerDocumentKeys]] = field(default_factory=list)
+    reloads: list[Decoded[ReloadDocumentKeys]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = ("operation", "field", "overlay", "context", "policy", "sources", "defaults", "types", "server")
+KINDS = ("operation", "field", "overlay", "context", "policy", "sources", "defaults", "types", "server", "reload")
 """The keys that tell what kind of document it is."""
 
 
@@ -117,7 +119,7 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
             subject = _subject("operation", document)
             operation = decode_operation(document, step_types, subject, result.problems)
             result.operations.extend([operation] if operation else [])
-        elif document.value.keys() & {"context", "server", "policy"}:
+        elif document.value.keys() & {"context", "server", "policy", "reload"}:
             _decode_whole(document, result)
         elif "field" in document.value:
             _decode_link(document, step_types, result)
@@ -136,6 +138,9 @@ def _decode_whole(document: YamlDocument, result: Documents) -> None:
     elif "server" in document.value:
         server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
         result.servers.extend([server] if server else [])
+    elif "reload" in document.value:
+        reload = _decode(ReloadDocumentKeys, document.value, "reload", document.marks, result.problems)
+        result.reloads.extend([reload] if reload else [])
     else:
         policy = decode_document(PolicyKeys, document, "policy", result.problems)
         result.policies.extend([policy] if policy else [])

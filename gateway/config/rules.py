@@ -1,27 +1,59 @@
-"""Models and types → the Blueprint: every name, reference, type and order is checked here, so that nothing later has to.
+"""Files → the Blueprint: every name, reference, type and order is checked here, so that nothing later has to.
 
-All problems are gathered before any is raised. Paper section 11 asks for "strong validation ... before rollout".
+All problems are gathered. :func:`load` and :func:`build` take a configuration only when there is none; :func:`build_next` follows another build,
+makes anew only what has changed, and where something is wrong keeps the last good definition of that unit.
+Paper section 11 asks for "strong validation ... before rollout".
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.blueprint import Blueprint, Link, Operation, Source
-from gateway.config.context import read_context
-from gateway.config.decode import DecodedLink, DecodedOperation, Documents, StepTypes, decode
-from gateway.config.draft import Surroundings
-from gateway.config.link import build_link, links_by_type
-from gateway.config.operation import build_operation
-from gateway.config.overlay import Base, build_overlays, overlay_fields
-from gateway.config.policy_rule import read_policy_rules
-from gateway.config.python_types import read_python_types
-from gateway.config.references import Names, placed_references, read_templates
-from gateway.config.sdl import declared_types, read_types
-from gateway.config.source import Files, YamlDocument, read_documents, read_files
-from gateway.errors import ConfigurationError, Place, Problem, nearest
-from gateway.settings import ServerKeys
+from gateway.blueprint import Blueprint
+from gateway.config.assembly import assemble, fit_together, links_of, widen
+from gateway.config.decode import StepTypes, decode
+from gateway.config.makers import Makers
+from gateway.config.overlay import Overlaid
+from gateway.config.reading import Reading
+from gateway.config.sdl import Types, read_types
+from gateway.config.shared import read_shared
+from gateway.config.source import Files, read_files
+from gateway.config.unit import Found, Ground, Shared, Unit
+from gateway.errors import ConfigurationError, Place, Problem
+
+_BREATH = 0.0002
+"""Seconds that a build lets others run after each unit: a thread that computes gives up the interpreter only when another asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a build leaves for the next one."""
+
+    files: Mapping[str, str]
+    """The texts of the YAML files."""
+    index: Mapping[str, Mapping[str, str]]
+    """For each file that has sound operations and links alone: the digests of their texts by unit."""
+    shared: frozenset[str]
+    """The files that have shared parts."""
+    sdl: Mapping[str, str] | None
+    """The SDL files that the types are of; None where older types stand, or are among them."""
+    units: Mapping[str, Unit]
+    ground: Ground
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of some files. ``blueprint`` is None where nothing of them can be served: then everything waits.
+
+    ``kept`` are the units that stay as they were, or are left out, as something is wrong with them; with any there are problems.
+    """
+
+    blueprint: Blueprint | None
+    problems: tuple[Problem, ...]
+    kept: tuple[str, ...]
+    memory: Memory | None
 
 
 def load(folder: Path, step_types: StepTypes, environment: Mapping[str, str] = os.environ) -> Blueprint:
@@ -37,137 +69,209 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
 
     :raises ConfigurationError: with all problems of all files.
     """
-    problems = list(files.problems)
-    documents: list[YamlDocument] = []
-    for file, text in files.texts.items():
-        if not file.endswith(".graphql"):
-            found, wrong = read_documents(file, text, environment)
-            documents += found
-            problems += wrong
-    decoded = decode(documents, step_types)
-    problems += decoded.problems
-    python_types = read_python_types(decoded.classes, problems)
-    sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
-    of_classes = python_types, decoded.classes[0][1] if decoded.classes else None
-    types, wrong = read_types(sdl, *of_classes)
-    problems += wrong
-    context = read_context(decoded.contexts, problems)
-    server = _server(decoded, problems)
-    policy_rules = read_policy_rules(decoded.policies, problems)
-    sources, templates = _sources(decoded, step_types, Names({}, {}, context=context), str(files.folder), problems)
-    names = frozenset(decoded.source_names)
-    around = Surroundings(sources, templates, names, _defaults(decoded, problems), step_types, types, context)
-    bases = _operations(decoded, around, problems)
-    known = {found.operation.keys.operation for found in decoded.operations}
-    # Effective operations are built while the gateway serves, and by then the schema has added fields to the blueprint's types.
-    untouched = replace(around, types=read_types(sdl, *of_classes)[0]) if decoded.overlays else around
-    overlaid = build_overlays(decoded.overlays, bases, known, untouched, problems)
-    links = _links(decoded, around, problems)
-    if not problems and not bases:
-        place = Place(str(files.folder))
-        problems.append(Problem(place, "folder", "no operation; write a document with 'operation: <name>'", "no-operation"))
-    if problems or types is None:
-        raise ConfigurationError(_without_consequences(problems))
-    return Blueprint(
-        version=files.version,
-        sources=sources,
-        operations=overlaid.operations,
-        links=links,
-        types=declared_types(types),
-        context=context,
-        overlays=overlaid.overlays,
-        overlaid=frozenset(overlay.operation for overlay in overlaid.overlays),
-        effective=overlaid.effective,
-        server=server,
-        policy_rules=policy_rules,
-    )
+    return whole(build_next(files, step_types, environment=environment))
 
 
-def _server(decoded: Documents, problems: list[Problem]) -> ServerKeys:
-    for second in decoded.servers[1:]:
-        message = f"a second 'server:', first at {decoded.servers[0].place}"
-        problems.append(second.problem(("server",), message, "duplicate-name", is_about_key=True))
-    return decoded.servers[0].keys.server if decoded.servers else ServerKeys()
+def whole(built: Built) -> Blueprint:
+    """Return the blueprint of a build in which nothing is wrong.
+
+    :raises ConfigurationError: with all problems.
+    """
+    if built.problems or built.blueprint is None:
+        raise ConfigurationError(built.problems)
+    return built.blueprint
+
+
+def build_next(
+    files: Files, step_types: StepTypes, before: Memory | None = None, environment: Mapping[str, str] = os.environ
+) -> Built:
+    """Build what is sound of files, given what an earlier build has left.
+
+    A unit in which something is wrong keeps its earlier definition, with the types that it was built on: types that were removed stay for it,
+    and where one of them has changed the whole change waits.
+    """
+    return _Build(files, step_types, before, environment).run()
+
+
+class _Build:
+    def __init__(self, files: Files, step_types: StepTypes, before: Memory | None, environment: Mapping[str, str]) -> None:
+        self.files = files
+        self.step_types = step_types
+        self.before = before
+        self.reading = Reading(files.problems, step_types, environment)
+        self.problems = self.reading.problems
+        self.bad = self.reading.bad
+        self.yaml = {file: text for file, text in files.texts.items() if not file.endswith(".graphql")}
+        self.sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
+        self.has_types = True
+        self.are_types_current = True
+
+    def run(self) -> Built:
+        skipped = {file: index for file in self.yaml if (index := self._unchanged(file)) is not None}
+        for file in [file for file in self.yaml if file not in skipped]:
+            self.reading.parse(file, self.yaml[file])
+        ground = self._ground()
+        units = self._units(ground, skipped)
+        self._check_composites(units)
+        self._check_links(units, ground)
+        kept = self._keep(units)
+        if not self.problems and not any(unit.operation for unit in units.values()):
+            place = Place(str(self.files.folder))
+            message = "no operation; write a document with 'operation: <name>'"
+            self.problems.append(Problem(place, "folder", message, "no-operation"))
+        problems = tuple(sorted(_without_consequences(self.problems)))
+        widened = widen(units, ground, self.before.ground) if kept and self.before else ground
+        if widened is None or not any(unit.operation for unit in units.values()) or not fit_together(units, widened):
+            return Built(None, problems, kept, self.before)
+        sdl = self.sdl if self.are_types_current and widened.types is ground.types else None
+        memory = Memory(self.yaml, self._index(skipped), self._files_with_shared(), sdl, units, widened)
+        return Built(assemble(self.files, units, widened, is_whole=not problems), problems, kept, memory)
+
+    def _unchanged(self, file: str) -> Mapping[str, str] | None:
+        """Return the index of a file of operations and links that is as it was before."""
+        if self.before is None or self.before.files.get(file) != self.yaml[file]:
+            return None
+        return self.before.index.get(file)
+
+    # -- what units stand on
+
+    def _ground(self) -> Ground:
+        """Read the types and the shared parts; where something is wrong with them those of before stand, if there are any."""
+        decoded = decode(self.reading.shared, self.step_types)
+        earlier = self.before.ground.shared if self.before else None
+        shared, wrong = read_shared(decoded, self.step_types, str(self.files.folder), earlier)
+        self.problems += wrong
+        if self.before and earlier and (wrong or self.before.shared & self.reading.broken):
+            shared = earlier
+        return Ground(self._types(shared), shared, shared.digest)
+
+    def _files_with_shared(self) -> frozenset[str]:
+        now = {document.marks.place.file for document in self.reading.shared}
+        return frozenset(now).union(self.before.shared & self.reading.broken if self.before else ())
+
+    def _types(self, shared: Shared) -> Types:
+        before = self.before
+        if (
+            before
+            and before.sdl is not None
+            and before.sdl == self.sdl
+            and before.ground.shared.python_types == shared.python_types
+        ):
+            return before.ground.types
+        types, wrong = read_types(self.sdl, shared.python_types, shared.python_place)
+        self.problems += wrong
+        if before and (wrong or any(file.endswith(".graphql") for file in self.reading.broken)):
+            self.are_types_current = False
+            return before.ground.types
+        self.has_types = types is not None
+        empty, _ = read_types({})
+        assert empty is not None
+        return types or empty
+
+    # -- units
+
+    def _units(self, ground: Ground, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
+        """Take over or make every unit, in the order of the files; those in which something is wrong are left out, and bad."""
+        self.bad.update(dict.fromkeys(self._with_lost_overlays()))
+        makers = Makers(ground, self.reading.layers(), self.step_types, has_types=self.has_types)
+        parsed = {found.key for founds in self.reading.units.values() for found in founds}
+        for file in [file for file, index in skipped.items() if not self._can_be_taken(index, parsed, makers)]:
+            del skipped[file]
+            self.reading.parse(file, self.yaml[file])
+        units: dict[str, Unit] = {}
+        seen: dict[str, Place] = {}
+        for file in self.yaml:
+            for key in skipped.get(file, ()):
+                units[key] = self._earlier(key)
+            for found in self.reading.units.get(file, ()):
+                unit = self._unit(found, makers, seen)
+                if unit is not None:
+                    units[found.key] = unit
+        makers.check_strays((*seen, *units), self.problems)
+        return units
+
+    def _with_lost_overlays(self) -> Iterator[str]:
+        """Yield operations an overlay of which stood in a file that is broken now."""
+        for key, unit in (self.before.units if self.before else {}).items():
+            overlays = unit.made.overlays if isinstance(unit.made, Overlaid) else ()
+            if any(overlay.place.file in self.reading.broken for overlay in overlays):
+                yield key
+
+    def _earlier(self, key: str) -> Unit:
+        assert self.before is not None
+        return self.before.units[key]
+
+    def _can_be_taken(self, index: Mapping[str, str], parsed: set[str], makers: Makers) -> bool:
+        """Tell whether all units of a file that is as it was before are as they were."""
+        taken = (self.before.units.get(key) if self.before else None for key in index)
+        return all(
+            unit is not None and key not in parsed and key not in self.bad and makers.is_still(unit, text)
+            for unit, (key, text) in zip(taken, index.items(), strict=True)
+        )
+
+    def _unit(self, found: Found, makers: Makers, seen: dict[str, Place]) -> Unit | None:
+        if found.key in seen:
+            self._report_second(found, seen[found.key])
+        is_first = found.key not in seen
+        place = seen.setdefault(found.key, found.document.marks.place)
+        earlier = self.before.units.get(found.key) if self.before else None
+        if earlier and not found.problems and found.key not in self.bad and makers.is_still(earlier, found.digest):
+            return earlier
+        time.sleep(_BREATH)
+        unit, problems = makers.make(found)
+        self.problems += problems
+        if unit is None:
+            self.bad[found.key] = None
+        return unit if is_first and place is found.document.marks.place else None
+
+    def _report_second(self, found: Found, first: Place) -> None:
+        kind, _, name = found.key.partition(" ")
+        what = "operation of the name" if kind == "operation" else "link for"
+        message = f"a second {what} '{name}', first at {first}"
+        place = found.document.marks.at((kind,))
+        self.problems.append(Problem(place, f"{found.key} · {kind}", message, "duplicate-name"))
+        self.bad[found.key] = None
+
+    def _check_composites(self, units: Mapping[str, Unit]) -> None:
+        """Report operations that would make the same type; the second of them is bad."""
+        composites: dict[str, str] = {}
+        for key, unit in units.items():
+            if unit.operation is None or unit.composite is None:
+                continue
+            first = composites.setdefault(unit.composite, unit.operation.name)
+            if first != unit.operation.name:
+                message = f"the operation '{first}' has the type '{unit.composite}' too; set 'type:'"
+                self.problems.append(Problem(unit.place, f"{key} · operation", message, "duplicate-type"))
+                self.bad[key] = None
+
+    def _check_links(self, units: Mapping[str, Unit], ground: Ground) -> None:
+        """Report links that do not fit to others; those are bad."""
+        problems: list[Problem] = []
+        if self.has_types:
+            links_of(units.values(), ground, problems)
+        self.problems += problems
+        self.bad.update(dict.fromkeys(problem.subject.partition(" · ")[0] for problem in problems))
+
+    def _keep(self, units: dict[str, Unit]) -> tuple[str, ...]:
+        """Put what was there before in the place of what is bad or lost; what was not is left out. Return the keys of both."""
+        earlier = self.before.units if self.before else {}
+        lost = [key for key, unit in earlier.items() if unit.file in self.reading.broken and key not in units]
+        keys = tuple(dict.fromkeys((*self.bad, *lost)))
+        for key in keys:
+            units.pop(key, None)
+            if key in earlier:
+                units[key] = earlier[key]
+        return keys
+
+    def _index(self, skipped: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+        reading = self.reading
+        others = {document.marks.place.file for document in reading.shared} | reading.broken
+        others |= {found.document.marks.place.file for found, _ in reading.overlays}
+        parsed = {file: {found.key: found.digest for found in founds} for file, founds in reading.units.items()}
+        return {**skipped, **{file: index for file, index in parsed.items() if file not in others}}
 
 
 def _without_consequences(problems: list[Problem]) -> list[Problem]:
     """Leave out what is wrong with a value only because its environment variable is not set."""
     unset = {problem.place for problem in problems if problem.code == "missing-environment"}
     return [problem for problem in problems if problem.code == "missing-environment" or problem.place not in unset]
-
-
-def _sources(
-    decoded: Documents, step_types: StepTypes, names: Names, folder: str, problems: list[Problem]
-) -> tuple[dict[str, Source], dict[str, dict[str, object]]]:
-    sources, templates = {}, {}
-    for name, found in decoded.sources.items():
-        step_type = step_types[found.keys.type]
-        sources[name] = Source(name, found.keys, folder, found.place)
-        templates[name] = read_templates(found, step_type.source_templated, problems)
-        for placed in placed_references(found, templates[name]):
-            if placed.reference.root not in {"request", "context"}:
-                message = f"'{placed.reference}' is not known to a source, only 'request' and 'context' are"
-                problems.append(found.problem(placed.path, message, "unknown-reference"))
-            elif mistake := names.mistake(placed.reference.path):
-                problems.append(found.problem(placed.path, *mistake))
-        problems += [found.of_key(wrong) for wrong in step_type.check_source(found.keys)]
-    return sources, templates
-
-
-def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
-    defaults = {}
-    for step_type, (name, unknown) in decoded.defaults.items():
-        # A default that is wrong still is one: the steps that use it are not to blame.
-        defaults[step_type] = name
-        source = decoded.sources.get(name)
-        if name not in decoded.source_names:
-            problems.append(replace(unknown, message=unknown.message + nearest(name, decoded.source_names)))
-        elif source is not None and source.keys.type != step_type:
-            message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type}'"
-            problems.append(replace(unknown, message=message, code="wrong-source"))
-    return defaults
-
-
-def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[tuple[str, str], Link]:
-    built: list[tuple[DecodedLink, Link]] = []
-    seen: dict[str, Place] = {}
-    for found in decoded.links:
-        name = found.link.keys.field
-        if name in seen:
-            message = f"a second link for '{name}', first at {seen[name]}"
-            problems.append(found.link.problem(("field",), message, "duplicate-name"))
-        seen.setdefault(name, found.link.place)
-        link = build_link(found, around, problems)
-        if link is not None:
-            built.append((found, link))
-    return links_by_type(built, around.types, problems) if around.types else {}
-
-
-def _operations(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[str, Base]:
-    bases: dict[str, Base] = {}
-    fields = overlay_fields(decoded.overlays)
-    seen: dict[str, Place] = {}
-    composites: dict[str, str] = {}
-    for found in decoded.operations:
-        name = found.operation.keys.operation
-        if name in seen:
-            message = f"a second operation of the name '{name}', first at {seen[name]}"
-            problems.append(found.operation.problem(("operation",), message, "duplicate-name"))
-        is_first = seen.setdefault(name, found.operation.place) is found.operation.place
-        expected = replace(found, overlay_fields=fields.get(name, frozenset()))
-        operation = build_operation(expected, around, problems)
-        if operation is None or not is_first:
-            continue
-        if operation.picked is None:
-            if operation.returns in composites:
-                message = f"the operation '{composites[operation.returns]}' has the type '{operation.returns}' too; set 'type:'"
-                problems.append(found.operation.problem(("operation",), message, "duplicate-type"))
-            composites.setdefault(operation.returns, name)
-        bases.setdefault(name, Base(_with_arguments(expected, operation), operation))
-    return bases
-
-
-def _with_arguments(decoded: DecodedOperation, operation: Operation) -> DecodedOperation:
-    """Write down the arguments that were inferred: overlays add none."""
-    args = {argument.name: argument.type for argument in operation.arguments}
-    return replace(decoded, document=replace(decoded.document, value={**decoded.document.value, "args": args}))

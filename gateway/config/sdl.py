@@ -1,16 +1,22 @@
 """``*.graphql`` files → the types that they declare, as graphql-core objects; mistakes are problems with their place."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from graphql import (
     DefinitionNode,
     DocumentNode,
     ExecutableDefinitionNode,
     GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
     GraphQLNamedType,
+    GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
+    GraphQLUnionType,
     InterfaceTypeDefinitionNode,
     InterfaceTypeExtensionNode,
     Lexer,
@@ -27,10 +33,12 @@ from graphql import (
     TypeExtensionNode,
     TypeNode,
     build_ast_schema,
+    get_named_type,
     is_introspection_type,
     is_specified_scalar_type,
     parse,
     parse_type,
+    print_ast,
     specified_scalar_types,
     validate_schema,
 )
@@ -38,6 +46,7 @@ from graphql.validation.validate import validate_sdl
 
 from gateway.errors import Place, Problem, nearest
 from gateway.scalars import SCALARS, equip
+from gateway.tokens import cut_tokens
 
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
@@ -47,10 +56,43 @@ _WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTyp
 _BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
 
 
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The types that SDL files declare together. ``schema`` has no root types, and nobody adds to it.
+
+    ``digests`` tell for each declared type whether it is still the same, ``mentions`` which types its fields, members and implementers have.
+    """
+
+    schema: GraphQLSchema
+    digests: Mapping[str, str]
+    mentions: Mapping[str, frozenset[str]]
+    _definitions: tuple[DefinitionNode, ...]
+
+    def fresh(self) -> dict[str, GraphQLNamedType]:
+        """Return the declared types by name, made anew: the schema of a generation adds fields to them."""
+        return declared_types(_build(DocumentNode(definitions=self._definitions)))
+
+    def closure(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of the declared types among some names, and of all types that these lead to."""
+        found: dict[str, str] = {}
+        waiting = [name for name in names if name in self.digests]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self.digests[name]
+                waiting += self.mentions[name]
+        return found
+
+    def text(self, names: Iterable[str]) -> str:
+        """Return the definitions of some types as SDL."""
+        wanted = set(names)
+        return "\n".join(_text(definition) for definition in self._definitions if _name(definition) in wanted)
+
+
 def read_types(
     texts: Mapping[str, str], python_types: str = "", python_place: Place | None = None
-) -> tuple[GraphQLSchema | None, list[Problem]]:
-    """Build the types of all SDL files (path → text) together, as a schema without root types; ``JSON`` is always among them.
+) -> tuple[Types | None, list[Problem]]:
+    """Build the types of all SDL files (path → text) together; ``JSON`` is always among them.
 
     ``python_types`` is the SDL of Python classes, which join them; ``python_place`` is where they are named, for problems with them.
     Where the files do not fit together there are no types (None), only problems: nothing that uses a type can be judged then.
@@ -66,17 +108,54 @@ def read_types(
         if isinstance(definition, TypeDefinitionNode) and definition.name.value not in names
     ]
     document = DocumentNode(definitions=(*kept, *built_in))
-    errors = validate_sdl(document)
-    problems += [_problem(error, "sdl-invalid") for error in errors]
+    problems += [_problem(error, "sdl-invalid") for error in validate_sdl(document)]
     if problems:
         return None, problems
+    schema = _build(document)
+    problems += [_problem(error, "sdl-invalid") for error in validate_schema(schema)]
+    types = declared_types(schema)
+    untouched = GraphQLSchema(types=[*types.values(), *specified_scalar_types.values()], assume_valid=True)
+    cut_tokens(document.definitions)
+    return Types(untouched, _digests(document, types), _mentions(types), document.definitions), problems
+
+
+def _build(document: DocumentNode) -> GraphQLSchema:
     schema = build_ast_schema(document, assume_valid_sdl=True)
     for declared in schema.type_map.values():
         if isinstance(declared, GraphQLScalarType):
             equip(declared)
-    problems += [_problem(error, "sdl-invalid") for error in validate_schema(schema)]
-    types = [*declared_types(schema).values(), *specified_scalar_types.values()]
-    return GraphQLSchema(types=types, assume_valid=True), problems
+    return schema
+
+
+def _name(definition: DefinitionNode) -> str:
+    return definition.name.value if isinstance(definition, TypeDefinitionNode | TypeExtensionNode) else ""
+
+
+def _text(definition: DefinitionNode) -> str:
+    location = definition.loc
+    return location.source.body[location.start : location.end] if location else print_ast(definition)
+
+
+def _digests(document: DocumentNode, types: Iterable[str]) -> dict[str, str]:
+    digests = {name: hashlib.sha256() for name in types}
+    for definition in document.definitions:
+        if _name(definition) in digests:
+            digests[_name(definition)].update(_text(definition).encode() + b"\0")
+    return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _mentions(types: Mapping[str, GraphQLNamedType]) -> dict[str, frozenset[str]]:
+    mentions: dict[str, set[str]] = {name: set() for name in types}
+    for name, declared in types.items():
+        if isinstance(declared, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            mentions[name] |= {get_named_type(field.type).name for field in declared.fields.values()} & types.keys()
+        if isinstance(declared, GraphQLUnionType):
+            mentions[name] |= {member.name for member in declared.types}
+        if isinstance(declared, GraphQLObjectType | GraphQLInterfaceType):
+            for interface in declared.interfaces:
+                mentions[name].add(interface.name)
+                mentions[interface.name].add(name)
+    return {name: frozenset(names) for name, names in mentions.items()}
 
 
 def _parsed(texts: Mapping[str, str], problems: list[Problem]) -> list[DefinitionNode]:

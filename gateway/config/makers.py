@@ -1,0 +1,92 @@
+"""One document of an operation or a link, with its overlays → its unit, checked against the ground that all stand on."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gateway.blueprint import Operation
+from gateway.config.decode import DecodedOperation, DecodedOverlay, StepTypes, decode
+from gateway.config.draft import Surroundings
+from gateway.config.link import build_link
+from gateway.config.operation import build_operation
+from gateway.config.overlay import Base, Overlaid, build_overlays, overlay_fields
+from gateway.config.reading import Layers
+from gateway.config.unit import Found, Ground, MadeLink, Unit, digest, make_unit
+from gateway.errors import Problem
+
+_NOTHING = Surroundings({}, {}, frozenset(), {}, {}, None, {})
+
+
+class Makers:
+    """Compiles units on a ground. Without types (``has_types``) they are judged as far as that goes, and built on none."""
+
+    def __init__(self, ground: Ground, layers: Layers, step_types: StepTypes, *, has_types: bool) -> None:
+        shared = ground.shared
+        self.ground = ground
+        self.layers = layers
+        self._has_types = has_types
+        self._fields = overlay_fields([overlay for found in layers.values() for _, overlay in found])
+        self.around = Surroundings(
+            shared.sources,
+            shared.templates,
+            shared.names,
+            shared.defaults,
+            step_types,
+            ground.types.schema,
+            shared.context,
+        )
+
+    def is_still(self, unit: Unit, text: str) -> bool:
+        """Tell whether a unit of an earlier build is what would be made of a document with this digest."""
+        return unit.digest == text and unit.overlays == self._digest_of_layers(unit.key) and unit.stands_on(self.ground)
+
+    def _digest_of_layers(self, key: str) -> str:
+        return digest(*(found.digest for found, _ in self.layers.get(key, ())))
+
+    def make(self, found: Found) -> tuple[Unit | None, list[Problem]]:
+        """Return the unit of a document, if it can be served, and what is wrong with it."""
+        if self._has_types:
+            return self._make(found, self.around)
+        _, problems = self._make(found, replace(self.around, types=None))
+        unit, consequences = self._make(found, self.around)
+        return unit if not consequences else None, problems
+
+    def _make(self, found: Found, around: Surroundings) -> tuple[Unit | None, list[Problem]]:
+        decoded = decode([found.document], around.step_types)
+        problems = [*found.problems, *decoded.problems]
+        made: Overlaid | MadeLink | None = None
+        layers = self.layers.get(found.key, [])
+        if decoded.operations:
+            made = self._operation(decoded.operations[0], [overlay for _, overlay in layers], around, problems)
+        elif decoded.links:
+            link = build_link(decoded.links[0], around, problems)
+            made = MadeLink(decoded.links[0], link) if link else None
+        if made is None or problems:
+            return None, problems
+        unit = make_unit(found, made, [layer for layer, _ in layers], self.ground)
+        return (unit if unit.is_whole(around.step_types) else None), problems
+
+    def _operation(
+        self, found: DecodedOperation, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]
+    ) -> Overlaid | None:
+        name = found.operation.keys.operation
+        expected = replace(found, overlay_fields=self._fields.get(name, frozenset()))
+        operation = build_operation(expected, around, problems)
+        bases = {name: Base(_with_arguments(expected, operation), operation)} if operation else {}
+        made = build_overlays(overlays, bases, {name}, around, problems)
+        if operation is None or made.overlays:
+            return made if operation else None
+        # Only overlays need the documents and the ground later; without them nothing shall hold on to those of an old build.
+        return Overlaid(made.operations, (), (), {}, _NOTHING)
+
+    def check_strays(self, keys: Iterable[str], problems: list[Problem]) -> None:
+        """Report overlays of operations that are not among the units of these keys."""
+        there = set(keys)
+        names = {key.removeprefix("operation ") for key in there if key.startswith("operation ")}
+        strays = [overlay for key, found in self.layers.items() if key not in there for _, overlay in found]
+        build_overlays(strays, {}, names, self.around, problems)
+
+
+def _with_arguments(decoded: DecodedOperation, operation: Operation) -> DecodedOperation:
+    """Write down the arguments that were inferred: overlays add none."""
+    args = {argument.name: argument.type for argument in operation.arguments}
+    return replace(decoded, document=replace(decoded.document, value={**decoded.document.value, "args": args}))
