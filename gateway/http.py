@@ -10,7 +10,7 @@ import itertools
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,9 +28,12 @@ RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
 MAX_BODY = 2_000_000
 REQUEST_ID = "stepgraph.request_id"
+REQUEST_ID_HEADER = b"x-request-id"
 GRAPHQL_PATH = "/graphql"
 DEPARTURE = "stepgraph.departure"
 """Where a server's scope takes the function that it calls when the client has left; with servers that know nothing of that a task waits."""
+RESPOND = "stepgraph.respond"
+"""Where a server's scope offers a function that sends a whole response: status, headers, body. It tells whether it could."""
 MAX_CACHED_HEADERS = 256
 TRACE_HEADER = "x-stepgraph-trace"
 VERSION_HEADER = b"x-config-version"
@@ -57,21 +60,31 @@ class GraphQLEndpoint:
         """Answer one request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
-        media_type = JSON
+        own = [(REQUEST_ID_HEADER, context.request_id.encode())]
         generation = self._generation()
-        version = [(VERSION_HEADER, generation.version)] if generation else []
+        if generation:
+            own.append((VERSION_HEADER, generation.version))
+        media_type, status = JSON, 200
         try:
             media_type = _negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
-            body = await _unless_client_leaves(_answer(generation, request, context), scope, receive)
-            if body is None:
-                log.info("client left", extra={"request_id": context.request_id, "status": 499})
-                return
-            await send_bytes(send, 200, body, media_type, version)
+            answer = await _unless_client_leaves(_answer(generation, request, context), scope, receive)
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
-            allow = [(b"allow", b"GET, POST")] if status == 405 else []
-            await send_json(send, status, {"errors": error.errors}, media_type, [*version, *allow])
+            answer = json_text({"errors": error.errors})
+            if status == 405:
+                own.append((b"allow", b"GET, POST"))
+        except Exception:
+            log.exception("request failed unexpectedly", extra={"request_id": context.request_id})
+            status, answer = 500, _error_text(Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
+        if answer is None:
+            log.info("client left", extra={"request_id": context.request_id, "status": 499})
+            return
+        content = [_CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(answer)), *own]
+        respond = scope.get(RESPOND)
+        if respond is None or not respond(status, content, answer):
+            await send({"type": "http.response.start", "status": status, "headers": content})
+            await send({"type": "http.response.body", "body": answer})
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
         if scope["method"] == "POST":
@@ -107,45 +120,46 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        given = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
         is_sound = given is not None and _SOUND_ID.fullmatch(given)
-        request_id = given.decode() if given and is_sound else f"{self._process}{next(self._count):016x}"
-        scope[REQUEST_ID] = request_id
+        scope[REQUEST_ID] = given.decode() if given and is_sound else f"{self._process}{next(self._count):016x}"
+        if scope["path"] == GRAPHQL_PATH:
+            await self._endpoint(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope[REQUEST_ID]
         has_started = False
 
-        def send_with_id(message: Message) -> Awaitable[None]:
+        async def send_with_id(message: Message) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            return send(message)
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id.encode())]
+            await send(message)
 
         try:
-            await (self._endpoint if scope["path"] == GRAPHQL_PATH else self._app)(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("request failed unexpectedly", extra={"request_id": request_id})
             if not has_started:
                 await send_error(send_with_id, 500, Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
 
 
-async def send_error(send: Send, status: int, code: Code, message: str) -> None:
-    """Send a response that is one error."""
-    await send_json(send, status, {"errors": [{"message": message, "extensions": {"code": str(code)}}]}, JSON)
-
-
-async def send_json(send: Send, status: int, body: object, media_type: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """Send a response of JSON."""
-    await send_bytes(send, status, json_text(body), media_type, headers)
-
-
 _CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".encode()) for media_type in (JSON, RESPONSE_JSON)}
 
 
-async def send_bytes(send: Send, status: int, body: bytes, media_type: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """Send a response that is JSON text already."""
-    content = [_CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": content})
+async def send_error(send: Send, status: int, code: Code, message: str) -> None:
+    """Send a response that is one error."""
+    body = _error_text(code, message)
+    headers = [_CONTENT_TYPES[JSON], (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _error_text(code: Code, message: str) -> bytes:
+    return json_text({"errors": [{"message": message, "extensions": {"code": str(code)}}]})
 
 
 # -- requests
