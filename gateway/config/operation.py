@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from graphql import GraphQLType
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
 
 from gateway.blueprint import Argument, Operation, Step, Strategy
 from gateway.config.arguments import read_arguments
@@ -143,6 +143,11 @@ class _Rules:
             mistake = names.mistake(placed.reference.path)
             if mistake:
                 self._report(draft.decoded, placed.path, *mistake)
+            elif self._is_whole_object(placed.reference.path):
+                message = (
+                    f"'{placed.reference}' is an object of which nothing is asked for; name the fields: '{placed.reference}.name'"
+                )
+                self._report(draft.decoded, placed.path, message, "whole-object")
         self._check_expressions(draft, names)
         for index, name in enumerate(draft.keys.depends_on):
             self._check_step_name(draft.decoded, ("depends_on", index), name)
@@ -151,6 +156,21 @@ class _Rules:
             self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
         for problem in draft.key_problems([argument.name for argument in self.arguments]):
             self.problems.append(draft.decoded.of_key(problem))
+
+    def _is_whole_object(self, path: tuple[str, ...]) -> bool:
+        """Tell whether a reference wants an object of a step that is asked for the fields that are named, and for no others."""
+        step = self.drafts.get(path[0])
+        if step is None or not step.step_type.takes_selection(step.keys):
+            return False
+        found = get_named_type(self._type_of(step.returns))
+        for name in path[1:]:
+            if not name.isdecimal():
+                found = (
+                    get_named_type(found.fields[name].type)
+                    if isinstance(found, GraphQLObjectType | GraphQLInterfaceType)
+                    else None
+                )
+        return is_composite_type(found)
 
     def _check_expressions(self, draft: Draft, names: Names) -> None:
         for key, path in draft.scope_paths:
