@@ -62,7 +62,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     # Effective operations are built while the gateway serves, and by then the schema has added fields to the blueprint's types.
     untouched = replace(around, types=read_types(sdl, *of_classes)[0]) if decoded.overlays else around
     overlaid = build_overlays(decoded.overlays, bases, known, untouched, problems)
-    links = _links(decoded, around, problems)
+    links = _links(decoded, around, bases, problems)
     if not problems and not bases:
         place = Place(str(files.folder))
         problems.append(Problem(place, "folder", "no operation; write a document with 'operation: <name>'", "no-operation"))
@@ -128,7 +128,10 @@ def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
     return defaults
 
 
-def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) -> dict[tuple[str, str], Link]:
+def _links(
+    decoded: Documents, around: Surroundings, bases: Mapping[str, Base], problems: list[Problem]
+) -> dict[tuple[str, str], Link]:
+    composites = {base.operation.returns: name for name, base in bases.items() if base.operation.picked is None}
     built: list[tuple[DecodedLink, Link]] = []
     seen: dict[str, Place] = {}
     for found in decoded.links:
@@ -137,6 +140,10 @@ def _links(decoded: Documents, around: Surroundings, problems: list[Problem]) ->
             message = f"a second link for '{name}', first at {seen[name]}"
             problems.append(found.link.problem(("field",), message, "duplicate-name"))
         seen.setdefault(name, found.link.place)
+        owner = name.partition(".")[0]
+        if owner in composites:
+            message = f"the fields of '{owner}' are those of the steps of the operation '{composites[owner]}'; add a step to it"
+            problems.append(found.link.problem(("field",), message, "link-of-operation"))
         link = build_link(found, around, problems)
         if link is not None:
             built.append((found, link))
