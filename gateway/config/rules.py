@@ -20,7 +20,7 @@ from gateway.config.reading import Reading
 from gateway.config.sdl import Types, read_types
 from gateway.config.shared import read_shared
 from gateway.config.source import Files, read_files
-from gateway.config.unit import Found, Ground, Shared, Unit
+from gateway.config.unit import Found, Ground, MadeLink, Shared, Unit
 from gateway.errors import ConfigurationError, Place, Problem
 
 _BREATH = 0.0002
@@ -233,7 +233,7 @@ class _Build:
         self.bad[found.key] = None
 
     def _check_composites(self, units: Mapping[str, Unit]) -> None:
-        """Report operations that would make the same type; the second of them is bad."""
+        """Report operations that would make the same type, of which the second is bad, and links of such types, which nothing would fill."""
         composites: dict[str, str] = {}
         for key, unit in units.items():
             if unit.operation is None or unit.composite is None:
@@ -242,6 +242,13 @@ class _Build:
             if first != unit.operation.name:
                 message = f"the operation '{first}' has the type '{unit.composite}' too; set 'type:'"
                 self.problems.append(Problem(unit.place, f"{key} · operation", message, "duplicate-type"))
+                self.bad[key] = None
+        for key, unit in units.items():
+            if isinstance(unit.made, MadeLink) and (owner := unit.made.link.type) in composites:
+                message = (
+                    f"the fields of '{owner}' are those of the steps of the operation '{composites[owner]}'; add a step to it"
+                )
+                self.problems.append(Problem(unit.place, f"{key} · field", message, "link-of-operation"))
                 self.bad[key] = None
 
     def _check_links(self, units: Mapping[str, Unit], ground: Ground) -> None:
