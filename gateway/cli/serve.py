@@ -44,7 +44,6 @@ def announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
     lines = [
         f"[bold]Stepgraph[/] {__version__}   {counted(len(blueprint.operations), 'operation')}: {escape(names)}",
         f"GraphQL    {url}/graphql",
+        f"GraphiQL   {url}/" if is_development else "GraphiQL   only with --dev",
     ]
-    if is_development:
-        lines.append(f"GraphiQL   {url}/")
     out.print(Panel.fit("\n".join(lines), border_style="cyan"))
