@@ -192,10 +192,10 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
             )
     else:
         values = arguments if given is None else given
-        in_all = f"the operation has {{}} arguments in all ({', '.join(arguments)}); write 'params:'"
+        in_all = f"the operation has {{}} arguments ({', '.join(arguments)}); mend one that is misspelt, or write 'params:'"
         what = in_all if given is None else "'params' has {} values"
         if statement.positional != len(values) and (statement.positional or given is not None):
-            message = f"{statement.positional} placeholders '?', but {what.format(len(values))}"
+            message = f"the query has {statement.positional} times '?', but {what.format(len(values))}"
             yield KeyProblem("query", message, "parameter-count")
         if any(isinstance(value, str) and "?}" in value for value in given or ()):
             message = "what '?' stands for cannot be left out; write ':name', which is then null"

@@ -12,7 +12,7 @@ from gateway.cli import cli
 
 from .serving import run_command, write_files
 
-COMMANDS = ["serve", "check", "schema", "blueprint", "plan", "test", "demo", "version"]
+COMMANDS = ["serve", "check", "schema", "blueprint", "plan", "test", "demo"]
 CONFIG = {
     "graph.yaml": """
 sources:
@@ -87,7 +87,7 @@ def test_every_command_has_a_help_text(name: str) -> None:
         ("check", ["CONFIG_DIR", "--lint", "--format", "--fail-on"]),
         ("test", ["CONFIG_DIR", "--tests", "--format"]),
         ("schema", ["CONFIG_DIR"]),
-        ("plan", ["--variables", "--operation", "--format", "CONFIG_DIR", "query_file"]),
+        ("plan", ["--variables", "--operation", "--format", "CONFIG_DIR", "QUERY_FILE"]),
         ("demo", ["--port", "--upstream-port"]),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_command_line_that_is_wrong_has_the_exit_status_2(arguments: list[str]
 
 
 def test_the_version_is_printed() -> None:
-    assert run("version").stdout == f"{__version__}\n"
+    assert run("--version").stdout == f"{__version__}\n"
 
 
 # -- check and schema
@@ -166,8 +166,8 @@ def test_problems_are_told_all_at_once_with_place_and_code(tmp_path: Path, name:
 def test_a_folder_that_is_missing_or_empty_or_a_file_is_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "file.yaml"
     file.write_text("operation: a\n", "utf-8")
-    assert "[no-folder]" in refused("check", tmp_path / "nowhere")
-    assert "[no-folder]" in refused("check", file)
+    assert "no such folder here; give" in refused("check", tmp_path / "nowhere")
+    assert "is a file; give the folder of your configuration files  [no-folder]" in refused("check", file)
     assert "[no-operation]" in refused("check", write_files(tmp_path / "empty", {}))
 
 
@@ -227,7 +227,7 @@ def test_the_operation_of_a_document_can_be_chosen(config: Path) -> None:
     ("document", "words"),
     [
         ("{", "Syntax Error"),
-        ("{ custmer }", "Did you mean 'customer'"),
+        ("{ custmer }", "<stdin>:1:3: Cannot query field 'custmer' on type 'Query'. Did you mean 'customer'"),
         ("", "Syntax Error"),
         ("fragment F on Query { __typename }", "no operation"),
         ('{ keyed(number: "x") { row } }', "Int cannot represent"),
@@ -256,7 +256,7 @@ def test_a_document_that_cannot_be_planned_is_told_in_one_line(config: Path, doc
 )
 def test_variables_that_do_not_fit_are_told_in_one_line(config: Path, query: Path, variables: str) -> None:
     text = refused("plan", config, query, "--variables", variables)
-    assert "variable" in text.lower()
+    assert text.startswith("✗ --variables")
     assert len(text.splitlines()) == 1
 
 
@@ -265,6 +265,10 @@ def test_a_query_file_that_cannot_be_read_is_told_in_one_line(config: Path, tmp_
         text = refused("plan", config, path)
         assert str(path) in text
         assert len(text.splitlines()) == 1
+
+
+def test_a_query_in_the_place_of_its_file_is_told_where_it_goes(config: Path) -> None:
+    assert "echo '{ … }' | stepgraph plan CONFIG_DIR -" in refused("plan", config, "{ keyed(number: 1) { row } }")
 
 
 def test_a_query_file_that_is_not_utf8_is_told_in_one_line(config: Path, tmp_path: Path) -> None:

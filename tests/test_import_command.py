@@ -29,12 +29,12 @@ def test_an_import_is_written_checked_and_summed_up(tmp_path: Path, shop: str) -
     folder = tmp_path / "new" / "shop"
     done = run_command("import", "database", shop, "--into", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"✓ {folder}: 2 operations, 1 types\n  source.yaml, operations.yaml, types.graphql\n" in done.stdout
+    assert f"✓ {folder}: 2 operations, 1 type\n  source.yaml, operations.yaml, types.graphql\n" in done.stdout
     assert "1  a column of bytes, which JSON cannot carry; it is: customers.photo" in done.stdout
     assert f"Next: stepgraph check {folder}" in done.stdout
     checked = run_command("check", str(folder))
     assert checked.returncode == 0
-    assert "2 operations, 1 sources" in checked.stdout
+    assert "2 operations, 1 source" in checked.stdout
 
 
 def test_nothing_is_overwritten_unless_it_is_forced(tmp_path: Path, shop: str) -> None:

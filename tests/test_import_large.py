@@ -76,4 +76,4 @@ def test_githubs_description_is_imported_and_passes_check(description: Path, tmp
     print(f"check: {seconds:.1f} s, {megabytes:.0f} MB")  # noqa: T201 - the same
     assert seconds < MAX_SECONDS
     assert megabytes < MAX_MEGABYTES
-    assert f"{operations} operations, 1 sources" in checked
+    assert f"{operations} operations, 1 source" in checked

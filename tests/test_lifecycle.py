@@ -217,7 +217,7 @@ def test_what_cannot_start_says_why_on_standard_error_and_ends_with_status_1(fai
     assert failed[name].seconds < 10
 
 
-@pytest.mark.parametrize("name", ["port in use", "port in use by workers", "demo, gateway"])
+@pytest.mark.parametrize("name", ["port in use", "port in use by workers", "demo, gateway", "demo, upstream"])
 def test_a_port_in_use_is_one_clear_line(failed: FailedStarts, name: str) -> None:
     (line,) = failed[name].stderr.splitlines()
     assert f"127.0.0.1:{failed.taken}" in line
@@ -241,7 +241,7 @@ def test_a_missing_folder_is_named(failed: FailedStarts) -> None:
 
 
 def test_a_demo_that_cannot_start_leaves_nothing_running(failed: FailedStarts) -> None:
-    assert str(failed.taken) in failed["demo, upstream"].stderr
+    assert "--upstream-port" in failed["demo, upstream"].stderr
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", failed.free)) != 0
 

@@ -20,9 +20,9 @@ for command in (
     describe.blueprint,
     describe.reference,
     demo.demo,
-    describe.version,
 ):
     cli.command()(command)
+cli.callback()(describe.version)
 cli.command("test")(test.run_tests)
 cli.add_typer(importing, name="import")
 

@@ -120,7 +120,8 @@ def _print_summary(blueprint: Blueprint) -> None:
     for warning in (text for operation in blueprint.operations.values() for text in doubtful_arguments(operation)):
         err.print(f"[yellow]![/] {escape(warning)}", soft_wrap=True)
     out.print(
-        f"[green]✓[/] {len(blueprint.operations)} operations, {len(blueprint.sources)} sources, version {blueprint.version}"
+        f"[green]✓[/] {counted(len(blueprint.operations), 'operation')}, {counted(len(blueprint.sources), 'source')}, "
+        f"version {blueprint.version}"
     )
 
 

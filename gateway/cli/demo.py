@@ -33,7 +33,9 @@ def demo(
 
     warehouse.seed(warehouse.DEFAULT_PATH)
     lake.seed(lake.DEFAULT_FOLDER)
-    bound = bind_or_exit("127.0.0.1", port)
+    bound = bind_or_exit("127.0.0.1", port, "choose another port with --port, or 'make demo PORT=…'")
+    # Something else may answer there, such as another demo: it would be taken for these services.
+    bind_or_exit("127.0.0.1", upstream_port, "choose another port with --upstream-port, or 'make demo UPSTREAM_PORT=…'").close()
     with _upstream(upstream_port):
         announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
@@ -74,7 +76,7 @@ def _upstream(port: int) -> Iterator[None]:
 def _wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
     for _ in range(100):
         if process.poll() is not None:
-            raise failure(f"the demo upstream services could not start on port {port}; set UPSTREAM_PORT=<another>")
+            raise failure(f"the demo upstream services could not start on port {port}; what they say is above")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

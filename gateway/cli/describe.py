@@ -36,7 +36,9 @@ def blueprint(config_dir: ConfigDir = DEFAULT_DIR) -> None:
 
 
 def reference(
-    name: Annotated[str | None, typer.Argument(help="One part of it, such as operation, api, 'api source' or retry.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="PART", help="One part of it, such as operation, api, 'api source' or retry.")
+    ] = None,
 ) -> None:
     """Print the reference of the configuration: every key, what it takes, its default and its meaning."""
     sections = reference_sections(STEP_TYPES)
@@ -49,6 +51,15 @@ def reference(
     out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")
 
 
-def version() -> None:
-    """Print the version."""
-    out.print(__version__)
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(__version__)
+        raise typer.Exit
+
+
+def version(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Print the version instead of running a command."""

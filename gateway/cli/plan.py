@@ -1,6 +1,7 @@
 """``stepgraph plan``: what a query would run, without running it."""
 
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from gateway.blueprint import Blueprint
 from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out, print_json
 from gateway.document import Documents
-from gateway.errors import RequestError, nearest
+from gateway.errors import Code, RequestError, nearest
 from gateway.overlays import Overlays, winning_lines
 from gateway.pictures import as_dot, as_mermaid, as_trees, in_full
 from gateway.plan import Plan
@@ -30,7 +31,9 @@ class Format(StrEnum):
 
 def plan(
     config_dir: ConfigDir,
-    query_file: Annotated[Path, typer.Argument(help="A file with a GraphQL document; '-' for standard input.")],
+    query_file: Annotated[
+        Path, typer.Argument(metavar="QUERY_FILE", help="A file with a GraphQL document; '-' for standard input.")
+    ],
     variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
     operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
     form: Annotated[
@@ -57,13 +60,29 @@ def plan(
         definition = document.definition(operation, is_read_only=False)
         made = documents.plan(definition, definition.variables(_variables(variables)), effective).plan
     except OSError as error:
-        raise failure(f"{query_file}: {error.strerror}") from None
+        hint = f"; {_INLINE}" if "{" in str(query_file) else ""
+        raise failure(f"{query_file}: {error.strerror}{hint}") from None
     except UnicodeDecodeError:
         raise failure(f"{query_file}: not UTF-8") from None
     except RequestError as error:
-        raise failure(str(error)) from None
+        raise failure("\n  ".join(_told(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
     lines = list(winning_lines(blueprint, matching))
     _print(made, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
+
+
+_INLINE = "a query that is no file goes through standard input: echo '{ … }' | stepgraph plan CONFIG_DIR -"
+
+
+def _told(error: RequestError, file: str) -> Iterator[str]:
+    """Yield each error of a document with its place: where it is in the file, or the option that is wrong."""
+    for mistake in error.errors:
+        match mistake:
+            case _ if error.code is Code.BAD_USER_INPUT:
+                yield f"--variables: {mistake['message']}"
+            case {"locations": [{"line": line, "column": column}, *_]}:
+                yield f"{file}:{line}:{column}: {mistake['message']}"
+            case _:
+                yield str(mistake["message"])
 
 
 def _print(plan: Plan, lines: list[tuple[str, str]], form: Format) -> None:
@@ -106,8 +125,8 @@ def _variables(text: str) -> dict[str, object]:
     """Read the variables of the command line, or say what is wrong and exit with 1."""
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise failure(f"--variables is not JSON: {error}") from None
+    except orjson.JSONDecodeError:
+        value = None
     if not isinstance(value, dict):
         raise failure('--variables is not a JSON object, such as {"id": "42"}')
     return value

@@ -12,6 +12,7 @@ from gateway.app import bind
 from gateway.app import serve as run_server
 from gateway.blueprint import Blueprint
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out
+from gateway.report import counted
 
 
 def serve(
@@ -28,22 +29,21 @@ def serve(
     raise typer.Exit(run_server(config_dir, bound, workers, is_development=dev))
 
 
-def bind_or_exit(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address, or say why there is none and exit with 1."""
+def bind_or_exit(host: str, port: int, remedy: str = "choose another address with --host and --port") -> socket.socket:
+    """Return a socket bound to an address, or say why there is none, and the remedy, and exit with 1."""
     try:
         return bind(host, port)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a port is a number up to 65535"
-        raise failure(f"cannot listen on {host}:{port}: {reason}; choose another address with --host and --port") from None
+        raise failure(f"cannot listen on {host}:{port}: {reason}; {remedy}") from None
 
 
 def announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
     """Print what is served, and where."""
     names = ", ".join(list(blueprint.operations)[:12])
     lines = [
-        f"[bold]Stepgraph[/] {__version__}   {len(blueprint.operations)} operations: {escape(names)}",
+        f"[bold]Stepgraph[/] {__version__}   {counted(len(blueprint.operations), 'operation')}: {escape(names)}",
         f"GraphQL    {url}/graphql",
+        f"GraphiQL   {url}/" if is_development else "GraphiQL   only with --dev",
     ]
-    if is_development:
-        lines.append(f"GraphiQL   {url}/")
     out.print(Panel.fit("\n".join(lines), border_style="cyan"))

@@ -78,7 +78,7 @@ def read_files(folder: Path) -> Files:
     problems: list[Problem] = []
     digest = hashlib.sha256()
     if not folder.is_dir():
-        message = "no such folder; give the folder of your configuration files"
+        message = f"{'is a file' if folder.exists() else 'no such folder here'}; give the folder of your configuration files"
         problems.append(Problem(Place(str(folder)), "folder", message, "no-folder"))
     for path in sorted(_configuration_files(folder)):
         read = read_file(path)

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from gateway.importing.folder import write_folder
 from gateway.importing.result import Imported, ImportFault, by_reason
+from gateway.report import counted
 
 importing = typer.Typer(
     help="Write a configuration from an OpenAPI description, a GraphQL endpoint or a database.", no_args_is_help=True
@@ -81,10 +82,11 @@ def _import(read: Callable[[], Imported], into: Path | None, *, is_forced: bool)
 
 
 def _print_summary(imported: Imported, folder: Path, paths: list[Path]) -> None:
-    links = f", {imported.links} links" if imported.links else ""
+    links = f", {counted(imported.links, 'link')}" if imported.links else ""
     files = ", ".join(path.name for path in paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
     out.print(
-        f"[green]✓[/] {escape(str(folder))}: {imported.operations} operations, {imported.types} types{links}", soft_wrap=True
+        f"[green]✓[/] {escape(str(folder))}: {counted(imported.operations, 'operation')}, {counted(imported.types, 'type')}{links}",
+        soft_wrap=True,
     )
     out.print(f"  {escape(files)}", soft_wrap=True)
     if imported.left_out:

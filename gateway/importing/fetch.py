@@ -65,12 +65,17 @@ def _send(method: str, url: str, headers: Mapping[str, str], body: object) -> by
             client.stream(method, url, headers=request_headers, json=body) as response,
         ):
             if not response.is_success:
-                hint = "; give credentials with --header" if response.status_code in {401, 403} else ""
-                raise ImportFault(f"{shown(url)} answered with the status {response.status_code}{hint}")
+                raise ImportFault(f"{shown(url)} answered with the status {response.status_code}{_hint(response.status_code)}")
             return _read_body(response, give_up)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise ImportFault(f"{shown(url)} is not reachable: {reason}; is the address right, and is the service up?") from None
+
+
+def _hint(status: int) -> str:
+    if status in {401, 403}:
+        return "; give credentials with --header"
+    return "; is the path of the URL right?" if status in {404, 405} else ""
 
 
 def _read_body(response: httpx.Response, give_up: float) -> bytes:

@@ -43,7 +43,8 @@ def import_graphql(url: str, headers: Mapping[str, str], name: str | None = None
     :raises ImportFault: it is not reachable, does not answer introspection, or has no query field that can be an operation.
     """
     schema = introspect(url, headers)
-    return translate(schema, url, name or source_name(urlsplit(url).hostname or ""))
+    host = urlsplit(url).hostname or ""
+    return translate(schema, url, name or source_name(host if any(map(str.isalpha, host)) else "graphql"))
 
 
 def introspect(url: str, headers: Mapping[str, str]) -> GraphQLSchema:
