@@ -13,7 +13,7 @@ from watchfiles import awatch
 
 from gateway.config.rules import build
 from gateway.config.source import Files, read_files
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, Problem
 from gateway.generation import Generation, open_generation
 from gateway.resolver import StepType
 
@@ -37,6 +37,12 @@ class Serving:
         self._seen = ""
         self._retiring: set[asyncio.Task[None]] = set()
         self.generation: Generation | None = None
+        self.version = ""
+        """The content hash of the files that answer."""
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong with the files as they are now, while older ones answer."""
+        self.changed = asyncio.Event()
+        """Set when the version or the problems have changed; a new one then takes its place."""
 
     async def load(self, files: Files) -> None:
         """Build a generation of these files and let it answer from now on.
@@ -51,10 +57,16 @@ class Serving:
         )
         old, old_pools = self.generation, self._pools
         self.generation, self._pools = generation, pools
+        self._tell(files.version, ())
         if old is not None and old_pools is not None:
             task = asyncio.create_task(_retire(old, old_pools))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
+
+    def _tell(self, version: str, problems: tuple[Problem, ...]) -> None:
+        self.version, self.problems = version, problems
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     async def watch(self) -> None:
         """Follow the folder until cancelled."""
@@ -67,6 +79,7 @@ class Serving:
                 await self.load(files)
                 log.warning("configuration changed", extra={"version": files.version})
             except ConfigurationError as error:
+                self._tell(self.version, error.problems)
                 log.error("configuration has problems; the last good one goes on\n%s", error)  # noqa: TRY400 - no trace is wanted
             except Exception:
                 log.exception("configuration could not be loaded; the last good one goes on")
