@@ -93,7 +93,7 @@ class Recorded:
         plan = planned(self.generation, request, context)[0]
         if plan.calls:  # what only asks for the schema is no run
             told = [_told(error) for error in _errors(body)]
-            self._add(request, context, {"outcome": _outcome(body), "plan": plan_json(plan), "trace": trace, "errors": told})
+            self._add(request, context, {"outcome": _outcome(body), "plan": _without_arguments(plan_json(plan)), "trace": trace, "errors": told})
         if not extensions:
             del body["extensions"]
         return body
@@ -156,14 +156,19 @@ def planned(generation: Generation, request: GraphQLRequest, context: RequestCon
 
 
 def plan_json(plan: Plan) -> dict[str, object]:
-    """Return a plan as data, with what is known of the steps that it leaves out, and without the values of arguments."""
+    """Return a plan as data, with what is known of the steps that it leaves out."""
     made: Any = plan.as_json()
     for shown, call in zip(made["operations"], plan.calls, strict=True):
-        shown["arguments"] = masked_text(shown["arguments"])
         shown["pruned"] = [_left_out(call.operation.steps[name]) for name in call.pruned]
-        for node in shown["nodes"]:
-            node["arguments"] = masked_text(node["arguments"] or "")
     return dict(made)
+
+
+def _without_arguments(plan: dict[str, Any]) -> dict[str, Any]:
+    for operation in plan["operations"]:
+        operation["arguments"] = masked_text(operation["arguments"])
+        for node in operation["nodes"]:
+            node["arguments"] = masked_text(node["arguments"] or "")
+    return plan
 
 
 def _left_out(step: Step) -> dict[str, object]:

@@ -121,7 +121,7 @@ function usePlan(document: WrittenDocument, version: string | undefined): { plan
     const leaving = new AbortController();
     const { parameters, headers } = asRequest(document);
     fetchPlan(parameters, headers, leaving.signal).then(
-      ({ plan, errors }) => setState((before) => ({ plan: plan ?? before.plan, problems: errors })),
+      ({ plan, problems }) => setState((before) => ({ plan: plan ?? before.plan, problems })),
       () => {},
     );
     return () => leaving.abort();

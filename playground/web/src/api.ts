@@ -133,10 +133,10 @@ export async function send(parameters: GraphQLParameters, headers: Record<string
   return { id: response.headers.get("x-request-id") ?? "", body: await json<Record<string, unknown>>(response) };
 }
 
-/** Plan a request without running it. `plan` is absent where the document is not valid (yet). */
+/** Plan a request without running it. There is no plan where the document is not valid (yet). */
 export async function fetchPlan(parameters: GraphQLParameters, headers: Record<string, string>, signal: AbortSignal) {
   const init = { method: "POST", headers: { ...headers, ...GRAPHQL_TYPES }, body: JSON.stringify(parameters), signal };
-  return json<{ plan?: Plan; errors: GraphQLProblem[] }>(await fetch("/playground/plan", init));
+  return json<{ plan: Plan | null; problems: GraphQLProblem[] }>(await fetch("/playground/plan", init));
 }
 
 export async function fetchExamples(): Promise<Example[]> {

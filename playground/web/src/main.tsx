@@ -25,10 +25,11 @@ function Page({ examples }: { examples: Example[] }) {
   };
   const shared = fromHash(location.hash);
   const fullest = [...examples].filter((each) => !each.is_mutation).sort((a, b) => b.query.length - a.query.length)[0];
-  const start = shared ? { initialQuery: shared.query, initialVariables: shared.variables } : {};
-  const first = fullest && { query: fullest.query, variables: variablesText(fullest.variables) };
+  const example = fullest && !localStorage.getItem("graphiql:query") ? { query: fullest.query, variables: variablesText(fullest.variables) } : null;
+  const first = shared ?? example;
+  const start = first ? { initialQuery: first.query, initialVariables: first.variables } : {};
   return (
-    <GraphiQL fetcher={fetcher as never} plugins={PLUGINS} defaultTabs={first ? [first] : []} defaultQuery="" {...start} defaultEditorToolsVisibility>
+    <GraphiQL fetcher={fetcher as never} plugins={PLUGINS} defaultQuery="" {...start} defaultEditorToolsVisibility>
       <GraphiQL.Logo> </GraphiQL.Logo>
       <Workbench examples={examples} onRan={onRan} />
     </GraphiQL>

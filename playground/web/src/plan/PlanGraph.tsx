@@ -45,7 +45,7 @@ export function PlanGraph({ plan, trace, selected, onSelect }: Props) {
   const places = new Map(drawing.placed.flatMap((each) => (each.node ? [[each.node.id, each] as const] : [])));
   const count = places.size;
   return (
-    <section className="graph" aria-label="Plan">
+    <section className={`graph${selected === null ? "" : " has-selection"}`} aria-label="Plan">
       <div className="graph-tools">
         {count > 12 && <StepFinder plan={plan} onFind={onSelect} />}
         <button type="button" aria-label="Zoom out" onClick={() => setZoom((value) => Math.max(value / ZOOM.step, ZOOM.least))}>−</button>
@@ -69,7 +69,7 @@ export function PlanGraph({ plan, trace, selected, onSelect }: Props) {
             <text key={head.y} className="graph-head" x={14} y={head.y}>{head.text}</text>
           ))}
           {drawing.edges.map((edge) => (
-            <EdgeLine key={`${edge.from}-${edge.to}-${edge.kind}`} edge={edge} places={places} isCritical={critical.has(edge.from) && critical.has(edge.to)} />
+            <EdgeLine key={`${edge.from}-${edge.to}-${edge.kind}`} edge={edge} places={places} isCritical={critical.has(edge.from) && critical.has(edge.to)} isNear={edge.from === selected || edge.to === selected} />
           ))}
           {drawing.placed.map((each) => (
             <NodeBox
@@ -99,7 +99,7 @@ function StepFinder({ plan, onFind }: { plan: Plan; onFind: (id: number) => void
   return <input type="search" aria-label="Find a step" placeholder={`Find one of ${nodes.length} steps`} onChange={(event) => find(event.target.value)} />;
 }
 
-function EdgeLine({ edge, places, isCritical }: { edge: Edge; places: Map<number, Placed>; isCritical: boolean }) {
+function EdgeLine({ edge, places, isCritical, isNear }: { edge: Edge; places: Map<number, Placed>; isCritical: boolean; isNear: boolean }) {
   const from = places.get(edge.from);
   const to = places.get(edge.to);
   if (!from || !to) return null;
@@ -107,7 +107,7 @@ function EdgeLine({ edge, places, isCritical }: { edge: Edge; places: Map<number
   const bend = Math.max(24, Math.abs(x2 - x1) / 2);
   const title = { needs: "needs", follows: "runs after", fallback: "falls back to" }[edge.kind];
   return (
-    <path className={`edge edge-${edge.kind}${isCritical ? " is-critical" : ""}`} d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} markerEnd="url(#arrow)">
+    <path className={`edge edge-${edge.kind}${isCritical ? " is-critical" : ""}${isNear ? " is-near" : ""}`} d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} markerEnd="url(#arrow)">
       <title>{edge.kind === "fallback" ? `${from.name} ${title} ${to.name}` : `${to.name} ${title} ${from.name}`}</title>
     </path>
   );
