@@ -20,10 +20,10 @@ help: ## Show this list.
 WEB := playground/web
 
 # A page that cannot be built is no reason not to start: the plain one is there without it.
-$(WEB)/dist/index.html: $(WEB)/package-lock.json $(WEB)/index.html $(shell find $(WEB)/src -type f)
+$(WEB)/dist/index.html: $(WEB)/package-lock.json $(WEB)/vite.config.ts $(WEB)/tsconfig.json $(WEB)/index.html $(shell find $(WEB)/src -type f)
 	@if command -v npm >/dev/null; then \
 	  echo "Building the playground (once, about a minute) ..."; \
-	  (cd $(WEB) && npm ci --no-audit --no-fund --silent && npm run --silent build) >$(WEB)/build.log 2>&1 \
+	  (cd $(WEB) && npm ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=30000 && npm run build) >$(WEB)/build.log 2>&1 \
 	    || echo "The playground could not be built ($(WEB)/build.log says why); the plain page is served instead."; \
 	else echo "npm is not installed: the plain page is served instead of the playground."; fi
 
