@@ -79,8 +79,11 @@ class Playground:
         headers = headers_of(request.scope)
         asked = await read_request(headers, request.receive)
         context = RequestContext("", headers, asyncio.get_running_loop().time())
-        plan, problems = planned(self._current().generation, asked, context)
-        return JSONResponse({"plan": plan_json(plan), "errors": problems})
+        try:
+            plan, problems = planned(self._current().generation, asked, context)
+        except RequestError as error:  # which is how most documents are while they are written
+            return JSONResponse({"plan": None, "problems": error.errors})
+        return JSONResponse({"plan": plan_json(plan), "problems": problems})
 
     async def _examples(self, _: Request) -> Response:
         return JSONResponse([asdict(example) for example in examples(self._current().generation.schema)])

@@ -93,7 +93,11 @@ class Recorded:
         plan = planned(self.generation, request, context)[0]
         if plan.calls:  # what only asks for the schema is no run
             told = [_told(error) for error in _errors(body)]
-            self._add(request, context, {"outcome": _outcome(body), "plan": _without_arguments(plan_json(plan)), "trace": trace, "errors": told})
+            self._add(
+                request,
+                context,
+                {"outcome": _outcome(body), "plan": _without_arguments(plan_json(plan)), "trace": trace, "errors": told},
+            )
         if not extensions:
             del body["extensions"]
         return body

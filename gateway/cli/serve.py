@@ -19,7 +19,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes answer.")] = 1,
-    dev: Annotated[bool, typer.Option("--dev", help="GraphiQL, introspection, suggestions; for your own machine.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="the playground, introspection, suggestions; for your own machine.")] = False,
 ) -> None:
     """Serve a configuration. Changes of its files are taken up while it runs."""
     blueprint = load_or_exit(config_dir)
@@ -45,5 +45,5 @@ def announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
         f"GraphQL    {url}/graphql",
     ]
     if is_development:
-        lines.append(f"GraphiQL   {url}/")
+        lines.append(f"playground {url}/")
     out.print(Panel.fit("\n".join(lines), border_style="cyan"))
