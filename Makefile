@@ -5,7 +5,7 @@ UPSTREAM_PORT ?= 9101
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format clean
+.PHONY: help demo web test format clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -17,8 +17,20 @@ help: ## Show this list.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: .venv/installed ## Start the gateway on the embedded demo: http://127.0.0.1:8000
+WEB := playground/web
+
+# A page that cannot be built is no reason not to start: the plain one is there without it.
+$(WEB)/dist/index.html: $(WEB)/package-lock.json $(WEB)/vite.config.ts $(WEB)/tsconfig.json $(WEB)/index.html $(shell find $(WEB)/src -type f)
+	@if command -v npm >/dev/null; then \
+	  echo "Building the playground (once, about a minute) ..."; \
+	  (cd $(WEB) && npm ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=30000 && npm run build) >$(WEB)/build.log 2>&1 \
+	    || echo "The playground could not be built ($(WEB)/build.log says why); the plain page is served instead."; \
+	else echo "npm is not installed: the plain page is served instead of the playground."; fi
+
+demo: .venv/installed $(WEB)/dist/index.html ## Start the gateway on the embedded demo: http://127.0.0.1:8000
 	@exec $(BIN)/stepgraph demo --port $(PORT) --upstream-port $(UPSTREAM_PORT)
+
+web: $(WEB)/dist/index.html ## Build the playground, where npm is installed.
 
 test: .venv/installed ## Format check, lint, types, tests.
 	@$(BIN)/ruff format --check .
@@ -31,4 +43,4 @@ format: .venv/installed ## Format the code and mend what the linter can.
 	@$(BIN)/ruff format .
 
 clean: ## Remove what was installed and cached.
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis $(WEB)/dist $(WEB)/node_modules

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.engine import Results
 from gateway.links import Found
-from gateway.outcome import Failure, Skipped, Success
+from gateway.outcome import Failure, Outcome, Skipped, Success
 from gateway.plan import Node, Plan
 
 NOT_APPLICABLE = "not_applicable"
@@ -79,20 +79,23 @@ def _reason(outcome: Failure | Skipped) -> str:
 
 
 def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
-    """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran and how often it was tried.
+    """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran, how often and when it was tried.
 
-    All times are milliseconds from the arrival of the request. ``critical_path`` is the chain of nodes that the answer waited for,
-    each the last to end of those that the next one needed; ``slack_ms`` is how much longer a node could have taken unnoticed.
+    ``reason`` is why a node gave nothing, or no value of its own. All times are milliseconds from the arrival of the request.
+    ``critical_path`` is the chain of nodes that the answer waited for, each the last to end of those that the next one needed;
+    ``slack_ms`` is how much longer a node could have taken unnoticed.
     """
     latest = _latest_ends(plan, results)
-    nodes = [
-        _trace_node(node, results, arrived_at, latest[node.index])
-        for node in plan.nodes
-        if results.outcomes[node.index] is not None
-    ]
+    path = _critical_path(plan, results)
+    nodes = []
+    for node in plan.nodes:
+        outcome = results.outcomes[node.index]
+        if outcome is not None:
+            entry = _trace_node(node, results, arrived_at, latest[node.index])
+            nodes.append({**entry, "is_critical": node.index in path, **_why(outcome)})
     return {
         "duration_ms": _ms(now - arrived_at),
-        "critical_path": [plan.nodes[index].step.name for index in _critical_path(plan, results)],
+        "critical_path": [plan.nodes[index].step.name for index in path],
         "nodes": nodes,
     }
 
@@ -105,6 +108,7 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
     waited = context.queued if context else 0.0
     if context and context.waiting_since is not None:
         waited += ended - context.waiting_since
+    retries = {"retries_ms": [_ms(at - arrived_at) for at in context.retried_at]} if context and context.retried_at else {}
     return {
         "id": node.index + 1,
         "step": node.step.name,
@@ -113,9 +117,20 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
         "run_ms": _ms(ended - ready - waited),
         "duration_ms": _ms(ended - ready),
         "attempts": context.attempts if context else 0,
+        **retries,
         "outcome": type(results.outcomes[node.index]).__name__.lower(),
         "slack_ms": _ms(max(0.0, latest_end - ended)),
     }
+
+
+def _why(outcome: Outcome) -> dict[str, object]:
+    """Return why a node gave nothing, or gave what a fallback gave, and which."""
+    if not isinstance(outcome, Success):
+        return {"reason": _reason(outcome)}
+    if outcome.instead_of is not None:
+        return {"reason": _reason(outcome.instead_of), "served_by": outcome.served_by}
+    failure = outcome.value.failure if isinstance(outcome.value, Found) else None
+    return {"reason": _reason(failure)} if failure is not None else {}
 
 
 def _ms(seconds: float) -> float:

@@ -1,25 +1,26 @@
 """The one place that puts the parts together: a Starlette application, and the server that runs it."""
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from importlib.resources import files
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from gateway.errors import Code
+from gateway.errors import Code, RequestError
 from gateway.http import Front, GraphQLEndpoint
 from gateway.logs import configure_logging
+from gateway.playground import Playground
 from gateway.protocol import GatewayProtocol
 from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import StepType
@@ -29,10 +30,17 @@ CONFIG_VARIABLE = "STEPGRAPH_CONFIG"
 MODE_VARIABLE = "STEPGRAPH_MODE"
 
 
-def create_app(folder: Path, *, is_development: bool = False, step_types: Mapping[str, StepType] = STEP_TYPES) -> ASGIApp:
+def create_app(
+    folder: Path,
+    *,
+    is_development: bool = False,
+    step_types: Mapping[str, StepType] = STEP_TYPES,
+    stopping: asyncio.Event | None = None,
+) -> ASGIApp:
     """Return the gateway's ASGI application over a configuration folder.
 
-    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`.
+    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`. Whoever
+    runs it sets ``stopping`` when no request shall be held any longer.
     """
     current: list[Serving] = []
 
@@ -49,17 +57,15 @@ def create_app(folder: Path, *, is_development: bool = False, step_types: Mappin
     async def ready(_: Request) -> Response:
         return JSONResponse({"status": "ready"}) if current else JSONResponse({"status": "loading"}, 503)
 
-    endpoint = GraphQLEndpoint(lambda: current[0].generation if current else None, is_development=is_development)
-    routes = [Route("/health/live", live), Route("/health/ready", ready)]
-    if is_development:
-        routes.append(Route("/", _playground))
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    playground = Playground(lambda: current[0] if current else None, stopping or asyncio.Event()) if is_development else None
+    answers = playground.generation if playground else lambda: current[0].generation if current else None
+    endpoint = GraphQLEndpoint(answers, is_development=is_development)
+    routes: list[BaseRoute] = [Route("/health/live", live), Route("/health/ready", ready)]
+    if playground:
+        routes += playground.routes()
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, RequestError: _refused})
     app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
     return Front(app, endpoint)
-
-
-async def _playground(_: Request) -> Response:
-    return HTMLResponse(files("playground").joinpath("web", "index.html").read_text("utf-8"))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -67,6 +73,11 @@ async def _http_error(_: Request, error: Exception) -> Response:
     code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(error.status_code, Code.BAD_REQUEST)
     body = {"errors": [{"message": error.detail, "extensions": {"code": str(code)}}]}
     return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return JSONResponse({"errors": error.errors}, error.status)
 
 
 def from_environment() -> ASGIApp:
@@ -77,7 +88,18 @@ def from_environment() -> ASGIApp:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends with status 0 on SIGTERM and Ctrl-C: uvicorn raises the signal once more when it is done."""
+    """A server that ends with status 0 on SIGTERM and Ctrl-C: uvicorn raises the signal once more when it is done.
+
+    It sets ``stopping`` first, or else it would wait for those who listen for as long as they like.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,8 +132,14 @@ def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: b
     """Serve on a bound socket until SIGTERM or Ctrl-C; return the exit status."""
     os.environ[CONFIG_VARIABLE] = str(folder)
     os.environ[MODE_VARIABLE] = "development" if is_development else "production"
+    stopping = asyncio.Event()
+
+    def alone() -> ASGIApp:
+        configure_logging(is_development=is_development)
+        return create_app(folder, is_development=is_development, stopping=stopping)
+
     config = uvicorn.Config(
-        "gateway.app:from_environment",
+        "gateway.app:from_environment" if workers > 1 else alone,
         factory=True,
         http=GatewayProtocol,
         workers=workers,
@@ -125,6 +153,6 @@ def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: b
     if workers > 1:
         Multiprocess(config, sockets=[bound]).run()
         return 0
-    server = _Server(config)
+    server = _Server(config, stopping)
     server.run(sockets=[bound])
     return 0 if server.started else 3

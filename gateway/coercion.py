@@ -84,7 +84,7 @@ class Variables:
         return cls(values, lambda: VariableValues({}, {}))
 
 
-_NONE = Variables({}, lambda: VariableValues({}, {}))
+NO_VARIABLES = Variables({}, lambda: VariableValues({}, {}))
 
 
 class VariableCoercion:
@@ -103,7 +103,7 @@ class VariableCoercion:
         :raises RequestError: a value is missing or not of its type.
         """
         if not self._plain:
-            return _NONE
+            return NO_VARIABLES
         try:
             return Variables({name: coerce(given.get(name)) for name, coerce in self._plain}, lambda: self._exact(given))
         except NotPlain:

@@ -70,7 +70,7 @@ class Generation:
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
-        self._overlays = Overlays(documents.blueprint)
+        self.overlays = Overlays(documents.blueprint)
         self._replies = replies
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
         self._unwinding = set() if unwinding is None else unwinding
@@ -154,15 +154,15 @@ class Generation:
                 vars(found).clear()
             if position % 50 == 0:
                 await asyncio.sleep(0)
-        vars(self._overlays).clear()
+        vars(self.overlays).clear()
 
     def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
-        context, effective = self._overlays.resolve(context)
+        context, effective = self.overlays.resolve(context)
         planned = self.documents.plan(definition, variables, effective)
         if planned.plan.reads_context:
-            context = self._overlays.adapt(context)
+            context = self.overlays.adapt(context)
         return _Prepared(request, context, planned, planned.arguments(variables))
 
     async def _perform(self, prepared: "_Prepared") -> Body:

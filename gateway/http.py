@@ -11,14 +11,14 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Code, RequestError
-from gateway.generation import Generation, GraphQLRequest
+from gateway.generation import GraphQLRequest
 from gateway.json_text import json_text
 from gateway.resolver import RequestContext
 
@@ -47,18 +47,33 @@ _LEGACY_200 = {
 """Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
 
 Headers = Mapping[str, str]
+T = TypeVar("T")
+
+
+class Responds(Protocol):
+    """What answers requests with JSON text, as a generation does."""
+
+    @property
+    def version(self) -> bytes:
+        """The hash of the configuration that it answers by."""
+
+    async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
+        """Answer a request.
+
+        :raises RequestError: nothing was run; the error is the answer.
+        """
 
 
 class GraphQLEndpoint:
     """The ASGI application behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none."""
 
-    def __init__(self, generation: Callable[[], Generation | None], *, is_development: bool) -> None:
+    def __init__(self, generation: Callable[[], Responds | None], *, is_development: bool) -> None:
         self._generation = generation
         self._is_development = is_development
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
         own = [(REQUEST_ID_HEADER, context.request_id.encode())]
         generation = self._generation()
@@ -68,7 +83,7 @@ class GraphQLEndpoint:
         try:
             media_type = _negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
-            answer = await _unless_client_leaves(_answer(generation, request, context), scope, receive)
+            answer = await unless_client_leaves(_answer(generation, request, context), scope, receive)
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
             answer = json_text({"errors": error.errors})
@@ -88,16 +103,15 @@ class GraphQLEndpoint:
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
         if scope["method"] == "POST":
-            _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
-            return _request(_decode(await _read_body(headers, receive)), headers, is_read_only=False)
+            return await read_request(headers, receive)
         if scope["method"] != "GET":
             raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
         if not self._is_development:
-            _refuse_simple(headers)
+            refuse_simple(headers)
         return _request(_query_parameters(scope), headers, is_read_only=True)
 
 
-async def _answer(generation: Generation | None, request: GraphQLRequest, context: RequestContext) -> bytes:
+async def _answer(generation: Responds | None, request: GraphQLRequest, context: RequestContext) -> bytes:
     if generation is None:
         raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
     return await generation.respond(request, context)
@@ -165,6 +179,20 @@ def _error_text(code: Code, message: str) -> bytes:
 # -- requests
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request by their names in lower case."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def read_request(headers: Headers, receive: Receive) -> GraphQLRequest:
+    """Read a request that was posted.
+
+    :raises RequestError: it is not well-formed.
+    """
+    _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
+    return _request(_decode(await _read_body(headers, receive)), headers, is_read_only=False)
+
+
 _SOUND_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -213,7 +241,7 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-def _refuse_simple(headers: Headers) -> None:
+def refuse_simple(headers: Headers) -> None:
     """Refuse what a browser sends to another site without asking first (CSRF): a GET that has no telling header."""
     if any(name in headers for name in PREFLIGHT_HEADERS):
         return
@@ -305,7 +333,7 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
     return GraphQLRequest(query, name or None, variables or {}, wants_trace, is_read_only)
 
 
-async def _unless_client_leaves(answering: Coroutine[Any, Any, bytes], scope: Scope, receive: Receive) -> bytes | None:
+async def unless_client_leaves(answering: Coroutine[Any, Any, T], scope: Scope, receive: Receive) -> T | None:
     """Return the answer, or None when the client has left: then everything that was under way for it is cancelled."""
     task = asyncio.current_task()
     assert task is not None

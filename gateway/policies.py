@@ -161,6 +161,7 @@ def with_retry(call: Call, step: Step, bulkhead: Bulkhead | None) -> Call:
                 if loop.time() + wait >= context.deadline:
                     raise
                 await asyncio.sleep(wait)
+                context.retried_at += (loop.time(),)
 
     return retried
 

@@ -43,7 +43,7 @@ class CallContext:
 
     ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
     ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
-    attempt, for the log.
+    attempt, for the log; ``retried_at`` when each further one began.
     """
 
     request: RequestContext
@@ -53,6 +53,7 @@ class CallContext:
     waiting_since: float | None = None
     inputs: Inputs | None = None
     faults: list[str] = field(default_factory=list)
+    retried_at: tuple[float, ...] = ()
     _key: str = ""
 
     @property

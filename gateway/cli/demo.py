@@ -47,7 +47,7 @@ _EXAMPLE = "{ customer360(customer_id: 42) { accountService { name tier } riskPr
 
 
 def _print_example(port: int) -> None:
-    out.print("Try it (a second terminal, or the GraphiQL page):\n")
+    out.print("Try it (a second terminal, or the playground):\n")
     body = orjson.dumps({"query": _EXAMPLE}).decode()
     out.print(
         f"  curl -s http://127.0.0.1:{port}/graphql -H 'content-type: application/json' -d '{body}'\n",

@@ -44,6 +44,6 @@ def announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
     lines = [
         f"[bold]Stepgraph[/] {__version__}   {counted(len(blueprint.operations), 'operation')}: {escape(names)}",
         f"GraphQL    {url}/graphql",
-        f"GraphiQL   {url}/" if is_development else "GraphiQL   only with --dev",
+        f"playground {url}/" if is_development else "playground only with --dev",
     ]
     out.print(Panel.fit("\n".join(lines), border_style="cyan"))
