@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import Code, RequestError
 from gateway.examples import examples
-from gateway.http import headers_of, read_request, refuse_simple, send_error, unless_client_leaves
+from gateway.http import send_error, unless_client_leaves
+from gateway.http_request import headers_of, read_request, refuse_simple
 from gateway.reload import Serving
 from gateway.resolver import RequestContext
 from gateway.runs import Recorded, Runs, plan_json, planned

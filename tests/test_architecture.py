@@ -39,7 +39,7 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
-    gateway.versions gateway.watch gateway.reload gateway.http gateway.examples
+    gateway.versions gateway.watch gateway.reload gateway.http_request gateway.http gateway.examples
     gateway.runs gateway.playground gateway.protocol gateway.logs gateway.app
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
@@ -83,7 +83,7 @@ SHARED = {
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.json_text gateway.http gateway.playground gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
+        gateway.json_text gateway.http_request gateway.playground gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
         gateway.importing.graphql_endpoint gateway.importing.openapi.description
         resolvers.json_http resolvers.transport.stand_in resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
@@ -91,7 +91,7 @@ SHARED = {
         gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
         gateway.cli.terminal gateway.cli.test
     """,
-    "starlette": "gateway.http gateway.playground gateway.app",
+    "starlette": "gateway.http gateway.http_request gateway.playground gateway.app",
     "uvicorn": "gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
