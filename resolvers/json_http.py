@@ -182,16 +182,14 @@ def decode(response: HttpResponse) -> object:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    if (
-        response.body.count(b"[") + response.body.count(b"{") > MAX_JSON_DEPTH
-        and not _is_flat(response.body)
-        and _depth(value) > MAX_JSON_DEPTH
-    ):
+    openers = len(response.body.translate(None, _NO_OPENERS))
+    if openers > MAX_JSON_DEPTH and not _is_flat(response.body) and _depth(value) > MAX_JSON_DEPTH:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
     return value
 
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_OPENERS = bytes(set(range(256)) - set(b"[{"))
 
 
 def _is_flat(body: bytes) -> bool:
