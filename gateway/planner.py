@@ -273,7 +273,7 @@ def _with_selection(node: Node, drafted: _Drafted, blueprint: Blueprint) -> Node
     if not node.step.takes_selection:
         return node
     match = ((name,) for name in node.use.link.match) if node.use else ()
-    selected = [part.parts for part in drafted.values.get(node.index, ())]
+    selected = drafted.values.get(node.index, ())
     return replace(node, selection=selection_text(selected, (*node.step.read_by_others, *match), blueprint.links))
 
 

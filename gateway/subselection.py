@@ -7,6 +7,8 @@ links. Fields of links are left out: another step fills them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from graphql import get_named_type, is_abstract_type
+
 from gateway.blueprint import Link
 from gateway.selection import TYPENAME, Selected
 
@@ -15,22 +17,23 @@ Links = Mapping[tuple[str, str], Link]
 
 @dataclass(slots=True)
 class _Fields:
-    """A selection set while it grows: fields by name, and by concrete type where there is more than one."""
+    """A selection set while it grows: fields by name, and by concrete type where values tell their own."""
 
     fields: dict[str, "_Fields"] = field(default_factory=dict)
     types: dict[str, "_Fields"] = field(default_factory=dict)
 
-    def add(self, parts: Mapping[str, tuple[Selected, ...]], links: Links) -> None:
-        """Add what is selected of an object, by concrete type."""
-        for type_name, selection in parts.items():
-            target = self if len(parts) == 1 else self.types.setdefault(type_name, _Fields())
+    def add(self, selected: Selected, links: Links) -> None:
+        """Add what is selected of a value, by concrete type."""
+        is_abstract = is_abstract_type(get_named_type(selected.type))
+        for type_name, selection in selected.parts.items():
+            target = self.types.setdefault(type_name, _Fields()) if is_abstract else self
             for part in selection:
                 link = links.get((type_name, part.name))
                 if link is not None:
                     for reference in link.key:
                         target.add_path(reference.path)
                 elif part.name != TYPENAME:
-                    target.fields.setdefault(part.name, _Fields()).add(part.parts, links)
+                    target.fields.setdefault(part.name, _Fields()).add(part, links)
 
     def add_path(self, path: tuple[str, ...]) -> None:
         """Add a dotted path; list indexes in it select nothing."""
@@ -50,11 +53,11 @@ class _Fields:
         return f" {{ {' '.join(texts)} }}" if texts else ""
 
 
-def selection_text(selected: Iterable[Mapping[str, tuple[Selected, ...]]], paths: Iterable[tuple[str, ...]], links: Links) -> str:
-    """Return the selection set for everything that reads a value: selections by concrete type, and dotted paths."""
+def selection_text(selected: Iterable[Selected], paths: Iterable[tuple[str, ...]], links: Links) -> str:
+    """Return the selection set for everything that reads a value: fields that show it, and dotted paths."""
     fields = _Fields()
-    for parts in selected:
-        fields.add(parts, links)
+    for part in selected:
+        fields.add(part, links)
     for path in paths:
         fields.add_path(path)
     return fields.as_text().strip() or f"{{ {TYPENAME} }}"

@@ -72,8 +72,8 @@ SHARED = {
     "graphql": """
         gateway.tokens gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.generation gateway.difference gateway.embed
-        gateway.importing.graphql_endpoint
+        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.generation gateway.difference
+        gateway.embed gateway.importing.graphql_endpoint
         gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         resolvers.graphql
     """,
