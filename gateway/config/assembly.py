@@ -1,6 +1,6 @@
 """Units and what they stand on → the Blueprint, given that they fit together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from gateway.blueprint import Blueprint, Link, Operation, Overlay
@@ -56,10 +56,17 @@ class _Effective:
         return made.effective(name, tuple(made.overlays.index(self.overlays[position]) for position in positions))
 
 
-def links_of(units: Iterable[Unit], ground: Ground, problems: list[Problem]) -> dict[tuple[str, str], Link]:
+def links_of(units: Collection[Unit], ground: Ground, problems: list[Problem]) -> dict[tuple[str, str], Link]:
     """Return the links among some units by type and field; those that do not fit to others are reported."""
     made = [(unit.made.decoded, unit.made.link) for unit in units if isinstance(unit.made, MadeLink)]
-    return links_by_type(made, ground.types.schema, problems)
+    links = links_by_type(made, ground.types.schema, problems)
+    operations = {unit.composite: unit.operation.name for unit in units if unit.operation and unit.composite}
+    documents = {link: decoded.link for decoded, link in made}
+    for (owner, _), link in links.items():
+        if owner in operations:
+            message = f"the fields of '{owner}' are those of the steps of the operation '{operations[owner]}'; add a step to it"
+            problems.append(documents[link].problem(("field",), message, "link-of-operation"))
+    return links
 
 
 def fit_together(units: Mapping[str, Unit], ground: Ground) -> bool:
