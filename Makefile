@@ -5,7 +5,7 @@ UPSTREAM_PORT ?= 9101
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test format clean
+.PHONY: help demo web test bench format clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -37,6 +37,13 @@ test: .venv/installed ## Format check, lint, types, tests.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest
+
+.venv/bench-installed: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@
+
+bench: .venv/bench-installed ## Measure the gateway beside its rivals; ARGS="--quick" for a first look.
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 format: .venv/installed ## Format the code and mend what the linter can.
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -1,0 +1,1 @@
+"""The rivals in Python."""
