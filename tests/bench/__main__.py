@@ -7,18 +7,32 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.cases import CASES, OURS, SHARED, Case
+from tests.bench.growth import Section, memory, nodes, operations, rows, slow, workers
 from tests.bench.measure import Bench, Key, Result, measure
 from tests.bench.native import running_mock
+from tests.bench.planning import planning
 from tests.bench.processes import CAN_PIN
 from tests.bench.servers import RECIPES, running_servers
+from tests.bench.stages import stages
 from tests.bench.table import bar_table, case_table, numbers
 
-NAMES = [case.name for case in CASES]
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    "stages": stages,
+    "planning": planning,
+    "operations": operations,
+    "rows": rows,
+    "nodes": nodes,
+    "slow": slow,
+    "memory": memory,
+    "workers": workers,
+}
+NAMES = [*(case.name for case in CASES), *SECTIONS]
 
 
 def main() -> None:
@@ -30,7 +44,10 @@ def main() -> None:
     with running_mock() as mock, tempfile.TemporaryDirectory() as folder:
         bench = Bench(mock, options.seconds, Path(folder), sys.stderr)
         results = run_cases(bench, [case for case in CASES if case.name in options.only], options.rivals)
-    values = numbers(results)
+        values = numbers(results)
+        for section in (SECTIONS[name](bench) for name in SECTIONS if name in options.only):
+            print(f"{section.text}\n", flush=True)
+            values.update(section.numbers)
     print(bar_table(values))
     if options.json:
         kept = [{"key": key, "result": asdict(found) if isinstance(found, Result) else found} for key, found in results.items()]
@@ -41,13 +58,13 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the gateway beside its rivals.")
-    parser.add_argument("--quick", action="store_true", help="a third of the time, for a first look")
+    parser.add_argument("--quick", action="store_true", help="short loads, for a first look")
     parser.add_argument("--seconds", type=float, help="of load on each server, case and number of connections")
     parser.add_argument("--only", type=_names, default=NAMES, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--rivals", type=_names, default=[""], help="the beginnings of their names; left out: all")
     parser.add_argument("--json", type=Path, help="a file for all numbers")
     options = parser.parse_args()
-    options.seconds = options.seconds or (0.9 if options.quick else 3)
+    options.seconds = options.seconds or (0.4 if options.quick else 3)
     return options
 
 

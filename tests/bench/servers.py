@@ -1,5 +1,6 @@
 """Names of servers → how each is started, and why those that cannot be are missing."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.bench.processes import DidNotStartError, Server, free_port, running
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
+PLAIN = CONFIGS / "plain"
 NODE = HERE / "node"
 STEPGRAPH = [sys.executable, "-m", "gateway"]
 
@@ -40,26 +42,20 @@ def serve_command(folder: Path, port: int, *options: str) -> list[str]:
     return [*STEPGRAPH, "serve", str(folder), "--port", str(port), *options]
 
 
-def ours(port: int, upstream: str, folder: Path) -> Start:
+def observed_command(folder: Path, port: int) -> list[str]:
+    """Return the command that serves with a clock in the event loop."""
+    return [sys.executable, "-m", "tests.bench.observed", str(folder), str(port)]
+
+
+def ours(port: int, upstream: str, _: Path) -> Start:
     """Start the gateway with nothing shared between requests."""
-    return Start(serve_command(plain_folder(folder), port), {"MOCK_URL": upstream})
-
-
-def plain_folder(folder: Path) -> Path:
-    """Return a folder with the configuration that shares nothing."""
-    made = folder / "plain"
-    made.mkdir()
-    for path in CONFIGS.glob("*.*"):
-        shutil.copy(path, made)
-    return made
+    return Start(serve_command(PLAIN, port), {"MOCK_URL": upstream})
 
 
 def ours_shared(port: int, upstream: str, folder: Path) -> Start:
     """Start the gateway with everything shared that it can share: each file of `configs/shared` that it accepts."""
     made = folder / "shared"
-    made.mkdir()
-    for path in CONFIGS.glob("*.*"):
-        shutil.copy(path, made)
+    shutil.copytree(PLAIN, made)
     refused = [path.name for path in sorted((CONFIGS / "shared").iterdir()) if not _accepts(made, path, upstream)]
     if "sources.yaml" in refused:
         raise MissingError("`dedupe: true` is not known to this version")
@@ -70,7 +66,9 @@ def _accepts(folder: Path, path: Path, upstream: str) -> bool:
     """Put a file into a folder, and take it back when the configuration is not sound with it."""
     before = (folder / path.name).read_bytes() if (folder / path.name).exists() else None
     shutil.copy(path, folder)
-    checked = subprocess.run([*STEPGRAPH, "check", str(folder)], capture_output=True, env={"MOCK_URL": upstream}, check=False)
+    checked = subprocess.run(
+        [*STEPGRAPH, "check", str(folder)], capture_output=True, env={**os.environ, "MOCK_URL": upstream}, check=False
+    )
     if checked.returncode == 0:
         return True
     (folder / path.name).unlink()

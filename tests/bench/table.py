@@ -57,7 +57,7 @@ def _numbers(results: Mapping[Key, Result]) -> Iterator[tuple[str, float]]:
         if server not in {OURS, SHARED}:
             continue
         for (other_case, other_connections, rival), other in results.items():
-            if (other_case, other_connections) == (case, connections) and other.rate:
+            if (other_case, other_connections) == (case, connections) and rival != server and other.rate:
                 yield ratio(case, connections, server, rival), result.rate / other.rate
         yield f"{case} at {connections}: CPU ms per query", result.cpu_ms
         if ideal := ideals[case]:

@@ -48,8 +48,9 @@ static void watch(Connection *connection, uint32_t events, int operation) {
     epoll_ctl(poller, operation, connection->fd, &event);
 }
 
+/* An idle connection may be closed; one that owes an answer may not. */
 static void lose(Connection *connection) {
-    broken++;
+    broken += (size_t)connection->busy;
     close(connection->fd);
     connection->fd = -1;
     connection->busy = 0;

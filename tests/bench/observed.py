@@ -1,0 +1,49 @@
+"""The gateway as `stepgraph serve` runs it, with a clock in its event loop that tells for how long the loop was held."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import gateway.app
+
+LAG_PATH = "/lag"
+TICK = 0.001
+
+
+class Observed:
+    """An ASGI layer that answers `/lag` with the longest time, in ms, that the loop was held since it was last asked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._worst = 0.0
+        self._clock: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        self._clock = self._clock or asyncio.create_task(self._watch())
+        if scope.get("path") != LAG_PATH:
+            await self._app(scope, receive, send)
+            return
+        worst, self._worst = self._worst, 0.0
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": str(worst * 1000).encode()})
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            self._worst = max(self._worst, loop.time() - due)
+
+
+def main() -> int:
+    """Serve a folder on a port with everything else as it always is."""
+    plain = gateway.app.from_environment
+    gateway.app.from_environment = lambda: Observed(plain())
+    return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, is_development=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

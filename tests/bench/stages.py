@@ -1,0 +1,179 @@
+"""Our own request, stage by stage: where the µs go. The real stages, run alone in this process, and the whole in a server of its own."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import uvloop
+from starlette.types import Message, Scope
+
+from gateway.config.rules import load
+from gateway.engine import Results, run
+from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.http import DEPARTURE, REQUEST_ID, GraphQLEndpoint
+from gateway.json_text import json_text
+from gateway.resolver import RequestContext
+from resolvers import STEP_TYPES
+from resolvers.api import Api
+from resolvers.json_http import TRANSPORTS, decode
+from resolvers.transport import HttpRequest, HttpResponse, Transport
+from tests.bench.cases import POST
+from tests.bench.growth import Section, body, cpu_ms, serving, steady
+from tests.bench.measure import Bench
+from tests.bench.servers import PLAIN
+
+QUERY = f"query posts {{ posts {POST} }}"
+Work = Callable[[], object]
+"""Something to measure; when it gives an awaitable, that too."""
+REPEATED = 5
+"""Times that something is done in a series."""
+ABREAST = 10
+"""Requests at once, where a pool of connections is shared."""
+
+
+class Canned:
+    """A transport that has every answer there already: what is measured is everything but HTTP."""
+
+    def __init__(self, answers: Mapping[str, HttpResponse]) -> None:
+        self._answers = answers
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer of the path, whatever its query."""
+        return self._answers[request.target.partition("?")[0]]
+
+    async def aclose(self) -> None:
+        """Have nothing to close."""
+
+
+async def cpu_us(works: Mapping[str, Work], series: int = 50) -> dict[str, float]:
+    """Return the CPU time of this process that each function takes: the least of many short series, which alternate.
+
+    So neither a busy machine shows in it nor the garbage collector.
+    """
+    least = dict.fromkeys(works, float("inf"))
+    for _ in range(series):
+        for name, work in works.items():
+            least[name] = min(least[name], await _series(work))
+    return least
+
+
+async def _series(work: Work) -> float:
+    began = time.process_time()
+    for _ in range(REPEATED):
+        if isinstance(result := work(), Awaitable):
+            await result
+    return (time.process_time() - began) * 1e6 / REPEATED
+
+
+@contextmanager
+def environment(url: str) -> Iterator[None]:
+    """Set the upstream's URL, which the configuration reads."""
+    os.environ["MOCK_URL"] = url
+    try:
+        yield
+    finally:
+        del os.environ["MOCK_URL"]
+
+
+def stages(bench: Bench) -> Section:
+    """Measure what each stage of a request takes of the whole."""
+    bench.tell("stages of a request")
+    with serving(bench, PLAIN) as server:
+        whole = cpu_ms(steady(bench, server, body(QUERY), 10)) * 1000
+    with environment(bench.mock.url):
+        inside = uvloop.run(_stages())
+    rest = whole - sum(inside.values())
+    rows = [*inside.items(), ("server: sockets, HTTP, ASGI; switching between requests", rest), ("a whole request", whole)]
+    lines = ["### Stages of a request, posts + user", "", "| stage | CPU µs | share |", "|---|--:|--:|"]
+    lines += [f"| {name} | {taken:,.1f} | {taken / whole:.0%} |" for name, taken in rows]
+    return Section("\n".join(lines), {})
+
+
+async def _stages() -> dict[str, float]:
+    """Return what each stage takes, in µs."""
+    blueprint = load(PLAIN, STEP_TYPES)
+    async with AsyncExitStack() as stack:
+        source = blueprint.sources["mock"]
+        transport: Transport = await stack.enter_async_context(STEP_TYPES["api"].connect(source))
+        targets = ("/posts", "/users?" + "&".join(f"id={number}" for number in range(1, 11)))
+        requests = [HttpRequest("GET", target, ()) for target in targets]
+        answers = {request.target.partition("?")[0]: await transport.send(request) for request in requests}
+
+        async def send_all() -> None:
+            for request in requests:
+                await transport.send(request)
+
+        upstream = await cpu_us({"all": lambda: asyncio.gather(*(send_all() for _ in range(ABREAST)))})
+        canned = {**STEP_TYPES, "api": Api(dict.fromkeys(TRANSPORTS, lambda *_: Canned(answers)))}
+        generation = await stack.enter_async_context(open_generation(blueprint, canned))
+        return {
+            **await _inside(generation, list(answers.values())),
+            "upstream client, two GETs of ten requests at once": upstream["all"] / ABREAST,
+        }
+
+
+async def _inside(generation: Generation, answers: list[HttpResponse]) -> dict[str, float]:
+    request, unwinding = GraphQLRequest(QUERY), set[asyncio.Future[Any]]()
+    prepared = generation._prepare(request, now())
+    planned = prepared.planned
+
+    async def execute() -> Results:
+        return await run(planned.plan, generation._calls, now(), prepared.arguments, unwinding)
+
+    results, whole = await execute(), await generation.answer(request, now())
+    took = await cpu_us(
+        {
+            "read": lambda: generation.read(QUERY),
+            "prepare": lambda: generation._prepare(request, now()),
+            "decode": lambda: [decode(answer) for answer in answers],
+            "engine": execute,
+            "project": lambda: planned.project(results, {}, []),
+            "encode": lambda: json_text(whole),
+            "answer": lambda: generation.answer(request, now()),
+            "endpoint": lambda: _through_endpoint(generation),
+        }
+    )
+    return {
+        "request adapter: headers, body, watching the client": took["endpoint"] - took["answer"] - took["encode"],
+        "document cache": took["read"],
+        "variables, plan cache, arguments": took["prepare"] - took["read"],
+        "engine: scheduling, templates, policies, links": took["engine"] - took["decode"],
+        "decoding the upstream's JSON": took["decode"],
+        "projection": took["project"],
+        "assembling: completeness, extensions": took["answer"] - took["prepare"] - took["engine"] - took["project"],
+        "encoding the answer": took["encode"],
+    }
+
+
+def now() -> RequestContext:
+    """Return the context of a request that has just arrived."""
+    return RequestContext("bench", {}, asyncio.get_running_loop().time())
+
+
+async def _through_endpoint(generation: Generation) -> None:
+    """Send one request through the ASGI endpoint, as the server would."""
+    sent = body(QUERY)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(sent)).encode()),
+        (b"accept", b"application/json"),
+    ]
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/graphql",
+        "headers": headers,
+        REQUEST_ID: "bench",
+        DEPARTURE: None,
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": sent, "more_body": False}
+
+    async def send(_: Message) -> None:
+        return None
+
+    await GraphQLEndpoint(lambda: generation, is_development=False)(scope, receive, send)
