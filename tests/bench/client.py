@@ -171,7 +171,7 @@ def main() -> None:
         if given.profile:
             profile(url, given.seconds)
         else:
-            print("\n".join(table(url, given.seconds)))  # noqa: T201 - its purpose
+            print("\n".join(table(url, given.seconds)))
     finally:
         upstream.terminate()
         upstream.join()
