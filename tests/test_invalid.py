@@ -133,7 +133,11 @@ NOT_CODES = {
 def codes_in_source() -> set[str]:
     """Every text of the source that looks like a code: words with hyphens between them."""
     texts = {"cycle"}
-    for path in (*(ROOT / "gateway/config").glob("*.py"), ROOT / "gateway/settings.py", *(ROOT / "resolvers").glob("*.py")):
+    for path in (
+        *(ROOT / "gateway/config").glob("*.py"),
+        *(ROOT / "gateway/settings").glob("*.py"),
+        *(ROOT / "resolvers").glob("*.py"),
+    ):
         nodes = ast.walk(ast.parse(path.read_text("utf-8")))
         texts |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {text for text in texts if re.fullmatch(r"[a-z]+(-[a-z0-9]+)+|cycle", text)} - NOT_CODES

@@ -1,0 +1,145 @@
+"""Mappings within documents: steps and sources with what all of them have, retries, fallbacks, batches, arguments, aggregation."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from gateway.settings.vocabulary import Count, Keys, Milliseconds, Name, RetryClass, StaleMilliseconds, Text, TypeText, such_as
+
+
+class RetryKeys(Keys):
+    """``retry:`` of a step or source. Idempotent calls only; all attempts and waits lie inside the deadline."""
+
+    example = "retry: { attempts: 3, errors: [connect, timeout, 503], base_ms: 20 }"
+
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """How often a call is made at the most, the first time included."""
+    errors: list[RetryClass] = ["connect", "reset", 502, 503, 504]
+    """What is tried again: `connect`, `reset`, `timeout`, or an HTTP status."""
+    base_ms: Milliseconds = 50
+    """The longest wait before the second attempt; it doubles with each further one. Waits are drawn at random below it."""
+    cap_ms: Milliseconds = 2000
+    """The longest wait before any attempt."""
+
+
+class FallbackKeys(Keys):
+    """One entry of ``fallback:``; exactly one of its keys."""
+
+    example = """\
+fallback:
+  - step: creditFromWarehouse
+  - value: { limit: 0 }
+"""
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    step: Name | None = None
+    """A step of this operation that is run instead; not in a link, which has none."""
+    value: Any = None
+    """A constant that is given instead; in a link, for each key of the call that failed."""
+    stale_ms: StaleMilliseconds | None = None
+    """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
+
+
+class CacheKeys(Keys):
+    """``cache:`` of a step: for how long a reply answers equal calls of other requests."""
+
+    example = "cache: { ttl_ms: 5000 }"
+
+    ttl_ms: Milliseconds
+    """How long a reply is fresh. One that the upstream calls private or not to be stored, or that sets a cookie, is never kept."""
+
+
+class BatchKeys(Keys):
+    """``batch:`` of a link: the keys of all parents of one level go into one call."""
+
+    example = "batch: { key: userId, match: id, max: 50 }"
+
+    key: Annotated[Name | list[Name], such_as("userId")]
+    """The field of the parent whose value asks for a result; several for a compound key."""
+    match: Annotated[Name | list[Name], such_as("id")]
+    """The field of a result that says whose it is, in the order of `key`."""
+    max: Count = 100
+    """How many keys go into one call at the most."""
+
+
+class StepKeys(Keys):
+    """What every step has, whatever its type."""
+
+    name: Annotated[Name, such_as("account")]
+    """The step's name, and the name of its field unless `as` gives another."""
+    type: Annotated[Text, such_as("api")]
+    """The step type: what the step does."""
+    source: Text | None = None
+    """The source that is called; left out: the default source of this step type."""
+    returns: TypeText | None = None
+    """The GraphQL type of the value, such as `Account` or `[Post]`; left out: JSON, or what the SDL says of the field."""
+    as_: Name | None = Field(default=None, alias="as")
+    """The name of the field that this step fills."""
+    expose: bool = True
+    """Whether the step fills a field; `false` for one that only other steps use."""
+    when: Annotated[Text | None, such_as("account.status == 'ACTIVE'")] = None
+    """JMESPath over arguments, steps and context; when it is false the step is skipped."""
+    depends_on: Annotated[list[Name], such_as(["account"])] = []
+    """Steps that must have ended first although none of their data is used."""
+    select: Annotated[Text | None, such_as("items[0]")] = None
+    """JMESPath over the raw result; its value is the step's."""
+    timeout_ms: Milliseconds | None = None
+    """The limit of one attempt; left out: the source's, or the default of the step type."""
+    retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
+    """When and how a failed attempt is repeated; left out: the source's."""
+    fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
+    """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
+    cache: Annotated[CacheKeys | Literal["http"] | None, such_as({"ttl_ms": 5000}, "http")] = None
+    """For how long a reply is taken again for the very same call, headers and all; `http`: as long as its `Cache-Control` says."""
+    batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
+    """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
+
+
+class SourceKeys(Keys):
+    """What every source has, whatever its type."""
+
+    type: Annotated[Text, such_as("api")]
+    """The step type that calls this source."""
+    timeout_ms: Milliseconds | None = None
+    """The limit of one attempt of a step that gives none itself."""
+    retry: Annotated[RetryKeys, such_as({"attempts": 3})] = RetryKeys()
+    """When and how a failed attempt is repeated, for steps that do not say themselves."""
+    concurrency: Count = 100
+    """How many calls are under way at the most; further ones wait."""
+    queue: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
+    dedupe: bool = False
+    """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
+
+
+class ArgumentKeys(Keys):
+    """An entry of ``args:`` with more to say than its type."""
+
+    example = """\
+limit: { type: Int, default: 10, description: How many posts at the most. }
+"""
+
+    type: TypeText
+    """The argument's GraphQL type."""
+    default: Any = None
+    """The value of an argument that is not given; enum values are texts."""
+    description: str | None = None
+    """What the argument is for; stands in the schema."""
+    deprecated: Annotated[Text | None, such_as("use 'first'")] = None
+    """Why clients should not give the argument any more; not for one that they have to give."""
+
+
+class AggregationKeys(Keys):
+    """``aggregation:`` of an operation: how the values of its steps become its value."""
+
+    example = "aggregation: { strategy: merge, required_steps: [account] }"
+
+    strategy: Literal["merge", "flatten", "pick"] = "merge"
+    """`merge`: one field per step. `flatten`: the fields of the steps' objects side by side. `pick`: the value of one step."""
+    step: Name | None = None
+    """The step whose value is the operation's, for `pick`."""
+    required_steps: Annotated[list[Name], such_as(["account"])] = []
+    """Steps without which the operation has no answer."""
+
+
+ArgumentType = TypeText | ArgumentKeys
