@@ -58,20 +58,22 @@ class GraphQLEndpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
         media_type = JSON
-        generation = self._generation()
-        version = [(VERSION_HEADER, generation.version)] if generation else []
+        generation = None
         try:
             media_type = _negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
+            generation = self._generation()  # not before: one that has no request under way may be let go at any time
             body = await _unless_client_leaves(_answer(generation, request, context), scope, receive)
             if body is None:
                 log.info("client left", extra={"request_id": context.request_id, "status": 499})
                 return
-            await send_bytes(send, 200, body, media_type, version)
+            await send_bytes(send, 200, body, media_type, _version(generation))
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
             allow = [(b"allow", b"GET, POST")] if status == 405 else []
-            await send_json(send, status, {"errors": error.errors}, media_type, [*version, *allow])
+            await send_json(
+                send, status, {"errors": error.errors}, media_type, [*_version(generation or self._generation()), *allow]
+            )
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
         if scope["method"] == "POST":
@@ -82,6 +84,10 @@ class GraphQLEndpoint:
         if not self._is_development:
             _refuse_simple(headers)
         return _request(_query_parameters(scope), headers, is_read_only=True)
+
+
+def _version(generation: Generation | None) -> list[tuple[bytes, bytes]]:
+    return [(VERSION_HEADER, generation.version)] if generation else []
 
 
 async def _answer(generation: Generation | None, request: GraphQLRequest, context: RequestContext) -> bytes:
