@@ -1,11 +1,13 @@
 """The one place that puts the parts together: a Starlette application, and the server that runs it."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from gateway.admin import admin_listener, create_admin_app
 from gateway.errors import Code, RequestError
 from gateway.http import Front, GraphQLEndpoint
 from gateway.logs import configure_logging
@@ -27,7 +30,8 @@ from gateway.resolver import StepType
 from resolvers import STEP_TYPES
 
 CONFIG_VARIABLE = "STEPGRAPH_CONFIG"
-MODE_VARIABLE = "STEPGRAPH_MODE"
+CONDUCT_VARIABLE = "STEPGRAPH_CONDUCT"
+SUPERVISOR_VARIABLE = "STEPGRAPH_SUPERVISOR"
 
 
 def create_app(
@@ -35,19 +39,28 @@ def create_app(
     *,
     is_development: bool = False,
     step_types: Mapping[str, StepType] = STEP_TYPES,
+    conduct: Conduct | None = None,
+    admin_port: int | None = None,
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
-    """Return the gateway's ASGI application over a configuration folder.
+    """Return the gateway's ASGI application over a configuration folder; with ``admin_port`` an admin listener stands beside it.
 
     Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`. Whoever
     runs it sets ``stopping`` when no request shall be held any longer.
     """
+    conduct = conduct or Conduct(is_development=is_development)
     current: list[Serving] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with serve_folder(folder, step_types, Conduct(is_development=is_development)) as serving:
+        async with serve_folder(folder, step_types, conduct) as serving, AsyncExitStack() as beside:
             current.append(serving)
+            if conduct.owns_process:
+                beside.enter_context(_looking_at_hang_up(serving))
+            if admin_port is not None:
+                supervisor = os.environ.get(SUPERVISOR_VARIABLE)
+                admin = create_admin_app(serving, int(supervisor) if supervisor else None)
+                await beside.enter_async_context(admin_listener(admin, admin_port))
             yield
             current.clear()
 
@@ -80,11 +93,30 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"errors": error.errors}, error.status)
 
 
-def from_environment() -> ASGIApp:
-    """Return the application of a worker process, which gets its settings by the environment."""
-    is_development = os.environ[MODE_VARIABLE] == "development"
-    configure_logging(is_development=is_development)
-    return create_app(Path(os.environ[CONFIG_VARIABLE]), is_development=is_development)
+@contextmanager
+def _looking_at_hang_up(serving: Serving) -> Iterator[None]:
+    """Have the folder looked at on SIGHUP."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, serving.look)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def from_environment(stopping: asyncio.Event | None = None) -> ASGIApp:
+    """Return the application of a process, which gets its settings by the environment."""
+    given = json.loads(os.environ[CONDUCT_VARIABLE])
+    state, admin_port = given.pop("state"), given.pop("admin_port")
+    conduct = Conduct(**given, state=Path(state) if state else None)
+    configure_logging(is_development=conduct.is_development)
+    return create_app(
+        Path(os.environ[CONFIG_VARIABLE]),
+        is_development=conduct.is_development,
+        conduct=conduct,
+        admin_port=admin_port,
+        stopping=stopping,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -128,18 +160,28 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: bool) -> int:
+class _Workers(Multiprocess):
+    """Worker processes; a SIGHUP is passed on to them instead of replacing them."""
+
+    def handle_hup(self) -> None:
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
+
+
+def serve(folder: Path, bound: socket.socket, workers: int, conduct: Conduct, admin_port: int | None = None) -> int:
     """Serve on a bound socket until SIGTERM or Ctrl-C; return the exit status."""
+    # A worker that takes the place of one that has died shall serve what is sound, whatever has become of the files since the start.
+    conduct = replace(conduct, owns_process=True, keeps_going=conduct.keeps_going or workers > 1)
+    is_development = conduct.is_development
     os.environ[CONFIG_VARIABLE] = str(folder)
-    os.environ[MODE_VARIABLE] = "development" if is_development else "production"
+    os.environ[CONDUCT_VARIABLE] = json.dumps({**asdict(conduct), "admin_port": admin_port}, default=str)
+    if workers > 1:
+        os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     stopping = asyncio.Event()
 
-    def alone() -> ASGIApp:
-        configure_logging(is_development=is_development)
-        return create_app(folder, is_development=is_development, stopping=stopping)
-
     config = uvicorn.Config(
-        "gateway.app:from_environment" if workers > 1 else alone,
+        "gateway.app:from_environment" if workers > 1 else lambda: from_environment(stopping),
         factory=True,
         http=GatewayProtocol,
         workers=workers,
@@ -151,7 +193,7 @@ def serve(folder: Path, bound: socket.socket, workers: int, *, is_development: b
         timeout_graceful_shutdown=1 if is_development else 30,
     )
     if workers > 1:
-        Multiprocess(config, sockets=[bound]).run()
+        _Workers(config, sockets=[bound]).run()
         return 0
     server = _Server(config, stopping)
     server.run(sockets=[bound])

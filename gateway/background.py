@@ -10,10 +10,10 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_IN_VIEW = 200_000
-"""Objects that the collector of cycles walks in about 50 ms."""
 _SWITCH = 0.0005
 """Seconds after which the thread gives up the interpreter to the event loop; Python's own 5 ms would be added to every wait of a request."""
+
+_NEVER = 1_000_000
 
 
 async def in_background(work: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
@@ -25,27 +25,16 @@ async def in_background(work: Callable[P, T], *arguments: P.args, **keywords: P.
 def undisturbed() -> Iterator[None]:
     """Let requests be served well while a thread computes. Process-wide, so only for a process that is all the gateway's.
 
-    The collector of cycles would stop everything while it walks the whole heap (0.4 s for 1,000 operations): it rests meanwhile, and what
-    has been made is taken out of its sight. See :func:`collect`.
+    The collector of cycles would stop everything each time that it walks the whole heap (0.4 s for 1,000 operations). It looks at what is
+    new alone meanwhile, and what has been made is then taken out of its sight: generations that are let go have their cycles cut.
     """
-    before = sys.getswitchinterval()
+    switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH)
-    gc.disable()
+    gc.set_threshold(*thresholds[:2], _NEVER)
     try:
         yield
     finally:
+        gc.collect(1)
         gc.freeze()
-        gc.enable()
-        sys.setswitchinterval(before)
-
-
-def is_heap_small() -> bool:
-    """Tell whether all that was taken out of the collector's sight may be looked at without a pause that requests notice."""
-    return gc.get_freeze_count() < _MOST_IN_VIEW
-
-
-def collect() -> None:
-    """Free the cycles of what is not needed any more, in all of the heap."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(switch)

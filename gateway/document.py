@@ -21,13 +21,13 @@ from graphql import (
 
 from gateway.blueprint import Blueprint
 from gateway.coercion import ArgumentCoercion, VariableCoercion, Variables, told
+from gateway.cycles import cut_tokens
 from gateway.engine import Arguments
 from gateway.errors import Code, RequestError
 from gateway.plan import Plan
 from gateway.planner import plan
 from gateway.projection import Projection, compile_projection
 from gateway.selection import INTROSPECTION, condition_variables, field_names, select
-from gateway.tokens import cut_tokens
 
 MAX_TOKENS = 15_000
 MAX_VALIDATION_ERRORS = 50

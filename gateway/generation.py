@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import GraphQLObjectType, GraphQLSchema, is_introspection_type
+from graphql import GraphQLSchema
 
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
+from gateway.cycles import take_apart
 from gateway.document import Document, Documents, Planned
 from gateway.engine import Arguments, Results, run
 from gateway.errors import RequestError
@@ -147,13 +148,9 @@ class Generation:
         return self._in_flight == 0 and not self._unwinding
 
     async def dismantle(self) -> None:
-        """Cut the cycles of what is not needed any more, a few at a time, where the collector of cycles does not see them."""
+        """Cut the cycles of what is not needed any more."""
         self._read_cached.cache_clear()
-        for position, (name, found) in enumerate(self.schema.type_map.items()):
-            if name in self.blueprint.types or (isinstance(found, GraphQLObjectType) and not is_introspection_type(found)):
-                vars(found).clear()
-            if position % 50 == 0:
-                await asyncio.sleep(0)
+        await take_apart(self.schema)
         vars(self.overlays).clear()
 
     def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":

@@ -68,13 +68,12 @@ class GraphQLEndpoint:
         headers = headers_of(scope)
         context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
         own = [(REQUEST_ID_HEADER, context.request_id.encode())]
-        generation = self._generation()
-        if generation:
-            own.append((VERSION_HEADER, generation.version))
+        generation = None
         media_type, status = JSON, 200
         try:
             media_type = negotiate(headers.get("accept"))
             request = await self._read(scope, headers, receive)
+            generation = self._generation()  # not before: one that has no request under way may be let go at any time
             answer = await unless_client_leaves(_answer(generation, request, context), scope, receive)
         except RequestError as error:
             status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
@@ -87,6 +86,9 @@ class GraphQLEndpoint:
         if answer is None:
             log.info("client left", extra={"request_id": context.request_id, "status": 499})
             return
+        generation = generation or self._generation()
+        if generation:
+            own.append((VERSION_HEADER, generation.version))
         content = [_CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(answer)), *own]
         respond = scope.get(RESPOND)
         if respond is None or not respond(status, content, answer):

@@ -40,7 +40,7 @@ class _Writer(CompletionWriter):
         code = compile(self.source(), "<projection>", "exec")
         namespace: dict[str, Any] = {support.__name__: support for support in _SUPPORT} | {"MISSING": MISSING} | self.constants
         exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
-        projection: Projection = namespace["project"]
+        projection: Projection = namespace.pop("project")  # which would else refer to itself by its globals
         return projection
 
     def source(self) -> str:

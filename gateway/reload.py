@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.background import collect, in_background, is_heap_small, undisturbed
+from gateway.background import in_background, undisturbed
 from gateway.config.rules import Built, build_next, whole
+from gateway.config.sdl import Types
 from gateway.config.source import Files, read_files
+from gateway.cycles import take_apart
 from gateway.difference import breaking_changes
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.generation import Generation, open_generation
@@ -65,8 +67,8 @@ class Serving:
         """The content hash of what answers."""
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the files as they are now."""
-        self.kept: tuple[str, ...] = ()
-        """The operations and links that are not as the files have them, but as they last were sound, or not at all."""
+        self.kept: Mapping[str, datetime] = {}
+        """The operations and links that are not as the files have them, but as they last were sound, or not at all; and since when."""
         self.since = datetime.now(UTC)
         """When version or problems last changed."""
         self.changed = asyncio.Event()
@@ -101,20 +103,31 @@ class Serving:
                 if (await asyncio.to_thread(read_files, self._folder)).version != self._seen:
                     await self.reload()
 
+    def look(self) -> None:
+        """Look at the folder soon, as after an event."""
+        self._watch.hear()
+
     async def reload(self) -> str:
         """Take up the files as they are once they have come to rest; return what became of it (see ``outcomes``), or ``unchanged``."""
         async with self._loading:
-            files = await self._watch.settled()
-            if files.version == self._seen:
-                return "unchanged"
-            self._seen = files.version
-            try:
-                outcome = await self._take(files)
-            except Exception:
-                log.exception("configuration could not be loaded; the last good one goes on")
-                outcome = "failed"
-            self.outcomes[outcome] += 1
-            return outcome
+            return await self._taken(await self._watch.settled())
+
+    async def take(self, files: Files) -> str:
+        """Take up these files; return what became of it, as :meth:`reload` does."""
+        async with self._loading:
+            return await self._taken(files)
+
+    async def _taken(self, files: Files) -> str:
+        if files.version == self._seen:
+            return "unchanged"
+        self._seen = files.version
+        try:
+            outcome = await self._take(files)
+        except Exception:
+            log.exception("configuration could not be loaded; the last good one goes on")
+            outcome = "failed"
+        self.outcomes[outcome] += 1
+        return outcome
 
     async def _take(self, files: Files) -> str:
         with undisturbed() if self._conduct.owns_process else nullcontext():
@@ -149,10 +162,12 @@ class Serving:
             broken = await self._prepare(old, generation)
             if broken:
                 await opened.aclose()
+                await generation.dismantle()
                 return broken
             self._retire(old, old_opened)
         self.generation, self._opened, self._built = generation, opened, built
-        self._tell(built.blueprint.version, built.problems, built.kept)
+        now = datetime.now(UTC)
+        self._tell(built.blueprint.version, built.problems, {key: self.kept.get(key, now) for key in built.kept})
         if self._conduct.state is not None:
             await Versions(self._conduct.state).keep(files, built.blueprint.version, len(built.problems))
         return []
@@ -173,23 +188,25 @@ class Serving:
         log.error("configuration has problems; the last good one goes on\n%s", ConfigurationError(problems))
         return "rejected"
 
-    def _tell(self, version: str, problems: tuple[Problem, ...], kept: tuple[str, ...]) -> None:
+    def _tell(self, version: str, problems: tuple[Problem, ...], kept: Mapping[str, datetime]) -> None:
         self.version, self.problems, self.kept, self.since = version, problems, kept, datetime.now(UTC)
         self.changed.set()
         self.changed = asyncio.Event()
 
     def _retire(self, old: Generation, opened: AsyncExitStack) -> None:
-        task = asyncio.create_task(self._let_go(old, opened, self.keys.grace_ms / 1000))
+        types = self._built.memory.ground.types if self._built and self._built.memory else None
+        task = asyncio.create_task(self._let_go(old, opened, types, self.keys.grace_ms / 1000))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _let_go(self, old: Generation, opened: AsyncExitStack, grace: float) -> None:
+    async def _let_go(self, old: Generation, opened: AsyncExitStack, types: Types | None, grace: float) -> None:
         await _close_when_idle(old, opened, grace)
-        if self._conduct.owns_process and old.is_idle:
-            await old.dismantle()
-        del old
-        if self._conduct.owns_process and is_heap_small():
-            collect()
+        if not self._conduct.owns_process or not old.is_idle:
+            return
+        await old.dismantle()
+        memory = self._built.memory if self._built else None
+        if types is not None and memory is not None and not memory.has_use_for(types):
+            await take_apart(types.schema)
 
     async def aclose(self) -> None:
         """Close all pools, those of retiring generations included."""

@@ -39,7 +39,7 @@ class Watch:
             if identity is None:
                 await asyncio.sleep(_LOOK_MS / 1000)
                 continue
-            self._hear()
+            self.hear()
             try:
                 await self._listen(identity)
             except OSError:  # it went away just now
@@ -49,11 +49,12 @@ class Watch:
         events = awatch(self._folder, watch_filter=_matters, step=20, debounce=100, rust_timeout=_LOOK_MS, yield_on_timeout=True)
         async for changes in events:
             if changes:
-                self._hear()
+                self.hear()
             if self._identity() != identity:
                 return
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
+        """Take note that something may have changed."""
         self._events += 1
         self._heard.set()
 

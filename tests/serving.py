@@ -314,7 +314,7 @@ def command(folder: Path, *arguments: str, **environment: str) -> Iterator[Proce
             stderr=stderr,
             stdin=subprocess.DEVNULL,
             cwd=CHECKOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, "XDG_STATE_HOME": str(folder / "state"), **environment},
             start_new_session=True,
         )
     process = Process(popen, f"http://127.0.0.1:{port}", output, errors)

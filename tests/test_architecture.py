@@ -15,7 +15,7 @@ MAX_MODULE = 350
 MAX_FUNCTION = 60
 
 DATA = """
-    gateway gateway.errors gateway.words gateway.mistakes gateway.tokens gateway.template gateway.expression gateway.scalars gateway.strawberry_types
+    gateway gateway.errors gateway.words gateway.mistakes gateway.cycles gateway.template gateway.expression gateway.scalars gateway.strawberry_types
     gateway.settings.* gateway.blueprint gateway.resolver gateway.outcome
 """
 RESOLVERS = """
@@ -39,7 +39,7 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
-    gateway.versions gateway.watch gateway.reload gateway.http_request gateway.http gateway.examples
+    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.admin gateway.http_request gateway.http gateway.examples
     gateway.runs gateway.playground gateway.protocol gateway.logs gateway.app
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
@@ -51,6 +51,8 @@ ASSEMBLE = {
     "gateway.app",
     "gateway.cli.check",
     "gateway.cli.describe",
+    "gateway.cli.history",
+    "gateway.cli.serve",
     "gateway.cli.terminal",
     "gateway.cli.test",
     "gateway.embed",
@@ -69,7 +71,7 @@ OWNERS = {
 SHARED = {
     # The types, the parser and the validator are the common language of the stages.
     "graphql": """
-        gateway.tokens gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
+        gateway.cycles gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
         gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.generation
         gateway.difference gateway.embed
@@ -89,14 +91,14 @@ SHARED = {
     """,
     "rich": """
         gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
-        gateway.cli.terminal gateway.cli.test
+        gateway.cli.terminal gateway.cli.test gateway.cli.history
     """,
-    "starlette": "gateway.http gateway.http_request gateway.playground gateway.app",
-    "uvicorn": "gateway.protocol gateway.app",
+    "starlette": "gateway.admin gateway.http gateway.http_request gateway.playground gateway.app",
+    "uvicorn": "gateway.admin gateway.protocol gateway.app",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
         gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
-        gateway.cli.terminal gateway.cli.test
+        gateway.cli.terminal gateway.cli.test gateway.cli.history
     """,
 }
 """Libraries that several modules import: these and no others."""

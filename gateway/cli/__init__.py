@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli import check, demo, describe, plan, serve, test
+from gateway.cli import check, demo, describe, history, plan, serve, test
 from gateway.importing.command import importing
 
 cli = typer.Typer(
@@ -19,6 +19,9 @@ for command in (
     describe.schema,
     describe.blueprint,
     describe.reference,
+    history.versions,
+    history.diff,
+    history.rollback,
     demo.demo,
 ):
     cli.command()(command)

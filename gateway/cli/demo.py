@@ -17,6 +17,7 @@ import typer
 from gateway.app import serve as run_server
 from gateway.cli.serve import announce, bind_or_exit
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out
+from gateway.reload import Conduct
 
 
 def demo(
@@ -39,7 +40,7 @@ def demo(
     with _upstream(upstream_port):
         announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
-        status = run_server(config_dir, bound, 1, is_development=True)
+        status = run_server(config_dir, bound, 1, Conduct(is_development=True))
     raise typer.Exit(status)
 
 

@@ -1,6 +1,7 @@
 """``stepgraph serve``: the server over a configuration folder."""
 
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,25 +9,48 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from gateway import __version__
+from gateway.admin import HOST
 from gateway.app import bind
 from gateway.app import serve as run_server
 from gateway.blueprint import Blueprint
-from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out
-from gateway.report import counted
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, load_or_exit, out
+from gateway.config.rules import build_next
+from gateway.config.source import read_files
+from gateway.reload import Conduct
+from gateway.report import counted, report
+from gateway.versions import default_state
+from resolvers import STEP_TYPES
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     config_dir: ConfigDir = DEFAULT_DIR,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes answer.")] = 1,
     dev: Annotated[bool, typer.Option("--dev", help="GraphiQL, introspection, suggestions; for your own machine.")] = False,
+    admin_port: Annotated[int | None, typer.Option(help="A port of 127.0.0.1 for /admin/config and /admin/reload.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a change as a whole when there is a problem in it.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Serve what is sound, also at the start.")] = False,
+    state: State = None,
 ) -> None:
     """Serve a configuration. Changes of its files are taken up while it runs."""
-    blueprint = load_or_exit(config_dir)
+    blueprint = sound_or_exit(config_dir) if keep_going else load_or_exit(config_dir)
     bound = bind_or_exit(host, port)
+    if admin_port is not None:
+        bind_or_exit(HOST, admin_port).close()
     announce(blueprint, f"http://{host}:{port}", is_development=dev)
-    raise typer.Exit(run_server(config_dir, bound, workers, is_development=dev))
+    conduct = Conduct(dev, strict, keep_going, state=state or default_state(config_dir))
+    raise typer.Exit(run_server(config_dir, bound, workers, conduct, admin_port))
+
+
+def sound_or_exit(config_dir: Path) -> Blueprint:
+    """Load what is sound of a configuration and print all problems; exit with 1 when nothing can be served."""
+    built = build_next(read_files(config_dir), STEP_TYPES)
+    if built.problems:
+        report(built.problems, err)
+    if built.blueprint is None:
+        raise typer.Exit(1)
+    return built.blueprint
 
 
 def bind_or_exit(host: str, port: int, remedy: str = "choose another address with --host and --port") -> socket.socket:

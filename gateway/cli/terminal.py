@@ -18,6 +18,10 @@ out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 
 ConfigDir = Annotated[Path, typer.Argument(metavar="CONFIG_DIR", help="The folder of the configuration files.")]
+State = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder of the history of versions; left out: one of your own for this folder."),
+]
 DEFAULT_DIR = Path("schema_configs")
 
 

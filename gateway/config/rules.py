@@ -42,6 +42,11 @@ class Memory:
     units: Mapping[str, Unit]
     ground: Ground
 
+    def has_use_for(self, types: Types) -> bool:
+        """Tell whether something here still refers to these types: overlays do, to those that their operation was built on."""
+        made = (unit.made for unit in self.units.values())
+        return self.ground.types is types or any(isinstance(one, Overlaid) and one.around.types is types.schema for one in made)
+
 
 @dataclass(frozen=True, slots=True)
 class Built:

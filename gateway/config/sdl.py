@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from graphql import (
     DefinitionNode,
@@ -12,7 +13,9 @@ from graphql import (
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
+    GraphQLList,
     GraphQLNamedType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
@@ -44,10 +47,11 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
+from gateway.cycles import cut_tokens
 from gateway.errors import Place, Problem, nearest
 from gateway.scalars import SCALARS, equip
-from gateway.tokens import cut_tokens
 
+T = TypeVar("T")
 _COMMENT = re.compile(r"#[^\n]*")
 ROOT_TYPES = ("Query", "Mutation", "Subscription")
 _DESCRIPTION = "Syntax Error: Unexpected description"
@@ -69,8 +73,19 @@ class Types:
     _definitions: tuple[DefinitionNode, ...]
 
     def fresh(self) -> dict[str, GraphQLNamedType]:
-        """Return the declared types by name, made anew: the schema of a generation adds fields to them."""
-        return declared_types(_build(DocumentNode(definitions=self._definitions)))
+        """Return copies of the declared types by name: the schema of a generation adds fields to them."""
+        types = {name: _clone(declared) for name, declared in declared_types(self.schema).items()}
+        for found in types.values():
+            if isinstance(found, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+                fields = {name: _clone(field) for name, field in found.fields.items()}
+                for field in fields.values():
+                    field.type = _moved(field.type, types)
+                found.fields = fields
+            if isinstance(found, GraphQLObjectType | GraphQLInterfaceType):
+                found.interfaces = tuple(types[interface.name] for interface in found.interfaces)
+            if isinstance(found, GraphQLUnionType):
+                found.types = tuple(types[member.name] for member in found.types)
+        return types
 
     def closure(self, names: Iterable[str]) -> dict[str, str]:
         """Return the digests of the declared types among some names, and of all types that these lead to."""
@@ -125,6 +140,20 @@ def _build(document: DocumentNode) -> GraphQLSchema:
         if isinstance(declared, GraphQLScalarType):
             equip(declared)
     return schema
+
+
+def _clone(value: T) -> T:
+    """Return a shallow copy, without what making a GraphQL type checks and resolves once more."""
+    clone = object.__new__(type(value))
+    vars(clone).update(vars(value))
+    return clone
+
+
+def _moved(found: Any, types: Mapping[str, GraphQLNamedType]) -> Any:
+    """Return a type as it is among others of the same names."""
+    if isinstance(found, GraphQLList | GraphQLNonNull):
+        return type(found)(_moved(found.of_type, types))
+    return types.get(found.name, found)
 
 
 def _name(definition: DefinitionNode) -> str:

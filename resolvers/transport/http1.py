@@ -58,6 +58,8 @@ class Http1Transport:
             except StepFault:
                 if connection.has_answered or not request.is_idempotent:
                     raise
+        if self._is_closed:
+            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail="the pool was closed")
         return await _exchange(await self._connect(), message, is_head_request=is_head_request)
 
     async def aclose(self) -> None:

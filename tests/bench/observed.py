@@ -7,6 +7,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gateway.app
+from gateway.reload import Conduct
 
 LAG_PATH = "/lag"
 TICK = 0.001
@@ -41,8 +42,8 @@ class Observed:
 def main() -> int:
     """Serve a folder on a port with everything else as it always is."""
     plain = gateway.app.from_environment
-    gateway.app.from_environment = lambda: Observed(plain())
-    return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, is_development=False)
+    gateway.app.from_environment = lambda *given: Observed(plain(*given))
+    return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
 
 
 if __name__ == "__main__":
