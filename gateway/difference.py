@@ -42,15 +42,15 @@ def _kind(change: object) -> str:
 
 
 def _behaviour(old: Blueprint, new: Blueprint) -> Iterator[str]:
-    for name in old.operations.keys() & new.operations.keys():
+    for name in (name for name in old.operations if name in new.operations):
         yield from (f"{name}: {text}" for text in _of_operation(old.operations[name], new.operations[name]))
-    for key in old.links.keys() & new.links.keys():
+    for key in (key for key in old.links if key in new.links):
         link, other = old.links[key], new.links[key]
         yield from (f"{link.step.name}: {text}" for text in _of_step(link.step, other.step))
         yield from _told(f"{link.step.name}: keys in one call", link.max, other.max)
     yield from _of_names("overlay", _overlays(old), _overlays(new))
     yield from _of_names("source", old.sources, new.sources)
-    for name in old.sources.keys() & new.sources.keys():
+    for name in (name for name in old.sources if name in new.sources):
         before, after = (found.sources[name].keys.model_dump() for found in (old, new))
         changed = [key for key in after if before.get(key) != after[key]] if before.keys() == after.keys() else ["type"]
         if changed:  # values of a source may be secrets
@@ -66,10 +66,10 @@ def _overlays(blueprint: Blueprint) -> dict[str, object]:
 
 
 def _of_names(kind: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
-    yield from (f"{kind} {name} removed" for name in old.keys() - new.keys())
-    yield from (f"{kind} {name} added" for name in new.keys() - old.keys())
+    yield from (f"{kind} {name} removed" for name in old if name not in new)
+    yield from (f"{kind} {name} added" for name in new if name not in old)
     if kind == "overlay":
-        yield from (f"{kind} {name} changed" for name in old.keys() & new.keys() if old[name] != new[name])
+        yield from (f"{kind} {name} changed" for name in old if name in new and old[name] != new[name])
 
 
 def _of_operation(old: Operation, new: Operation) -> Iterator[str]:
