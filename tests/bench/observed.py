@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,9 +41,10 @@ class Observed:
 
 def main() -> int:
     """Serve a folder on a port with everything else as it always is."""
-    plain = gateway.app.from_environment
-    gateway.app.from_environment = lambda: Observed(plain())
-    return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, is_development=False)
+    plain = gateway.app.create_app
+    with patch.object(gateway.app, "create_app", lambda *given, **options: Observed(plain(*given, **options))):
+        bound = gateway.app.bind("127.0.0.1", int(sys.argv[2]))
+        return gateway.app.serve(Path(sys.argv[1]), bound, 1, is_development=False)
 
 
 if __name__ == "__main__":
