@@ -3,12 +3,19 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 
 import pytest
 
 from tests.bench.cases import BARS, CASES, OURS, SHARED
-from tests.bench.measure import Key, Result
+from tests.bench.growth import worst_lag_ms
+from tests.bench.measure import Bench, Key, Result
 from tests.bench.native import Mock, Target, put_load, running_mock
+from tests.bench.planning import planning
+from tests.bench.processes import free_port, running
+from tests.bench.servers import PLAIN, observed_command
+from tests.bench.stages import stages
 from tests.bench.table import bar_table, numbers
 
 THING = b'{"id":1,"name":"a small thing","size":3}'
@@ -44,6 +51,19 @@ def test_calls_that_are_delayed_wait_side_by_side_and_no_shorter_than_they_shoul
     assert load.wrong == load.broken == 0
     assert load.p50_us >= 100_000
     assert load.seconds < 200 * 0.1
+
+
+def test_the_observed_gateway_answers_and_tells_for_how_long_its_loop_was_held(mock: Mock) -> None:
+    port = free_port()
+    with running(observed_command(PLAIN, port), port, {"MOCK_URL": mock.url}) as server:
+        assert server.post(b'{"query": "{ thing(id: 1) { name } }"}')[1] == b'{"data":{"thing":{"name":"a small thing"}}}'
+        assert 0 < worst_lag_ms(server) < 60_000
+
+
+def test_each_stage_of_a_request_and_of_planning_can_be_measured(mock: Mock, tmp_path: Path) -> None:
+    bench = Bench(mock, 0.05, tmp_path, StringIO())
+    assert "| engine: scheduling, templates, policies, links |" in stages(bench, series=1).text
+    assert planning(bench, counts=(1, 10)).text.count("\n") == 5
 
 
 def test_a_rival_that_is_twice_as_fast_halves_our_ratio() -> None:

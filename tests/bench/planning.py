@@ -24,11 +24,11 @@ async def instant(_: Inputs, __: CallContext) -> Reply:
     return THING
 
 
-def planning(bench: Bench) -> Section:
+def planning(bench: Bench, counts: tuple[int, ...] = STEPS) -> Section:
     """Measure planning: from a known document to its running plan, from a new one, and by the number of its nodes."""
     bench.tell("planning")
     with environment(bench.mock.url):
-        rows = uvloop.run(_planning(many_steps(bench.folder / "planned", STEPS)))
+        rows = uvloop.run(_planning(many_steps(bench.folder / "planned", counts), counts))
     columns = (
         "nodes",
         "known document µs",
@@ -41,9 +41,9 @@ def planning(bench: Bench) -> Section:
     return Section(table("Planning", columns, rows), {})
 
 
-async def _planning(folder: Path) -> list[tuple[float, ...]]:
+async def _planning(folder: Path, counts: tuple[int, ...]) -> list[tuple[float, ...]]:
     async with open_generation(load(folder, STEP_TYPES), STEP_TYPES) as generation:
-        return [await _planning_of(generation, count) for count in STEPS]
+        return [await _planning_of(generation, count) for count in counts]
 
 
 async def _planning_of(generation: Generation, count: int) -> tuple[float, ...]:

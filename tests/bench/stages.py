@@ -28,6 +28,7 @@ from tests.bench.servers import PLAIN
 QUERY = f"query posts {{ posts {POST} }}"
 Work = Callable[[], object]
 """Something to measure; when it gives an awaitable, that too."""
+SERIES = 50
 REPEATED = 5
 """Times that something is done in a series."""
 ABREAST = 10
@@ -48,7 +49,7 @@ class Canned:
         """Have nothing to close."""
 
 
-async def cpu_us(works: Mapping[str, Work], series: int = 50) -> dict[str, float]:
+async def cpu_us(works: Mapping[str, Work], series: int) -> dict[str, float]:
     """Return the CPU time of this process that each function takes: the least of many short series, which alternate.
 
     So neither a busy machine shows in it nor the garbage collector.
@@ -78,13 +79,13 @@ def environment(url: str) -> Iterator[None]:
         del os.environ["MOCK_URL"]
 
 
-def stages(bench: Bench) -> Section:
+def stages(bench: Bench, series: int = SERIES) -> Section:
     """Measure what each stage of a request takes of the whole."""
     bench.tell("stages of a request")
     with serving(bench, PLAIN) as server:
         whole = cpu_ms(steady(bench, server, body(QUERY), 10)) * 1000
     with environment(bench.mock.url):
-        inside = uvloop.run(_stages())
+        inside = uvloop.run(_stages(series))
     rest = whole - sum(inside.values())
     rows = [*inside.items(), ("server: sockets, HTTP, ASGI; switching between requests", rest), ("a whole request", whole)]
     lines = ["### Stages of a request, posts + user", "", "| stage | CPU µs | share |", "|---|--:|--:|"]
@@ -92,7 +93,7 @@ def stages(bench: Bench) -> Section:
     return Section("\n".join(lines), {})
 
 
-async def _stages() -> dict[str, float]:
+async def _stages(series: int) -> dict[str, float]:
     """Return what each stage takes, in µs."""
     blueprint = load(PLAIN, STEP_TYPES)
     async with AsyncExitStack() as stack:
@@ -106,16 +107,16 @@ async def _stages() -> dict[str, float]:
             for request in requests:
                 await transport.send(request)
 
-        upstream = await cpu_us({"all": lambda: asyncio.gather(*(send_all() for _ in range(ABREAST)))})
+        upstream = await cpu_us({"all": lambda: asyncio.gather(*(send_all() for _ in range(ABREAST)))}, series)
         canned = {**STEP_TYPES, "api": Api(dict.fromkeys(TRANSPORTS, lambda *_: Canned(answers)))}
         generation = await stack.enter_async_context(open_generation(blueprint, canned))
         return {
-            **await _inside(generation, list(answers.values())),
+            **await _inside(generation, list(answers.values()), series),
             "upstream client, two GETs of ten requests at once": upstream["all"] / ABREAST,
         }
 
 
-async def _inside(generation: Generation, answers: list[HttpResponse]) -> dict[str, float]:
+async def _inside(generation: Generation, answers: list[HttpResponse], series: int) -> dict[str, float]:
     request, unwinding = GraphQLRequest(QUERY), set[asyncio.Future[Any]]()
     prepared = generation._prepare(request, now())
     planned = prepared.planned
@@ -134,7 +135,8 @@ async def _inside(generation: Generation, answers: list[HttpResponse]) -> dict[s
             "encode": lambda: json_text(whole),
             "answer": lambda: generation.answer(request, now()),
             "endpoint": lambda: _through_endpoint(generation),
-        }
+        },
+        series,
     )
     return {
         "request adapter: headers, body, watching the client": took["endpoint"] - took["answer"] - took["encode"],
