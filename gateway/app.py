@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from gateway.admin import admin_listener, create_admin_app
+from gateway.config.rules import Built
 from gateway.errors import Code, RequestError
 from gateway.http import Front, GraphQLEndpoint
 from gateway.logs import configure_logging
@@ -104,11 +105,11 @@ def _looking_at_hang_up(serving: Serving) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-def from_environment(stopping: asyncio.Event | None = None) -> ASGIApp:
-    """Return the application of a server process, which gets its settings by the environment."""
+def from_environment(stopping: asyncio.Event | None = None, built: Built | None = None) -> ASGIApp:
+    """Return the application of a server process, which gets its settings by the environment, and what is built already from its own."""
     given = json.loads(os.environ[CONDUCT_VARIABLE])
     state, admin_port = given.pop("state"), given.pop("admin_port")
-    conduct = Conduct(**given, state=Path(state) if state else None)
+    conduct = Conduct(**given, state=Path(state) if state else None, built=built)
     configure_logging(is_development=conduct.is_development)
     return create_app(
         Path(os.environ[CONFIG_VARIABLE]),
@@ -160,6 +161,10 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _settings(conduct: Conduct) -> dict[str, object]:
+    return {name: value for name, value in asdict(conduct).items() if name != "built"}
+
+
 class _Workers(Multiprocess):
     """Worker processes; a SIGHUP is passed on to them instead of replacing them."""
 
@@ -172,15 +177,16 @@ class _Workers(Multiprocess):
 def serve(folder: Path, bound: socket.socket, workers: int, conduct: Conduct, admin_port: int | None = None) -> int:
     """Serve on a bound socket until SIGTERM or Ctrl-C; return the exit status."""
     # A worker that takes the place of one that has died shall serve what is sound, whatever has become of the files since the start.
-    conduct = replace(conduct, owns_process=True, keeps_going=conduct.keeps_going or workers > 1)
+    built = conduct.built
+    conduct = replace(conduct, built=None, owns_process=True, keeps_going=conduct.keeps_going or workers > 1)
     is_development = conduct.is_development
     os.environ[CONFIG_VARIABLE] = str(folder)
-    os.environ[CONDUCT_VARIABLE] = json.dumps({**asdict(conduct), "admin_port": admin_port}, default=str)
+    os.environ[CONDUCT_VARIABLE] = json.dumps({**_settings(conduct), "admin_port": admin_port}, default=str)
     if workers > 1:
         os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     stopping = asyncio.Event()
     config = uvicorn.Config(
-        "gateway.app:from_environment" if workers > 1 else lambda: from_environment(stopping),
+        "gateway.app:from_environment" if workers > 1 else lambda: from_environment(stopping, built),
         factory=True,
         http=GatewayProtocol,
         workers=workers,

@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Conduct:
     """How a folder is served. ``state`` is the folder of the history; without, none is kept.
 
     ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound;
-    ``owns_process`` allows what concerns the whole process.
+    ``owns_process`` allows what concerns the whole process; ``built`` is what has been built of the folder already, if anything was.
     """
 
     is_development: bool = False
@@ -46,6 +46,7 @@ class Conduct:
     keeps_going: bool = False
     owns_process: bool = False
     state: Path | None = None
+    built: Built | None = None
 
 
 class Serving:
@@ -88,10 +89,13 @@ class Serving:
         """
         files = await asyncio.to_thread(read_files, self._folder)
         self._seen = files.version
-        built = await self._build(files)
+        given, self._conduct = self._conduct.built, replace(self._conduct, built=None)
+        is_given = given is not None and given.blueprint is not None and given.blueprint.version == files.version
+        built = given if given is not None and is_given else await self._build(files)
         if built.blueprint is None or not self._conduct.keeps_going:
             whole(built)
-        await self._swap(files, built)
+        with undisturbed() if self._conduct.owns_process else nullcontext():
+            await self._swap(files, built)
         if built.problems:
             log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
 

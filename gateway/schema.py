@@ -1,6 +1,7 @@
 """Blueprint → the GraphQL schema that clients see: one query field per operation, one type per composite."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from graphql import (
     GraphQLArgument,
@@ -13,6 +14,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLType,
+    TypeNode,
     parse_type,
     specified_scalar_types,
     type_from_ast,
@@ -32,6 +34,11 @@ def build_schema(blueprint: Blueprint) -> GraphQLSchema:
     )
 
 
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> TypeNode:
+    return parse_type(text, no_location=True)
+
+
 class _Types:
     """The named types, and how texts become types."""
 
@@ -47,7 +54,7 @@ class _Types:
     def of(self, text: str) -> GraphQLType:
         """Return the type that a text of the blueprint names; the rules have checked that there is one."""
         name = text.strip("[]!")
-        found = type_from_ast(self._lookup, parse_type(text, no_location=True)) if name != text else self.known.get(name)
+        found = type_from_ast(self._lookup, _parsed(text)) if name != text else self.known.get(name)
         found = found or self._lookup.get_type(name)
         assert found is not None, text
         return found

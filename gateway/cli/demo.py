@@ -15,8 +15,8 @@ import orjson
 import typer
 
 from gateway.app import serve as run_server
-from gateway.cli.serve import announce, bind_or_exit
-from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out
+from gateway.cli.serve import announce, bind_or_exit, built_or_exit
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, out
 from gateway.reload import Conduct
 
 
@@ -29,7 +29,8 @@ def demo(
     if find_spec("playground") is None:
         raise failure("the demo is part of the repository; run 'make demo' there")
     os.environ["UPSTREAM_URL"] = f"http://127.0.0.1:{upstream_port}"
-    blueprint = load_or_exit(config_dir)
+    built = built_or_exit(config_dir)
+    assert built.blueprint is not None
     from playground.demo import lake, warehouse  # noqa: PLC0415 - the package is there in a checkout only
 
     warehouse.seed(warehouse.DEFAULT_PATH)
@@ -38,9 +39,9 @@ def demo(
     # Something else may answer there, such as another demo: it would be taken for these services.
     bind_or_exit("127.0.0.1", upstream_port, "choose another port with --upstream-port, or 'make demo UPSTREAM_PORT=…'").close()
     with _upstream(upstream_port):
-        announce(blueprint, f"http://127.0.0.1:{port}", is_development=True)
+        announce(built.blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
-        status = run_server(config_dir, bound, 1, Conduct(is_development=True))
+        status = run_server(config_dir, bound, 1, Conduct(is_development=True, built=built))
     raise typer.Exit(status)
 
 

@@ -12,9 +12,10 @@ from gateway import __version__
 from gateway.admin import HOST
 from gateway.app import bind
 from gateway.app import serve as run_server
+from gateway.background import undisturbed
 from gateway.blueprint import Blueprint
-from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, load_or_exit, out
-from gateway.config.rules import build_next
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out
+from gateway.config.rules import Built, build_next
 from gateway.config.source import read_files
 from gateway.reload import Conduct
 from gateway.report import counted, report
@@ -34,23 +35,25 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     state: State = None,
 ) -> None:
     """Serve a configuration. Changes of its files are taken up while it runs."""
-    blueprint = sound_or_exit(config_dir) if keep_going else load_or_exit(config_dir)
+    built = built_or_exit(config_dir, keeps_going=keep_going)
     bound = bind_or_exit(host, port)
     if admin_port is not None:
         bind_or_exit(HOST, admin_port).close()
-    announce(blueprint, f"http://{host}:{port}", is_development=dev)
-    conduct = Conduct(dev, strict, keep_going, state=state or default_state(config_dir))
+    assert built.blueprint is not None
+    announce(built.blueprint, f"http://{host}:{port}", is_development=dev)
+    conduct = Conduct(dev, strict, keep_going, state=state or default_state(config_dir), built=built)
     raise typer.Exit(run_server(config_dir, bound, workers, conduct, admin_port))
 
 
-def sound_or_exit(config_dir: Path) -> Blueprint:
-    """Load what is sound of a configuration and print all problems; exit with 1 when nothing can be served."""
-    built = build_next(read_files(config_dir), STEP_TYPES)
+def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> Built:
+    """Build a configuration and print all problems; exit with 1 when there is any, or with ``keeps_going`` when nothing can be served."""
+    with err.status(f"reading {escape(str(config_dir))}"), undisturbed():
+        built = build_next(read_files(config_dir), STEP_TYPES)
     if built.problems:
         report(built.problems, err)
-    if built.blueprint is None:
+    if built.blueprint is None or (built.problems and not keeps_going):
         raise typer.Exit(1)
-    return built.blueprint
+    return built
 
 
 def bind_or_exit(host: str, port: int, remedy: str = "choose another address with --host and --port") -> socket.socket:

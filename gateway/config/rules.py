@@ -222,7 +222,8 @@ class _Build:
         earlier = self.before.units.get(found.key) if self.before else None
         if earlier and not found.problems and found.key not in self.bad and makers.is_still(earlier, found.digest):
             return earlier
-        time.sleep(_BREATH)
+        if self.before is not None:  # requests are being served meanwhile
+            time.sleep(_BREATH)
         unit, problems = makers.make(found)
         self.problems += problems
         if unit is None:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from graphql import (
@@ -235,6 +236,10 @@ def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
     }
 
 
+MAX_TYPE_TEXTS = 4096
+
+
+@lru_cache(maxsize=MAX_TYPE_TEXTS)
 def read_type(text: str) -> TypeNode | None:
     """Parse a type such as ``[Post!]``; None when it is none."""
     try:

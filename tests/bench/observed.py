@@ -7,6 +7,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gateway.app
+from gateway.config.rules import Built
 from gateway.reload import Conduct
 
 LAG_PATH = "/lag"
@@ -43,8 +44,8 @@ def main() -> int:
     """Serve a folder on a port with everything else as it always is."""
     plain = gateway.app.from_environment
 
-    def observed(stopping: asyncio.Event | None = None) -> ASGIApp:
-        return Observed(plain(stopping))
+    def observed(stopping: asyncio.Event | None = None, built: Built | None = None) -> ASGIApp:
+        return Observed(plain(stopping, built))
 
     gateway.app.from_environment = observed
     return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
