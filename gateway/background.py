@@ -1,11 +1,14 @@
 """Work that computes for long, done in a thread beside the event loop so that requests hardly notice it."""
 
 import asyncio
+import atexit
 import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+atexit.register(gc.unfreeze)  # or else libraries complain at the end of what they take for leaks
 
 P = ParamSpec("P")
 T = TypeVar("T")
