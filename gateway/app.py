@@ -56,7 +56,7 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with serve_folder(folder, step_types, conduct) as serving, AsyncExitStack() as beside:
             current.append(serving)
-            if conduct.owns_process:
+            if conduct.owns_process and hasattr(signal, "SIGHUP"):  # Windows has none
                 beside.enter_context(_looking_at_hang_up(serving))
             if admin_port is not None:
                 supervisor = os.environ.get(SUPERVISOR_VARIABLE)
