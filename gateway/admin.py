@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from gateway.metrics import CONTENT_TYPE, metrics_text
 from gateway.reload import Serving
 
 HOST = "127.0.0.1"
@@ -33,7 +34,10 @@ def create_admin_app(serving: Serving, supervisor: int | None = None) -> ASGIApp
             os.kill(supervisor, signal.SIGHUP)
         return JSONResponse({"outcome": outcome, **state(serving)}, 409 if outcome in {"rejected", "failed"} else 200)
 
-    routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"])]
+    async def metrics(_: Request) -> Response:
+        return Response(metrics_text(serving), media_type=CONTENT_TYPE)
+
+    routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"]), Route("/metrics", metrics)]
     # A page of another site could else reach it under a name of its own that leads to this machine.
     local = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
     return Starlette(routes=routes, middleware=[local])

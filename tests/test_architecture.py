@@ -39,7 +39,7 @@ STAGES = """
 """
 LIFE = """
     gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
-    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.admin gateway.http_request gateway.http gateway.examples
+    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.metrics gateway.admin gateway.http_request gateway.http gateway.examples
     gateway.runs gateway.playground gateway.protocol gateway.logs gateway.app
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
@@ -63,6 +63,7 @@ OWNERS = {
     "duckdb": "resolvers.databases.duckdb",
     "httptools": "resolvers.transport.http1_connection",
     "jmespath": "gateway.expression",
+    "prometheus_client": "gateway.metrics",
     "watchfiles": "gateway.watch",
     "yaml": "gateway.config.source",
 }

@@ -83,6 +83,18 @@ def test_the_admin_listener_tells_the_state_and_where_a_problem_is(tmp_path: Pat
         assert f"{folder / 'base.yaml'}:2:31" in checked.stderr.replace("\n", "")
 
 
+def test_metrics_tell_what_became_of_changes_and_what_is_wrong_now(tmp_path: Path) -> None:
+    with served(tmp_path, **{"base.yaml": BASE}) as (process, folder, admin):
+        assert 'config_reload_total{result="rejected"} 0.0' in get(f"{admin}/metrics").text
+        write_files(folder, {"base.yaml": BROKEN})
+        post(f"{admin}/admin/reload")
+        told = get(f"{admin}/metrics")
+        assert told.headers["content-type"].startswith("text/plain")
+        assert "config_problems 1.0" in told.text
+        assert sum(f'config_reload_total{{result="{result}"}} 1.0' in told.text for result in ("partial", "rejected")) == 1
+        assert get(f"{process.url}/metrics").status_code == 404
+
+
 def test_a_refused_change_is_told_with_another_status(tmp_path: Path) -> None:
     with served(tmp_path, "--strict") as (process, folder, admin):
         write_files(folder, {"base.yaml": BROKEN, "other.yaml": constant("other", 2)})
