@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SWITCH = 0.0005
+_SWITCH = 0.0001
 """Seconds after which the thread gives up the interpreter to the event loop; Python's own 5 ms would be added to every wait of a request."""
 
 _NEVER = 1_000_000
