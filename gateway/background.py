@@ -13,7 +13,7 @@ atexit.register(gc.unfreeze)  # or else libraries complain at the end of what th
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SWITCH = 0.0005
+_SWITCH = 0.0001
 """Seconds after which the thread gives up the interpreter to the event loop; Python's own 5 ms would be added to every wait of a request."""
 
 _NEVER = 1_000_000

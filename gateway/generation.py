@@ -5,6 +5,7 @@ A request runs from start to end on the generation that it began with.
 
 import asyncio
 import functools
+import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
@@ -36,6 +37,7 @@ MAX_DOCUMENTS = 1000
 MAX_CACHED_TEXT = 50_000
 MAX_ERRORS = 50
 MAX_VARIANT_CALLS = 10_000
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Generation:
     def __init__(
         self,
         documents: Documents,
-        calls: Mapping[Step, Call],
+        calls: dict[Step, Call],
         replies: Replies,
         unwinding: set[asyncio.Future[Any]] | None = None,
     ) -> None:
@@ -148,8 +150,12 @@ class Generation:
         return self._in_flight == 0 and not self._unwinding
 
     async def dismantle(self) -> None:
-        """Cut the cycles of what is not needed any more."""
+        """Cut the cycles of what is not needed any more, and let go of what is many things a few at a time."""
         self._read_cached.cache_clear()
+        while self._calls:
+            for step in list(itertools.islice(self._calls, _AT_ONCE)):
+                del self._calls[step]
+            await asyncio.sleep(0)
         await take_apart(self.schema)
         vars(self.overlays).clear()
 
