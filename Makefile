@@ -5,10 +5,10 @@ UPSTREAM_PORT ?= 9101
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test bench format clean
+.PHONY: help demo web test test-load soak cases bench format clean
 
 help: ## Show this list.
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
 .venv/installed: pyproject.toml
 	@echo "Installing into .venv (once, about half a minute) ..."
@@ -37,6 +37,16 @@ test: .venv/installed ## Format check, lint, types, tests.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest
+
+# Exact times need a quiet machine, which that of the fast tests need not be.
+test-load: .venv/installed ## Tests under load: a minute or more each, with exact times; under 12 minutes.
+	@STEPGRAPH_TIMING_SLACK=$${STEPGRAPH_TIMING_SLACK:-0.1} $(BIN)/pytest -m load
+
+soak: .venv/installed ## 120,000 requests with faults mixed in: nothing may grow; some minutes.
+	@$(BIN)/pytest -m soak
+
+cases: .venv/installed ## The table of the reliability cases alone; ARGS="-m ''" with those of test-load and soak.
+	@$(BIN)/pytest --cases $(ARGS)
 
 .venv/bench-installed: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,16 +23,24 @@ from gateway.reload import Serving
 HOST = "127.0.0.1"
 
 
-def create_admin_app(serving: Serving, supervisor: int | None = None) -> ASGIApp:
-    """Return the admin application of what is served. ``supervisor`` is the process that passes a reload on to other workers."""
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The worker processes that one is among: the process that supervises them, which passes a reload on to the others, and their number."""
+
+    supervisor: int
+    size: int
+
+
+def create_admin_app(serving: Serving, crew: Crew | None = None) -> ASGIApp:
+    """Return the admin application of what is served, by one process or one of a crew."""
 
     async def config(_: Request) -> Response:
         return JSONResponse(state(serving))
 
     async def reload(_: Request) -> Response:
         outcome = await serving.reload()
-        if supervisor is not None:
-            os.kill(supervisor, signal.SIGHUP)
+        if crew is not None:
+            os.kill(crew.supervisor, signal.SIGHUP)
         return JSONResponse({"outcome": outcome, **state(serving)}, 409 if outcome in {"rejected", "failed"} else 200)
 
     async def metrics(_: Request) -> Response:
@@ -73,15 +82,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind_admin(port: int) -> socket.socket:
-    """Return a socket on this machine's own address, on which all workers can listen: any of them answers.
+def bind_admin(port: int, *, is_common: bool = True) -> socket.socket:
+    """Return a socket on this machine's own address; on a common one all workers can listen, and any of them answers.
 
     :raises OSError: the address is in use.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "SO_REUSEPORT"):  # Windows has none
+        if is_common and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((HOST, port))
     except OSError:
@@ -90,13 +99,27 @@ def bind_admin(port: int) -> socket.socket:
     return bound
 
 
+def bind_own(port: int, workers: int) -> list[socket.socket]:
+    """Return a socket that this worker alone listens on, so that its metrics can be told from those of others: the first free port of so many.
+
+    A worker that takes the place of one that has died finds the port of that one. There is none where all are taken by others.
+    """
+    for number in range(port + 1, port + 1 + workers):
+        with suppress(OSError, OverflowError):
+            return [bind_admin(number, is_common=False)]
+    return []
+
+
 @asynccontextmanager
-async def admin_listener(app: ASGIApp, port: int) -> AsyncIterator[None]:
-    """Serve the admin application on a port for as long as the context lasts."""
+async def admin_listener(app: ASGIApp, port: int, crew: Crew | None = None) -> AsyncIterator[None]:
+    """Serve the admin application on a port for as long as the context lasts; one of several workers also on a port of its own."""
     config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
     server = _Server(config)
-    with bind_admin(port) as bound:
-        running = asyncio.create_task(server.serve(sockets=[bound]))
+    with ExitStack() as stack:
+        sockets = [bind_admin(port), *(bind_own(port, crew.size) if crew else ())]
+        for bound in sockets:
+            stack.enter_context(bound)
+        running = asyncio.create_task(server.serve(sockets=sockets))
         try:
             yield
         finally:

@@ -109,6 +109,8 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
     if context and context.waiting_since is not None:
         waited += ended - context.waiting_since
     retries = {"retries_ms": [_ms(at - arrived_at) for at in context.retried_at]} if context and context.retried_at else {}
+    if context and context.hedged_at:
+        retries["hedges_ms"] = [_ms(at - arrived_at) for at in context.hedged_at]
     return {
         "id": node.index + 1,
         "step": node.step.name,

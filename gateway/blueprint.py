@@ -4,17 +4,22 @@ Everything here was validated by :mod:`gateway.config.rules`: names resolve, ref
 identity, so that they can key the tables of a generation.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Literal
+from dataclasses import dataclass
+from dataclasses import field as field_of
+from enum import IntEnum, StrEnum
+from typing import Literal
 
 from graphql import ConstValueNode, GraphQLNamedType, print_ast
 
 from gateway.errors import Place
 from gateway.expression import Expression
-from gateway.settings import ReloadKeys, ServerKeys, SourceKeys, StepKeys
+from gateway.settings import HedgeKeys, LimitsKeys, ReloadKeys, ServerKeys, SourceKeys, StepKeys, TelemetryKeys
 from gateway.template import Reference
+
+_NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback", "sensitive"}
+"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +71,8 @@ Fallback = FallbackStep | FallbackValue | FallbackStale
 class Step:
     """A configured unit of work.
 
-    ``inputs`` is the template tree of its type's inputs, and ``render`` what it was compiled to; ``needs`` are the steps whose values
-    it reads; ``follows`` those that must only have ended before. Steps with an equal ``fingerprint`` do the same thing with the same inputs.
+    ``inputs`` is the template tree of its type's inputs; ``needs`` are the steps whose values it reads; ``follows`` those that must only
+    have ended before.
     """
 
     name: str
@@ -82,8 +87,6 @@ class Step:
     is_required: bool
     is_idempotent: bool
     inputs: Mapping[str, object]
-    render: Callable[[Mapping[str, object]], Mapping[str, Any]]
-    """From the names of one request to the inputs of its call."""
     when: Expression | None
     select: Expression | None
     needs: tuple[str, ...]
@@ -101,6 +104,8 @@ class Step:
     timeout: float
     """Seconds of one attempt."""
     retry: Retry
+    hedge: HedgeKeys | None
+    """Whether a slow call is made once more beside it."""
     fallbacks: tuple[Fallback, ...]
     calls_out: bool
     """Whether a call asks anybody outside, and so may take time or fail."""
@@ -112,7 +117,18 @@ class Step:
     """Whether equal calls of several requests that are under way are one."""
     description: str
     """One line that says what is called, for plans."""
-    fingerprint: str
+    is_sensitive: bool = False
+    """Whether nothing of what it is given or gives may be told."""
+    _fingerprint: str = field_of(default="", init=False, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that steps have in common which do the same thing with the same inputs; most steps are never asked for it."""
+        if not self._fingerprint:
+            own = self.keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
+            identity = f"{self.source.name if self.source else ''} {self.returns.startswith('[')} {own}"
+            object.__setattr__(self, "_fingerprint", hashlib.sha256(identity.encode()).hexdigest())
+        return self._fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +140,8 @@ class Argument:
     default: ConstValueNode | None = None
     description: str | None = None
     deprecated: str | None = None
+    is_sensitive: bool = False
+    """Whether its values may be told nowhere."""
 
     @property
     def is_required(self) -> bool:
@@ -170,6 +188,14 @@ class Strategy(StrEnum):
     PICK = "pick"
 
 
+class Priority(IntEnum):
+    """What is refused last when there is more to do than can be done."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a field of a composite comes from: the value of a step, or with ``key`` that key of its object."""
@@ -210,7 +236,8 @@ class Operation:
     returns: str
     picked: str | None
     origins: Mapping[str, Origin]
-    overlay_fields: Mapping[str, OverlayField] = field(default_factory=dict)
+    overlay_fields: Mapping[str, OverlayField] = field_of(default_factory=dict)
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +272,29 @@ class PolicyRule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RateLimit:
+    """How many requests may come in so many seconds from those for whom ``key`` gives the same."""
+
+    key: Expression
+    amount: int
+    seconds: int
+    is_moving: bool
+    """Whether the limit holds for any time of that length, and not only from one mark of the clock to the next."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateLimits:
+    """All rate limits; ``store`` is the URL of the Redis where they are counted, None for this process's own memory."""
+
+    rules: tuple[RateLimit, ...]
+    store: str | None
+    proxies: int
+    """How many proxies are trusted to say who the client is."""
+    reads_context: bool
+    """Whether any key looks at what a request says about itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Blueprint:
     """All of a configuration; ``version`` is the hash of its files' contents.
 
@@ -264,10 +314,23 @@ class Blueprint:
     overlaid: frozenset[str]
     """The names of the operations that have overlays."""
     effective: Callable[[str, tuple[int, ...]], Operation]
-    server: ServerKeys = field(default_factory=ServerKeys)
+    server: ServerKeys = field_of(default_factory=ServerKeys)
     """What holds for requests of all operations."""
     policy_rules: tuple[PolicyRule, ...] = ()
-    reload: ReloadKeys = field(default_factory=ReloadKeys)
+    reload: ReloadKeys = field_of(default_factory=ReloadKeys)
     """How the next change is taken up."""
+    limits: LimitsKeys = field_of(default_factory=LimitsKeys)
+    """How large a query may be, and what it may cost."""
+    telemetry: TelemetryKeys = field_of(default_factory=TelemetryKeys)
+    """What is told of requests and steps."""
+    sensitive: frozenset[str] = frozenset()
+    """The names of arguments whose values may be told nowhere."""
+    variables: Mapping[str, str] = field_of(default_factory=dict)
+    """Values of the environment that the files refer to, with the references: what is shown of a configuration has these."""
+    rate_limits: RateLimits | None = None
     called: frozenset[Source] = frozenset()
     """Every source that a step may call: those too that only a definition kept from an earlier configuration knows."""
+
+    def deadline_of(self, operation: Operation) -> float:
+        """Return the seconds from the arrival of a request until an operation is cut: its own, but no more than any request may take."""
+        return min(operation.deadline, self.server.request_timeout_ms / 1000)

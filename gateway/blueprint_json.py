@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.blueprint import Blueprint, Fallback, FallbackStale, FallbackStep, Link, Operation, Source, Step, Strategy
+from gateway.masking import MASK
 from gateway.worst_case import longest_call, worst_case
 
 FORMAT = 1
@@ -43,6 +44,7 @@ def _source(source: Source) -> Data:
         "attempts": keys.retry.attempts,
         "concurrency": keys.concurrency,
         "queue": keys.queue,
+        "breaker": keys.breaker.enabled,
         "at": str(source.place),
     }
 
@@ -103,17 +105,20 @@ def _step(step: Step, operation: str | None = None, link: str | None = None) -> 
         "select": step.select.text if step.select else None,
         "timeout_ms": _ms(step.timeout),
         "attempts": step.retry.attempts if step.is_idempotent else 1,
+        "hedged": step.hedge is not None,
         "retry_errors": sorted(step.retry.errors),
         "worst_case_ms": _ms(longest_call(step)),
-        "fallback": [_fallback(fallback) for fallback in step.fallbacks],
+        "fallback": [_fallback(fallback, step) for fallback in step.fallbacks],
         "at": str(step.place),
     }
 
 
-def _fallback(fallback: Fallback) -> Data:
+def _fallback(fallback: Fallback, step: Step) -> Data:
     if isinstance(fallback, FallbackStep):
         return {"step": fallback.step}
-    return {"stale_ms": _ms(fallback.max_age)} if isinstance(fallback, FallbackStale) else {"value": fallback.value}
+    if isinstance(fallback, FallbackStale):
+        return {"stale_ms": _ms(fallback.max_age)}
+    return {"value": MASK if step.is_sensitive else fallback.value}
 
 
 def _overlays(blueprint: Blueprint) -> Iterator[Data]:

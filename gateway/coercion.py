@@ -4,8 +4,10 @@ A value that is plainly of its built-in type is taken as it is; everything else,
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from logging import getLogger
+from typing import Any
 
 from graphql import (
     FieldNode,
@@ -25,7 +27,11 @@ from graphql.execution import get_argument_values, get_variable_values
 from graphql.execution.values import VariableValues
 from graphql.language import ListTypeNode, Node
 
+from gateway.discretion import NOTHING_SENSITIVE, Discreet
 from gateway.errors import Code, RequestError
+from gateway.settings import LimitsKeys
+
+log = getLogger("stepgraph.coercion")
 
 MAX_VARIABLE_ERRORS = 50
 MAX_ARGUMENT_DEPTH = 64
@@ -90,9 +96,19 @@ NO_VARIABLES = Variables({}, lambda: VariableValues({}, {}))
 class VariableCoercion:
     """Coerces the variables of one operation definition."""
 
-    def __init__(self, schema: GraphQLSchema, definition: OperationDefinitionNode, *, hides_suggestions: bool) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        definition: OperationDefinitionNode,
+        limits: LimitsKeys,
+        discreet: Discreet = NOTHING_SENSITIVE,
+        *,
+        hides_suggestions: bool,
+    ) -> None:
         self._schema = schema
+        self._limits = limits
         self._definition = definition
+        self._discreet = discreet
         self._hides_suggestions = hides_suggestions
         declared = definition.variable_definitions or ()
         self._plain = [(variable.variable.name.value, _plain_coercer(variable.type)) for variable in declared]
@@ -107,8 +123,17 @@ class VariableCoercion:
         try:
             return Variables({name: coerce(given.get(name)) for name, coerce in self._plain}, lambda: self._exact(given))
         except NotPlain:
+            self._check_size(given)
             exact = self._exact(given)
             return Variables(exact.coerced, lambda: exact)
+
+    def _check_size(self, given: Mapping[str, object]) -> None:
+        most = self._limits.max_values
+        if has_more_values(given, most):
+            message = f"The variables have more than {most} values."
+            if self._limits.mode == "enforce":
+                raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
+            log.warning("variables exceed a limit")
 
     def _exact(self, given: Mapping[str, object]) -> VariableValues:
         found = get_variable_values(
@@ -119,7 +144,7 @@ class VariableCoercion:
             hide_suggestions=self._hides_suggestions,
         )
         if isinstance(found, list):
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(told(error) for error in found))
+            raise RequestError(Code.BAD_USER_INPUT, 400, *(self._discreet.told(told(error), given) for error in found))
         return found
 
 
@@ -219,6 +244,18 @@ def is_beyond_json(value: object, depth: int = 0) -> bool:
     return depth > MAX_ARGUMENT_DEPTH or any(is_beyond_json(item, depth + 1) for item in items)
 
 
+def has_more_values(value: object, most: int) -> bool:
+    """Tell whether lists and objects have more items and fields than ``most``, at whatever depth."""
+    waiting = [value]
+    count = 0
+    while waiting and count <= most:
+        found = waiting.pop()
+        items = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        count += len(items)
+        waiting.extend(item for item in items if isinstance(item, dict | list))
+    return count > most
+
+
 def told(error: GraphQLError) -> dict[str, object]:
     """Return an error as a client gets it: what it sent is echoed, but not at length."""
     message = error.message if len(error.message) <= MAX_MESSAGE else error.message[:MAX_MESSAGE] + "…"
@@ -226,3 +263,14 @@ def told(error: GraphQLError) -> dict[str, object]:
     if error.locations:
         answer["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
     return answer
+
+
+def told_once(errors: Iterable[GraphQLError]) -> tuple[dict[str, object], ...]:
+    """Return errors as a client gets them: those that say the same are one, with all their places."""
+    answers: dict[str, dict[str, Any]] = {}
+    for error in errors:
+        answer = told(error)
+        before = answers.setdefault(error.message, answer)
+        if before is not answer and "locations" in answer:
+            before["locations"] += answer["locations"]
+    return tuple(answers.values())

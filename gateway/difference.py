@@ -89,6 +89,7 @@ def _of_step(old: Step, new: Step) -> Iterator[str]:
     yield from _told("timeout", _ms(old.timeout), _ms(new.timeout))
     yield from _told("attempts", old.retry.attempts, new.retry.attempts)
     yield from _told("retried errors", _retried(old), _retried(new))
+    yield from _told("hedge", _said(old.hedge is not None), _said(new.hedge is not None))
     yield from _told("required", _said(old.is_required), _said(new.is_required))
     yield from _told("fallback", _fallbacks(old), _fallbacks(new))
     yield from _told("when", _text(old.when), _text(new.when))
@@ -124,13 +125,13 @@ def _names(step: Step) -> str:
 
 
 def _fallbacks(step: Step) -> str:
-    return ", ".join(map(_fallback, step.fallbacks)) or "none"
+    return ", ".join(_fallback(fallback, step) for fallback in step.fallbacks) or "none"
 
 
-def _fallback(fallback: Fallback) -> str:
+def _fallback(fallback: Fallback, step: Step) -> str:
     match fallback:
-        case FallbackStep(step):
-            return step
+        case FallbackStep(name):
+            return name
         case FallbackStale(max_age):
             return f"stale up to {_ms(max_age)}"
-    return f"the constant {fallback.value}"
+    return "a constant" if step.is_sensitive else f"the constant {fallback.value}"

@@ -1,8 +1,11 @@
 """The text of a request → a parsed, validated document, and for each way to ask it a plan with its projection: work done once per text."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
+from logging import getLogger
 
 from graphql import (
     DocumentNode,
@@ -11,27 +14,38 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    NoFragmentCyclesRule,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
     execute,
     parse,
+    specified_rules,
     validate,
 )
 
-from gateway.blueprint import Blueprint
-from gateway.coercion import ArgumentCoercion, VariableCoercion, Variables, told
+from gateway.blueprint import Blueprint, Priority
+from gateway.coercion import ArgumentCoercion, VariableCoercion, Variables, told, told_once
+from gateway.cost import Cost, cost_of
 from gateway.cycles import cut_tokens
+from gateway.discretion import read_discreetly
 from gateway.engine import Arguments
 from gateway.errors import Code, RequestError
+from gateway.limits import MOST_TOKENS, Size, exceeded, measure
+from gateway.measures import StepMeter
+from gateway.merging import conflicts
 from gateway.plan import Plan
 from gateway.planner import plan
 from gateway.projection import Projection, compile_projection
-from gateway.selection import INTROSPECTION, condition_variables, field_names, select
+from gateway.selection import INTROSPECTION, condition_variables, field_names, root_names, select
+from gateway.telling import Telling
 
-MAX_TOKENS = 15_000
+log = getLogger("stepgraph.document")
+
 MAX_VALIDATION_ERRORS = 50
 MAX_PLANS = 64
+_RULES = tuple(rule for rule in specified_rules if rule is not OverlappingFieldsCanBeMergedRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,13 @@ class Planned:
     calls: tuple[ArgumentCoercion, ...]
     links: Mapping[int, ArgumentCoercion]
     introspection: DocumentNode | None
+    cost: Cost
+    deadline: float
+    """Seconds from the arrival of a request after which there is no use in beginning with it."""
+    operations: tuple[str, ...] = ()
+    """The names of the operations that are asked for."""
+    meters: tuple[StepMeter, ...] = ()
+    """What counts the steps of its nodes."""
 
     def arguments(self, variables: Variables) -> Arguments:
         """Return the coerced arguments of operation calls and links.
@@ -90,6 +111,8 @@ class Document:
 
     definitions: tuple[Definition, ...]
     mistakes: tuple[dict[str, object], ...]
+    priority: Priority = Priority.NORMAL
+    """That of the most important operation that it asks for."""
 
     def definition(self, name: str | None, *, is_read_only: bool) -> Definition:
         """Return the operation definition that a request asks for (GraphQL spec 6.1 GetOperation).
@@ -120,42 +143,86 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Makes documents and plans for one blueprint and its schema. In development mode errors suggest names."""
+    """Makes documents and plans for one blueprint and its schema."""
 
     blueprint: Blueprint
     schema: GraphQLSchema
     is_development: bool
+    telling: Telling = field(default_factory=Telling)
+
+    @property
+    def hides_suggestions(self) -> bool:
+        """Whether errors suggest no names."""
+        suggests = self.blueprint.limits.suggestions
+        return not (self.is_development if suggests is None else suggests)
+
+    @property
+    def is_introspective(self) -> bool:
+        """Whether clients may ask for the schema."""
+        allowed = self.blueprint.limits.introspection
+        return self.is_development if allowed is None else allowed
 
     def read(self, text: str) -> Document:
         """Parse and validate a document.
 
-        :raises RequestError: it cannot be parsed. What validation finds stands in the document.
+        :raises RequestError: it is larger than allowed, or cannot be parsed. What validation finds stands in the document.
         """
+        is_circular = self._measure(text).is_circular
         try:
-            node = parse(text, max_tokens=MAX_TOKENS)
-            mistakes = tuple(told(error) for error in self._validate(node))
-            conditions, fields = condition_variables(node), field_names(node)
+            node = parse(text)
+            discreet = read_discreetly(node, self.blueprint.sensitive)
+            mistakes = tuple(discreet.told(mistake) for mistake in told_once(self._validate(node, is_circular=is_circular)))
+            conditions = condition_variables(node)
+            fields = field_names(node) if self.blueprint.overlaid else frozenset()
             cut_tokens([node])
         except GraphQLError as error:
             raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, told(error)) from None
         except RecursionError:
             raise _too_deep() from None
-        nodes = (definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode))
+        nodes = [definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode)]
+        if mistakes:
+            node, nodes = DocumentNode(definitions=()), [_named(definition) for definition in nodes]
         overlaid = tuple(sorted(self.blueprint.overlaid & fields))
-        return Document(tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes), mistakes)
+        made = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
+        return Document(made, mistakes, Priority.NORMAL if mistakes else self._priority(node))
+
+    def _priority(self, node: DocumentNode) -> Priority:
+        asked = (self.blueprint.operations.get(name) for name in root_names(node))
+        return max((operation.priority for operation in asked if operation is not None), default=Priority.NORMAL)
 
     def _definition(
         self, document: DocumentNode, node: OperationDefinitionNode, conditions: frozenset[str], overlaid: tuple[str, ...]
     ) -> Definition:
         declared = [variable.variable.name.value for variable in node.variable_definitions or ()]
-        coercion = VariableCoercion(self.schema, node, hides_suggestions=not self.is_development)
+        discreet = read_discreetly(document, self.blueprint.sensitive)
+        limits = self.blueprint.limits
+        coercion = VariableCoercion(self.schema, node, limits, discreet, hides_suggestions=self.hides_suggestions)
         return Definition(node, document, coercion, tuple(name for name in declared if name in conditions), overlaid)
 
-    def _validate(self, node: DocumentNode) -> list[GraphQLError]:
+    def _measure(self, text: str) -> Size:
+        """Measure a document that has not been parsed yet.
+
+        :raises RequestError: it is larger than a limit allows.
+        """
+        limits = self.blueprint.limits
+        most_tokens = limits.max_tokens if limits.mode == "enforce" else max(limits.max_tokens, MOST_TOKENS)
+        size = measure(text, most_tokens)
+        found = list(exceeded(size, limits))
+        if found and (limits.mode == "enforce" or size.tokens > most_tokens):
+            errors: list[dict[str, object]] = [{"message": said, "extensions": {"code": str(code)}} for code, said in found]
+            raise RequestError(found[0][0], 400, *errors)
+        for code, message in found:
+            log.warning(message, extra={"code": str(code)})
+        return size
+
+    def _validate(self, node: DocumentNode, *, is_circular: bool) -> list[GraphQLError]:
         for definition in node.definitions:
             if isinstance(definition, OperationDefinitionNode) and self.schema.get_root_type(definition.operation) is None:
                 return [GraphQLError(f"The schema has no {definition.operation.value} operations.", definition)]
-        return validate(self.schema, node, max_errors=MAX_VALIDATION_ERRORS, hide_suggestions=not self.is_development)
+        # What a fragment that leads to itself is as a whole, nobody can tell: its other mistakes are left aside.
+        rules = (NoFragmentCyclesRule,) if is_circular else _RULES
+        found = validate(self.schema, node, rules, MAX_VALIDATION_ERRORS, hide_suggestions=self.hides_suggestions)
+        return found or list(islice(conflicts(self.schema, node), MAX_VALIDATION_ERRORS))
 
     def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> Planned:
         """Return the plan of a definition under the conditions that its variables set; each is made once.
@@ -194,7 +261,7 @@ class Documents:
                 raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
         selection = select(self.schema, definition.document, definition.node, conditions)
         asks_for_schema = any(selected.name in INTROSPECTION for selected in selection)
-        if asks_for_schema and not self.is_development:
+        if asks_for_schema and not self.is_introspective:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
         made = plan(blueprint, selection, is_mutation=definition.is_mutation)
@@ -209,7 +276,11 @@ class Documents:
             for node in made.nodes
             if node.use and node.use.link.arguments
         }
-        return Planned(made, compile_projection(made), calls, links, introspection)
+        cost = cost_of(made, self.schema.type_map, self.blueprint.limits.list_size)
+        names = tuple(call.operation.name for call in made.calls)
+        deadline = max((call.deadline for call in made.calls), default=math.inf)
+        meters = self.telling.meters(made)
+        return Planned(made, compile_projection(made), calls, links, introspection, cost, deadline, names, meters)
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]
@@ -225,6 +296,11 @@ class Documents:
         return result.data
 
 
+def _named(node: OperationDefinitionNode) -> OperationDefinitionNode:
+    """Return what of a definition is asked even of a document that is not valid: such are kept for the mistakes in them alone."""
+    return OperationDefinitionNode(operation=node.operation, name=node.name, selection_set=SelectionSetNode(selections=()))
+
+
 def _introspection_document(definition: Definition, nodes: tuple[FieldNode, ...]) -> DocumentNode:
     """Return the part of a document that asks for the schema, as a document of its own."""
     fragments = (node for node in definition.document.definitions if isinstance(node, FragmentDefinitionNode))
@@ -237,4 +313,4 @@ def _introspection_document(definition: Definition, nodes: tuple[FieldNode, ...]
 
 
 def _too_deep() -> RequestError:
-    return RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, {"message": "The document is nested too deep."})
+    return RequestError(Code.MAX_DEPTH_LIMIT, 400, {"message": "The document is nested too deep."})

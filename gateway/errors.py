@@ -70,7 +70,15 @@ class Code(StrEnum):
     GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
     BAD_USER_INPUT = "BAD_USER_INPUT"
     OPERATION_RESOLUTION_FAILURE = "OPERATION_RESOLUTION_FAILURE"
+    TOKEN_LIMIT_EXCEEDED = "TOKEN_LIMIT_EXCEEDED"  # noqa: S105 - no password
+    MAX_DEPTH_LIMIT = "MAX_DEPTH_LIMIT"
+    MAX_ROOT_FIELDS_LIMIT = "MAX_ROOT_FIELDS_LIMIT"
+    MAX_ALIASES_LIMIT = "MAX_ALIASES_LIMIT"
+    MAX_FIELDS_LIMIT = "MAX_FIELDS_LIMIT"
+    MAX_DIRECTIVES_LIMIT = "MAX_DIRECTIVES_LIMIT"
+    COST_ESTIMATED_TOO_EXPENSIVE = "COST_ESTIMATED_TOO_EXPENSIVE"
     BATCHING_NOT_ENABLED = "BATCHING_NOT_ENABLED"
+    BATCH_LIMIT_EXCEEDED = "BATCH_LIMIT_EXCEEDED"
     CSRF_ERROR = "CSRF_ERROR"
     INTROSPECTION_DISABLED = "INTROSPECTION_DISABLED"
     NOT_FOUND = "NOT_FOUND"
@@ -78,14 +86,20 @@ class Code(StrEnum):
     MUTATION_NOT_ALLOWED_OVER_HTTP_GET = "MUTATION_NOT_ALLOWED_OVER_HTTP_GET"
     INVALID_ACCEPT_HEADER = "INVALID_ACCEPT_HEADER"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    REQUEST_HEADER_FIELDS_TOO_LARGE = "REQUEST_HEADER_FIELDS_TOO_LARGE"
+    URI_TOO_LONG = "URI_TOO_LONG"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
     INVALID_CONTENT_TYPE_HEADER = "INVALID_CONTENT_TYPE_HEADER"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
+    REQUEST_CONCURRENCY_LIMITED = "REQUEST_CONCURRENCY_LIMITED"
+    REQUEST_RATE_LIMITED = "REQUEST_RATE_LIMITED"
 
     SUBREQUEST_HTTP_ERROR = "SUBREQUEST_HTTP_ERROR"
     SUBREQUEST_MALFORMED_RESPONSE = "SUBREQUEST_MALFORMED_RESPONSE"
     SUBREQUEST_RESPONSE_TOO_LARGE = "SUBREQUEST_RESPONSE_TOO_LARGE"
     GATEWAY_TIMEOUT = "GATEWAY_TIMEOUT"
     REQUEST_LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
+    SUBGRAPH_CIRCUIT_BREAKER_REJECTED = "SUBGRAPH_CIRCUIT_BREAKER_REJECTED"
     RESPONSE_VALIDATION_FAILED = "RESPONSE_VALIDATION_FAILED"
     DOWNSTREAM_SERVICE_ERROR = "DOWNSTREAM_SERVICE_ERROR"
 
@@ -96,6 +110,7 @@ MESSAGES = {
     Code.SUBREQUEST_RESPONSE_TOO_LARGE: "The answer of the service behind '{step}' is larger than allowed.",
     Code.GATEWAY_TIMEOUT: "'{step}' did not answer in time.",
     Code.REQUEST_LIMIT_EXCEEDED: "Too many calls to the service behind '{step}' are waiting already.",
+    Code.SUBGRAPH_CIRCUIT_BREAKER_REJECTED: "'{step}' was not called: the service behind it has failed too often just now.",
     Code.RESPONSE_VALIDATION_FAILED: "'{step}' gave a value that does not fit the schema.",
     Code.DOWNSTREAM_SERVICE_ERROR: "The query behind '{step}' failed.",
     Code.BAD_USER_INPUT: "'{step}' was not called: a value of its input is not usable.",
@@ -104,16 +119,21 @@ MESSAGES = {
 """What a client is told of a failed step, by code; ``{step}`` is the step's name."""
 
 
+_REFUSALS = {Code.BAD_USER_INPUT, Code.REQUEST_LIMIT_EXCEEDED, Code.SUBGRAPH_CIRCUIT_BREAKER_REJECTED}
+
+
 class RequestError(StepgraphError):
     """A request that is answered as a whole by errors, without ``data``.
 
-    ``errors`` are GraphQL error objects; each gets ``code`` as its ``extensions.code``.
+    ``errors`` are GraphQL error objects; each gets ``code`` as its ``extensions.code``, unless it has one of its own.
+    ``retry_after`` is the seconds after which the client may come again, where that is known.
     """
 
-    def __init__(self, code: Code, status: int, *errors: dict[str, object]) -> None:
+    def __init__(self, code: Code, status: int, *errors: dict[str, object], retry_after: int | None = None) -> None:
         self.code = code
         self.status = status
-        self.errors = [{**error, "extensions": {"code": str(code)}} for error in errors]
+        self.retry_after = retry_after
+        self.errors = [{**error, "extensions": error.get("extensions", {"code": str(code)})} for error in errors]
         super().__init__("; ".join(str(error["message"]) for error in errors))
 
 
@@ -142,3 +162,8 @@ class StepFault(StepgraphError):
         self.message = message
         self.detail = detail
         super().__init__(detail or str(code))
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the gateway itself refused the attempt, so that nobody was asked."""
+        return self.code in _REFUSALS or (self.code is Code.GATEWAY_TIMEOUT and not self.kind)

@@ -9,34 +9,34 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import GraphQLSchema
-
+from gateway.admission import Shares
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.cycles import take_apart
 from gateway.document import Document, Documents, Planned
-from gateway.engine import Arguments, Results, run
-from gateway.errors import RequestError
+from gateway.engine import Arguments, Results, at_once, run
+from gateway.errors import Code, RequestError
 from gateway.json_text import json_text
 from gateway.overlays import Overlays
-from gateway.plan import Plan
 from gateway.policies import apply
 from gateway.pools import Pools
 from gateway.replies import Replies, Shared, with_shared
-from gateway.resolver import Call, RequestContext, StepType
+from gateway.resolver import Call, Ending, RequestContext, StepType
 from gateway.schema import build_schema
 from gateway.sharing import Flights
+from gateway.telling import Telling, note_errors, tell_misfits
 
 log = logging.getLogger("stepgraph.generation")
 
 MAX_DOCUMENTS = 1000
+MAX_LARGE_DOCUMENTS = 100
+LARGE_TEXT = 2000
 MAX_CACHED_TEXT = 50_000
-MAX_ERRORS = 50
-MAX_VARIANT_CALLS = 10_000
+MAX_CALLS = 10_000
 _AT_ONCE = 100
 
 
@@ -53,6 +53,8 @@ class GraphQLRequest:
 
 
 Body = dict[str, object]
+Rest = Callable[[], Coroutine[Any, Any, bytes]]
+"""What is left of an answer in JSON text."""
 
 
 class Generation:
@@ -70,15 +72,22 @@ class Generation:
         """The hash of the configuration, as a header has it."""
         self.uses: Counter[str] = Counter()
         """How often texts were asked for lately."""
+        self.max_batch = documents.blueprint.limits.max_batch
+        self._max_cost = documents.blueprint.limits.max_cost
+        self.shares = Shares(documents.blueprint)
+        self.rate_limits = documents.blueprint.rate_limits
         self.schema = documents.schema
         self.documents = documents
         self._calls = calls
         self.overlays = Overlays(documents.blueprint)
+        self.adapt = self.overlays.adapt
         self._replies = replies
         self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
+        self._read_large = functools.lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.documents.read)
         self._unwinding = set() if unwinding is None else unwinding
         self._shares_queries = documents.blueprint.server.dedupe_queries
-        self._queries: Flights[bytes] = Flights(self._unwinding)
+        self._queries: Flights[tuple[bytes, Ending]] = Flights(self._unwinding)
+        self._measures = documents.telling.measures
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -94,22 +103,47 @@ class Generation:
         finally:
             self._leave()
 
-    async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        """Answer a request with JSON text: that of an equal query under way, where the configuration allows it.
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | Rest:
+        """Answer a request with JSON text at once where nobody has to be asked, or return what is left to be awaited.
 
-        :raises RequestError: nothing was run; the error is the answer.
+        An equal query under way answers this one too, where the configuration allows it.
+
+        :raises RequestError: nothing was run; the error is the answer. What is left raises it too.
         """
+        prepared = self._prepare(request, context)
+        if self._shares_queries and prepared.is_shareable:
+            return lambda: self._respond(prepared, is_shared=True)
+        if prepared.planned.plan.is_immediate:
+            return json_text(at_once(self._perform(prepared)))
+        return lambda: self._respond(prepared)
+
+    async def _respond(self, prepared: "_Prepared", *, is_shared: bool = False) -> bytes:
         self._enter()
         try:
-            prepared = self._prepare(request, context)
-            if self._shares_queries and prepared.is_shareable:
-                return await self._queries.join(prepared.identity, lambda: self._text(prepared))
-            return await self._text(prepared)
+            return await self._shared_text(prepared) if is_shared else json_text(await self._perform(prepared))
         finally:
             self._leave()
 
-    async def _text(self, prepared: "_Prepared") -> bytes:
-        return json_text(await self._perform(prepared))
+    async def _shared_text(self, prepared: "_Prepared") -> bytes:
+        """Answer with the text of an equal query that is under way, or begin one; both end alike."""
+        identity, ending = prepared.identity, prepared.context.ending
+
+        async def begin() -> tuple[bytes, Ending]:
+            return json_text(await self._perform(prepared)), ending
+
+        self._measures.shared["query_joined"] += self._queries.has(identity)
+        text, common = await self._queries.join(identity, begin)
+        ending.outcome, ending.codes = common.outcome, common.codes
+        return text
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep it from being closed while several requests are answered."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
 
     def _enter(self) -> None:
         self._in_flight += 1
@@ -133,16 +167,17 @@ class Generation:
         """
         if len(query) > MAX_CACHED_TEXT:
             return self.documents.read(query)
-        self.uses[query] += 1
+        document = self._read_cached(query) if len(query) <= LARGE_TEXT else self._read_large(query)
+        self.uses[query] += 1  # not before: of what is refused nothing stays
         if len(self.uses) > 2 * MAX_DOCUMENTS:
             self.uses = Counter(dict(self.uses.most_common(MAX_DOCUMENTS)))
-        return self._read_cached(query)
+        return document
 
     def prepare(self, old: "Generation", count: int) -> None:
         """Read and plan the documents that were asked for most on an old generation, so that the first requests on this one are not slow."""
         for query, _ in old.uses.most_common(count):
             with suppress(RequestError):
-                self.documents.plan_again(self._read_cached(query), old.read(query))
+                self.documents.plan_again(self.read(query), old.read(query))
 
     @property
     def is_idle(self) -> bool:
@@ -152,6 +187,7 @@ class Generation:
     async def dismantle(self) -> None:
         """Cut the cycles of what is not needed any more, and let go of what is many things a few at a time."""
         self._read_cached.cache_clear()
+        self._read_large.cache_clear()
         while self._calls:
             for step in list(itertools.islice(self._calls, _AT_ONCE)):
                 del self._calls[step]
@@ -160,27 +196,49 @@ class Generation:
         vars(self.overlays).clear()
 
     def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":
+        context.ending.version = self.blueprint.version
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
         context, effective = self.overlays.resolve(context)
         planned = self.documents.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
-        return _Prepared(request, context, planned, planned.arguments(variables))
+        context.ending.operations += planned.operations  # of a batch each request has its own
+        arguments = planned.arguments(variables)
+        if self._max_cost is not None:
+            self._check_cost(planned.cost.of(arguments), self._max_cost, context)
+        return _Prepared(request, context, planned, arguments)
+
+    def _check_cost(self, cost: int, most: int, context: RequestContext) -> None:
+        if cost <= most:
+            return
+        if self.blueprint.limits.mode == "measure":
+            log.warning("a query exceeds a limit", extra={"request_id": context.request_id, "cost": cost})
+            return
+        message = f"The query is estimated to cost {cost}, which is more than {most}."
+        raise RequestError(Code.COST_ESTIMATED_TOO_EXPENSIVE, 400, {"message": message})
 
     async def _perform(self, prepared: "_Prepared") -> Body:
         planned, request, context = prepared.planned, prepared.request, prepared.context
         plan = planned.plan
+        if asyncio.get_running_loop().time() >= context.arrived_at + planned.deadline:
+            raise RequestError(Code.GATEWAY_TIMEOUT, 504, {"message": "The request could not be begun with in time."})
         meta = self.documents.introspect(planned, request.variables) if planned.introspection else {}
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         results = await (self._to_the_end(running) if plan.is_mutation else running)
+        self._measures.steps.count(planned.meters, results)
         errors: list[dict[str, object]] = []
-        body: Body = {"data": planned.project(results, meta, errors)}
+        data = planned.project(results, meta, errors)
+        body: Body = {"data": data}
         if errors:
-            body["errors"] = _capped(errors)
+            body["errors"] = told = _capped(errors, self.blueprint.limits.max_errors)
+            tell_misfits(plan, results, errors, context)
+            note_errors(
+                context.ending, told, has_data=isinstance(data, dict) and any(value is not None for value in data.values())
+            )
         report = completeness(plan, results, errors)
         if report or request.wants_trace:
-            body["extensions"] = _extensions(plan, results, report, request, context)
+            body["extensions"] = _extensions(prepared, results, report)
         return body
 
     async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
@@ -219,58 +277,59 @@ def _at(value: object, path: tuple[str, ...]) -> object:
     return value
 
 
-def _extensions(plan: Plan, results: Results, report: Body | None, request: GraphQLRequest, context: RequestContext) -> Body:
+def _extensions(prepared: _Prepared, results: Results, report: Body | None) -> Body:
     extensions: Body = {"completeness": report} if report else {}
-    if request.wants_trace:
-        extensions["trace"] = trace(plan, results, context.arrived_at, asyncio.get_running_loop().time())
+    if prepared.request.wants_trace:
+        planned, now = prepared.planned, asyncio.get_running_loop().time()
+        told = trace(planned.plan, results, prepared.context.arrived_at, now)
+        extensions["trace"] = {"cost": planned.cost.of(prepared.arguments), **told}
     return extensions
 
 
-def _capped(errors: list[dict[str, object]]) -> list[dict[str, object]]:
+def _capped(errors: list[dict[str, object]], most: int) -> list[dict[str, object]]:
     """Return the first errors; the last of them says how many more there are."""
-    if len(errors) <= MAX_ERRORS:
+    if len(errors) <= most:
         return errors
-    last = errors[MAX_ERRORS - 1]
-    more = len(errors) - MAX_ERRORS
-    return [*errors[: MAX_ERRORS - 1], {**last, "message": f"{last['message']} ({more} more errors are left out.)"}]
+    last = errors[most - 1]
+    return [*errors[: most - 1], {**last, "message": f"{last['message']} ({len(errors) - most} more errors are left out.)"}]
 
 
 @asynccontextmanager
 async def open_generation(
-    blueprint: Blueprint, step_types: Mapping[str, StepType], *, is_development: bool = False, pools: Pools | None = None
+    blueprint: Blueprint,
+    step_types: Mapping[str, StepType],
+    *,
+    is_development: bool = False,
+    pools: Pools | None = None,
+    telling: Telling | None = None,
 ) -> AsyncIterator[Generation]:
     """Serve with the pools of all sources, those that other generations have opened already among them; on exit leave them."""
+    telling = telling or Telling()
     async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
-        shared = Shared.new(unwinding)
+        shared = Shared.new(unwinding, telling.measures.shared)
+        tracer = telling.tracer_for(blueprint.telemetry)
 
         def make(step: Step) -> Call:
             pool = opened[step.source] if step.source else None
             call = step_types[step.type].call(step, pool.connection if pool else None)
-            return with_shared(apply(call, step, pool.bulkhead if pool else None), step, shared)
+            if tracer is not None and step.calls_out:
+                call = tracer.traced(call, step)
+            return with_shared(apply(call, step, pool.state if pool else None), step, shared)
 
-        def compile_all() -> tuple[GraphQLSchema, _Calls]:
-            calls = _Calls(make)
-            calls.update({step: make(step) for step in _steps(blueprint)})
-            return build_schema(blueprint), calls
-
-        schema, calls = await asyncio.to_thread(compile_all)
-        yield Generation(Documents(blueprint, schema, is_development), calls, shared.replies, unwinding)
+        schema = await asyncio.to_thread(build_schema, blueprint)
+        yield Generation(Documents(blueprint, schema, is_development, telling), _Calls(make), shared.replies, unwinding)
 
 
 class _Calls(dict[Step, Call]):
-    """The calls of all steps: those of effective operations are made when they are first needed, and kept in a bounded cache."""
+    """The calls of steps, made when they are first needed: most of a large configuration is not. The oldest leave when there are many."""
 
     def __init__(self, make: Callable[[Step], Call]) -> None:
         super().__init__()
-        self._of_variants = functools.lru_cache(maxsize=MAX_VARIANT_CALLS)(make)
+        self._make = make
 
     def __missing__(self, step: Step) -> Call:
-        return self._of_variants(step)
-
-
-def _steps(blueprint: Blueprint) -> Iterator[Step]:
-    for operation in blueprint.operations.values():
-        yield from operation.steps.values()
-    for link in blueprint.links.values():
-        yield link.step
+        if len(self) >= MAX_CALLS:
+            del self[next(iter(self))]
+        call = self[step] = self._make(step)
+        return call

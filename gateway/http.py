@@ -1,36 +1,37 @@
-"""HTTP requests ↔ GraphQL requests and answers, by the GraphQL-over-HTTP specification.
+"""HTTP requests that have come whole → HTTP answers, by the GraphQL-over-HTTP specification.
 
-Pure ASGI: nothing stands between the server and the generation that answers, and a client that leaves cancels its request, which
-neither Starlette's request handlers nor uvicorn do by themselves.
+An answer that needs nobody else is there at once; of any other one the rest is a function to await. Whoever speaks to the client
+(:mod:`gateway.protocol` in earnest, :mod:`gateway.asgi` under other servers) decides how.
 """
 
-import asyncio
+import functools
 import itertools
 import logging
 import re
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
+from gateway.admission import RETRY_AFTER, Admission, Share, Shares
+from gateway.batching import Batch
+from gateway.blueprint import Priority, RateLimits
+from gateway.document import Document
 from gateway.errors import Code, RequestError
-from gateway.generation import GraphQLRequest
-from gateway.http_request import JSON, RESPONSE_JSON, Headers, headers_of, negotiate, read_parameters, read_request, refuse_simple
+from gateway.generation import GraphQLRequest, Rest
+from gateway.http_request import JSON, RESPONSE_JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
 from gateway.json_text import json_text
+from gateway.rates import Counters
 from gateway.resolver import RequestContext
+from gateway.telling import CLIENT_LEFT, Telling, note_errors, refuse
 
 log = logging.getLogger("stepgraph.http")
 
-REQUEST_ID = "stepgraph.request_id"
-REQUEST_ID_HEADER = b"x-request-id"
 GRAPHQL_PATH = "/graphql"
-_SOUND_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-DEPARTURE = "stepgraph.departure"
-"""Where a server's scope takes the function that it calls when the client has left; with servers that know nothing of that a task waits."""
-RESPOND = "stepgraph.respond"
-"""Where a server's scope offers a function that sends a whole response: status, headers, body. It tells whether it could."""
+REQUEST_ID_HEADER = b"x-request-id"
 VERSION_HEADER = b"x-config-version"
+_SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LEGACY_200 = {
     Code.GRAPHQL_PARSE_FAILED,
     Code.GRAPHQL_VALIDATION_FAILED,
@@ -39,7 +40,33 @@ _LEGACY_200 = {
 }
 """Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
 
-T = TypeVar("T")
+HeaderList = tuple[tuple[bytes, bytes], ...]
+
+
+class RequestIds:
+    """The ids of requests: a client's own where it is a sound one."""
+
+    def __init__(self) -> None:
+        self._process = uuid.uuid4().hex[:16]
+        self._count = itertools.count()
+
+    def of(self, given: str | None) -> str:
+        """Return the id of a request that has brought this one, or none."""
+        if given is not None and _SOUND_ID.fullmatch(given):
+            return given
+        return f"{self._process}{next(self._count):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole HTTP response."""
+
+    status: int
+    headers: HeaderList
+    body: bytes
+
+
+RestOfAnswer = Callable[[], Coroutine[Any, Any, HttpAnswer]]
 
 
 class Responds(Protocol):
@@ -49,155 +76,191 @@ class Responds(Protocol):
     def version(self) -> bytes:
         """The hash of the configuration that it answers by."""
 
-    async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        """Answer a request.
+    @property
+    def max_batch(self) -> int:
+        """How many requests may come as one."""
 
-        :raises RequestError: nothing was run; the error is the answer.
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep it from being closed meanwhile."""
+
+    @property
+    def shares(self) -> Shares:
+        """What requests may take of the gateway, by their priority."""
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        """How many requests clients may send, if that is limited."""
+
+    def adapt(self, request: RequestContext) -> RequestContext:
+        """Return a request with what it says about itself."""
+
+    def read(self, query: str) -> Document:
+        """Return the document of a text.
+
+        :raises RequestError: it cannot be parsed.
+        """
+
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | Rest:
+        """Answer a request at once, or return what is left to be awaited.
+
+        :raises RequestError: nothing was run; the error is the answer. What is left raises it too.
         """
 
 
 class GraphQLEndpoint:
-    """The ASGI application behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none."""
+    """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none."""
 
-    def __init__(self, generation: Callable[[], Responds | None], *, is_development: bool) -> None:
+    def __init__(
+        self, generation: Callable[[], Responds | None], *, is_development: bool, telling: Telling | None = None
+    ) -> None:
+        self.telling = telling or Telling(is_development=is_development)
+        self.admission = Admission(self.telling.measures.rejected)
+        self.counters = Counters()
         self._generation = generation
         self._is_development = is_development
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        headers = headers_of(scope)
-        context = RequestContext(scope[REQUEST_ID], headers, asyncio.get_running_loop().time())
-        own = [(REQUEST_ID_HEADER, context.request_id.encode())]
-        media_type, status, generation = JSON, 200, None
+    def begin(self, message: HttpMessage) -> HttpAnswer | RestOfAnswer:
+        """Answer a request at once, or return what is left to be awaited. Neither raises an exception."""
+        media_type, version = JSON, b""
+        context = message.context = RequestContext(message.request_id, message.headers, message.arrived_at)
+        self.telling.begun(context)
         try:
-            media_type = negotiate(headers.get("accept"))
-            request = await self._read(scope, headers, receive)
-            generation = self._generation()  # not before: one that has no request under way may be let go at any time
-            answer = await unless_client_leaves(_answer(generation, request, context), scope, receive)
-        except RequestError as error:
-            status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
-            answer = json_text({"errors": error.errors})
-            if status == 405:
-                own.append((b"allow", b"GET, POST"))
-        except Exception:
-            log.exception("request failed unexpectedly", extra={"request_id": context.request_id})
-            status, answer = 500, _error_text(Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
-        if answer is None:
-            log.info("client left", extra={"request_id": context.request_id, "status": 499})
-            return
-        if generation := generation or self._generation():
-            own.append((VERSION_HEADER, generation.version))
-        content = [_CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(answer)), *own]
-        respond = scope.get(RESPOND)
-        if respond is None or not respond(status, content, answer):
-            await send({"type": "http.response.start", "status": status, "headers": content})
-            await send({"type": "http.response.body", "body": answer})
+            refuse_page(message)
+            media_type = negotiate(message.headers.get("accept"))
+            generation = self._ready()
+            version, share = generation.version, generation.shares.best
+            if not self.admission.admits(message.arrived_at, share):
+                return self._too_much(message, media_type, version)
+            request = graphql_request(message, is_development=self._is_development)
+            if generation.shares.is_ranked:
+                share = generation.shares.of(_priority(request, generation))
+                if not self.admission.admits(message.arrived_at, share):
+                    return self._too_much(message, media_type, version)
+            limits = generation.rate_limits
+            begun = self._counted(limits, generation, request, message) if limits else _begin(generation, request, context)
+        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
+            return self._failed(error, message, media_type, version)
+        if isinstance(begun, bytes):
+            self.telling.ended(message.method, GRAPHQL_PATH, 200, context)
+            return _answer(200, media_type, version, message.request_id, begun)
+        return lambda: self._finish(begun, share, message, media_type, version)
 
-    async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> GraphQLRequest:
-        if scope["method"] == "POST":
-            return await read_request(headers, receive)
-        if scope["method"] != "GET":
-            raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
-        if not self._is_development:
-            refuse_simple(headers)
-        return read_parameters(scope, headers)
+    def _counted(
+        self, limits: RateLimits, generation: Responds, request: GraphQLRequest | Batch, message: HttpMessage
+    ) -> bytes | Rest:
+        """Begin with a request when its client has not sent too many; where Redis counts them that is to be awaited too."""
+        context = generation.adapt(message.context) if limits.reads_context else message.context
+        peer = client_address(message, limits.proxies)
+        asking = {"request": context.said, "context": context.values, "peer": peer}
+        number = len(request.items) if isinstance(request, Batch) else 1
+        if limits.store is None:
+            self.counters.hit(limits, asking, number)
+            return _begin(generation, request, context)
 
+        async def rest() -> bytes:
+            await self.counters.hit_store(limits, asking, number)
+            begun = _begin(generation, request, context)
+            return begun if isinstance(begun, bytes) else await begun()
 
-async def _answer(generation: Responds | None, request: GraphQLRequest, context: RequestContext) -> bytes:
-    if generation is None:
-        raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
-    return await generation.respond(request, context)
+        return rest
 
+    def _ready(self) -> Responds:
+        generation = self._generation()
+        if generation is None:
+            raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
+        return generation
 
-class Front:
-    """Outermost ASGI layer: GraphQL requests go straight to their endpoint, all others to the application.
-
-    Every response has an ``x-request-id``, and no exception reaches the server or the client.
-    """
-
-    def __init__(self, app: ASGIApp, endpoint: GraphQLEndpoint) -> None:
-        self._app = app
-        self._endpoint = endpoint
-        self._process = uuid.uuid4().hex[:16]
-        self._count = itertools.count()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on under an id: the client's own when it is a sound one."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
-        is_sound = given is not None and _SOUND_ID.fullmatch(given)
-        scope[REQUEST_ID] = given.decode() if given and is_sound else f"{self._process}{next(self._count):016x}"
-        if scope["path"] == GRAPHQL_PATH:
-            await self._endpoint(scope, receive, send)
-        else:
-            await self._pass_on(scope, receive, send)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = scope[REQUEST_ID]
-        has_started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal has_started
-            if message["type"] == "http.response.start":
-                has_started = True
-                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id.encode())]
-            await send(message)
-
+    async def _finish(self, rest: Rest, share: Share, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+        if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
+            return self._too_much(message, media_type, version)
         try:
-            await self._app(scope, receive, send_with_id)
-        except Exception:
-            log.exception("request failed unexpectedly", extra={"request_id": request_id})
-            if not has_started:
-                await send_error(send_with_id, 500, Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
+            answer = _answer(200, media_type, version, message.request_id, await rest())
+        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
+            return self._failed(error, message, media_type, version)
+        finally:
+            self.admission.leave()
+        self.telling.ended(message.method, GRAPHQL_PATH, 200, message.context)
+        return answer
+
+    def _too_much(self, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+        """Return the answer to a request that is not let in, which must cost next to nothing."""
+        self.telling.shed()
+        return HttpAnswer(
+            503, (*_common_too_much(media_type, version), (REQUEST_ID_HEADER, message.request_id.encode())), _TOO_MUCH
+        )
+
+    def refuse(self, error: RequestError, request_id: str) -> HttpAnswer:
+        """Return the answer to what is refused before it is a GraphQL request."""
+        self.telling.refused(error, request_id)
+        return _answer(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
+
+    def left(self, message: HttpMessage) -> None:
+        """Note that a client has left before its answer was there."""
+        message.context.ending.outcome = "left"
+        self.telling.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message.context)
+
+    def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+        if not version and (generation := self._generation()):
+            version = generation.version
+        if not isinstance(error, RequestError):
+            log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
+            note_errors(message.context.ending, _UNEXPECTED_ERRORS, has_data=False)
+            self.telling.ended(message.method, GRAPHQL_PATH, 500, message.context)
+            return _answer(500, media_type, version, message.request_id, UNEXPECTED)
+        status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
+        refuse(message.context.ending, error)
+        self.telling.ended(message.method, GRAPHQL_PATH, status, message.context)
+        answer = _answer(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
+        if status == 405:
+            return HttpAnswer(status, (*answer.headers, (b"allow", b"GET, POST")), answer.body)
+        if error.retry_after is not None:
+            return HttpAnswer(status, (*answer.headers, (b"retry-after", b"%d" % error.retry_after)), answer.body)
+        return answer
 
 
-_CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".encode()) for media_type in (JSON, RESPONSE_JSON)}
+def _priority(request: GraphQLRequest | Batch, generation: Responds) -> Priority:
+    """Return how important a request is; of a batch nothing is known before its parts are read."""
+    return Priority.NORMAL if isinstance(request, Batch) else generation.read(request.query).priority
 
 
-async def send_error(send: Send, status: int, code: Code, message: str) -> None:
-    """Send a response that is one error."""
-    body = _error_text(code, message)
-    headers = [_CONTENT_TYPES[JSON], (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _begin(generation: Responds, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | Rest:
+    return _begin_all(generation, request, context) if isinstance(request, Batch) else generation.begin(request, context)
 
 
-def _error_text(code: Code, message: str) -> bytes:
+def _begin_all(generation: Responds, batch: Batch, context: RequestContext) -> Rest:
+    batch.check(generation.max_batch)
+
+    async def answer() -> bytes:
+        with generation.in_use():
+            return await batch.answer(lambda request: generation.begin(request, context), context.ending)
+
+    return answer
+
+
+def error_text(code: Code, message: str) -> bytes:
+    """Return the body of an answer that is one error."""
     return json_text({"errors": [{"message": message, "extensions": {"code": str(code)}}]})
 
 
-async def unless_client_leaves(answering: Coroutine[Any, Any, T], scope: Scope, receive: Receive) -> T | None:
-    """Return the answer, or None when the client has left: then everything that was under way for it is cancelled."""
-    task = asyncio.current_task()
-    assert task is not None
-    has_left = False
+_UNEXPECTED_ERRORS = ({"extensions": {"code": str(Code.INTERNAL_SERVER_ERROR)}},)
+UNEXPECTED = error_text(Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
+CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".encode()) for media_type in (JSON, RESPONSE_JSON)}
 
-    def leave() -> None:
-        nonlocal has_left
-        has_left = True
-        task.cancel()
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        leave()
+_TOO_MUCH = error_text(Code.REQUEST_CONCURRENCY_LIMITED, "The gateway has too much to do; try again later.")
 
-    watcher = None
-    if DEPARTURE in scope:
-        scope[DEPARTURE] = leave
-    else:
-        watcher = asyncio.create_task(watch())
-    try:
-        return await answering
-    except asyncio.CancelledError:
-        if not has_left:
-            raise
-        task.uncancel()
-        return None
-    finally:
-        if watcher is not None:
-            watcher.cancel()
-        else:
-            scope[DEPARTURE] = None
+
+@functools.lru_cache(maxsize=16)
+def _common_too_much(media_type: str, version: bytes) -> HeaderList:
+    return (*_common(media_type, version), (b"content-length", b"%d" % len(_TOO_MUCH)), (b"retry-after", b"%d" % RETRY_AFTER))
+
+
+def _answer(status: int, media_type: str, version: bytes, request_id: str, body: bytes) -> HttpAnswer:
+    headers = (*_common(media_type, version), (b"content-length", b"%d" % len(body)), (REQUEST_ID_HEADER, request_id.encode()))
+    return HttpAnswer(status, headers, body)
+
+
+@functools.lru_cache(maxsize=16)
+def _common(media_type: str, version: bytes) -> HeaderList:
+    """Return the headers that the answers of a version have in common."""
+    return (CONTENT_TYPES[media_type], (VERSION_HEADER, version)) if version else (CONTENT_TYPES[media_type],)

@@ -2,18 +2,20 @@
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 from starlette.types import Receive, Scope
 
+from gateway.batching import Batch
 from gateway.errors import Code, RequestError
 from gateway.generation import GraphQLRequest
+from gateway.resolver import RequestContext
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
-MAX_BODY = 2_000_000
 MAX_CACHED_HEADERS = 256
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
@@ -21,26 +23,70 @@ PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x
 Headers = Mapping[str, str]
 
 
+@dataclass(slots=True)
+class HttpMessage:
+    """An HTTP request that has come whole: headers by their names in lower case, and when it arrived (event loop clock)."""
+
+    method: str
+    query_string: bytes
+    headers: Headers
+    body: bytes
+    request_id: str
+    arrived_at: float
+    context: RequestContext = field(init=False)
+    """What is known of the request, from when it is begun."""
+    peer: str = ""
+    """The address at the other end of the connection: the client's, or that of a proxy."""
+
+
 def headers_of(scope: Scope) -> dict[str, str]:
     """Return the headers of a request by their names in lower case."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_request(headers: Headers, receive: Receive) -> GraphQLRequest:
+def client_address(message: HttpMessage, proxies: int) -> str:
+    """Return the address of the client as the first of so many proxies of ours has seen it; each appends the one that it is called by."""
+    forwarded = message.headers.get("x-forwarded-for", "") if proxies else ""
+    addresses = [address.strip() for address in forwarded.split(",")]
+    return addresses[-proxies] if forwarded and len(addresses) >= proxies else message.peer
+
+
+def graphql_request(message: HttpMessage, *, is_development: bool) -> GraphQLRequest | Batch:
+    """Read a GraphQL request, or several: posted, or one in the parameters of a GET, which may not change anything.
+
+    :raises RequestError: it is not well-formed, or one that a browser sends to another site without asking first.
+    """
+    headers = message.headers
+    if message.method == "POST":
+        value = _decoded(message.body, headers)
+        return Batch(value, lambda item: _posted(item, headers)) if isinstance(value, list) else _posted(value, headers)
+    if message.method != "GET":
+        raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
+    if not is_development:
+        refuse_simple(headers)
+    return _request(_query_parameters(message.query_string), headers, is_read_only=True)
+
+
+def posted(body: bytes, headers: Headers) -> GraphQLRequest:
     """Read a request that was posted.
 
     :raises RequestError: it is not well-formed.
     """
+    return _posted(_decoded(body, headers), headers)
+
+
+def _decoded(body: bytes, headers: Headers) -> object:
     _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
-    return _request(_decode(await _read_body(headers, receive)), headers, is_read_only=False)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _bad_request("The request body is not valid JSON.") from None
 
 
-def read_parameters(scope: Scope, headers: Headers) -> GraphQLRequest:
-    """Read a request that stands in the parameters of a GET, which may not change anything.
-
-    :raises RequestError: it is not well-formed.
-    """
-    return _request(_query_parameters(scope), headers, is_read_only=True)
+def _posted(value: object, headers: Headers) -> GraphQLRequest:
+    if not isinstance(value, dict):
+        raise _bad_request("A request must be a JSON object.")
+    return _request(value, headers, is_read_only=False)
 
 
 @functools.lru_cache(maxsize=MAX_CACHED_HEADERS)
@@ -88,6 +134,12 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
+def refuse_page(message: HttpMessage) -> None:
+    """Refuse a GET from the address line of a browser, which asks nothing."""
+    if message.method == "GET" and "text/html" in message.headers.get("accept", "") and b"query=" not in message.query_string:
+        raise RequestError(Code.NOT_FOUND, 404, {"message": "There is no page here."})
+
+
 def refuse_simple(headers: Headers) -> None:
     """Refuse what a browser sends to another site without asking first (CSRF): a GET that has no telling header."""
     if any(name in headers for name in PREFLIGHT_HEADERS):
@@ -108,50 +160,44 @@ def _check_content(content_type: str, content_encoding: str) -> None:
         raise RequestError(Code.INVALID_CONTENT_TYPE_HEADER, 415, {"message": "A compressed request body is not accepted."})
 
 
-async def _read_body(headers: Headers, receive: Receive) -> bytes:
-    """Read the body, no more of it than is allowed.
+async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
+    """Read a body, no more of it than is allowed.
 
     :raises RequestError: it is too large, which the length that it declares tells before anything is read.
     """
-    declared = headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared[:20]) > MAX_BODY:
-        raise _too_large()
+    if declared_length(headers) > max_bytes:
+        raise too_large(max_bytes)
     body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _bad_request("The request ended early.")
         body = body + message["body"] if body else message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise _too_large()
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
         if not message.get("more_body", False):
             return body
 
 
-def _too_large() -> RequestError:
-    return RequestError(Code.PAYLOAD_TOO_LARGE, 413, {"message": f"The request body is larger than {MAX_BODY} bytes."})
+def declared_length(headers: Headers) -> int:
+    """Return the length that a request declares; 0 when it declares none."""
+    declared = headers.get("content-length", "0")
+    return int(declared[:20]) if declared.isdecimal() else 0
+
+
+def too_large(max_bytes: int) -> RequestError:
+    """Return the error of a body that is larger than allowed."""
+    return RequestError(Code.PAYLOAD_TOO_LARGE, 413, {"message": f"The request body is larger than {max_bytes} bytes."})
 
 
 def _bad_request(message: str) -> RequestError:
     return RequestError(Code.BAD_REQUEST, 400, {"message": message})
 
 
-def _decode(body: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _bad_request("The request body is not valid JSON.") from None
-    if isinstance(value, list):
-        raise RequestError(Code.BATCHING_NOT_ENABLED, 400, {"message": "Batching is not enabled; send one request at a time."})
-    if not isinstance(value, dict):
-        raise _bad_request("The request body must be a JSON object.")
-    return value
-
-
-def _query_parameters(scope: Scope) -> dict[str, Any]:
+def _query_parameters(query_string: bytes) -> dict[str, Any]:
     """Return the parameters of a GET; ``variables`` and ``extensions`` are JSON in it."""
     try:
-        pairs = parse_qsl(scope["query_string"].decode("ascii"), errors="strict", max_num_fields=100)
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=100)
         parameters: dict[str, Any] = dict(pairs)
         for name in ("variables", "extensions"):
             if name in parameters:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from types import NoneType
+from typing import Any
 
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
@@ -144,7 +145,9 @@ def parents_of(value: object, hops: Hops) -> list[dict[str, object]]:
     return objects
 
 
-def _objects(level: list[object]) -> list[dict[str, object]]:
+def _objects(level: list[Any]) -> list[dict[str, object]]:
+    if set(map(type, level)) == {dict}:  # as it nearly always is, and looked at twice as fast
+        return level
     objects: list[dict[str, object]] = []
     for item in level:
         if isinstance(item, dict):

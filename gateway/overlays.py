@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import cast
 
 from gateway.blueprint import Blueprint, Operation, Overlay
+from gateway.config.environment import as_written
 from gateway.config.overlay import condition_text
 from gateway.errors import Code, ConfigurationError, RequestError
 from gateway.expression import ExpressionError
+from gateway.masking import MASK
 from gateway.resolver import RequestContext
 
 log = logging.getLogger("stepgraph.overlays")
@@ -124,7 +126,8 @@ def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[t
             place = f"{patch.place.file}:{patch.place.line}"
             winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
     for (operation, path), (value, place) in winners.items():
-        yield f"{operation}.{'.'.join(path)} = {_written(value)}", place
+        shown = MASK if "headers" in path else as_written(_written(value), blueprint.variables)
+        yield f"{operation}.{'.'.join(path)} = {shown}", place
 
 
 def _written(value: object) -> str:

@@ -53,9 +53,7 @@ class _Branches:
         self.drawn: dict[int, Tree] = {}
 
     def tree(self) -> Tree:
-        deadline = (
-            f"critical path {self.plan.critical_path(self.call) * 1000:.0f} ms of {self.call.operation.deadline * 1000:.0f} ms"
-        )
+        deadline = f"critical path {self.plan.critical_path(self.call) * 1000:.0f} ms of {self.call.deadline * 1000:.0f} ms"
         root = Tree(Text.assemble((_head(self.call), "bold"), "  ", (deadline, "yellow")), guide_style="dim")
         for index, parent in self.parents.items():
             branch = root if parent is None else self.drawn[parent]
@@ -153,7 +151,7 @@ def _quoted(*lines: str) -> str:
 
 
 def _head(call: OperationCall) -> str:
-    return f"{call.operation.name}({call.arguments})" if call.arguments else call.operation.name
+    return f"{call.operation.name}({call.shown})" if call.arguments else call.operation.name
 
 
 def _title(plan: Plan, call: OperationCall) -> str:

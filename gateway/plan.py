@@ -1,13 +1,16 @@
 """What one document needs, as a value: nodes, their prerequisites, and the fields of the answer. It can be printed and compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from graphql import FieldNode
 
 from gateway.blueprint import Fallback, FallbackStale, FallbackStep, Link, Operation, Step
+from gateway.discretion import shown_arguments
+from gateway.masking import MASK
 from gateway.selection import Selected
+from gateway.template import Renderer
 
 
 class Role(StrEnum):
@@ -41,6 +44,11 @@ class LinkUse:
     arguments: str
     """The arguments as the document writes them."""
 
+    @property
+    def shown(self) -> str:
+        """The arguments as they may be shown."""
+        return shown_arguments(self.field, self.link.arguments, self.arguments)
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -53,6 +61,8 @@ class Node:
     index: int
     call: int
     step: Step
+    render: Renderer = field(compare=False, repr=False)
+    """From the names of one request to the inputs of its call."""
     role: Role
     needs: tuple[int, ...]
     follows: tuple[int, ...]
@@ -84,6 +94,13 @@ class OperationCall:
     """Exposed steps that are not run."""
     not_applicable: tuple[str, ...] = ()
     """Steps of overlays that do not hold for the request: what is selected of them is null."""
+    deadline: float = 30.0
+    """Seconds from the arrival of the request until the answer goes out with what is there."""
+
+    @property
+    def shown(self) -> str:
+        """The arguments as they may be shown."""
+        return shown_arguments(self.field, self.operation.arguments, self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,8 @@ class Plan:
     """Whether any node looks at what the request says about itself."""
     is_mutation: bool
     """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
+    is_immediate: bool
+    """Whether a run of it never waits: no node asks anybody."""
 
     def critical_path(self, call: OperationCall) -> float:
         """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""
@@ -147,7 +166,7 @@ class Plan:
         """Return the plan as people read it."""
         blocks = []
         for call in self.calls:
-            head = f"plan {call.operation.name}({call.arguments})" if call.arguments else f"plan {call.operation.name}"
+            head = f"plan {call.operation.name}({call.shown})" if call.arguments else f"plan {call.operation.name}"
             title = f"{head:<61} critical path {self.critical_path(call) * 1000:.0f} ms"
             blocks.append("\n".join([title, *_table([self._row(index) for index in call.nodes])]))
         return "\n".join([*blocks, self.projection_text()])
@@ -190,7 +209,7 @@ class Plan:
             "operations": [
                 {
                     "operation": call.operation.name,
-                    "arguments": call.arguments,
+                    "arguments": call.shown,
                     "deadline_ms": round(call.operation.deadline * 1000),
                     "critical_path_ms": round(self.critical_path(call) * 1000),
                     "critical_path": [index + 1 for index in self.critical_nodes(call)],
@@ -208,7 +227,7 @@ class Plan:
         return {
             "id": index + 1,
             "step": node.step.name,
-            "arguments": node.use.arguments if node.use else None,
+            "arguments": node.use.shown if node.use else None,
             "batch": node.use.link.max if node.use and node.use.link.match else None,
             "type": node.step.type,
             "source": node.step.source.name if node.step.source else None,
@@ -232,7 +251,9 @@ def _fallback_text(node: Node, fallback: Fallback) -> str:
 def _fallback_json(node: Node, fallback: Fallback) -> dict[str, object]:
     if isinstance(fallback, FallbackStep):
         return {"node": node.substitutes[fallback.step] + 1}
-    return {"stale_ms": round(fallback.max_age * 1000)} if isinstance(fallback, FallbackStale) else {"value": fallback.value}
+    if isinstance(fallback, FallbackStale):
+        return {"stale_ms": round(fallback.max_age * 1000)}
+    return {"value": MASK if node.step.is_sensitive else fallback.value}
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

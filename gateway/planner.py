@@ -12,6 +12,7 @@ from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
 from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root
 from gateway.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.subselection import selection_text
+from gateway.template import renderer
 
 
 @dataclass(slots=True)
@@ -64,7 +65,15 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         request_reads=tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads)),
         reads_context=any(node.step.reads_context for node in shared),
         is_mutation=is_mutation,
+        is_immediate=not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared),
     )
+
+
+def _is_immediate(node: Node, operation: Operation) -> bool:
+    """Tell whether a node ends without a wait: for an upstream, for an equal call, for its turn, for another node that stands in."""
+    step = node.step
+    waits = step.calls_out or step.lifetime is not None or node.is_shared or node.use is not None
+    return not (waits or node.substitutes or operation.concurrency)
 
 
 def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
@@ -116,13 +125,14 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
                 index=place,
                 call=index,
                 step=step,
+                render=renderer(step.inputs),
                 role=role,
                 needs=tuple(position[other] for other in step.needs),
                 follows=tuple(position[other] for other in (*step.follows, *before.get(name, ()))),
                 substitutes={other: position[other] for other in _fallback_steps(step)},
                 is_lazy=is_lazy,
                 is_shared=False,
-                deadline=draft.operation.deadline,
+                deadline=blueprint.deadline_of(draft.operation),
             )
         )
     _LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
@@ -137,6 +147,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
         eager=sum(not node.is_lazy for node in nodes[start:]),
         pruned=pruned,
         not_applicable=_not_applicable(draft.operation, draft.roots),
+        deadline=blueprint.deadline_of(draft.operation),
     )
 
 
@@ -198,13 +209,14 @@ class _LinkPlanner:
                     index=index,
                     call=self.call,
                     step=link.step,
+                    render=renderer(link.step.inputs),
                     role=Role.LINK,
                     needs=(parent,),
                     follows=(),
                     substitutes={},
                     is_lazy=False,
                     is_shared=False,
-                    deadline=self.operation.deadline,
+                    deadline=self.blueprint.deadline_of(self.operation),
                     use=LinkUse(link, parent, hops, part.node, arguments),
                 )
             )

@@ -17,10 +17,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from gateway.asgi import send_error, unless_client_leaves
 from gateway.errors import Code, RequestError
 from gateway.examples import examples
-from gateway.http import send_error, unless_client_leaves
-from gateway.http_request import headers_of, read_request, refuse_simple
+from gateway.http_request import headers_of, posted, read_body, refuse_simple
 from gateway.reload import Serving
 from gateway.resolver import RequestContext
 from gateway.runs import Recorded, Runs, plan_json, planned
@@ -78,10 +78,11 @@ class Playground:
 
     async def _plan(self, request: Request) -> Response:
         headers = headers_of(request.scope)
-        asked = await read_request(headers, request.receive)
+        generation = self._current().generation
+        asked = posted(await read_body(headers, request.receive, generation.blueprint.server.max_request_bytes), headers)
         context = RequestContext("", headers, asyncio.get_running_loop().time())
         try:
-            plan, problems = planned(self._current().generation, asked, context)
+            plan, problems = planned(generation, asked, context)
         except RequestError as error:  # which is how most documents are while they are written
             return JSONResponse({"plan": None, "problems": error.errors})
         return JSONResponse({"plan": plan_json(plan), "problems": problems})
@@ -124,7 +125,7 @@ class Events:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._listeners += 1
         try:
-            await unless_client_leaves(self._tell(send), scope, receive)
+            await unless_client_leaves(self._tell(send), receive)
         finally:
             self._listeners -= 1
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.blueprint import Source
-from gateway.policies import Bulkhead
+from gateway.policies import SourceState
 from gateway.resolver import StepType
 
 
 @dataclass(slots=True)
 class Pool:
-    """What calls to a source have in common: its connection and its places. ``users`` is how many generations have it."""
+    """What calls to a source have in common: its connection and the state of its policies. ``users`` is how many generations have it."""
 
     connection: Any
-    bulkhead: Bulkhead
+    state: SourceState
     stack: AsyncExitStack
     users: int = 0
 
@@ -26,6 +26,10 @@ class Pools:
     def __init__(self, step_types: Mapping[str, StepType]) -> None:
         self._step_types = step_types
         self._open: dict[Source, Pool] = {}
+
+    def states(self) -> Mapping[Source, SourceState]:
+        """Return the state of the policies of every source that is open."""
+        return {source: pool.state for source, pool in self._open.items()}
 
     @asynccontextmanager
     async def use(self, sources: Iterable[Source]) -> AsyncIterator[Mapping[Source, Pool]]:
@@ -42,7 +46,7 @@ class Pools:
         if pool is None:
             stack = AsyncExitStack()
             connection = await stack.enter_async_context(self._step_types[source.keys.type].connect(source))
-            pool = self._open[source] = Pool(connection, Bulkhead(source.keys.concurrency, source.keys.queue), stack)
+            pool = self._open[source] = Pool(connection, SourceState.of(source.keys), stack)
         pool.users += 1
         return pool
 

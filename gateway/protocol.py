@@ -1,65 +1,338 @@
-"""Bytes of a connection ↔ ASGI: uvicorn's protocol, with two short cuts past what a request to the gateway does not need."""
+"""Bytes of a connection ↔ whole requests and answers: uvicorn's protocol, with a short way for GraphQL and with limits (RFC 9112).
 
-from collections.abc import Callable, Sequence
+Everything but a GraphQL request goes uvicorn's way, as ASGI messages to the application.
+"""
+
+import asyncio
+import logging
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.http import DEPARTURE, RESPOND
+from gateway.asgi import Front
+from gateway.edge import Edge, malformed, no_host, too_large_head, too_late, too_long_url, unexpected
+from gateway.errors import RequestError
+from gateway.exchange import Exchange, Phase
+from gateway.http import GRAPHQL_PATH, HttpAnswer, RestOfAnswer
+from gateway.http_request import HttpMessage, declared_length, too_large
+
+log = logging.getLogger("stepgraph.http")
+
+LINGER = 1.0
+"""Seconds that a client who is refused has to read why; what it sends meanwhile is dropped, or else it would find the connection reset."""
+_GRAPHQL_PATH = GRAPHQL_PATH.encode()
+_NEVER = float("inf")
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """One connection.
+    """One connection of a client.
 
-    ASGI has a client's departure come as a message that somebody has to wait for, and a response go out in two messages, whose headers are
-    looked at one by one. A task for the former costs more than the rest of a small request, the latter a fifth of it. Here the scope takes a
-    function that is called, and gives one to call.
+    ASGI gives a request in messages that somebody has to await, and takes the response in two. For a small query that is most of the
+    work. Here a GraphQL request is collected, answered at once or by one task, and written in one piece.
     """
 
-    running: RequestResponseCycle | None = None
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        front = config.loaded_app
+        assert isinstance(front, Front)
+        self.front = front
+        self.edge: Edge = front.edge
+        self.phase = Phase.IDLE
+        self.limit_at = _NEVER
+        self.keys = front.edge.keys()
+        self.head_size = 0
+        self.is_reading = self.is_in_head = False
+        """Whether a message has begun and not ended; whether its head has not either."""
+        self.answering: Exchange | RequestResponseCycle | None = None
+        self.unread = 0
+        """Bytes that a slow client had not read at the last look."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection."""
+        super().connection_made(transport)
+        self._enter(Phase.HEAD, self.keys.header_read_timeout_ms)
+        self.edge.look_after(self.connections)  # type: ignore[arg-type]
+
+    def _enter(self, phase: Phase, timeout_ms: float) -> None:
+        self.phase = phase
+        self.limit_at = self.loop.time() + timeout_ms / 1000
+
+    # -- bytes in
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self.phase is Phase.REFUSED:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.phase = Phase.REFUSED  # the request itself is answered; what follows is of a protocol that is not spoken here
+        except httptools.HttpParserError as error:
+            self._refuse(_mistake(error))
+        if self.is_reading and self.phase is not Phase.REFUSED:
+            self._expect_more(len(data))
+
+    def _expect_more(self, size: int) -> None:
+        """Wait for the rest of a message, but not for ever; ``size`` is how much of it has just come."""
+        if self.is_in_head:
+            self.head_size += size
+            if self.head_size > self.keys.max_header_bytes:
+                self._refuse(too_large_head())
+            elif self.phase is Phase.IDLE:
+                self._enter(Phase.HEAD, self.keys.header_read_timeout_ms)
+        elif self.phase in {Phase.IDLE, Phase.HEAD}:
+            self._enter(Phase.BODY, self.keys.body_read_timeout_ms)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        super().on_message_begin()
-        scope = cast("dict[str, Any]", self.scope)
-        scope[DEPARTURE] = None
-        scope[RESPOND] = self.respond
+        self.url = b""
+        self.headers = []
+        self.keys = self.edge.keys()
+        self.head_size = 0
+        self.is_reading = self.is_in_head = True
 
-    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole response to the request that is under way, in one piece; return False where only ASGI's way will do."""
-        cycle = self.running
-        if (
-            cycle is None
-            or cycle.response_started
-            or cycle.access_log
-            or self.flow.write_paused
-            or cycle.scope["method"] == "HEAD"
-        ):
-            return False
-        if cycle.disconnected:
-            return True
-        lines = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        self.transport.write(b"".join(lines))
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-        return True
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the URL."""
+        self.url += url
+        if len(self.url) > self.keys.max_url_bytes:
+            raise too_long_url()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Choose the way of a request, now that its head is there."""
+        self._check_head()
+        path, _, query_string = self.url.partition(b"?")
+        method = self.parser.get_method()
+        if path == _GRAPHQL_PATH and method in {b"POST", b"GET"}:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+            if not (self.keys.cors.origins and "origin" in headers):
+                self._take(method.decode(), query_string, headers)
+                return
+        self._pass_on()
+
+    def _check_head(self) -> None:
+        """Check what is checked by nobody else.
+
+        :raises RequestError: the head is too large, or does not say for which host it is (RFC 9112, 3.2).
+        """
+        names = [name for name, _ in self.headers]
+        size = len(self.url) + sum(map(len, names)) + sum([len(value) + 4 for _, value in self.headers])
+        if size > self.keys.max_header_bytes or len(names) > self.keys.max_headers:
+            raise too_large_head()
+        hosts = names.count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+            raise no_host()
+
+    def _take(self, method: str, query_string: bytes, headers: dict[str, str]) -> None:
+        """Take a GraphQL request, whose body is still to come."""
+        if declared_length(headers) > self.keys.max_request_bytes:
+            raise too_large(self.keys.max_request_bytes)
+        request_id = self.front.ids.of(headers.get("x-request-id"))
+        message = HttpMessage(
+            method, query_string, headers, b"", request_id, self.loop.time(), self.client[0] if self.client else ""
+        )
+        exchange = Exchange(message, keep_alive=self._keeps_alive())
+        before, self.cycle = self.cycle, cast("RequestResponseCycle", exchange)
+        self.is_in_head = False
+        if before is not None and not before.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+            return
+        if headers.get("expect", "").lower() == "100-continue":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._start_asgi_task(self.cycle, self.app)
+
+    def _pass_on(self) -> None:
+        """Let uvicorn have a request that is not for GraphQL."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url, self.headers = url, headers
+        self.scope["headers"] = headers
+        self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+        super().on_headers_complete()
+        self.is_in_head = False
+        self.cycle.keep_alive = self._keeps_alive()
+
+    def _keeps_alive(self) -> bool:
+        parser = self.parser
+        lasts = parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0"
+        return lasts and not self.edge.is_draining
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        exchange: Any = self.cycle
+        if not isinstance(exchange, Exchange):
+            super().on_body(body)
+            return
+        exchange.body.append(body)
+        exchange.size += len(body)
+        if exchange.size > self.keys.max_request_bytes:
+            raise too_large(self.keys.max_request_bytes)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self.is_reading = False
+        if self.answering is None:  # it was answered before all of it was there
+            self._enter(Phase.IDLE, self.keys.idle_timeout_ms)
+        else:
+            self.phase, self.limit_at = Phase.ANSWER, _NEVER
+        exchange: Any = self.cycle
+        if not isinstance(exchange, Exchange):
+            super().on_message_complete()
+            return
+        exchange.is_whole = True
+        if exchange.is_begun:
+            self._answer(exchange)
+
+    # -- answers out
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.running = cycle
-        super()._start_asgi_task(cycle, app)
+        """Begin with a request whose turn has come."""
+        exchange: Any = cycle
+        self.answering = exchange
+        if not isinstance(exchange, Exchange):
+            super()._start_asgi_task(cycle, app)
+            return
+        exchange.is_begun = True
+        if exchange.is_whole:
+            self._answer(exchange)
+
+    def _answer(self, exchange: Exchange) -> None:
+        if self.transport.is_closing():
+            return
+        message = exchange.message
+        message.body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
+        begun = self.front.endpoint.begin(message)
+        if isinstance(begun, HttpAnswer):
+            self._respond(exchange, begun)
+            return
+        exchange.task = self.loop.create_task(self._finish(exchange, begun))
+        self.tasks.add(exchange.task)
+
+    async def _finish(self, exchange: Exchange, rest: RestOfAnswer) -> None:
+        try:
+            answer = await rest()
+        except asyncio.CancelledError:
+            if not exchange.disconnected:
+                raise
+            self.front.endpoint.left(exchange.message)
+        else:
+            self._respond(exchange, answer)
+        finally:
+            self.tasks.discard(cast("asyncio.Task[None]", exchange.task))
+
+    def _respond(self, exchange: Exchange, answer: HttpAnswer) -> None:
+        """Send an answer in one piece."""
+        exchange.response_complete = True
+        if exchange.disconnected:
+            return
+        exchange.keep_alive = exchange.keep_alive and not self.edge.is_draining
+        self._write(answer, keep_alive=exchange.keep_alive)
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, answer: HttpAnswer, *, keep_alive: bool) -> None:
+        lines = [STATUS_LINE[answer.status]]
+        for name, value in (*self.server_state.default_headers, *answer.headers):
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"\r\n" if keep_alive else b"connection: close\r\n\r\n", answer.body)
+        self.transport.write(b"".join(lines))
+
+    def on_response_complete(self) -> None:
+        """Turn to the next request, or wait for one."""
+        self.server_state.total_requests += 1
+        self.answering = None
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        if not self.flow.write_paused:
+            self.flow.resume_reading()
+        else:
+            self.flow.pause_reading()  # a client that does not read its answers does not get more of them
+        if self.is_in_head:
+            self._enter(Phase.HEAD, self.keys.header_read_timeout_ms)
+        elif self.is_reading:
+            self._enter(Phase.BODY, self.keys.body_read_timeout_ms)
+        else:
+            self._enter(Phase.IDLE, self.keys.idle_timeout_ms)
+
+    def resume_writing(self) -> None:
+        """Go on, now that the client has read its answers."""
+        super().resume_writing()
+        if self.phase is not Phase.ANSWER:
+            self.flow.resume_reading()
+
+    # -- ends
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer that a message is refused, and end the connection: what follows in it cannot be told apart any more."""
+        self.phase, self.limit_at = Phase.REFUSED, _NEVER
+        self.pipeline.clear()
+        has_its_turn = self.is_reading and not self.is_in_head and self.answering is self.cycle
+        if self.answering is not None and not has_its_turn:
+            self.answering.keep_alive = False  # the answer to a request before it is the last
+            return
+        self._abandon()
+        self.limit_at = self.loop.time() + LINGER
+        self._write(self.front.endpoint.refuse(error, self.front.ids.of(None)), keep_alive=False)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _abandon(self) -> None:
+        """Give up the request under way."""
+        cycle: Any = self.answering
+        if cycle is None or cycle.response_complete:
+            return
+        cycle.disconnected = cycle.response_complete = True
+        cycle.message_event.set()
+        if isinstance(cycle, Exchange) and cycle.task is not None:
+            cycle.task.cancel()
+
+    def expire(self, now: float) -> None:
+        """End a connection whose time is over: a slow client is told, an idle one is not."""
+        unread = self.transport.get_write_buffer_size()
+        if unread and self.phase is Phase.IDLE and unread != self.unread:
+            self.unread, self.limit_at = unread, now + self.keys.idle_timeout_ms / 1000
+        elif unread or self.phase is Phase.REFUSED:
+            self.transport.abort()
+        elif self.phase is Phase.IDLE or not self.is_reading:
+            self.transport.close()
+        else:
+            self._refuse(too_late())
+
+    def shutdown(self) -> None:
+        """End the connection, or let the request under way be its last."""
+        if self.answering is None and not self.is_reading:
+            self.transport.close()
+            return
+        for cycle in (self.answering, self.cycle):
+            if cycle is not None:
+                cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End a connection, and tell a request that is under way."""
-        cycle = self.running
+        """End a connection, and with it everything that is under way for it."""
+        self.limit_at = _NEVER
+        self.pipeline.clear()
         super().connection_lost(exc)
-        if cycle is not None and not cycle.response_complete:
-            departed: Callable[[], None] | None = cast("dict[str, Any]", cycle.scope)[DEPARTURE]
-            if departed is not None:
-                departed()
+        self._abandon()
+
+
+def _mistake(error: httptools.HttpParserError) -> RequestError:
+    """Return what is wrong with a message by what its parser says: what a callback has raised is told apart from the parser's own."""
+    cause = error.__context__
+    if cause is None:
+        return malformed()
+    if isinstance(cause, RequestError):
+        return cause
+    log.error("request failed unexpectedly", exc_info=cause)
+    return unexpected()

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.background import in_background, undisturbed
+from gateway.background import in_background, starting, undisturbed
+from gateway.config.files import Files, read_files
 from gateway.config.rules import Built, build_next, whole
 from gateway.config.sdl import Types
-from gateway.config.source import Files, read_files
 from gateway.cycles import take_apart
 from gateway.difference import breaking_changes
 from gateway.errors import ConfigurationError, Place, Problem
@@ -24,6 +24,7 @@ from gateway.generation import Generation, open_generation
 from gateway.pools import Pools
 from gateway.resolver import StepType
 from gateway.settings import ReloadKeys
+from gateway.telling import Telling
 from gateway.versions import Versions
 from gateway.watch import Watch
 
@@ -52,11 +53,14 @@ class Conduct:
 class Serving:
     """The generation that answers now, and the way to another. Made by :func:`serve_folder`."""
 
-    def __init__(self, folder: Path, step_types: Mapping[str, StepType], conduct: Conduct) -> None:
+    def __init__(
+        self, folder: Path, step_types: Mapping[str, StepType], conduct: Conduct, telling: Telling | None = None
+    ) -> None:
         self._folder = folder
+        self.telling = telling or Telling(is_development=conduct.is_development)
         self._step_types = step_types
         self._conduct = conduct
-        self._pools = Pools(step_types)
+        self.pools = Pools(step_types)
         self._opened: AsyncExitStack | None = None
         self._built: Built | None = None
         self._seen = ""
@@ -87,6 +91,12 @@ class Serving:
 
         :raises ConfigurationError: with all problems, unless what is sound shall be served.
         """
+        with starting() if self._conduct.owns_process else nullcontext():
+            built = await self._start()
+        if built.problems:
+            log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
+
+    async def _start(self) -> Built:
         files = await asyncio.to_thread(read_files, self._folder)
         self._seen = files.version
         given, self._conduct = self._conduct.built, replace(self._conduct, built=None)
@@ -94,10 +104,8 @@ class Serving:
         built = given if given is not None and is_given else await self._build(files)
         if built.blueprint is None or not self._conduct.keeps_going:
             whole(built)
-        with undisturbed() if self._conduct.owns_process else nullcontext():
-            await self._swap(files, built)
-        if built.problems:
-            log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
+        await self._swap(files, built)
+        return built
 
     async def follow(self) -> None:
         """Follow the folder until cancelled."""
@@ -158,7 +166,11 @@ class Serving:
         assert built.blueprint is not None
         opened = AsyncExitStack()
         opening = open_generation(
-            built.blueprint, self._step_types, is_development=self._conduct.is_development, pools=self._pools
+            built.blueprint,
+            self._step_types,
+            is_development=self._conduct.is_development,
+            pools=self.pools,
+            telling=self.telling,
         )
         generation = await opened.enter_async_context(opening)
         old, old_opened = self.generation, self._opened
@@ -170,6 +182,7 @@ class Serving:
                 return broken
             self._retire(old, old_opened)
         self.generation, self._opened, self._built = generation, opened, built
+        self.telling.follow(built.blueprint.telemetry)
         now = datetime.now(UTC)
         self._tell(built.blueprint.version, built.problems, {key: self.kept.get(key, now) for key in built.kept})
         if self._conduct.state is not None:
@@ -238,13 +251,14 @@ async def serve_folder(
     step_types: Mapping[str, StepType],
     conduct: Conduct = Conduct(),
     *,
+    telling: Telling | None = None,
     is_watched: bool = True,
 ) -> AsyncIterator[Serving]:
     """Load a folder and follow its changes.
 
     :raises ConfigurationError: with all problems of the folder as it is at the start.
     """
-    serving = Serving(folder, step_types, conduct)
+    serving = Serving(folder, step_types, conduct, telling)
     await serving.start()
     watcher = asyncio.create_task(serving.follow()) if is_watched else None
     try:

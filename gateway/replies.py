@@ -5,7 +5,7 @@ was fetched for another. A new generation begins with nothing, as the same sourc
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -78,29 +78,33 @@ class Shared:
     replies: Replies
     flights: Flights[Reply]
     contexts: dict[Hashable, CallContext]
+    counts: Counter[str]
 
     @classmethod
-    def new(cls, unwinding: set[asyncio.Future[Any]]) -> "Shared":
+    def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "Shared":
         """Return one with nothing in it; ``unwinding`` takes calls that are cancelled, until they have ended."""
-        return cls(Replies(), Flights(unwinding), {})
+        return cls(Replies(), Flights(unwinding), {}, Counter() if counts is None else counts)
 
 
 def with_shared(call: Call, step: Step, shared: Shared) -> Call:
     """Let a call keep its reply, take a fresh one instead, or wait for an equal one under way, as far as its step is configured to."""
     if step.lifetime is not None:
-        return _kept(_joined(_keeping(call, step, shared.replies), step, shared), step, shared.replies)
+        return _kept(_joined(_keeping(call, step, shared.replies), step, shared), step, shared)
     if any(isinstance(fallback, FallbackStale) for fallback in step.fallbacks):
         call = _keeping(call, step, shared.replies)
     return _joined(call, step, shared) if step.is_deduplicated else call
 
 
-def _kept(call: Call, step: Step, replies: Replies) -> Call:
+def _kept(call: Call, step: Step, shared: Shared) -> Call:
     """Take a reply that is still fresh."""
+    replies, counts = shared.replies, shared.counts
 
     async def fresh_or_fetched(inputs: Inputs, context: CallContext) -> Reply:
         kept = replies.find(step, inputs)
         if kept is not None and asyncio.get_running_loop().time() < kept.fresh_until:
+            counts["cache_hit"] += 1
             return kept.reply
+        counts["cache_miss"] += 1
         return await call(inputs, context)
 
     return fresh_or_fetched
@@ -134,6 +138,7 @@ def _joined(call: Call, step: Step, shared: Shared) -> Call:
         key = call_key(step, inputs)
         under_way = contexts.get(key)
         if under_way is not None:
+            shared.counts["call_joined"] += 1
             under_way.deadline = max(under_way.deadline, context.deadline)
         return await shared.flights.join(key, lambda: begin(key, inputs, context))
 

@@ -19,6 +19,29 @@ Inputs = Mapping[str, Any]
 """The rendered inputs of one call, by the names that the step type gave them."""
 
 
+NO_CODES: Mapping[str, int] = {}
+
+
+class Ending:
+    """How a request ends, noted down while it is answered, for whoever tells of it then.
+
+    Most requests end well and need no more than the class has.
+    """
+
+    outcome = "ok"
+    """``ok``, ``partial``, ``failed`` (there is no data), or ``refused`` (nothing was run)."""
+    operations: tuple[str, ...] = ()
+    """The names of the operations that are asked for."""
+    codes: Mapping[str, int] = NO_CODES
+    """How many errors the answer has, by code."""
+    version = ""
+    """The hash of the configuration that it is answered by."""
+    began = 0.0
+    """When it began, by ``time.perf_counter``."""
+    span: Any = None
+    """Its span, where requests are traced."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
@@ -30,6 +53,7 @@ class RequestContext:
     headers: Mapping[str, str]
     arrived_at: float
     values: Mapping[str, object] = field(default_factory=dict)
+    ending: Ending = field(default_factory=Ending, compare=False, repr=False)
 
     @property
     def said(self) -> Mapping[str, object]:
@@ -43,7 +67,8 @@ class CallContext:
 
     ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
     ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
-    attempt, for the log; ``retried_at`` when each further one began.
+    attempt, for the log; ``retried_at`` when each further one began, ``hedged_at`` when one began beside another. ``began_at`` is when
+    the source was asked by the attempt that is under way or was last; None while it waits for its place.
     """
 
     request: RequestContext
@@ -54,6 +79,10 @@ class CallContext:
     inputs: Inputs | None = None
     faults: list[str] = field(default_factory=list)
     retried_at: tuple[float, ...] = ()
+    hedged_at: tuple[float, ...] = ()
+    began_at: float | None = None
+    trace_headers: tuple[tuple[str, str], ...] = ()
+    """What tells a service of the attempt that begins, where requests are traced."""
     _key: str = ""
 
     @property
@@ -147,7 +176,7 @@ class StepType(ABC):
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
     calls_out: ClassVar[bool] = True
-    """Whether a call leaves the gateway's own data; one that does not needs no mock in a test of the configuration."""
+    """Whether a call leaves the gateway's own data; one that does not never waits, and needs no mock in a test of the configuration."""
     selects_from_scope: ClassVar[bool] = False
     """Whether ``select`` is over arguments, steps and context instead of a raw result."""
 
@@ -174,6 +203,10 @@ class StepType(ABC):
     def returns(self, keys: Any) -> str | None:
         """Return the GraphQL type of a step that says nothing of it, as text, where the step type knows it."""
         return None
+
+    def is_read(self, keys: Any) -> bool:
+        """Tell whether the step changes nothing at all, so that two of its calls may be under way at once."""
+        return self.is_idempotent(keys)
 
     def takes_selection(self, keys: Any) -> bool:
         """Tell whether calls want to know what is selected of the step's value: GraphQL text, as the input ``selection``."""

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gateway.config.source import Files
+from gateway.config.files import Files
 
 
 class NotOurs(Exception):

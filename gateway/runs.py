@@ -11,15 +11,15 @@ from graphql import GraphQLError, Lexer, Source, TokenKind
 from gateway.blueprint import Step
 from gateway.coercion import NO_VARIABLES
 from gateway.errors import MESSAGES, Code, RequestError
-from gateway.generation import Body, Generation, GraphQLRequest
+from gateway.generation import Body, Generation, GraphQLRequest, Rest
 from gateway.json_text import json_text
+from gateway.masking import MASK
 from gateway.plan import Plan
 from gateway.resolver import RequestContext
 
 MAX_RUNS = 50
 MAX_TEXT = 50_000
 """Characters of a document that is recorded; of a longer one only the beginning."""
-MASK = "•••"
 _VALUES = {TokenKind.INT, TokenKind.FLOAT, TokenKind.STRING, TokenKind.BLOCK_STRING}
 
 
@@ -67,14 +67,21 @@ class Recorded:
     def __init__(self, generation: Generation, runs: Runs) -> None:
         self.generation = generation
         self.version = generation.version
+        self.max_batch = generation.max_batch
+        self.in_use = generation.in_use
+        self.shares = generation.shares
+        self.read = generation.read
+        self.rate_limits = generation.rate_limits
+        self.adapt = generation.adapt
         self._runs = runs
 
-    async def respond(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        """Answer with JSON text.
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> Rest:
+        """Return what is left to be awaited of an answer in JSON text, which is all of it."""
 
-        :raises RequestError: nothing was run.
-        """
-        return json_text(await self.answer(request, context))
+        async def respond() -> bytes:
+            return json_text(await self.answer(request, context))
+
+        return respond
 
     async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
         """Answer as the generation does, but each request by itself: with a trace, no query shares the run of an equal one.

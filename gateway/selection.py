@@ -69,6 +69,22 @@ def field_names(document: DocumentNode) -> frozenset[str]:
     return frozenset(collector.names)
 
 
+def root_names(document: DocumentNode) -> frozenset[str]:
+    """Return the names of the root fields of a valid document, whatever its conditions."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    names: set[str] = set()
+    open_sets = [node.selection_set for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    while open_sets:
+        for node in open_sets.pop().selections:
+            if isinstance(node, FieldNode):
+                names.add(node.name.value)
+            elif isinstance(node, FragmentSpreadNode):
+                open_sets += [fragments.pop(node.name.value).selection_set] if node.name.value in fragments else []
+            elif isinstance(node, InlineFragmentNode):
+                open_sets.append(node.selection_set)
+    return frozenset(names)
+
+
 class _FieldNames(Visitor):
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +101,7 @@ class _ConditionVariables(Visitor):
 
     def enter_directive(self, node: object, *_: object) -> None:
         if node.name.value in {"skip", "include"}:  # type: ignore[attr-defined]
-            values = (argument.value for argument in node.arguments)  # type: ignore[attr-defined]
+            values = (argument.value for argument in node.arguments or ())  # type: ignore[attr-defined]
             self.names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
 

@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Flight(Generic[T]):
-    """Work under way, and how many wait for it."""
+    """Work under way, and those who wait for it, each with a future of its own: what cancels one of them does not touch the others."""
 
     task: asyncio.Future[T]
-    waiting: int = 0
+    waiters: set[asyncio.Future[T]]
     is_cancelled: bool = False
 
 
@@ -35,15 +35,24 @@ class Flights(Generic[T]):
         """Return what the work of this key gives; ``begin`` starts it when it is not under way. Its failure is everybody's."""
         flight = self._flights.get(key)
         if flight is None or flight.is_cancelled:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(begin()))
-            flight.task.add_done_callback(lambda task: self._ended(key, task))
-        flight.waiting += 1
+            flight = self._flights[key] = _Flight(asyncio.ensure_future(begin()), set())
+            waiters = flight.waiters
+            flight.task.add_done_callback(lambda task: self._ended(key, task, waiters))
+        elif flight.task.done():
+            return flight.task.result()
+        waiter: asyncio.Future[T] = flight.task.get_loop().create_future()
+        flight.waiters.add(waiter)
         try:
-            return await asyncio.shield(flight.task)
+            return await waiter
         finally:
-            flight.waiting -= 1
-            if flight.waiting == 0:
+            flight.waiters.discard(waiter)
+            _hear(waiter)
+            if not flight.waiters:
                 self._cancel(flight)
+
+    def has(self, key: Hashable) -> bool:
+        """Tell whether the work of this key is under way."""
+        return key in self._flights
 
     def cancel(self) -> None:
         """Cancel all work that is under way."""
@@ -57,10 +66,27 @@ class Flights(Generic[T]):
             flight.task.cancel()
             self._unwinding.add(flight.task)
 
-    def _ended(self, key: Hashable, task: asyncio.Future[T]) -> None:
+    def _ended(self, key: Hashable, task: asyncio.Future[T], waiters: set[asyncio.Future[T]]) -> None:
         self._unwinding.discard(task)
         flight = self._flights.get(key)
         if flight is not None and flight.task is task and (flight.is_cancelled or not self._keeps):
             del self._flights[key]
-        if not task.cancelled():
-            task.exception()  # a failure that nobody waits for any more is no complaint of the event loop
+        _hear(task)
+        for waiter in waiters:
+            if not waiter.done():
+                _pass_on(task, waiter)
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure: one that nobody waits for any more is no complaint of the event loop."""
+    if future.done() and not future.cancelled():
+        future.exception()
+
+
+def _pass_on(task: asyncio.Future[T], waiter: asyncio.Future[T]) -> None:
+    if task.cancelled():
+        waiter.cancel()
+    elif (error := task.exception()) is not None:
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(task.result())

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 from gateway.errors import StepgraphError
 
@@ -78,8 +79,9 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{")
 _PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)(\?)?")
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> str | Reference | Template:
-    """Read a template; plain text comes back as text, a sole reference as itself.
+    """Read a template; plain text comes back as text, a sole reference as itself. What was read lately is not read again.
 
     :raises TemplateError: at an unclosed brace, or a reference that is not a dotted path.
     """
@@ -131,19 +133,21 @@ def parse_tree(value: object) -> object:
 
 def references(tree: object) -> Iterator[Reference]:
     """Yield every reference of a tree, in the order in which it is written."""
+    if isinstance(tree, str):
+        return
     if isinstance(tree, Reference):
         yield tree
     elif isinstance(tree, Template):
         yield from (part for part in tree.parts if isinstance(part, Reference))
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from references(item)
     elif isinstance(tree, tuple):
         for item in tree:
             yield from references(item)
+    elif isinstance(tree, Mapping):
+        for item in tree.values():
+            yield from references(item)
 
 
-Renderer = Callable[[Scope], object]
+Renderer = Callable[[Scope], Any]
 """From the names of one request to the value of a tree. What has no references in it is one object for all requests: nobody writes to it."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from gateway.config.source import Files
+from gateway.config.files import Files
 
 log = logging.getLogger("stepgraph.versions")
 

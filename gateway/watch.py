@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from gateway.config.source import Files, read_files
+from gateway.config.files import Files, read_files
 from gateway.settings import ReloadKeys
 
 _LOOK_MS = 500

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
 from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import Status, StepKeys, Text, such_as
+from gateway.settings import Status, StepKeys, Text, empty, such_as
 from gateway.template import Reference, TemplateError, parse
 from resolvers.encoding import encode_headers, parts_of, target_renderer
 from resolvers.json_http import (
@@ -21,7 +21,9 @@ from resolvers.json_http import (
     advise_url,
     check_headers,
     constant_headers,
+    deadline_header,
     decode,
+    egress_mistake,
     encode,
     freshness,
     open_pool,
@@ -54,13 +56,13 @@ class ApiKeys(StepKeys):
     """The HTTP method."""
     endpoint: Annotated[Text, such_as("/accounts/{customer_id}")]
     """The path below the source's base URL, with references: `/accounts/{customer_id}`."""
-    query: Annotated[dict[Text, Any], such_as({"userId": "{user_id}"})] = {}
+    query: Annotated[dict[Text, Any], such_as({"userId": "{user_id}"})] = empty(dict)
     """Query parameters; a list repeats its parameter."""
-    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "{tenant}"})] = {}
+    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "{tenant}"})] = empty(dict)
     """Request headers beside those of the source."""
     body: Any = None
     """The JSON body."""
-    expect: Annotated[list[Status], such_as([200, 202])] = []
+    expect: Annotated[list[Status], such_as([200, 202])] = empty(list)
     """The statuses that are a success; left out: every 2xx."""
     not_found: Literal[None, "error"] = "error"
     """`null` makes a 404 a null value instead of an error."""
@@ -137,6 +139,8 @@ class Api(StepType):
         """Yield what is wrong with the base URL and the headers."""
         if message := url_mistake(keys.base_url):
             yield KeyProblem("base_url", message, "bad-url")
+        elif message := egress_mistake(keys.base_url, keys.egress):
+            yield KeyProblem("base_url", message, "private-address")
         yield from check_headers(keys.headers)
 
     def advise_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
@@ -146,6 +150,10 @@ class Api(StepType):
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or declared to be."""
         return keys.method in _SAFE_METHODS or keys.idempotent or keys.idempotency_key
+
+    def is_read(self, keys: ApiKeys) -> bool:
+        """Tell whether the method is safe."""
+        return keys.method in _SAFE_METHODS
 
     def describe(self, keys: ApiKeys) -> str:
         """Return the method, the endpoint and the query as written."""
@@ -168,11 +176,15 @@ class Api(StepType):
         is_kept = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
         constant = constant_headers(keys.headers, source.keys.headers)
 
+        sends_deadline = source.keys.send_deadline
+
         async def send(inputs: Inputs, context: CallContext) -> Reply:
-            headers = [*constant, *encode_headers(inputs["headers"])]
+            headers = [*constant, *encode_headers(inputs["headers"]), *context.trace_headers]
             body = encode(inputs["body"]) if "body" in inputs else None
             if keys.idempotency_key:
                 headers.append(("idempotency-key", context.idempotency_key))
+            if sends_deadline:
+                headers.append(deadline_header(context, step.timeout))
             if body is not None:
                 headers.append(("content-type", "application/json"))
             request = HttpRequest(keys.method, target(inputs["endpoint"], inputs["query"]), headers, body, step.is_idempotent)

@@ -15,7 +15,7 @@ from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault, nearest
 from gateway.outcome import Failure
 from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import StepKeys, Text
+from gateway.settings import StepKeys, Text, empty
 from resolvers.encoding import as_written, encode_headers
 from resolvers.json_http import (
     TRANSPORTS,
@@ -24,7 +24,9 @@ from resolvers.json_http import (
     advise_url,
     check_headers,
     constant_headers,
+    deadline_header,
     decode,
+    egress_mistake,
     encode,
     open_pool,
     status_fault,
@@ -50,9 +52,9 @@ class GraphQLKeys(StepKeys):
 
     query: Text
     """A document with one leaf field: `query($id: ID!) { user(id: $id) }`. The client's selection goes under that field."""
-    variables: dict[Text, Any] = {}
+    variables: dict[Text, Any] = empty(dict)
     """The variables of the document; texts in them are templates."""
-    headers: dict[Text, Text] = {}
+    headers: dict[Text, Text] = empty(dict)
     """Request headers beside those of the source."""
 
 
@@ -113,6 +115,8 @@ class GraphQLStep(StepType):
         """Yield what is wrong with the URL and the headers."""
         if message := url_mistake(keys.url):
             yield KeyProblem("url", message, "bad-url")
+        elif message := egress_mistake(keys.url, keys.egress):
+            yield KeyProblem("url", message, "private-address")
         yield from check_headers(keys.headers)
 
     def advise_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
@@ -124,8 +128,11 @@ class GraphQLStep(StepType):
         return _definition(keys.query).operation is OperationType.QUERY
 
     def takes_selection(self, keys: GraphQLKeys) -> bool:
-        """Tell that the client's selection goes under the leaf field, unless the document has a selection of its own."""
-        return _leaf(_definition(keys.query)).selection_set is None
+        """Tell that the client's selection goes under the leaf field, unless the document has a selection of its own or is not sound."""
+        try:
+            return _leaf(_definition(keys.query)).selection_set is None
+        except (GraphQLError, ValueError):
+            return False
 
     def describe(self, keys: GraphQLKeys) -> str:
         """Return the document on one line."""
@@ -153,11 +160,15 @@ class GraphQLStep(StepType):
         constant = (*constant_headers(keys.headers, source.keys.headers), ("content-type", "application/json"))
         leaf_has_type = step.returns.strip("[]!") not in _SCALARS
 
+        sends_deadline = source.keys.send_deadline
+
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             selection = inputs.get("selection", "") if leaf_has_type else ""
             query = f"{head} {selection}\n}}" if selection else document
             body = encode({"query": query, "variables": inputs["variables"]})
-            headers = [*constant, *encode_headers(inputs["headers"])]
+            headers = [*constant, *encode_headers(inputs["headers"]), *context.trace_headers]
+            if sends_deadline:
+                headers.append(deadline_header(context, step.timeout))
             response = await connection.send(HttpRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)

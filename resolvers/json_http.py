@@ -13,40 +13,55 @@ from urllib.parse import urlsplit
 import orjson
 
 from gateway.errors import Code, StepFault
-from gateway.resolver import KeyProblem
-from gateway.settings import ByteCount, SourceKeys, Text, such_as
+from gateway.resolver import CallContext, KeyProblem
+from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
 from gateway.template import parse
 from resolvers.encoding import CONTROL, encode_headers
-from resolvers.transport import Headers, HttpResponse, Transport
+from resolvers.transport import Headers, HttpResponse, Limits, Transport
 from resolvers.transport.http1 import Http1Transport
+from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import verifying
 
 MAX_JSON_DEPTH = 128
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-OpenTransport = Callable[[str, int, int], Transport]
-"""Makes the pool of a base URL; the largest number of calls at once, and of the bytes of a body."""
+OpenTransport = Callable[[str, Limits], Transport]
+"""Makes the pool of a base URL."""
 
 
-def _open_httpx(base_url: str, max_connections: int, max_bytes: int) -> Transport:
+def _open_httpx(base_url: str, limits: Limits) -> Transport:
     """Make a pool over httpx, which is imported only where a source asks for it: it takes 8 MiB."""
-    transport: Transport = import_module("resolvers.transport.httpx_transport").HttpxTransport(
-        base_url, max_connections, max_bytes
-    )
+    transport: Transport = import_module("resolvers.transport.httpx_transport").HttpxTransport(base_url, limits)
     return transport
 
 
 TRANSPORTS: Mapping[str, OpenTransport] = {"http1": Http1Transport, "httpx": _open_httpx}
 
 
+class EgressKeys(Keys):
+    """``egress:`` of a source: where its calls may go."""
+
+    example = "egress: { deny_private: true }"
+
+    deny_private: bool = False
+    """Whether only public addresses are connected to, whatever the name leads to: none of this machine, of private networks or of links
+    (`127.0.0.1`, `10.0.0.0/8`, `169.254.169.254`, `::ffff:127.0.0.1`). For a service of somebody else."""
+
+
 class HttpSourceKeys(SourceKeys):
     """The keys of every source that speaks HTTP."""
 
-    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = {}
+    headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = empty(dict)
     """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
+    traceparent: bool = True
+    """Whether calls tell the service of the trace that they belong to, where requests are traced (`telemetry: { tracing: true }`)."""
     max_response_bytes: ByteCount = 5_000_000
     """The largest body that is read, after decompression."""
+    send_deadline: bool = False
+    """Whether each call says in a header `x-request-deadline-ms` how many milliseconds its answer is waited for."""
+    egress: Annotated[EgressKeys, such_as({"deny_private": True})] = EgressKeys()
+    """Where calls may go."""
     transport: Literal["http1", "httpx"] = "http1"
     """What carries the calls: `http1`, the gateway's own client, or `httpx`, the library, which needs ten to forty times the CPU."""
 
@@ -56,7 +71,7 @@ async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, keys
     """Open the connection pool of a source, and close it in the end."""
     if base_url.startswith("https:"):
         await asyncio.to_thread(verifying)  # the first time it takes 10 ms
-    transport = transports[keys.transport](base_url, keys.concurrency, keys.max_response_bytes)
+    transport = transports[keys.transport](base_url, Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private))
     try:
         yield transport
     finally:
@@ -77,6 +92,12 @@ def constant_headers(own: Mapping[str, str], inherited: Mapping[str, str]) -> He
 def varying_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
     """Return the templates of those headers that have references in them."""
     return {name: value for name, value in merge_headers(own, inherited).items() if not isinstance(value, str)}
+
+
+def deadline_header(context: CallContext, timeout: float) -> tuple[str, str]:
+    """Return the header that tells for how long the answer of a call is waited for: until its timeout or the deadline."""
+    left = min(timeout, context.deadline - asyncio.get_running_loop().time())
+    return "x-request-deadline-ms", str(max(0, int(left * 1000)))
 
 
 def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
@@ -105,6 +126,14 @@ def url_mistake(text: str) -> str | None:
         return "not a URL that begins with http:// or https://, such as https://accounts.internal:8443/v1"
     if url.username is not None or url.password is not None:
         return "a URL has no credentials; send them in 'headers:'"
+    return None
+
+
+def egress_mistake(url: str, egress: EgressKeys) -> str | None:
+    """Return that a URL names an address which its source may not connect to, or None."""
+    host = urlsplit(url).hostname or ""
+    if egress.deny_private and is_numeric(host) and not is_public(host):
+        return f"'{host}' is a private address, and 'egress: {{ deny_private: true }}' allows none; remove one of them"
     return None
 
 

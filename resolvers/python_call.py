@@ -5,13 +5,14 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from gateway.blueprint import Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.settings import FunctionPath, StepKeys, Text
-from gateway.strawberry_types import enum_name, load_object, meant, object_data, returned_type, scalar_text
+from gateway.settings import FunctionPath, StepKeys, Text, empty
 
 
 class PythonKeys(StepKeys):
@@ -27,7 +28,7 @@ class PythonKeys(StepKeys):
 
     call: FunctionPath
     """The function, as `package.module:function`; it takes the inputs as keyword arguments."""
-    inputs: dict[Text, Any] = {}
+    inputs: dict[Text, Any] = empty(dict)
     """Keyword arguments; texts in them are templates."""
     idempotent: bool = False
     """Whether the function may be called again after a failure, and once for equal inputs."""
@@ -51,16 +52,17 @@ class PythonCall(StepType):
             function = _load(keys.call)
             inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
         except (ImportError, AttributeError) as error:
-            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{meant(error)}", "bad-function")
+            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{_objects().meant(error)}", "bad-function")
         except TypeError as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 
     def returns(self, keys: PythonKeys) -> str | None:
         """Return what the function's annotation says."""
         try:
-            return returned_type(_load(keys.call))
+            text: str | None = _objects().returned_type(_load(keys.call))
         except (ImportError, AttributeError):
             return None
+        return text
 
     def is_idempotent(self, keys: PythonKeys) -> bool:
         """Tell whether the function is declared to be."""
@@ -89,8 +91,14 @@ class PythonCall(StepType):
         return run
 
 
+@cache
+def _objects() -> Any:
+    """Return the module that knows Strawberry: importing that takes 60 ms, for which only a configuration with Python steps shall wait."""
+    return import_module("gateway.strawberry_types")
+
+
 def _load(path: str) -> Callable[..., Any]:
-    function = load_object(path)
+    function = _objects().load_object(path)
     if not callable(function):
         raise AttributeError(f"'{path}' is no function")  # noqa: TRY004 - to the configuration it is one that is missing
     return function  # type: ignore[no-any-return]
@@ -98,16 +106,16 @@ def _load(path: str) -> Callable[..., Any]:
 
 def plain(value: Any) -> Any:
     """Return a value as JSON data: objects of Strawberry types and data classes as mappings, enums by name, times and the like as text."""
-    if (fields := object_data(value)) is not None:
+    if (fields := _objects().object_data(value)) is not None:
         return {name: plain(item) for name, item in fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"__typename": type(value).__name__} | {
             item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)
         }
     if isinstance(value, Enum):
-        return enum_name(value)
+        return _objects().enum_name(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    return scalar_text(value)
+    return _objects().scalar_text(value)

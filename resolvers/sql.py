@@ -5,6 +5,7 @@ only one database knows is refused in its module in :mod:`resolvers.databases`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -163,17 +164,27 @@ def replace_lists(text: str, write: Callable[[str, bool], str | None]) -> str:
     return _IN_LIST.sub(replace, text)
 
 
-def expand_lists(text: str, params: Any) -> tuple[str, Any]:
-    """Return a statement in which each named placeholder of a list, as in ``IN (:keys)``, is one placeholder for each of its items.
+@lru_cache(maxsize=1024)
+def list_names(text: str) -> frozenset[str]:
+    """Return the named placeholders of a statement that stand for a list wherever they stand: ``IN (:name)``."""
+    found: Counter[str] = Counter()
+    replace_lists(text, lambda name, _: found.update([name]))
+    used = Counter(read_statement(text).named)
+    return frozenset(name for name, count in found.items() if count == used[name])
 
-    Nothing is ``IN`` an empty list, and everything is ``NOT IN`` it.
+
+def expand_lists(text: str, params: Any) -> tuple[str, Any]:
+    """Return a statement in which each named placeholder of a list, ``IN (:keys)``, is one placeholder for each of its items.
+
+    Nothing is ``IN`` an empty list, and everything is ``NOT IN`` it. A list for any other placeholder stays what it is: no value of SQL.
     """
     if not isinstance(params, Mapping) or not any(isinstance(value, list) for value in params.values()):
         return text, params
-    empty = {name for name, value in params.items() if value == []}
+    lists = list_names(text)
+    empty = {name for name, value in params.items() if value == [] and name in lists}
     if empty:
         text = replace_lists(text, lambda name, negated: f"{_IN[negated]} (SELECT NULL WHERE 1 = 0)" if name in empty else None)
-    names = {name: _item_names(name, value) for name, value in params.items() if isinstance(value, list)}
+    names = {name: _item_names(name, value) for name, value in params.items() if isinstance(value, list) and name in lists}
     expanded: dict[str, Any] = {name: value for name, value in params.items() if name not in names}
     for name, items in names.items():
         expanded |= dict(zip(items, params[name] or [None], strict=True))

@@ -4,6 +4,7 @@ Values are bound, never spliced. A query that is not needed any more is interrup
 statement may do is checked when the configuration is loaded, and once more by the database itself.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -140,7 +141,8 @@ class Warehouse(StepType):
 
         async def select(inputs: Inputs, context: CallContext) -> Reply:
             given = inputs["params"]
-            rows = await connection.select(keys.query, {**absent, **given} if absent else given, context.deadline)
+            deadline = min(context.deadline, asyncio.get_running_loop().time() + step.timeout)
+            rows = await connection.select(keys.query, {**absent, **given} if absent else given, deadline)
             if is_list:
                 return Reply(rows)
             if len(rows) > 1:

@@ -19,8 +19,8 @@ import asyncpg
 import duckdb
 import pytest
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.generation import Generation, GraphQLRequest, open_generation
 from gateway.resolver import RequestContext
 from resolvers import STEP_TYPES

@@ -22,7 +22,7 @@ from typing import Any
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS, OpenTransport
-from resolvers.transport import HttpRequest, HttpResponse
+from resolvers.transport import HttpRequest, HttpResponse, Limits
 
 BASE_URL = "http://core"
 FAULTS = {
@@ -102,7 +102,7 @@ class Upstreams:
     def transports(self) -> "dict[str, OpenTransport]":
         return dict.fromkeys(TRANSPORTS, self.open)
 
-    def open(self, base_url: str, max_connections: int, max_bytes: int) -> "ScriptedTransport":
+    def open(self, base_url: str, limits: Limits) -> "ScriptedTransport":
         self.pools += 1
         return ScriptedTransport(self, "" if base_url == BASE_URL else base_url)
 

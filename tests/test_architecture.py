@@ -16,7 +16,8 @@ MAX_FUNCTION = 60
 
 DATA = """
     gateway gateway.errors gateway.words gateway.mistakes gateway.cycles gateway.template gateway.expression gateway.scalars gateway.strawberry_types
-    gateway.settings.* gateway.blueprint gateway.resolver gateway.outcome
+    gateway.settings.* gateway.blueprint gateway.resolver gateway.outcome gateway.masking
+    gateway.discretion
 """
 RESOLVERS = """
     resolvers.sql resolvers.encoding resolvers.databases.* resolvers.transport resolvers.transport.decompression resolvers.transport.tls
@@ -26,21 +27,24 @@ RESOLVERS = """
     resolvers.python_call resolvers
 """
 LOAD = """
-    gateway.config gateway.config.source gateway.config.sdl gateway.config.graph gateway.config.decode gateway.config.references
-    gateway.config.arguments gateway.config.context gateway.config.draft gateway.config.step gateway.config.composite
-    gateway.config.operation gateway.config.overlay gateway.config.link gateway.config.python_types gateway.config.policy_rule
-    gateway.config.unit gateway.config.shared gateway.config.reading gateway.config.makers gateway.config.assembly gateway.config.rules
-    gateway.config.case_keys gateway.config.json_schema gateway.config.reference_page
+    gateway.config gateway.config.files gateway.config.environment
+    gateway.config.source gateway.config.sensitive gateway.config.sdl gateway.config.graph
+    gateway.config.decode gateway.config.references gateway.config.arguments gateway.config.context gateway.config.draft
+    gateway.config.sensitive_steps gateway.config.step gateway.config.composite gateway.config.operation gateway.config.overlay
+    gateway.config.link gateway.config.python_types gateway.config.policy_rule gateway.config.unit gateway.config.rate_limits gateway.config.shared
+    gateway.config.reading gateway.config.makers gateway.config.assembly gateway.config.rules gateway.config.case_keys
+    gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
-    gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies
-    gateway.sharing gateway.replies gateway.engine.* gateway.aggregation gateway.code_writer gateway.completion
-    gateway.completion_code gateway.projection gateway.document
+    gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies.*
+    gateway.sharing gateway.replies gateway.engine.* gateway.measures gateway.telling gateway.tracing gateway.aggregation gateway.code_writer
+    gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging gateway.cost gateway.document
 """
 LIFE = """
-    gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
-    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.metrics gateway.admin gateway.http_request gateway.http gateway.examples
-    gateway.runs gateway.playground gateway.protocol gateway.logs gateway.app
+    gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
+    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.admin gateway.edge
+    gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http gateway.asgi gateway.exchange gateway.examples gateway.runs
+    gateway.playground gateway.protocol gateway.app gateway.workers gateway.server
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
@@ -61,9 +65,11 @@ ASSEMBLE = {
 
 OWNERS = {
     "duckdb": "resolvers.databases.duckdb",
-    "httptools": "resolvers.transport.http1_connection",
     "jmespath": "gateway.expression",
+    "opentelemetry": "gateway.tracing",
+    "limits": "gateway.redis_store",
     "prometheus_client": "gateway.metrics",
+    "structlog": "gateway.logs",
     "watchfiles": "gateway.watch",
     "yaml": "gateway.config.source",
 }
@@ -72,21 +78,27 @@ OWNERS = {
 SHARED = {
     # The types, the parser and the validator are the common language of the stages.
     "graphql": """
-        gateway.cycles gateway.blueprint gateway.scalars gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
+        gateway.cycles gateway.blueprint gateway.discretion gateway.scalars gateway.config.sensitive gateway.config.sensitive_steps
+        gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.document gateway.generation
+        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.merging gateway.cost gateway.document
         gateway.difference gateway.embed
         gateway.importing.graphql_endpoint gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         gateway.examples gateway.runs resolvers.graphql
     """,
-    "pydantic": "gateway.settings.vocabulary gateway.settings.parts gateway.settings.documents gateway.settings.validation",
+    "pydantic": """
+        gateway.settings.vocabulary gateway.settings.policies gateway.settings.parts gateway.settings.rate_limits
+        gateway.settings.server gateway.settings.documents gateway.settings.validation
+    """,
     "pydantic_core": "gateway.settings.validation",
     "aiosqlite": "resolvers.databases.sqlite gateway.versions",
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch",
+    "httptools": "resolvers.transport.http1_connection gateway.protocol",
     # JSON is read and written at several borders.
     "orjson": """
-        gateway.json_text gateway.http_request gateway.playground gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.terminal
+        gateway.json_text gateway.logs gateway.http_request gateway.playground gateway.cli.demo gateway.cli.describe gateway.cli.plan
+        gateway.cli.terminal
         gateway.importing.graphql_endpoint gateway.importing.openapi.description
         resolvers.json_http resolvers.transport.stand_in resolvers.databases.duckdb resolvers.databases.postgresql_types
     """,
@@ -94,12 +106,12 @@ SHARED = {
         gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
         gateway.cli.terminal gateway.cli.test gateway.cli.history
     """,
-    "starlette": "gateway.admin gateway.http gateway.http_request gateway.playground gateway.app",
-    "uvicorn": "gateway.admin gateway.protocol gateway.app",
+    "starlette": "gateway.admin gateway.asgi gateway.http_request gateway.playground gateway.app",
+    "uvicorn": "gateway.admin gateway.protocol gateway.server",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
         gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
-        gateway.cli.terminal gateway.cli.test gateway.cli.history
+        gateway.cli.terminal gateway.cli.test gateway.cli.history gateway.cli.version
     """,
 }
 """Libraries that several modules import: these and no others."""

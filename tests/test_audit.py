@@ -55,6 +55,7 @@ def unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.mark.case("P-01")
 def test_the_server_passes_every_audit_of_graphql_over_http(audit: Path, tmp_path: Path) -> None:
     with serve_command(tmp_path, write_files(tmp_path / "config", CONFIG), "--dev") as gateway:
         command = ["node", "audit.mjs", f"{gateway.url}/graphql"]

@@ -67,6 +67,7 @@ def test_the_view_has_everything_that_policies_may_ask_for(tmp_path: Path) -> No
         "select": None,
         "timeout_ms": 400,
         "attempts": 3,
+        "hedged": False,
         "retry_errors": ["502", "503", "504", "connect", "reset"],
         "worst_case_ms": 1230,
         "fallback": [],

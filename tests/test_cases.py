@@ -38,8 +38,8 @@ import pytest
 import yaml
 from graphql import print_schema
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import RequestError
 from gateway.generation import Generation, GraphQLRequest, open_generation
 from gateway.resolver import RequestContext, StepType

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.config.source import read_files
+from gateway.config.files import read_files
 from gateway.generation import GraphQLRequest
 from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import RequestContext
@@ -71,6 +71,7 @@ async def churn(folder: Path, url: str) -> None:
         assert followed.outcomes == {"accepted": 429, "partial": 71}
 
 
+@pytest.mark.case("R-06")
 def test_hundreds_of_reloads_leave_tasks_threads_sockets_and_memory_as_they_were(tmp_path: Path) -> None:
     async def run() -> None:
         async with asyncio.timeout(120), FaultServer() as upstream:
@@ -135,6 +136,7 @@ async def disturb(folder: Path, seconds: int, sound: int, broken: int) -> None:
     [(100, 6, 4, 1), pytest.param(300, 60, 20, 5, marks=pytest.mark.load)],
     ids=["briefly", "a minute"],
 )
+@pytest.mark.case("R-01")
 def test_changes_under_load_disturb_no_request_and_each_answer_is_of_one_version(
     tmp_path: Path, rate: int, seconds: int, sound: int, broken: int
 ) -> None:

@@ -1,6 +1,8 @@
 """Every command of ``stepgraph``: what it prints, where, and its exit status. ``serve`` and ``demo`` as processes: ``test_lifecycle.py``."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from graphql import build_schema
 from typer.testing import CliRunner, Result
 
 from gateway import __version__
-from gateway.cli import cli
+from gateway.cli import command_line
 
 from .serving import run_command, write_files
 
@@ -51,7 +53,7 @@ def query(tmp_path: Path) -> Path:
 
 def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
     """Run a command in this process; nothing but an orderly exit may end it."""
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin)
+    result = CliRunner().invoke(command_line(), [str(argument) for argument in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     return result
 
@@ -300,3 +302,20 @@ def test_text_between_colons_is_printed_as_it_is(config: Path) -> None:
     plan = run("plan", config, "-", "--format", "json", stdin="{ keyed(number: 1) { row } }").stdout
     assert json.loads(plan)["operations"][0]["nodes"][0]["call"] == "SELECT :key::text"
     assert ":heart:" in run("schema", config).stdout
+
+
+def test_a_server_imports_nothing_of_other_commands_nor_what_its_configuration_does_not_ask_for() -> None:
+    code = "import sys; from gateway.cli import command_line; command_line(['serve']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    imported = done.stdout.split()
+    strangers = (
+        "strawberry",
+        "httpx",
+        "asyncpg",
+        "duckdb",
+        "markdown_it",
+        "gateway.lint",
+        "gateway.importing",
+        "gateway.rehearsal",
+    )
+    assert [name for name in strangers if name in imported] == []

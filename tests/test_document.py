@@ -21,6 +21,8 @@ CONFIG = """
 operation: o
 args: { id: ID!, n: Int, tags: "[String!]", shade: Shade, ratio: Float }
 steps: [{ name: a, type: act, returns: Node }, { name: b, type: act }]
+---
+limits: { max_depth: 100, max_aliases: 100000, max_fields: 100000, max_root_fields: 1000 }
 """
 TYPES = "enum Shade { DARK LIGHT } type Node { n: Int next: Node many: [Node!] }"
 THEATRE = Theatre.open(CONFIG, Stage(), TYPES)
@@ -65,7 +67,7 @@ def planned_or_refused(query: str) -> Planned | RequestError:
         ("", Code.GRAPHQL_PARSE_FAILED),
         ("{ o(id: 1) { b } ", Code.GRAPHQL_PARSE_FAILED),
         ("{ o(id: 1) { b } } é", Code.GRAPHQL_PARSE_FAILED),
-        ("{ " + "b " * 20_000 + "}", Code.GRAPHQL_PARSE_FAILED),
+        ("{ " + "b " * 2_000 + "}", Code.TOKEN_LIMIT_EXCEEDED),
         ("{ nothing }", Code.GRAPHQL_VALIDATION_FAILED),
         ("{ o { b } }", Code.GRAPHQL_VALIDATION_FAILED),
         ("{ o(id: 1) }", Code.GRAPHQL_VALIDATION_FAILED),
@@ -80,6 +82,7 @@ def planned_or_refused(query: str) -> Planned | RequestError:
         ("{ ...F } fragment F on Query { ...F }", Code.GRAPHQL_VALIDATION_FAILED),
         ("{ o(id: 1) { b @nope } }", Code.GRAPHQL_VALIDATION_FAILED),
         ("{ o(id: 1) { b @skip(if: true) @skip(if: false) } }", Code.GRAPHQL_VALIDATION_FAILED),
+        ("{ o(id: 1) { b @skip } }", Code.GRAPHQL_VALIDATION_FAILED),
         ("mutation { o(id: 1) { b } }", Code.GRAPHQL_VALIDATION_FAILED),
         ("subscription { o(id: 1) { b } }", Code.GRAPHQL_VALIDATION_FAILED),
         ("fragment F on Query { __typename }", Code.OPERATION_RESOLUTION_FAILURE),
@@ -122,6 +125,16 @@ def test_a_variable_that_is_null_where_its_default_alone_makes_it_valid_is_bad_i
     query: str, given: dict[str, object]
 ) -> None:
     assert refused(query, given).code is Code.BAD_USER_INPUT
+
+
+@pytest.mark.parametrize("number", [19_999, 20_000])
+def test_variables_have_no_more_values_than_allowed(number: int) -> None:
+    query = "query ($tags: [String!]) { o(id: 1, tags: $tags) { b } }"
+    if number < 20_000:
+        plan(query, {"tags": ["x"] * number})
+    else:
+        assert refused(query, {"tags": ["x"] * number}).code is Code.BAD_USER_INPUT
+        assert refused(query, {"tags": {str(index): [] for index in range(number)}}).code is Code.BAD_USER_INPUT
 
 
 def test_all_mistakes_are_told_with_their_places_up_to_a_limit() -> None:

@@ -376,7 +376,7 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(Generation, "respond", fail)
+    monkeypatch.setattr(Generation, "_perform", fail)
     monkeypatch.setattr(Generation, "answer", fail)  # which is what records runs in development
     gateway = gateway_of(stage, mode)
     response = stage.run(
@@ -457,6 +457,7 @@ def test_names_are_suggested_in_development_alone(stage: Stage, query: str, vari
     assert not any("did you mean" in error["message"].lower() for error in kept)
 
 
+@pytest.mark.case("A-09")
 def test_the_upstream_gets_declared_headers_alone(stage: Stage) -> None:
     async def ask() -> list[tuple[str, str]]:
         before = len(stage.upstream.requests)
@@ -483,6 +484,7 @@ def test_the_upstream_gets_declared_headers_alone(stage: Stage) -> None:
     assert headers == {"accept": "application/json", "accept-encoding": "gzip", "x-team": "desk", "x-declared": "passed on"}
 
 
+@pytest.mark.case("A-09")
 def test_the_client_gets_no_headers_of_the_upstream(stage: Stage) -> None:
     told = {"set-cookie": "session=1", "server": "upstream/1.0", "x-powered-by": "php", "cache-control": "public"}
     stage.upstream.script("/things/telling", Json({"id": 1, "label": "first"}, headers=told))

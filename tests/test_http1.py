@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import HttpRequest, HttpResponse, http1, http1_connection
+from resolvers.transport import HttpRequest, HttpResponse, Limits, http1, http1_connection
 from resolvers.transport.http1 import Http1Transport
 
 from .faults import (
@@ -49,7 +49,7 @@ def run(scenario: Scenario[T], host: str = "127.0.0.1") -> T:
 
     async def between() -> T:
         async with asyncio.timeout(30), FaultServer() as server:
-            transport = Http1Transport(server.url.replace("127.0.0.1", host), 4, LIMIT)
+            transport = Http1Transport(server.url.replace("127.0.0.1", host), Limits(4, LIMIT))
             try:
                 result = await scenario(transport, server)
             finally:
@@ -354,7 +354,7 @@ def test_a_name_is_looked_up_once_for_all_who_ask_and_remembered(names: SlowName
 def test_a_slow_name_delays_no_other(names: SlowNames) -> None:
     async def scenario(transport: Http1Transport, server: FaultServer) -> tuple[int, bool, int]:
         server.script("/", Json(1))
-        slow = Http1Transport(server.url.replace("127.0.0.1", "slow.test"), 4, LIMIT)
+        slow = Http1Transport(server.url.replace("127.0.0.1", "slow.test"), Limits(4, LIMIT))
         threads = threading.active_count()
         waiting = [asyncio.create_task(slow.send(GET)) for _ in range(50)]
         await asyncio.sleep(0)
@@ -407,7 +407,7 @@ def test_a_server_that_does_not_accept_is_given_up(monkeypatch: pytest.MonkeyPat
     async def connect() -> StepFault:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, socket.socket() as first:
             first.connect(listening.getsockname())
-            transport = Http1Transport(f"http://127.0.0.1:{listening.getsockname()[1]}", 1, LIMIT)
+            transport = Http1Transport(f"http://127.0.0.1:{listening.getsockname()[1]}", Limits(1, LIMIT))
             with pytest.raises(StepFault) as caught:
                 await transport.send(GET)
             await transport.aclose()
@@ -428,7 +428,7 @@ def test_a_request_to_an_ipv6_address_names_it_in_brackets() -> None:
 
         server = await asyncio.start_server(answer, "::1", 0)
         port = server.sockets[0].getsockname()[1]
-        transport = Http1Transport(f"http://[::1]:{port}/base", 1, LIMIT)
+        transport = Http1Transport(f"http://[::1]:{port}/base", Limits(1, LIMIT))
         response = await transport.send(GET)
         await transport.aclose()
         server.close()
@@ -456,7 +456,7 @@ def test_a_request_to_an_ipv6_address_names_it_in_brackets() -> None:
     ],
 )
 def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one(url: str, host: str) -> None:
-    message = Http1Transport(url, 1, LIMIT)._message(GET).decode()
+    message = Http1Transport(url, Limits(1, LIMIT))._message(GET).decode()
     assert f"\r\nhost: {host}\r\n" in message
 
 
@@ -473,7 +473,7 @@ def test_a_refused_connection_is_a_fault_at_once() -> None:
     async def connect() -> float:
         started = time.monotonic()
         with pytest.raises(StepFault):
-            await Http1Transport(f"http://127.0.0.1:{refused_port()}", 1, LIMIT).send(GET)
+            await Http1Transport(f"http://127.0.0.1:{refused_port()}", Limits(1, LIMIT)).send(GET)
         return time.monotonic() - started
 
     assert asyncio.run(connect()) < 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli import cli
+from gateway.cli import command_line
 from gateway.config.source import read_documents, read_plain
 from gateway.importing.folder import write_folder
 from gateway.importing.result import ImportFault
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_imported_is_told_without_a_traceback(arguments: list[str], message: str) -> None:
-    done = CliRunner().invoke(cli, ["import", *arguments])
+    done = CliRunner().invoke(command_line(), ["import", *arguments])
     assert done.exit_code in {1, 2}
     assert done.stdout == ""
     assert message in " ".join(done.stderr.replace("│", "").split())

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli import cli
+from gateway.cli import command_line
 from gateway.config.rules import load
 from gateway.errors import ConfigurationError, Problem
 from gateway.lint.rules import RULES
 from resolvers import STEP_TYPES
-from tests import test_rules, test_source
+from tests import test_rules, test_source, test_tracing
 
 FOLDER = Path(__file__).parent / "invalid"
 ROOT = Path(__file__).parent.parent
@@ -104,6 +104,7 @@ def test_every_sdl_file_belongs_to_a_configuration() -> None:
 
 # What one text file in a folder cannot show, and the test that shows it.
 SHOWN_ELSEWHERE = {
+    "missing-package": test_tracing.test_without_the_extra_tracing_is_a_problem_of_the_configuration,
     "no-folder": test_source.test_a_folder_that_is_not_there_is_a_problem,
     "no-operation": test_rules.test_a_folder_without_an_operation_is_a_problem_of_the_folder,
     "unreadable-file": test_source.test_a_file_that_cannot_be_read_is_a_problem_and_the_others_are_read,
@@ -117,6 +118,7 @@ NOT_CODES = {
     "utf-8-sig",
     "content-length",
     "content-type",
+    "x-request-deadline-ms",
     "core-has-fallbacks",
     "keep-alive",
     "cache-control",
@@ -150,7 +152,7 @@ def test_every_code_has_a_file_that_shows_it() -> None:
 
 @pytest.mark.parametrize("name", ["step-misspelt-key", "sdl-syntax", "cycle"])
 def test_the_command_check_prints_every_place_and_exits_with_1(name: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli, ["check", str(alone(name, tmp_path))])
+    result = CliRunner().invoke(command_line(), ["check", str(alone(name, tmp_path))])
     assert result.exit_code == 1
     for problem in problems_of(tmp_path):
         assert f"{problem.place}  " in result.stderr

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.files import Files
 from gateway.config.rules import Built, build_next
-from gateway.config.source import Files
 from gateway.config.unit import digest
 from gateway.schema import build_schema
 from resolvers import STEP_TYPES
@@ -66,6 +66,7 @@ MOVED = {"orders.yaml": ORDERS.replace("/orders", "/moved")}
         (ACCOUNT + "---\n" + ACCOUNT, "duplicate-name"),
     ],
 )
+@pytest.mark.case("R-02")
 def test_a_broken_operation_keeps_its_last_good_definition_and_others_move_on(broken: str, code: str) -> None:
     built = after({"account.yaml": broken, **MOVED})
     assert code in codes(built)

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import pytest
 
 from .faults import FaultServer, Hang, Json
 from .serving import (
+    CHECKOUT,
     Process,
     checked,
     children_of,
@@ -41,6 +45,10 @@ steps: [ { name: step, type: api, endpoint: "/{path}", timeout_ms: 20000 } ]
 ---
 operation: constant
 steps: [ { name: step, type: value, value: 1 } ]
+---
+server:
+  drain_delay_ms: ${DRAIN_MS:-0}
+  shutdown_grace_ms: ${GRACE_MS:-30000}
 """
 }
 CALL = '{ call(path: "%s") { step } }'
@@ -104,6 +112,7 @@ MODES = pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["one
     [([], signal.SIGTERM), (["--dev"], signal.SIGINT), (["--workers", "2"], signal.SIGTERM)],
     ids=["production", "development", "two workers"],
 )
+@pytest.mark.case("O-02")
 def test_a_gateway_with_an_idle_connection_ends_with_status_0(
     tmp_path: Path, config: Path, arguments: list[str], sent: signal.Signals
 ) -> None:
@@ -117,6 +126,7 @@ def test_a_gateway_with_an_idle_connection_ends_with_status_0(
 
 
 @MODES
+@pytest.mark.case("O-01")
 def test_a_request_under_way_is_answered_before_the_end(
     tmp_path: Path, config: Path, upstream: FaultServer, arguments: list[str]
 ) -> None:
@@ -210,6 +220,7 @@ FAILURES = ["port in use", "port in use by workers", "no port", "no host", "brok
 
 
 @pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.case("R-05")
 def test_what_cannot_start_says_why_on_standard_error_and_ends_with_status_1(failed: FailedStarts, name: str) -> None:
     assert (failed[name].status, failed[name].stdout) == (1, "")
     assert "Traceback" not in failed[name].stderr
@@ -230,10 +241,45 @@ def test_an_address_that_cannot_be_listened_on_is_one_clear_line(failed: FailedS
     assert word in line
 
 
+@pytest.mark.case("R-05")
 def test_a_configuration_with_problems_ends_the_start_with_all_of_them(failed: FailedStarts) -> None:
     told = failed["broken"].stderr
     assert f"{failed.folder / 'broken' / 'a.yaml'}:3:22" in told
     assert f"{failed.folder / 'broken' / 'b.yaml'}:2:8" in told
+
+
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-net_bind_service,-dac_override,-dac_read_search", "--"]
+"""What takes from root what nobody else has."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sound", "--port", "80"], ["127.0.0.1:80", "Permission denied"]),
+        (["sound", "--port", "80", "--workers", "2"], ["127.0.0.1:80", "Permission denied"]),
+        (["sound", "--admin-port", "80"], ["127.0.0.1:80", "Permission denied", "--admin-port"]),
+        (["sound", "--host", "203.0.113.9"], ["203.0.113.9", "Cannot assign requested address"]),
+        (["sound", "--host", ""], ["the host is empty"]),
+        (["closed file"], ["closed file/b.yaml", "cannot be read: Permission denied"]),
+        (["closed folder"], ["closed folder/b", "cannot be read: Permission denied"]),
+    ],
+    ids=["privileged port", "of workers", "of the admin listener", "foreign host", "no host", "file", "folder"],
+)
+def test_what_the_process_may_not_have_is_said_without_a_trace(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    for name in ("sound", "closed file", "closed folder"):
+        write_files(tmp_path / name, CONFIG)
+    write_files(tmp_path / "closed file", {"b.yaml": ""})
+    (tmp_path / "closed file" / "b.yaml").chmod(0)
+    (tmp_path / "closed folder" / "b").mkdir(mode=0)
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may have anything, and there is no 'setpriv' that takes it away")
+    prefix = WITHOUT_RIGHTS if os.geteuid() == 0 else []
+    folder, *options = arguments
+    command = [*prefix, sys.executable, "-m", "gateway", "serve", str(tmp_path / folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd=CHECKOUT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert [word for word in words if word not in done.stderr] == []
 
 
 def test_a_missing_folder_is_named(failed: FailedStarts) -> None:

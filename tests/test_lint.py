@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from gateway.config.files import read_files
 from gateway.config.rules import build
-from gateway.config.source import read_files
 from gateway.lint.finding import Finding, Severity
 from gateway.lint.formats import as_json, as_sarif
 from gateway.lint.rules import ABOUT_IGNORES, RULES, all_rules, lint

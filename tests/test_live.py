@@ -58,6 +58,7 @@ def value(process: Process) -> object:
 # -- the admin listener
 
 
+@pytest.mark.case("R-02")
 def test_the_admin_listener_tells_the_state_and_where_a_problem_is(tmp_path: Path) -> None:
     files = {"base.yaml": BASE, "other.yaml": constant("other", 1), "reload.yaml": "reload: { poll_ms: 200 }"}
     with served(tmp_path, **files) as (process, folder, admin):
@@ -83,6 +84,7 @@ def test_the_admin_listener_tells_the_state_and_where_a_problem_is(tmp_path: Pat
         assert f"{folder / 'base.yaml'}:2:31" in checked.stderr.replace("\n", "")
 
 
+@pytest.mark.case("R-02")
 def test_metrics_tell_what_became_of_changes_and_what_is_wrong_now(tmp_path: Path) -> None:
     with served(tmp_path, **{"base.yaml": BASE}) as (process, folder, admin):
         assert 'config_reload_total{result="rejected"} 0.0' in get(f"{admin}/metrics").text
@@ -219,6 +221,7 @@ def test_a_linked_folder_that_is_linked_anew_is_followed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("is_rejected", [True, False], ids=["rejected", "allowed"])
+@pytest.mark.case("R-11")
 def test_a_change_that_breaks_clients_is_refused_where_the_configuration_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_rejected: bool
 ) -> None:
@@ -243,6 +246,7 @@ def test_a_change_that_breaks_clients_is_refused_where_the_configuration_says_so
     asyncio.run(run())
 
 
+@pytest.mark.case("R-10")
 def test_documents_that_are_asked_for_are_planned_before_the_swap(tmp_path: Path) -> None:
     async def run() -> None:
         query = "query q($with: Boolean!) { base { value @include(if: $with) __typename } }"
@@ -270,6 +274,7 @@ async def warm(followed: Serving, query: str) -> None:
         generation.documents.plan(definition, definition.variables({"with": including}))
 
 
+@pytest.mark.case("R-07")
 def test_a_pool_is_closed_by_force_after_the_grace_time(tmp_path: Path) -> None:
     config = """
 sources: {{ core: {{ type: api, base_url: {url}, timeout_ms: 10000, concurrency: {places} }} }}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import ConfigurationError
 from resolvers import STEP_TYPES
 
@@ -44,7 +44,10 @@ STEP_SLIPS = {
     "timeout_ms: 1.5": f"6:17 expected {MILLISECONDS}, not 1.5 [wrong-type]",
     "timeout_ms: true": f"6:17 expected {MILLISECONDS}, not true [wrong-type]",
     "timeout: 500": "6:5 unknown key 'timeout'; did you mean 'timeout_ms'? [unknown-key]",
-    "retry: 3": "6:12 expected a mapping with the keys attempts, errors, base_ms, cap_ms, not 3; for example { attempts: 3 } [wrong-type]",
+    "retry: 3": (
+        "6:12 expected a mapping with the keys attempts, errors, base_ms, cap_ms, budget_percent, budget_min, not 3; "
+        "for example { attempts: 3 } [wrong-type]"
+    ),
     "retry: { attempts: 99 }": "6:24 expected a whole number from 1 to 10, not 99 [bad-value]",
     "retry: { attemps: 3 }": "6:14 unknown key 'attemps'; did you mean 'attempts'? [unknown-key]",
     "retry: { errors: [conect] }": f"6:23 expected {RETRIED}, not 'conect'; did you mean 'connect'? [bad-value]",
@@ -73,8 +76,8 @@ STEP_SLIPS = {
 }
 OPERATION_SLIPS = {
     "args: [id]": "3:7 expected a mapping of names to GraphQL types, not a list; for example { id: ID! } [wrong-type]",
-    "args: { id: }": "3:13 expected a GraphQL type, or a mapping with the keys type, default, description, deprecated, but there is no value; "
-    "for example Account [wrong-type]",
+    "args: { id: }": "3:13 expected a GraphQL type, or a mapping with the keys type, default, description, deprecated, "
+    "sensitive, but there is no value; for example Account [wrong-type]",
     "args: { 1x: ID }": f"3:9 expected {NAME}, not '1x' [bad-value]",
     "required_steps: [a]": "3:1 unknown key 'required_steps'; it belongs under 'aggregation:' [unknown-key]",
     "aggregation: { required_steps: a }": "3:32 expected a list of names, not a text; write [a] [wrong-type]",

@@ -73,6 +73,7 @@ def check(seed: int, case: Case) -> Expected:
 
 
 @pytest.mark.parametrize("part", range(SLICES))
+@pytest.mark.case("Q-11")
 def test_the_gateway_gives_the_executors_answer_to_random_cases(part: int) -> None:
     for seed in range(FIRST + CASES * part // SLICES, FIRST + CASES * (part + 1) // SLICES):
         check(seed, make_case(seed))

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.blueprint import Blueprint, Operation
-from gateway.cli import cli
+from gateway.cli import command_line
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import ConfigurationError, Problem, RequestError
 from gateway.generation import GraphQLRequest, open_generation
 from gateway.overlays import Overlays, winning_lines
@@ -316,6 +316,17 @@ def test_ten_thousand_tenants_with_twenty_sets_make_twenty_operations() -> None:
     assert microseconds < 500  # about 20 on the machine where it was written
 
 
+def test_a_mistake_that_an_overlay_makes_of_the_base_stands_where_the_base_has_it() -> None:
+    base = """\
+operation: customer
+args: { id: ID! }
+steps:
+  - { name: account, type: api, method: POST, endpoint: "/accounts/{id}", body: { id: 1 } }
+"""
+    (found,) = problems(overlay("gold", "steps: [ { name: account, method: GET } ]"), base)
+    assert (str(found.place), found.code) == ("base.yaml:4:81", "unused-key")
+
+
 def test_nothing_leaks_between_tenants_that_ask_at_the_same_time() -> None:
     base = 'operation: customer\nargs: { id: ID! }\nsteps: [ { name: account, type: api, endpoint: "/{context.tenant}/{id}" } ]\n'
     overlays = overlay("gold", 'steps: [ { name: secret, type: api, endpoint: "/{context.tenant}/secret" } ]')
@@ -343,8 +354,9 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
 
     async def count(query: str) -> int:
         async with open_generation(blueprint, STEP_TYPES) as generation:
+            long_to_go = asyncio.get_running_loop().time() + 10
             for tenant in range(3):
-                await generation.answer(GraphQLRequest(query), RequestContext("r", {"x-tenant": f"t{tenant}"}, 0))
+                await generation.answer(GraphQLRequest(query), RequestContext("r", {"x-tenant": f"t{tenant}"}, long_to_go))
             return len(generation.read(query).definitions[0].planned)
 
     assert asyncio.run(count("{ other { one } }")) == 1
@@ -404,25 +416,27 @@ def folder(tmp_path: Path) -> Path:
 
 def test_plan_shows_the_effective_operation_and_which_overlay_line_won(folder: Path) -> None:
     command = ["plan", str(folder), "-", "--context", "tenant=gold"]
-    result = CliRunner().invoke(cli, command, input="{ customer(id: 1) { risk disputes } }")
+    result = CliRunner().invoke(command_line(), command, input="{ customer(id: 1) { risk disputes } }")
     assert result.exit_code == 0
     assert "300 ms" in result.stdout
     assert "GET /disputes/{id}" in result.stdout
     assert f"  customer.risk.timeout_ms = 300                         {folder}/gold.yaml:6  overlay gold" in result.stdout
-    plain = CliRunner().invoke(cli, command[:3], input="{ customer(id: 1) { risk disputes } }")
+    plain = CliRunner().invoke(command_line(), command[:3], input="{ customer(id: 1) { risk disputes } }")
     assert "not applicable: disputes" in plain.stdout
     assert "gold.yaml" not in plain.stdout
 
 
 @pytest.mark.parametrize(("given", "told"), [("tennant=gold", "did you mean 'tenant'?"), ("tenant", "KEY=VALUE")])
 def test_plan_refuses_context_that_there_is_not(folder: Path, given: str, told: str) -> None:
-    result = CliRunner().invoke(cli, ["plan", str(folder), "-", "--context", given], input="{ customer(id: 1) { risk } }")
+    result = CliRunner().invoke(
+        command_line(), ["plan", str(folder), "-", "--context", given], input="{ customer(id: 1) { risk } }"
+    )
     assert result.exit_code == 1
     assert told in result.stderr
 
 
 def test_check_lists_overlays(folder: Path) -> None:
-    result = CliRunner().invoke(cli, ["check", str(folder)])
+    result = CliRunner().invoke(command_line(), ["check", str(folder)])
     assert result.exit_code == 0
     assert "tenant: gold" in result.stdout
     assert "risk.timeout_ms" in "".join(result.stdout.split())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.blueprint import Blueprint
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.generation import GraphQLRequest, open_generation
 from gateway.resolver import RequestContext
 from playground.demo.warehouse import seed

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.blueprint import Blueprint
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.document import Documents
 from gateway.plan import Plan
 from gateway.schema import build_schema

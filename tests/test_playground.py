@@ -12,7 +12,8 @@ from graphql import build_schema, parse, validate
 
 from gateway import playground, runs
 from gateway.examples import examples
-from gateway.runs import MASK, masked_text
+from gateway.masking import MASK
+from gateway.runs import masked_text
 
 from .serving import Gateway, serving, write_files
 

@@ -310,6 +310,7 @@ def test_nothing_is_connected_before_the_first_query(tmp_path: Path) -> None:
 # -- faults
 
 
+@pytest.mark.case("S-01")
 def test_a_locked_table_ends_with_the_timeout_and_holds_up_nobody_else(url: str, tmp_path: Path) -> None:
     operation = """
 operation: both
@@ -337,6 +338,7 @@ steps:
     in_time(tried())
 
 
+@pytest.mark.case("S-02")
 def test_a_cancelled_query_stops_at_the_server_and_frees_its_connection(url: str) -> None:
     async def tried() -> None:
         async with pool_of(url, pool=1) as database:
@@ -384,6 +386,14 @@ def test_connections_stay_few_over_many_queries_and_are_closed_with_the_pool(url
 
     in_time(tried())
     assert in_time(activity(url, "idle")) == 0
+
+
+def test_the_server_is_told_of_the_steps_own_timeout_where_the_deadline_is_later(url: str, tmp_path: Path) -> None:
+    query = "SELECT setting::int AS ms FROM pg_settings WHERE name = 'statement_timeout'"
+    step = f'{{ name: limit, type: warehouse, timeout_ms: 400, query: "{query}" }}'
+    operation = f"operation: one\nargs: {{}}\ndeadline_ms: 30000\nsteps:\n  - {step}"
+    body = answer(tmp_path, {"a.yaml": configuration(url, operation)}, "{ one { limit } }")
+    assert 0 < body["data"]["one"]["limit"]["ms"] <= 2 * 400
 
 
 def test_the_server_stops_a_query_whose_gateway_is_gone(url: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import MESSAGES, Code
 from resolvers import STEP_TYPES
 from tests.demo import copy_examples, running_demo

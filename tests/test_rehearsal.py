@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.config.case_keys import CaseKeys
-from gateway.config.source import read_files
+from gateway.config.files import read_files
 from gateway.settings import Keys, validate
 
 from .serving import write_files

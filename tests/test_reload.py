@@ -81,6 +81,7 @@ def delete_and_create(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
+@pytest.mark.case("R-09")
 def test_a_saved_change_answers_within_two_seconds_however_it_is_saved(tmp_path: Path) -> None:
     async def scenario(save: Callable[[Path, str], None]) -> None:
         folder = write_files(tmp_path / save.__name__, {"base.yaml": BASE})
@@ -136,6 +137,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.case("R-02")
 def test_a_broken_file_leaves_the_last_good_one_until_it_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def complaints(folder: Path) -> list[str]:
         texts = (record.getMessage() for record in caplog.records if record.levelno == logging.ERROR)
@@ -160,6 +162,7 @@ def test_a_broken_file_leaves_the_last_good_one_until_it_is_mended(tmp_path: Pat
     run_together(map(scenario, BROKEN))
 
 
+@pytest.mark.case("R-09")
 def test_a_request_under_way_ends_on_the_generation_that_it_began_with(tmp_path: Path) -> None:
     config = """
 sources: {{ core: {{ type: api, base_url: {url} }} }}
@@ -211,6 +214,7 @@ steps:
 
 
 @pytest.mark.parametrize("is_source_changed", [True, False], ids=["the source changes", "the source stays"])
+@pytest.mark.case("R-07")
 def test_the_pools_of_a_source_that_changes_are_closed_and_those_of_others_stay(
     tmp_path: Path, *, is_source_changed: bool
 ) -> None:
@@ -242,6 +246,7 @@ def test_the_pools_of_a_source_that_changes_are_closed_and_those_of_others_stay(
     asyncio.run(run())
 
 
+@pytest.mark.case("R-03")
 def test_a_file_written_byte_by_byte_is_never_taken_in_part(tmp_path: Path) -> None:
     """The empty file and every beginning of the last value are sound configurations: only the wait tells that there is more."""
     path = tmp_path / "slow.yaml"

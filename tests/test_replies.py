@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.blueprint import Step
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import ConfigurationError
 from gateway.replies import Replies
 from gateway.resolver import Reply

@@ -10,8 +10,8 @@ from graphql import GraphQLError, GraphQLScalarType, parse_value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import ConfigurationError
 from gateway.scalars import SCALARS, equip, passes_anything
 from resolvers import STEP_TYPES

@@ -6,8 +6,8 @@ import pytest
 from graphql import GraphQLSchema, assert_valid_schema, print_schema
 from graphql import build_schema as build_from_sdl
 
+from gateway.config.files import Files
 from gateway.config.rules import build, load
-from gateway.config.source import Files
 from gateway.schema import build_schema
 from resolvers import STEP_TYPES
 

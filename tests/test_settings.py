@@ -251,7 +251,7 @@ def test_a_misspelt_key_of_every_level_gets_the_nearest_one_of_that_level(
 def test_a_key_like_no_other_gets_the_list_of_keys_as_yaml_writes_them() -> None:
     (mistake,) = validate(RetryKeys, {"zzz": 1})
     assert isinstance(mistake, Mistake)
-    assert mistake.message == "unknown key 'zzz'; known keys: attempts, errors, base_ms, cap_ms"
+    assert mistake.message == "unknown key 'zzz'; known keys: attempts, errors, base_ms, cap_ms, budget_percent, budget_min"
 
 
 def test_a_key_of_any_length_makes_a_message_that_can_be_read() -> None:

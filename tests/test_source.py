@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.config.source import Files, Marks, YamlDocument, plain_scalar, read_documents, read_files
+from gateway.config.files import Files, read_files
+from gateway.config.source import Marks, YamlDocument, plain_scalar, read_documents
 from gateway.errors import Place, Problem
 
 
@@ -513,6 +514,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.case("I-09")
 def test_a_hostile_file_is_refused_within_two_seconds_and_100_mb(name: str, measured: dict[str, list[str]]) -> None:
     seconds, kilobytes, *codes = measured[name]
     assert HOSTILE[name][1] in codes
@@ -534,6 +536,7 @@ YAML_LIKE = st.lists(YAML_CHARACTERS, max_size=60).map("".join)
 @example(text="a: ${")
 @example(text="a: &a [*a]")
 @example(text="? &a {? *a : *a} : *a")
+@pytest.mark.case("I-09")
 def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
     documents, problems = read(text)
     for document in documents:

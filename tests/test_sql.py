@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolvers import STEP_TYPES
-from resolvers.sql import read_statement
+from resolvers.sql import expand_lists, list_names, read_statement
 from resolvers.warehouse import WarehouseKeys
 
 
@@ -161,6 +161,7 @@ def test_a_column_behind_a_with_may_be_named_like_a_statement(query: str) -> Non
         ("x SELECT 1", "X"),
     ],
 )
+@pytest.mark.case("I-07")
 def test_what_does_not_read_is_refused_by_name(query: str, word: str) -> None:
     assert word.lower() in mistakes(query).lower()
 
@@ -177,6 +178,7 @@ def test_what_writes_or_loads_in_disguise_is_refused(query: str) -> None:
     "query",
     ["SELECT 1; SELECT 2", "SELECT 1; DELETE FROM t", ";SELECT 1", "SELECT 1;;", "SELECT 1; -- c\n x", "SELECT 1 ; 'x'; "],
 )
+@pytest.mark.case("I-07")
 def test_a_second_statement_is_refused(query: str) -> None:
     assert "one statement" in mistakes(query)
 
@@ -315,3 +317,19 @@ def test_a_long_statement_is_read_in_one_pass() -> None:
     assert placeholders("SELECT " + "'a', :b, " * 10_000 + "1") == (("b",) * 10_000, 0)
     assert read_statement("SELECT " + "'" * 99_999).named == ()
     assert read_statement("SELECT " + "/*" * 50_000).named == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("SELECT 1 FROM t WHERE a IN (:a) AND b NOT IN ( :b )", {"a", "b"}),
+        ("SELECT 1 FROM t WHERE a = :a", set()),
+        ("SELECT 1 FROM t WHERE :a = 1 OR a IN (:a)", set()),
+        ("SELECT 1 FROM t WHERE a = 'a IN (:a)' AND a IN (:b, :c)", set()),
+    ],
+)
+def test_a_placeholder_stands_for_a_list_only_where_it_is_all_of_it(query: str, names: set[str]) -> None:
+    assert list_names(query) == names
+    given = set(read_statement(query).named)
+    _, params = expand_lists(query, {name: ["x", "y"] for name in given})
+    assert given & params.keys() == given - names

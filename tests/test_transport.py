@@ -17,7 +17,7 @@ from pytest_httpx import HTTPXMock
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS
-from resolvers.transport import HttpRequest, HttpResponse, Transport
+from resolvers.transport import HttpRequest, HttpResponse, Limits, Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
 from .faults import (
@@ -46,7 +46,7 @@ from .faults import (
 )
 
 T = TypeVar("T")
-Open = Callable[[str, int, int], Transport]
+Open = Callable[[str, Limits], Transport]
 LIMIT = 10_000
 
 
@@ -68,7 +68,7 @@ def run(open_transport: Open, scenario: Scenario[T], connections: int = 4, base:
 
     async def between() -> T:
         async with asyncio.timeout(30), FaultServer() as server:
-            transport = open_transport(server.url + base, connections, LIMIT)
+            transport = open_transport(server.url + base, Limits(connections, LIMIT))
             try:
                 result = await scenario(transport, server)
             finally:
@@ -319,7 +319,7 @@ def test_a_fault_has_a_code_and_a_kind_to_choose_by(open_transport: Open, behavi
 
 def test_nobody_at_the_port_is_a_fault_of_connecting(open_transport: Open) -> None:
     async def connect() -> None:
-        transport = open_transport(f"http://127.0.0.1:{refused_port()}", 1, LIMIT)
+        transport = open_transport(f"http://127.0.0.1:{refused_port()}", Limits(1, LIMIT))
         try:
             await transport.send(get())
         finally:
@@ -328,6 +328,43 @@ def test_nobody_at_the_port_is_a_fault_of_connecting(open_transport: Open) -> No
     with pytest.raises(StepFault) as caught:
         asyncio.run(connect())
     assert (caught.value.code, caught.value.kind) == (Code.SUBREQUEST_HTTP_ERROR, "connect")
+
+
+# -- private addresses (I-05)
+
+
+def answer_from(open_transport: Open, host: str) -> tuple[object, int, str]:
+    """Ask a server of this machine by a name, where only public addresses are allowed: the answer or its fault, and what arrived."""
+
+    async def ask() -> tuple[object, int, str]:
+        async with asyncio.timeout(20), FaultServer() as server:
+            server.script("/", Json(1))
+            transport = open_transport(server.url.replace("127.0.0.1", host), Limits(1, LIMIT, denies_private=True))
+            try:
+                result: object = (await transport.send(get())).body
+            except StepFault as fault:
+                result = fault
+            finally:
+                await transport.aclose()
+            hosts = [dict(request.headers)["host"].partition(":")[0] for request in server.requests]
+            return result, len(server.connections), "".join(hosts)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"])
+def test_where_only_public_addresses_are_allowed_nobody_of_this_machine_is_connected_to(open_transport: Open, host: str) -> None:
+    fault, connections, _ = answer_from(open_transport, host)
+    assert isinstance(fault, StepFault)
+    assert (fault.code, fault.kind, connections) == (Code.SUBREQUEST_HTTP_ERROR, "", 0)
+    assert "private" in fault.detail
+
+
+def test_an_address_that_is_allowed_is_connected_to_under_the_name_that_leads_there(
+    open_transport: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.transport.names.is_public", lambda address: address == "127.0.0.1")
+    assert answer_from(open_transport, "localhost") == (b"1", 1, "localhost")
 
 
 # -- connections
@@ -392,7 +429,7 @@ def test_a_request_may_be_cancelled_in_any_turn_of_the_loop(open_transport: Open
     """Connecting and sending take several turns; a cancellation in any of them gives the place back."""
 
     async def keeps_its_place(turns: int, server: FaultServer) -> bool:
-        transport = open_transport(server.url, 1, LIMIT)
+        transport = open_transport(server.url, Limits(1, LIMIT))
         sending = asyncio.create_task(transport.send(get("/hanging")))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -471,7 +508,7 @@ ERRORS = [
 
 def send_once(request: HttpRequest) -> HttpResponse:
     async def send() -> HttpResponse:
-        transport = HttpxTransport(URL, 1, LIMIT)
+        transport = HttpxTransport(URL, Limits(1, LIMIT))
         try:
             return await transport.send(request)
         finally:

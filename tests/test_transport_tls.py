@@ -10,7 +10,7 @@ import trustme
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import HttpRequest, Transport
+from resolvers.transport import HttpRequest, Limits, Transport
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.tls import verifying
@@ -19,8 +19,8 @@ from .faults import FaultServer, Garbage, Hang, Json
 
 Open = Callable[[str, ssl.SSLContext | None], Transport]
 OPEN: dict[str, Open] = {
-    "http1": lambda url, tls: Http1Transport(url, 1, 10_000, tls),
-    "httpx": lambda url, tls: HttpxTransport(url, 1, 10_000, tls),
+    "http1": lambda url, tls: Http1Transport(url, Limits(1, 10_000), tls),
+    "httpx": lambda url, tls: HttpxTransport(url, Limits(1, 10_000), tls),
 }
 CA = trustme.CA()
 GET = HttpRequest("GET", "/", ())
@@ -70,6 +70,17 @@ def answer_of(open_transport: Open, server: FaultServer, tls: ssl.SSLContext | N
 def test_a_certificate_of_a_trusted_authority_is_taken(open_transport: Open, host: str) -> None:
     bodies = answer_of(open_transport, server_for(host), trusting(CA), host)
     assert bodies == [b'"%s"' % (b"x" * 5_000), b"2"]
+
+
+@pytest.mark.parametrize("transport", [Http1Transport, HttpxTransport])
+def test_a_certificate_is_that_of_the_name_also_where_only_some_addresses_are_allowed(
+    transport: type[Http1Transport | HttpxTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_transport(url: str, tls: ssl.SSLContext | None) -> Transport:
+        return transport(url, Limits(1, 10_000, denies_private=True), tls)
+
+    monkeypatch.setattr("resolvers.transport.names.is_public", lambda address: address == "127.0.0.1")
+    assert answer_of(open_transport, server_for("localhost"), trusting(CA), "localhost")[1] == b"2"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.errors import ConfigurationError, Problem
 from resolvers import STEP_TYPES
 from tests.typos import Typo, reference, shipped, typos

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.files import Files, read_files
 from gateway.config.rules import build
-from gateway.config.source import Files, read_files
 from gateway.difference import changes
 from gateway.reload import Conduct, serve_folder
 from gateway.rollback import NotOurs, write_back

@@ -179,6 +179,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("query", WRITES)
+@pytest.mark.case("I-07")
 def test_whatever_is_more_than_a_select_is_refused_by_the_database(path: Path, query: str) -> None:
     other = path.with_name("other.db")
     assert refusal(path, query.format(other)).code is Code.DOWNSTREAM_SERVICE_ERROR
@@ -195,6 +196,7 @@ def test_a_refused_statement_leaves_the_connection_read_only(path: Path) -> None
     with_pool(path, scenario, size=1)
 
 
+@pytest.mark.case("I-07")
 def test_the_file_is_opened_read_only_even_without_the_authorizer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resolvers.databases.sqlite._authorize", lambda *_: sqlite3.SQLITE_OK)
     assert "readonly" in refusal(path, "INSERT INTO empty VALUES (1)").detail
@@ -292,6 +294,7 @@ def test_a_long_query_is_interrupted_and_the_next_one_is_quick(path: Path) -> No
     assert max(waits) < SLACK
 
 
+@pytest.mark.case("S-02")
 def test_many_interrupted_queries_leave_as_many_threads_as_before(path: Path) -> None:
     async def scenario(pool: SqlitePool) -> None:
         for _ in range(5):
@@ -456,6 +459,7 @@ def ask(stage: Stage, query: str, variables: Mapping[str, object] | None = None)
 
 
 @pytest.mark.parametrize("value", ["1 OR 1=1", "'; DROP TABLE people;--", "Ada' --", "%", "*", "Ada\0"])
+@pytest.mark.case("I-06")
 def test_sql_in_a_value_is_nothing_but_a_value(stage: Stage, value: str) -> None:
     answer = ask(stage, "query($id: JSON) { someone(id: $id) { row named } }", {"id": value})
     assert answer.body == {"data": {"someone": {"row": None, "named": []}}}
@@ -463,6 +467,7 @@ def test_sql_in_a_value_is_nothing_but_a_value(stage: Stage, value: str) -> None
 
 
 @pytest.mark.parametrize("literal", ["1180591620717411303424", "-9223372036854775809", "{ a: 1 }", "[1]", "[]"])
+@pytest.mark.case("I-06")
 def test_what_the_database_cannot_take_is_bad_user_input(stage: Stage, literal: str) -> None:
     answer = ask(stage, f"{{ someone(id: {literal}) {{ row }} }}")
     assert answer.data == {"someone": {"row": None}}
@@ -496,6 +501,7 @@ def test_an_error_of_the_database_says_nothing_of_the_sql(stage: Stage) -> None:
     assert "nowhere" not in str(answer.body)
 
 
+@pytest.mark.case("S-02")
 def test_an_endless_query_is_a_timeout_and_the_next_query_is_answered(stage: Stage) -> None:
     answer = ask(stage, "{ slow { endless } }")
     assert answer.fault == ("GATEWAY_TIMEOUT", "endless", ["slow", "endless"])
@@ -503,6 +509,7 @@ def test_an_endless_query_is_a_timeout_and_the_next_query_is_answered(stage: Sta
     assert ask(stage, "{ slow { people } }").data == {"slow": {"people": {"n": 3}}}
 
 
+@pytest.mark.case("S-01")
 def test_a_locked_table_is_a_timeout(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "data.db")) as database:
         database.executescript(TABLES)

@@ -1,35 +1,54 @@
 """The command ``stepgraph``. A command is a function in a module of its own, and a line here."""
 
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+
 import typer
 
-from gateway.cli import check, demo, describe, history, plan, serve, test
-from gateway.importing.command import importing
+from gateway.background import starting
+from gateway.cli.version import version
 
-cli = typer.Typer(
-    help="A GraphQL gateway whose graph is configuration: data steps in YAML, a typed API out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    add_completion=False,
-)
-for command in (
-    serve.serve,
-    check.check,
-    plan.plan,
-    describe.schema,
-    describe.blueprint,
-    describe.reference,
-    history.versions,
-    history.diff,
-    history.rollback,
-    demo.demo,
-):
-    cli.command()(command)
-cli.callback()(describe.version)
-cli.command("test")(test.run_tests)
-cli.add_typer(importing, name="import")
+COMMANDS = {
+    "serve": "gateway.cli.serve:serve",
+    "check": "gateway.cli.check:check",
+    "plan": "gateway.cli.plan:plan",
+    "schema": "gateway.cli.describe:schema",
+    "blueprint": "gateway.cli.describe:blueprint",
+    "reference": "gateway.cli.describe:reference",
+    "versions": "gateway.cli.history:versions",
+    "diff": "gateway.cli.history:diff",
+    "rollback": "gateway.cli.history:rollback",
+    "demo": "gateway.cli.demo:demo",
+    "test": "gateway.cli.test:run_tests",
+    "import": "gateway.importing.command:importing",
+}
+"""Commands by name. Only the one that is asked for is imported: a server has no use for what the others need."""
+
+
+def command_line(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the command with these commands of its own."""
+    cli = typer.Typer(
+        help="A GraphQL gateway whose graph is configuration: data steps in YAML, a typed API out.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        add_completion=False,
+    )
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            cli.add_typer(found, name=name)
+        else:
+            cli.command(name)(found)
+    cli.callback()(version)
+    return cli
 
 
 def main() -> None:
     """Run the command."""
+    asked = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
+    with starting():
+        cli = command_line(asked or COMMANDS)
     cli()

@@ -12,8 +12,8 @@ from rich.table import Table
 from gateway.blueprint import Blueprint, Operation
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, err, load_or_exit, out, print_json
 from gateway.config.arguments import doubtful_arguments
+from gateway.config.files import read_files
 from gateway.config.rules import build
-from gateway.config.source import read_files
 from gateway.errors import ConfigurationError, Problem
 from gateway.lint.finding import Finding, Rule, Severity
 from gateway.lint.formats import as_json, as_sarif

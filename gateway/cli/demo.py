@@ -14,10 +14,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from gateway.app import serve as run_server
 from gateway.cli.serve import announce, bind_or_exit, built_or_exit
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, out
 from gateway.reload import Conduct
+from gateway.server import serve as run_server
 
 
 def demo(

@@ -1,4 +1,4 @@
-"""``stepgraph schema``, ``reference``, ``version``: what a configuration makes, and what can be written in one."""
+"""``stepgraph schema``, ``blueprint``, ``reference``: what a configuration makes, and what can be written in one."""
 
 from typing import Annotated
 
@@ -8,7 +8,6 @@ from graphql import print_schema
 from rich.markdown import Markdown
 from rich.syntax import Syntax
 
-from gateway import __version__
 from gateway.blueprint_json import blueprint_json
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out, print_json
 from gateway.config.json_schema import document_schema
@@ -49,17 +48,3 @@ def reference(
         raise failure(f"the reference has no '{name}'{hint}")
     text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in wanted)
     out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")
-
-
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        out.print(__version__)
-        raise typer.Exit
-
-
-def version(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Print the version instead of running a command."""

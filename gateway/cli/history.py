@@ -9,8 +9,8 @@ from rich.table import Table
 
 from gateway.blueprint import Blueprint
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out, print_json
+from gateway.config.files import Files, read_files
 from gateway.config.rules import build
-from gateway.config.source import Files, read_files
 from gateway.difference import Change, changes
 from gateway.errors import ConfigurationError
 from gateway.report import report

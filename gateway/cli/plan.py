@@ -58,7 +58,9 @@ def plan(
         text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
         document = documents.read(text)
         definition = document.definition(operation, is_read_only=False)
-        made = documents.plan(definition, definition.variables(_variables(variables)), effective).plan
+        coerced = definition.variables(_variables(variables))
+        planned = documents.plan(definition, coerced, effective)
+        cost = planned.cost.of(planned.arguments(coerced))
     except OSError as error:
         hint = f"; {_INLINE}" if "{" in str(query_file) else ""
         raise failure(f"{query_file}: {error.strerror}{hint}") from None
@@ -67,7 +69,7 @@ def plan(
     except RequestError as error:
         raise failure("\n  ".join(_told(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
     lines = list(winning_lines(blueprint, matching))
-    _print(made, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
+    _print(planned.plan, cost, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
 
 
 _INLINE = "a query that is no file goes through standard input: echo '{ … }' | stepgraph plan CONFIG_DIR -"
@@ -85,10 +87,10 @@ def _told(error: RequestError, file: str) -> Iterator[str]:
                 yield str(mistake["message"])
 
 
-def _print(plan: Plan, lines: list[tuple[str, str]], form: Format) -> None:
-    """Print a plan; ``lines`` are the values that overlays set, each with its place."""
+def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) -> None:
+    """Print a plan and its cost; ``lines`` are the values that overlays set, each with its place."""
     if form is Format.JSON:
-        print_json({**plan.as_json(), "overlays": [{"value": value, "place": place} for value, place in lines]})
+        print_json({**plan.as_json(), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
     elif form is Format.MERMAID:
         out.print(as_mermaid(plan), markup=False, soft_wrap=True)
     elif form is Format.DOT:
@@ -104,7 +106,7 @@ def _print(plan: Plan, lines: list[tuple[str, str]], form: Format) -> None:
         width = max((len(value) for value, _ in lines), default=0)
         told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
         text = plan.projection_text() if form is Format.TREE else plan.as_text()
-        out.print("\n".join([text, *told]), markup=False, soft_wrap=True)
+        out.print("\n".join([text, f"cost: {cost}", *told]), markup=False, soft_wrap=True)
 
 
 def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:

@@ -10,15 +10,15 @@ from rich.panel import Panel
 
 from gateway import __version__
 from gateway.admin import HOST
-from gateway.app import bind
-from gateway.app import serve as run_server
-from gateway.background import undisturbed
+from gateway.background import starting
 from gateway.blueprint import Blueprint
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out
+from gateway.config.files import read_files
 from gateway.config.rules import Built, build_next
-from gateway.config.source import read_files
 from gateway.reload import Conduct
 from gateway.report import counted, report
+from gateway.server import bind
+from gateway.server import serve as run_server
 from gateway.versions import default_state
 from resolvers import STEP_TYPES
 
@@ -38,7 +38,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     built = built_or_exit(config_dir, keeps_going=keep_going)
     bound = bind_or_exit(host, port)
     if admin_port is not None:
-        bind_or_exit(HOST, admin_port).close()
+        bind_or_exit(HOST, admin_port, "choose another port with --admin-port").close()
     assert built.blueprint is not None
     announce(built.blueprint, f"http://{host}:{port}", is_development=dev)
     conduct = Conduct(dev, strict, keep_going, state=state or default_state(config_dir), built=built)
@@ -47,7 +47,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
 def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> Built:
     """Build a configuration and print all problems; exit with 1 when there is any, or with ``keeps_going`` when nothing can be served."""
-    with err.status(f"reading {escape(str(config_dir))}"), undisturbed():
+    with err.status(f"reading {escape(str(config_dir))}"), starting():
         built = build_next(read_files(config_dir), STEP_TYPES)
     if built.problems:
         report(built.problems, err)

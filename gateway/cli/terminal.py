@@ -17,7 +17,7 @@ from resolvers import STEP_TYPES
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 
-ConfigDir = Annotated[Path, typer.Argument(metavar="CONFIG_DIR", help="The folder of the configuration files.")]
+ConfigDir = Annotated[Path, typer.Argument(metavar="CONFIG_DIR", readable=False, help="The folder of the configuration files.")]
 State = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The folder of the history of versions; left out: one of your own for this folder."),

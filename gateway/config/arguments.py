@@ -21,6 +21,7 @@ from graphql.utilities import validate_input_literal, value_to_literal
 from gateway.blueprint import Argument, Operation
 from gateway.config.decode import Decoded
 from gateway.config.references import resolve_type
+from gateway.config.sensitive import holds_sensitive
 from gateway.errors import Problem
 from gateway.settings import ArgumentKeys, LinkKeys, OperationKeys
 
@@ -64,7 +65,8 @@ def _typed(
     types: GraphQLSchema | None,
     problems: list[Problem],
 ) -> TypedArgument:
-    argument = _read(name, keys) if isinstance(keys, str) else Argument(name, keys.type, None, keys.description, keys.deprecated)
+    argument = _read(name, keys) if isinstance(keys, str) else _declared(name, keys)
+    argument = replace(argument, is_sensitive=argument.is_sensitive or holds_sensitive(argument.type, types))
     found = resolve_type(argument.type, types) if types else None
     if isinstance(found, str):
         problems.append(decoded.problem(("args", name, "type"), found, "unknown-type"))
@@ -86,6 +88,10 @@ def _typed(
         message = "clients have to give this argument, so it cannot be deprecated; give it a default, or a type without '!'"
         problems.append(decoded.problem(("args", name, "deprecated"), message, "deprecated-required"))
     return TypedArgument(replace(argument, type=str(found)), found)
+
+
+def _declared(name: str, keys: ArgumentKeys) -> Argument:
+    return Argument(name, keys.type, None, keys.description, keys.deprecated, keys.sensitive)
 
 
 def _read(name: str, text: str) -> Argument:

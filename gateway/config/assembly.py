@@ -1,13 +1,13 @@
 """Units and what they stand on → the Blueprint, given that they fit together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gateway.blueprint import Blueprint, Link, Operation, Overlay
+from gateway.config.files import Files
 from gateway.config.link import links_by_type
 from gateway.config.overlay import Overlaid
 from gateway.config.sdl import Types, read_types
-from gateway.config.source import Files
 from gateway.config.unit import Ground, MadeLink, Unit, digest
 from gateway.errors import Place, Problem
 
@@ -36,8 +36,20 @@ def assemble(files: Files, units: Mapping[str, Unit], ground: Ground, *, is_whol
         server=ground.shared.server,
         policy_rules=ground.shared.policy_rules,
         reload=ground.shared.reload,
+        limits=ground.shared.limits,
+        telemetry=ground.shared.telemetry,
+        sensitive=frozenset(_sensitive(ordered)),
+        rate_limits=ground.shared.rate_limits,
         called=frozenset(ground.shared.sources.values()).union(*(unit.called() for unit in ordered)),
     )
+
+
+def _sensitive(units: Iterable[Unit]) -> Iterator[str]:
+    """Yield the names of arguments that are sensitive, those of kept definitions included."""
+    for unit in units:
+        arguments = unit.operation.arguments if unit.operation else ()
+        arguments = unit.made.link.arguments if isinstance(unit.made, MadeLink) else arguments
+        yield from (argument.name for argument in arguments if argument.is_sensitive)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from gateway.settings import Keys, Name, Status, StepName, Text, WaitMilliseconds, such_as
+from gateway.settings import Keys, Name, Status, StepName, Text, WaitMilliseconds, empty, such_as
 
 
 class MockKeys(Keys):
@@ -14,7 +14,7 @@ class MockKeys(Keys):
     """The value: a JSON body, the rows or the row of a query, the value of a graphql field or of a function."""
     status: Status = 200
     """The HTTP status."""
-    headers: dict[Text, Text] = {}
+    headers: dict[Text, Text] = empty(dict)
     """HTTP headers, such as `retry-after`."""
     body: str | None = None
     """A body as it is, instead of `value`: text that is no JSON, say."""
@@ -29,7 +29,7 @@ class BeforeKeys(Keys):
 
     example = "before: { wait_ms: 1000, steps: { account: { value: { tier: gold } } } }"
 
-    steps: Annotated[dict[StepName, MockKeys | list[MockKeys]], such_as({"account": {"value": {}}})] = {}
+    steps: Annotated[dict[StepName, MockKeys | list[MockKeys]], such_as({"account": {"value": {}}})] = empty(dict)
     """What the steps answer to that request."""
     wait_ms: WaitMilliseconds = 0
     """How long after its answer the request of the test comes."""
@@ -62,7 +62,7 @@ expect:
 
     data: Annotated[Any, such_as({"customer": None})] = None
     """The data of the answer."""
-    errors: Annotated[list[ErrorKeys], such_as([{"code": "GATEWAY_TIMEOUT"}])] = []
+    errors: Annotated[list[ErrorKeys], such_as([{"code": "GATEWAY_TIMEOUT"}])] = empty(list)
     """The errors of the answer, in order; left out beside `data`: there are none."""
     completeness: Annotated[Any, such_as({"missing": [], "degraded": []})] = None
     """The `extensions.completeness` of the answer; null when nothing is missing."""
@@ -70,7 +70,7 @@ expect:
     """The code of a request that is refused as a whole."""
     plan: Text | None = None
     """The plan, as `stepgraph plan` prints it."""
-    calls: Annotated[dict[StepName, Annotated[int, such_as(1)] | list[dict[Text, Any]]], such_as({"account": 1})] = {}
+    calls: Annotated[dict[StepName, Annotated[int, such_as(1)] | list[dict[Text, Any]]], such_as({"account": 1})] = empty(dict)
     """How often a step was called, all attempts counted; or each call, by those keys of what was sent that matter."""
     within_ms: WaitMilliseconds | None = None
     """How long the answer may take, in virtual time."""
@@ -96,13 +96,13 @@ expect:
     """The GraphQL document."""
     operation: Name | None = None
     """Which operation of the document."""
-    variables: dict[Text, Any] = {}
+    variables: dict[Text, Any] = empty(dict)
     """Its variables."""
-    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "gold"})] = {}
+    headers: Annotated[dict[Text, Text], such_as({"x-tenant": "gold"})] = empty(dict)
     """The headers of the request."""
-    context: Annotated[dict[Name, Any], such_as({"tenant": "gold"})] = {}
+    context: Annotated[dict[Name, Any], such_as({"tenant": "gold"})] = empty(dict)
     """What the request says about itself, instead of what its headers would."""
-    steps: Annotated[dict[StepName, MockKeys | list[MockKeys]], such_as({"account": {"value": {}}})] = {}
+    steps: Annotated[dict[StepName, MockKeys | list[MockKeys]], such_as({"account": {"value": {}}})] = empty(dict)
     """The answers of steps, by their names; a link's is its field, as `Post.user`. Of a list each call takes one, and further calls the last."""
     before: BeforeKeys | None = None
     """The same request once before."""

@@ -1,6 +1,6 @@
 """How the steps of an operation become one value: the operation's type, its fields, and where each comes from (paper 5.5)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
 
@@ -9,6 +9,7 @@ from gateway.config.decode import Decoded
 from gateway.config.draft import Draft
 from gateway.config.references import resolve_type
 from gateway.config.sdl import ROOT_TYPES
+from gateway.config.sensitive import is_declared
 from gateway.errors import Problem, nearest
 from gateway.settings import OperationKeys, StepKeys
 
@@ -45,6 +46,11 @@ class Composite:
         """Return the type that the SDL gives the field of a step, as text."""
         field = self.declared.fields.get(keys.as_ or keys.name) if self.declared and keys.expose else None
         return str(field.type) if field is not None and self.strategy is Strategy.MERGE else None
+
+    def sensitive_fields(self) -> Iterator[str]:
+        """Yield the fields that the SDL declares to be sensitive."""
+        fields = self.declared.fields if self.declared else {}
+        yield from (name for name, field in fields.items() if is_declared(field))
 
     def check(self, steps: Mapping[str, Draft], step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
         """Report what is wrong with the aggregation, given the steps that could be read, the names of all, and the fields of overlays."""

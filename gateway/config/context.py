@@ -28,10 +28,15 @@ def read_context(documents: Sequence[Decoded[ContextKeys]], problems: list[Probl
 
 
 def _mistake(path: tuple[str, ...]) -> str | None:
-    """Return what is wrong with a path that an expression reads, or None. It may end early: where a function takes all headers."""
+    """Return what is wrong with a path that an expression reads, or None."""
     if not path or path[0] != "request":
         hint = nearest(path[0], ["request"]) if path else ""
         return f"a context value is made of 'request.id' and 'request.headers' alone{hint}"
+    return request_mistake(path)
+
+
+def request_mistake(path: tuple[str, ...]) -> str | None:
+    """Return what is wrong with a path into the request, or None. It may end early: where a function takes all headers."""
     if len(path) > 1 and path[1] not in {"id", "headers"}:
         return f"a request has no '{path[1]}', only 'id' and 'headers'{nearest(path[1], ['id', 'headers'])}"
     if len(path) > 2 and path[1] == "headers" and path[2] != path[2].lower():

@@ -10,6 +10,7 @@ from gateway.resolver import KeyProblem, StepType
 from gateway.settings import (
     ContextKeys,
     KeysT,
+    LimitsDocumentKeys,
     LinkKeys,
     OperationKeys,
     OverlayKeys,
@@ -19,6 +20,7 @@ from gateway.settings import (
     SharedKeys,
     SourceKeys,
     StepKeys,
+    TelemetryDocumentKeys,
     validate,
 )
 from gateway.words import expected
@@ -100,12 +102,27 @@ class Documents:
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
     servers: list[Decoded[ServerDocumentKeys]] = field(default_factory=list)
+    limits: list[Decoded[LimitsDocumentKeys]] = field(default_factory=list)
     reloads: list[Decoded[ReloadDocumentKeys]] = field(default_factory=list)
+    telemetries: list[Decoded[TelemetryDocumentKeys]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = ("operation", "field", "overlay", "context", "policy", "sources", "defaults", "types", "server", "reload")
+KINDS = (
+    "operation",
+    "field",
+    "overlay",
+    "context",
+    "policy",
+    "sources",
+    "defaults",
+    "types",
+    "server",
+    "limits",
+    "reload",
+    "telemetry",
+)
 """The keys that tell what kind of document it is."""
 
 
@@ -116,13 +133,13 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
         if document.value.keys() & {"overlay", "when"}:
             _decode_overlay(document, result)
         elif "operation" in document.value:
-            subject = _subject("operation", document)
-            operation = decode_operation(document, step_types, subject, result.problems)
+            operation = decode_operation(document, step_types, result.problems)
             result.operations.extend([operation] if operation else [])
-        elif document.value.keys() & {"context", "server", "policy", "reload"}:
+        elif document.value.keys() & {"context", "server", "limits", "policy", "reload", "telemetry"}:
             _decode_whole(document, result)
         elif "field" in document.value:
-            _decode_link(document, step_types, result)
+            link = decode_link(document, step_types, result.problems)
+            result.links.extend([link] if link else [])
         elif document.value.keys() & {"sources", "defaults", "types"}:
             _decode_shared(document, step_types, result)
         else:
@@ -138,9 +155,15 @@ def _decode_whole(document: YamlDocument, result: Documents) -> None:
     elif "server" in document.value:
         server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
         result.servers.extend([server] if server else [])
+    elif "limits" in document.value:
+        limits = _decode(LimitsDocumentKeys, document.value, "limits", document.marks, result.problems)
+        result.limits.extend([limits] if limits else [])
     elif "reload" in document.value:
         reload = _decode(ReloadDocumentKeys, document.value, "reload", document.marks, result.problems)
         result.reloads.extend([reload] if reload else [])
+    elif "telemetry" in document.value:
+        telemetry = _decode(TelemetryDocumentKeys, document.value, "telemetry", document.marks, result.problems)
+        result.telemetries.extend([telemetry] if telemetry else [])
     else:
         policy = decode_document(PolicyKeys, document, "policy", result.problems)
         result.policies.extend([policy] if policy else [])
@@ -166,46 +189,44 @@ def _decode_overlay(document: YamlDocument, result: Documents) -> None:
 
 
 def decode_operation(
-    document: YamlDocument, step_types: StepTypes, subject: str, problems: list[Problem]
+    document: YamlDocument, step_types: StepTypes, problems: list[Problem], subject: str = ""
 ) -> DecodedOperation | None:
-    """Decode an operation document and its steps; ``subject`` is what problems call it."""
+    """Decode an operation document and its steps; ``subject`` is what problems call it, where that is not its name."""
+    subject = subject or _subject("operation", document)
     operation = _decode(OperationKeys, document.value, subject, document.marks, problems)
-    steps, names = [], set()
+    steps, names, models = [], set(), _step_models(step_types)
     raw_steps = document.value.get("steps")
     for index, raw in enumerate(raw_steps if isinstance(raw_steps, list) else []):
         if not isinstance(raw, dict):
             continue
         names.add(str(raw.get("name")))
-        marks = document.marks.parts["steps"].parts[index]
+        marks = document.marks.part("steps").part(index)
         step_subject = f"{subject} · step {str(raw.get('name', index + 1))[:80]}"
-        model = _model_of(
-            raw,
-            {name: step_type.keys for name, step_type in step_types.items()},
-            step_subject,
-            marks,
-            problems,
-        )
+        model = _model_of(raw, models, step_subject, marks, problems)
         step = _decode(model, raw, step_subject, marks, problems) if model else None
         if step is not None:
             steps.append(step)
     return DecodedOperation(operation, tuple(steps), frozenset(names), document) if operation else None
 
 
-def _decode_link(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+def decode_link(document: YamlDocument, step_types: StepTypes, problems: list[Problem]) -> DecodedLink | None:
+    """Decode a link document and its step."""
     subject = _subject("field", document)
-    link = _decode(LinkKeys, document.value, subject, document.marks, result.problems)
+    link = _decode(LinkKeys, document.value, subject, document.marks, problems)
     raw = document.value.get("step")
     if link is None or not isinstance(raw, dict):
-        return
-    marks = document.marks.parts["step"]
+        return None
+    marks = document.marks.part("step")
     subject = f"{subject} · step"
-    models = {name: step_type.keys for name, step_type in step_types.items()}
-    model = _model_of(raw, models, subject, marks, result.problems)
+    model = _model_of(raw, _step_models(step_types), subject, marks, problems)
     # A link's step has no name of its own; it goes by the name of its field.
     named = {**raw, "name": link.keys.field.partition(".")[2]} if "name" not in raw else raw
-    step = _decode(model, named, subject, marks, result.problems) if model else None
-    if step is not None:
-        result.links.append(DecodedLink(link, step))
+    step = _decode(model, named, subject, marks, problems) if model else None
+    return DecodedLink(link, step) if step is not None else None
+
+
+def _step_models(step_types: StepTypes) -> dict[str, type[StepKeys]]:
+    return {name: step_type.keys for name, step_type in step_types.items()}
 
 
 def _subject(kind: str, document: YamlDocument) -> str:
@@ -220,7 +241,7 @@ def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Docume
     models = {name: step_type.source_keys for name, step_type in step_types.items() if step_type.source_keys}
     for name, raw in shared.keys.sources.items():
         subject = f"source {name}"
-        marks = document.marks.parts["sources"].parts[name]
+        marks = document.marks.part("sources").part(name)
         if name in result.source_names:
             place = document.marks.at(("sources", name), is_key=True)
             result.problems.append(Problem(place, subject, f"a second source of the name '{name}'", "duplicate-name"))

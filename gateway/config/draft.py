@@ -1,7 +1,7 @@
 """One decoded step → a draft: its templates, conditions, source and type are read, but not yet held against the rest of its operation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import GraphQLSchema, is_output_type
 
@@ -25,6 +25,8 @@ class Surroundings:
     step_types: Mapping[str, StepType]
     types: GraphQLSchema | None
     context: Mapping[str, Expression]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of the environment that the files refer to, with the references."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +34,18 @@ class Draft:
     """A step on its way: its keys, its own templates, and what these and its conditions refer to. ``returns`` is a type, as text."""
 
     decoded: Decoded[StepKeys]
+    keys: StepKeys
+    field: str
+    """The name of the field that the step fills, if it is exposed."""
     step_type: StepType
     source: Source | None
     templates: Mapping[str, object]
     placed: list[PlacedReference]
     when: Expression | None
     select: Expression | None
+    scope_paths: tuple[tuple[str, tuple[str, ...]], ...]
+    """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
     returns: str
-
-    @property
-    def keys(self) -> StepKeys:
-        """The step's keys."""
-        return self.decoded.keys
-
-    @property
-    def scope_paths(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
-        expressions = {"when": self.when, "select": self.select if self.step_type.selects_from_scope else None}
-        return tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths)
-
-    @property
-    def field(self) -> str:
-        """The name of the field that the step fills, if it is exposed."""
-        return self.keys.as_ or self.keys.name
 
     def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
         """Yield what only the step type can see, given the names of the arguments in order."""
@@ -67,10 +58,27 @@ class Draft:
         elif self.keys.cache == "http" and not self.step_type.tells_freshness:
             message = f"a step of the type '{self.keys.type}' has no 'Cache-Control'; write 'cache: {{ ttl_ms: … }}'"
             yield KeyProblem("cache", message, "cache-not-http")
+        if isinstance(self.keys.list_size, str) and self.keys.list_size not in arguments:
+            message = f"unknown argument '{self.keys.list_size}'{nearest(self.keys.list_size, arguments)}"
+            yield KeyProblem("list_size", message, "unknown-argument")
+        yield from self._policy_problems()
         yield from self._fallback_problems()
         yield from self.step_type.check(self.keys, arguments)
         if self.source is not None:
             yield from self.step_type.check_against(self.keys, self.source)
+
+    def _policy_problems(self) -> Iterator[KeyProblem]:
+        written = self.keys.retry.model_fields_set if self.keys.retry else set()
+        for key in ("budget_percent", "budget_min"):
+            if key in written:
+                message = "the budget is that of all calls to a source; write it in the 'retry:' of the source"
+                yield KeyProblem(("retry", key), message, "budget-of-step", is_about_key=True)
+        is_hedged = self.keys.hedge is not None and self.keys.hedge.enabled
+        if is_hedged and self.step_type.source_keys is None:
+            yield KeyProblem("hedge", f"a step of the type '{self.step_type.name}' calls no source; remove it", "unused-key")
+        elif is_hedged and not self.step_type.is_read(self.keys):
+            message = "a call that may change something is not made twice at once; remove it"
+            yield KeyProblem("hedge", message, "hedge-not-read")
 
     def _fallback_problems(self) -> Iterator[KeyProblem]:
         for index, fallback in enumerate(self.keys.fallback):
@@ -86,14 +94,20 @@ def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str |
     """Read a step, given what the SDL declares of its field; what cannot be read is added to ``problems`` and left out."""
     step_type = around.step_types[decoded.keys.type]
     templates = read_templates(decoded, step_type.templated, problems)
+    source = _source(decoded, step_type, around, problems)
+    when, select = _expression(decoded, "when", problems), _expression(decoded, "select", problems)
+    expressions = {"when": when, "select": select if step_type.selects_from_scope else None}
     return Draft(
         decoded,
+        decoded.keys,
+        decoded.keys.as_ or decoded.keys.name,
         step_type,
-        _source(decoded, step_type, around, problems),
+        source,
         templates,
         placed_references(decoded, templates),
-        _expression(decoded, "when", problems),
-        _expression(decoded, "select", problems),
+        when,
+        select,
+        tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths),
         _returns(decoded, step_type, around, declared, problems),
     )
 

@@ -13,11 +13,13 @@ from graphql import (
 )
 from graphql.utilities import is_type_sub_type_of
 
-from gateway.blueprint import Link
+from gateway.blueprint import Argument, Link
 from gateway.config.arguments import read_arguments
 from gateway.config.decode import Decoded, DecodedLink
 from gateway.config.draft import Draft, Surroundings, read_draft
 from gateway.config.references import Names, path_mistake, resolve_type
+from gateway.config.sensitive import holds_sensitive, is_declared
+from gateway.config.sensitive_steps import reads_sensitive
 from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
 from gateway.settings import BatchKeys, LinkKeys
@@ -129,7 +131,9 @@ class _LinkRules:
 
     def assemble(self) -> Link:
         """Return the link, given that nothing is wrong."""
-        scope = StepScope(tuple(item.argument.name for item in self.arguments))
+        arguments = tuple(item.argument for item in self.arguments)
+        sensitive = frozenset({self.keys.field} if self._is_sensitive(arguments) else ())
+        scope = StepScope(tuple(argument.name for argument in arguments), sensitive=sensitive)
         # A batch brings the results of many parents, so its step gives a list whatever the field is.
         returns = f"[{self.keys.returns.strip('[]!')}]" if self.batch else self.keys.returns
         step = build_step(self.draft, self.around, scope, name=self.keys.field, returns=returns, is_required=False)
@@ -140,12 +144,19 @@ class _LinkRules:
             description=self.keys.description,
             deprecated=self.keys.deprecated,
             place=self.link.place,
-            arguments=tuple(item.argument for item in self.arguments),
+            arguments=arguments,
             key=self._key(),
             match=tuple(_names(self.batch.match)) if self.batch else (),
             max=self.batch.max if self.batch else 1,
             step=step,
         )
+
+    def _is_sensitive(self, arguments: Sequence[Argument]) -> bool:
+        """Tell whether the link's value, what it is given, or a field of the parent that it asks by, is sensitive."""
+        fields, types = self.parent.fields if self.parent else {}, self.around.types
+        is_key = any(is_declared(fields.get(reference.path[0])) for reference in self._key() if reference.path)
+        is_value = self.draft.keys.sensitive or holds_sensitive(self.keys.returns, types)
+        return is_key or is_value or reads_sensitive(self.draft, arguments)
 
     def _key(self) -> tuple[Reference, ...]:
         if self.batch:

@@ -1,10 +1,10 @@
 """One document of an operation or a link, with its overlays → its unit, checked against the ground that all stand on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.blueprint import Operation
-from gateway.config.decode import DecodedOperation, DecodedOverlay, StepTypes, decode
+from gateway.config.decode import DecodedOperation, DecodedOverlay, StepTypes, decode_link, decode_operation
 from gateway.config.draft import Surroundings
 from gateway.config.link import build_link
 from gateway.config.operation import build_operation
@@ -19,7 +19,9 @@ _NOTHING = Surroundings({}, {}, frozenset(), {}, {}, None, {})
 class Makers:
     """Compiles units on a ground. Without types (``has_types``) they are judged as far as that goes, and built on none."""
 
-    def __init__(self, ground: Ground, layers: Layers, step_types: StepTypes, *, has_types: bool) -> None:
+    def __init__(
+        self, ground: Ground, layers: Layers, step_types: StepTypes, variables: Mapping[str, str], *, has_types: bool
+    ) -> None:
         shared = ground.shared
         self.ground = ground
         self.layers = layers
@@ -33,6 +35,7 @@ class Makers:
             step_types,
             ground.types.schema,
             shared.context,
+            variables,
         )
 
     def is_still(self, unit: Unit, text: str) -> bool:
@@ -51,32 +54,35 @@ class Makers:
         return unit if not consequences else None, problems
 
     def _make(self, found: Found, around: Surroundings) -> tuple[Unit | None, list[Problem]]:
-        decoded = decode([found.document], around.step_types)
-        problems = [*found.problems, *decoded.problems]
-        made: Overlaid | MadeLink | None = None
+        problems = list(found.problems)
         layers = self.layers.get(found.key, [])
-        if decoded.operations:
-            made = self._operation(decoded.operations[0], [overlay for _, overlay in layers], around, problems)
-        elif decoded.links:
-            link = build_link(decoded.links[0], around, problems)
-            made = MadeLink(decoded.links[0], link) if link else None
+        if "operation" in found.document.value:
+            made: Overlaid | MadeLink | None = self._operation(found, [overlay for _, overlay in layers], around, problems)
+        else:
+            made = _link(found, around, problems)
         if made is None or problems:
             return None, problems
         unit = make_unit(found, made, [layer for layer, _ in layers], self.ground)
         return (unit if unit.is_whole(around.step_types) else None), problems
 
     def _operation(
-        self, found: DecodedOperation, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]
+        self, found: Found, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]
     ) -> Overlaid | None:
-        name = found.operation.keys.operation
-        expected = replace(found, overlay_fields=self._fields.get(name, frozenset()))
-        operation = build_operation(expected, around, problems)
-        bases = {name: Base(_with_arguments(expected, operation), operation)} if operation else {}
-        made = build_overlays(overlays, bases, {name}, around, problems)
-        if operation is None or made.overlays:
+        decoded = decode_operation(found.document, around.step_types, problems)
+        if decoded is None:
+            return None
+        name = decoded.operation.keys.operation
+        if name in self._fields:
+            decoded = replace(decoded, overlay_fields=self._fields[name])
+        operation = build_operation(decoded, around, problems)
+        made: Overlaid | None = None
+        if overlays:
+            bases = {name: Base(_with_arguments(decoded, operation), operation)} if operation else {}
+            made = build_overlays(overlays, bases, {name}, around, problems)
+        if operation is None or (made and made.overlays):
             return made if operation else None
         # Only overlays need the documents and the ground later; without them nothing shall hold on to those of an old build.
-        return Overlaid(made.operations, (), (), {}, _NOTHING)
+        return Overlaid(made.operations if made else {name: operation}, (), (), {}, _NOTHING)
 
     def check_strays(self, keys: Iterable[str], problems: list[Problem]) -> None:
         """Report overlays of operations that are not among the units of these keys."""
@@ -84,6 +90,12 @@ class Makers:
         names = {key.removeprefix("operation ") for key in there if key.startswith("operation ")}
         strays = [overlay for key, found in self.layers.items() if key not in there for _, overlay in found]
         build_overlays(strays, {}, names, self.around, problems)
+
+
+def _link(found: Found, around: Surroundings, problems: list[Problem]) -> MadeLink | None:
+    decoded = decode_link(found.document, around.step_types, problems)
+    link = build_link(decoded, around, problems) if decoded else None
+    return MadeLink(decoded, link) if decoded and link else None
 
 
 def _with_arguments(decoded: DecodedOperation, operation: Operation) -> DecodedOperation:

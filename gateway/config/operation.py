@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
 
-from gateway.blueprint import Argument, Operation, Step, Strategy
+from gateway.blueprint import Argument, Operation, Priority, Step, Strategy
 from gateway.config.arguments import read_arguments
 from gateway.config.composite import Composite
 from gateway.config.decode import Decoded, DecodedOperation
 from gateway.config.draft import Draft, Surroundings, read_draft
 from gateway.config.graph import closure, find_cycles
 from gateway.config.references import RESERVED, Names, resolve_type
+from gateway.config.sensitive_steps import sensitive_steps
 from gateway.config.step import StepScope, build_step
 from gateway.errors import Problem, nearest
 from gateway.settings import OperationKeys, StepKeys
@@ -58,6 +59,9 @@ class _Rules:
         """Return the operation, given that nothing is wrong."""
         strategy = self.composite.strategy
         picked = self.drafts[self.keys.aggregation.step or ""] if strategy is Strategy.PICK else None
+        arguments = tuple(argument.name for argument in self.arguments)
+        sensitive = sensitive_steps(self.drafts, self.arguments, self.composite.sensitive_fields(), self.around.types)
+        scope = StepScope(arguments, frozenset(self.drafts), self._paths_read(), sensitive)
         return Operation(
             name=self.keys.operation,
             description=self.keys.description,
@@ -68,11 +72,12 @@ class _Rules:
             are_arguments_inferred=self.keys.args is None,
             deadline=self.keys.deadline_ms / 1000,
             concurrency=self.keys.concurrency,
-            steps={name: self._step(draft) for name, draft in self.drafts.items()},
+            steps={name: self._step(draft, scope) for name, draft in self.drafts.items()},
             strategy=strategy,
             returns=picked.returns.removesuffix("!") if picked else self.composite.name,
             picked=picked.keys.name if picked else None,
             origins=self.composite.origins(self.drafts),
+            priority=Priority[self.keys.priority.upper()],
         )
 
     # -- names and arguments
@@ -197,9 +202,8 @@ class _Rules:
                     message = f"'{fallback.step}' returns '{other.returns}', not '{draft.returns}'"
                     self._report(draft.decoded, ("fallback", index, "step"), message, "type-conflict")
 
-    def _step(self, draft: Draft) -> Step:
+    def _step(self, draft: Draft, scope: StepScope) -> Step:
         name = draft.keys.name
-        scope = StepScope(tuple(argument.name for argument in self.arguments), frozenset(self.drafts), self._paths_read())
         is_required = name in self.keys.aggregation.required_steps
         return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
 

@@ -273,7 +273,7 @@ def _build(
         document = _overlaid(document, layer)
     subject = f"overlay {layers[-1].value['overlay']} · {base.operation.subject}"
     before = len(problems)
-    decoded = decode_operation(document, around.step_types, subject, problems)
+    decoded = decode_operation(document, around.step_types, problems, subject)
     if decoded is None or len(problems) != before:
         return None
     return build_operation(replace(decoded, overlay_fields=base.overlay_fields), around, problems)
@@ -293,12 +293,14 @@ def _overlaid(base: YamlDocument, overlay: YamlDocument) -> YamlDocument:
 def _merged(base: object, base_marks: Marks, over: object, over_marks: Marks) -> tuple[object, Marks]:
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over, over_marks
-    value, keys, parts = dict(base), dict(base_marks.keys), dict(base_marks.parts)
+    value = dict(base)
+    keys = {key: base_marks.key(key) for key in base_marks.keys}
+    parts = {key: base_marks.part(key) for key in base_marks.parts}
     for key, item in over.items():
-        keys[key] = over_marks.keys[key]
-        before, before_marks = (base[key], base_marks.parts[key]) if key in base else (None, over_marks)
-        value[key], parts[key] = _merged(before, before_marks, item, over_marks.parts[key])
-    return value, Marks(over_marks.place, keys, parts, base_marks.size + over_marks.size)
+        keys[key] = over_marks.key(key)
+        before, before_marks = (base[key], base_marks.part(key)) if key in base else (None, over_marks)
+        value[key], parts[key] = _merged(before, before_marks, item, over_marks.part(key))
+    return value, replace(over_marks, keys=keys, parts=parts)
 
 
 def _merged_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[object], Marks]:
@@ -308,14 +310,14 @@ def _merged_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[objec
         name = str(step["name"])
         steps[name] = (step, marks) if "type" in step else _merged(*steps[name], step, marks)  # type: ignore[assignment]
     parts: dict[object, Marks] = {index: marks for index, (_, marks) in enumerate(steps.values())}
-    return [step for step, _ in steps.values()], Marks(overlay.marks.parts["steps"].place, {}, parts)
+    return [step for step, _ in steps.values()], replace(overlay.marks.part("steps"), parts=parts)
 
 
 def _steps(document: YamlDocument) -> Iterator[tuple[Mapping[str, object], Marks]]:
     steps = document.value["steps"]
     assert isinstance(steps, list)
     for index, step in enumerate(steps):
-        yield step, document.marks.parts["steps"].parts[index]
+        yield step, document.marks.part("steps").part(index)
 
 
 # -- what an overlay sets, for people
@@ -328,9 +330,9 @@ def _patches(overlay: YamlDocument, base: DecodedOperation) -> Iterator[Patch]:
             yield Patch((name,), "added", marks.place)
             continue
         for key in (key for key in step if key != "name"):
-            yield from _leaves((name, key), step[key], marks.parts[key])
+            yield from _leaves((name, key), step[key], marks.part(key))
     for key in (key for key in _LAYERS[1:] if key in overlay.value):
-        yield from _leaves((key,), overlay.value[key], overlay.marks.parts[key])
+        yield from _leaves((key,), overlay.value[key], overlay.marks.part(key))
 
 
 def _leaves(path: tuple[str, ...], value: object, marks: Marks) -> Iterator[Patch]:
@@ -338,4 +340,4 @@ def _leaves(path: tuple[str, ...], value: object, marks: Marks) -> Iterator[Patc
         yield Patch(path, value, marks.place)
         return
     for key, item in value.items():
-        yield from _leaves((*path, key), item, marks.parts[key])
+        yield from _leaves((*path, key), item, marks.part(key))

@@ -7,12 +7,26 @@ from collections.abc import Iterable, Mapping
 
 from gateway.config.decode import DecodedOverlay, StepTypes, decode
 from gateway.config.source import YamlDocument, read_documents
-from gateway.config.unit import Found
+from gateway.config.unit import Found, digest
 from gateway.errors import Problem
 
 _ENDS_FILE = {"yaml-syntax", "yaml-alias", "too-deep", "scalar-too-large", "file-too-large"}
 """The codes of problems behind which a file is not read on."""
-_KINDS = ("overlay", "when", "operation", "context", "server", "policy", "reload", "field", "sources", "defaults", "types")
+_KINDS = (
+    "overlay",
+    "when",
+    "operation",
+    "context",
+    "server",
+    "limits",
+    "policy",
+    "reload",
+    "telemetry",
+    "field",
+    "sources",
+    "defaults",
+    "types",
+)
 """The keys that tell what a document is, the telling ones first."""
 Layers = Mapping[str, list[tuple[Found, DecodedOverlay]]]
 """Overlays by the unit that they change, in the order in which they apply."""
@@ -53,7 +67,8 @@ class Reading:
         """Put a document where its kind belongs."""
         kind = next((kind for kind in _KINDS if kind in document.value), "")
         name = document.value.get(kind)
-        found = Found(f"{kind} {name}" if isinstance(name, str) else "", document, text, problems)
+        key = f"{kind} {name}" if isinstance(name, str) else ""
+        found = Found(key, document, text, digest(str(document.marks.place), text), problems)
         if kind in {"operation", "field"} and found.key:
             self.units.setdefault(file, []).append(found)
         elif kind in {"overlay", "when"}:

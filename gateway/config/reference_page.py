@@ -54,7 +54,8 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
     """Return the sections in order: documents, steps, sources, and the parts that these are made of."""
     documents = list(dict.fromkeys(DOCUMENTS.values()))
     sources = [step_type for step_type in step_types.values() if step_type.source_keys]
-    parts = _parts([*documents, StepKeys, SourceKeys, *(step_type.keys for step_type in step_types.values()), CaseKeys])
+    of_types = [keys for step_type in step_types.values() for keys in (step_type.keys, step_type.source_keys) if keys]
+    parts = _parts([*documents, StepKeys, SourceKeys, *of_types, CaseKeys])
     return [
         Section(("documents",), "Documents", 2, "Each document is one of these.\n"),
         *(_document(model) for model in documents),

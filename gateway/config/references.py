@@ -21,7 +21,7 @@ from graphql import (
 
 from gateway.config.decode import Decoded, Path
 from gateway.config.sdl import read_type
-from gateway.errors import Place, Problem, nearest
+from gateway.errors import Problem, nearest
 from gateway.template import Reference, TemplateError, parse, references
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.-]*\??")
@@ -34,16 +34,12 @@ class PlacedReference:
 
     reference: Reference
     path: Path
-    place: Place
 
 
 def read_templates(decoded: Decoded[Any], names: tuple[str, ...], problems: list[Problem]) -> dict[str, object]:
     """Return the template trees of the given keys, those that are set; texts that are no templates are reported and left as they are."""
-    return {
-        name: _read_tree(getattr(decoded.keys, name), (name,), decoded, problems)
-        for name in names
-        if getattr(decoded.keys, name) is not None
-    }
+    written = {name: getattr(decoded.keys, name) for name in names}
+    return {name: _read_tree(value, (name,), decoded, problems) for name, value in written.items() if value is not None}
 
 
 def _read_tree(value: object, path: Path, decoded: Decoded[Any], problems: list[Problem]) -> object:
@@ -53,7 +49,7 @@ def _read_tree(value: object, path: Path, decoded: Decoded[Any], problems: list[
         except TemplateError as error:
             problems.append(decoded.problem(path, str(error), "bad-template"))
             return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         _check_quotes(value, path, decoded, problems)
         return {key: _read_tree(item, (*path, key), decoded, problems) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -72,20 +68,22 @@ def _check_quotes(value: Mapping[str, object], path: Path, decoded: Decoded[Any]
 
 def placed_references(decoded: Decoded[Any], templates: Mapping[str, object]) -> list[PlacedReference]:
     """Return the references of a step's own templates in the order in which the file has them."""
-    found = [found for name, tree in templates.items() for found in _placed(decoded, tree, (name,))]
-    return sorted(found, key=lambda item: item.place)
+    found = [found for name, tree in templates.items() for found in _placed(tree, (name,))]
+    return sorted(found, key=lambda item: decoded.marks.at(item.path)) if len(found) > 1 else found
 
 
-def _placed(decoded: Decoded[Any], tree: object, path: Path) -> Iterator[PlacedReference]:
-    if isinstance(tree, Mapping):
+def _placed(tree: object, path: Path) -> Iterator[PlacedReference]:
+    if isinstance(tree, str):
+        return
+    if isinstance(tree, dict):
         for key, item in tree.items():
-            yield from _placed(decoded, item, (*path, key))
+            yield from _placed(item, (*path, key))
     elif isinstance(tree, tuple):
         for index, item in enumerate(tree):
-            yield from _placed(decoded, item, (*path, index))
+            yield from _placed(item, (*path, index))
     else:
         for reference in references(tree):
-            yield PlacedReference(reference, path, decoded.marks.at(path))
+            yield PlacedReference(reference, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,12 @@ class Names:
             return context_mistake(path, self.context)
         if root in RESERVED and root not in self.of_link:
             return f"'{root}' cannot be used here", "unknown-reference"
-        known = {**self.arguments, **self.steps, **self.of_link}
-        if root not in known:
-            hint = nearest(root, known) or "; it is neither an argument nor a step here"
-            return f"unknown reference '{root}'{hint}", "unknown-reference"
-        wrong = path_mistake(known[root], path)
-        return (wrong, "unknown-field") if wrong else None
+        for known in (self.of_link, self.steps, self.arguments):
+            if root in known:
+                wrong = path_mistake(known[root], path)
+                return (wrong, "unknown-field") if wrong else None
+        hint = nearest(root, (*self.arguments, *self.steps, *self.of_link)) or "; it is neither an argument nor a step here"
+        return f"unknown reference '{root}'{hint}", "unknown-reference"
 
 
 def context_mistake(path: tuple[str, ...], known: Collection[str]) -> tuple[str, str] | None:

@@ -8,18 +8,19 @@ Paper section 11 asks for "strong validation ... before rollout".
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.blueprint import Blueprint
 from gateway.config.assembly import assemble, fit_together, links_of, widen
 from gateway.config.decode import StepTypes, decode
+from gateway.config.environment import as_written, variables_in
+from gateway.config.files import Files, read_files
 from gateway.config.makers import Makers
 from gateway.config.overlay import Overlaid
 from gateway.config.reading import Reading
 from gateway.config.sdl import Types, read_types
 from gateway.config.shared import read_shared
-from gateway.config.source import Files, read_files
 from gateway.config.unit import Found, Ground, MadeLink, Shared, Unit
 from gateway.errors import ConfigurationError, Place, Problem
 
@@ -108,6 +109,9 @@ class _Build:
         self.bad = self.reading.bad
         self.yaml = {file: text for file, text in files.texts.items() if not file.endswith(".graphql")}
         self.sdl = {file: text for file, text in files.texts.items() if file.endswith(".graphql")}
+        self.made: dict[str, dict[str, str]] = {}
+        """The digests of the documents of units, by file and unit."""
+        self.variables = variables_in(self.yaml.values(), environment)
         self.has_types = True
         self.are_types_current = True
 
@@ -124,13 +128,15 @@ class _Build:
             place = Place(str(self.files.folder))
             message = "no operation; write a document with 'operation: <name>'"
             self.problems.append(Problem(place, "folder", message, "no-operation"))
-        problems = tuple(sorted(_without_consequences(self.problems)))
+        found = _without_consequences(self.problems)
+        problems = tuple(sorted(replace(problem, message=as_written(problem.message, self.variables)) for problem in found))
         widened = widen(units, ground, self.before.ground) if kept and self.before else ground
         if widened is None or not any(unit.operation for unit in units.values()) or not fit_together(units, widened):
             return Built(None, problems, kept, self.before)
         sdl = self.sdl if self.are_types_current and widened.types is ground.types else None
         memory = Memory(self.yaml, self._index(skipped), self._files_with_shared(), sdl, units, widened)
-        return Built(assemble(self.files, units, widened, is_whole=not problems), problems, kept, memory)
+        blueprint = replace(assemble(self.files, units, widened, is_whole=not problems), variables=self.variables)
+        return Built(blueprint, problems, kept, memory)
 
     def _unchanged(self, file: str) -> Mapping[str, str] | None:
         """Return the index of a file of operations and links that is as it was before."""
@@ -178,7 +184,7 @@ class _Build:
     def _units(self, ground: Ground, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
         """Take over or make every unit, in the order of the files; those in which something is wrong are left out, and bad."""
         self.bad.update(dict.fromkeys(self._with_lost_overlays()))
-        makers = Makers(ground, self.reading.layers(), self.step_types, has_types=self.has_types)
+        makers = Makers(ground, self.reading.layers(), self.step_types, self.variables, has_types=self.has_types)
         parsed = {found.key for founds in self.reading.units.values() for found in founds}
         for file in [file for file, index in skipped.items() if not self._can_be_taken(index, parsed, makers)]:
             del skipped[file]
@@ -188,7 +194,10 @@ class _Build:
         for file in self.yaml:
             for key in skipped.get(file, ()):
                 units[key] = self._earlier(key)
-            for found in self.reading.units.get(file, ()):
+            # What is made is let go of: the documents of a large configuration take as much memory as its units.
+            founds = self.reading.units.pop(file, ())
+            self.made[file] = {found.key: found.digest for found in founds}
+            for found in founds:
                 unit = self._unit(found, makers, seen)
                 if unit is not None:
                     units[found.key] = unit
@@ -218,7 +227,7 @@ class _Build:
         if found.key in seen:
             self._report_second(found, seen[found.key])
         is_first = found.key not in seen
-        place = seen.setdefault(found.key, found.document.marks.place)
+        seen.setdefault(found.key, found.document.marks.place)
         earlier = self.before.units.get(found.key) if self.before else None
         if earlier and not found.problems and found.key not in self.bad and makers.is_still(earlier, found.digest):
             return earlier
@@ -228,7 +237,7 @@ class _Build:
         self.problems += problems
         if unit is None:
             self.bad[found.key] = None
-        return unit if is_first and place is found.document.marks.place else None
+        return unit if is_first else None
 
     def _report_second(self, found: Found, first: Place) -> None:
         kind, _, name = found.key.partition(" ")
@@ -280,8 +289,7 @@ class _Build:
         reading = self.reading
         others = {document.marks.place.file for document in reading.shared} | reading.broken
         others |= {found.document.marks.place.file for found, _ in reading.overlays}
-        parsed = {file: {found.key: found.digest for found in founds} for file, founds in reading.units.items()}
-        return {**skipped, **{file: index for file, index in parsed.items() if file not in others}}
+        return {**skipped, **{file: index for file, index in self.made.items() if index and file not in others}}
 
 
 def _without_consequences(problems: list[Problem]) -> list[Problem]:

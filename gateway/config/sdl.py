@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from graphql import (
     DefinitionNode,
+    DirectiveDefinitionNode,
     DocumentNode,
     ExecutableDefinitionNode,
     GraphQLError,
@@ -48,6 +49,7 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
+from gateway.config.sensitive import holders, note_holders
 from gateway.cycles import cut_tokens
 from gateway.errors import Place, Problem, nearest
 from gateway.scalars import SCALARS, equip
@@ -58,7 +60,7 @@ ROOT_TYPES = ("Query", "Mutation", "Subscription")
 _DESCRIPTION = "Syntax Error: Unexpected description"
 _KEYWORDS = ("type", "interface", "union", "enum", "input", "scalar", "extend", "directive", "schema", "implements", "repeatable")
 _WITH_FIELDS = ObjectTypeDefinitionNode | ObjectTypeExtensionNode | InterfaceTypeDefinitionNode | InterfaceTypeExtensionNode
-_BUILT_IN = "scalar JSON\ntype Query { _: JSON }"
+_BUILT_IN = "scalar JSON\ntype Query { _: JSON }\ndirective @sensitive on FIELD_DEFINITION | INPUT_FIELD_DEFINITION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,11 @@ def read_types(
     kept = [definition for definition in _parsed(texts, problems) if _is_kept(definition, problems)]
     if python_types and python_place:
         kept += _joining(python_types, kept, python_place, problems)
-    names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode)}
+    names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode | DirectiveDefinitionNode)}
     built_in = [
         definition
         for definition in parse(_BUILT_IN).definitions
-        if isinstance(definition, TypeDefinitionNode) and definition.name.value not in names
+        if isinstance(definition, TypeDefinitionNode | DirectiveDefinitionNode) and definition.name.value not in names
     ]
     document = DocumentNode(definitions=(*kept, *built_in))
     problems += [_problem(error, "sdl-invalid") for error in validate_sdl(document)]
@@ -132,7 +134,9 @@ def read_types(
     types = declared_types(schema)
     untouched = GraphQLSchema(types=[*types.values(), *specified_scalar_types.values()], assume_valid=True)
     cut_tokens(document.definitions)
-    return Types(untouched, _digests(document, types), _mentions(types), document.definitions), problems
+    mentions = _mentions(types)
+    note_holders(untouched, holders(types, mentions))
+    return Types(untouched, _digests(document, types), mentions, document.definitions), problems
 
 
 def _build(document: DocumentNode) -> GraphQLSchema:

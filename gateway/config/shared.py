@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 
 from gateway.blueprint import Source
 from gateway.config.context import read_context
 from gateway.config.decode import Decoded, Documents, StepTypes
 from gateway.config.policy_rule import read_policy_rules
 from gateway.config.python_types import read_python_types
+from gateway.config.rate_limits import read_rate_limits
 from gateway.config.references import Names, placed_references, read_templates
 from gateway.config.unit import Shared, digest
 from gateway.errors import Problem, nearest
-from gateway.settings import ReloadKeys, ServerKeys, SourceKeys
+from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, SourceKeys, TelemetryKeys
+
+_CAN_TRACE = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
 def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: Shared | None) -> tuple[Shared, list[Problem]]:
@@ -46,7 +50,10 @@ def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: 
         digests,
         _server(decoded, problems),
         _reload(decoded, problems),
+        _limits(decoded, problems),
         read_policy_rules(decoded.policies, problems),
+        _telemetry(decoded, problems),
+        read_rate_limits(decoded.servers[0], context, problems) if decoded.servers else None,
     )
     return shared, problems
 
@@ -91,3 +98,21 @@ def _reload(decoded: Documents, problems: list[Problem]) -> ReloadKeys:
         message = f"a second 'reload:', first at {decoded.reloads[0].place}"
         problems.append(second.problem(("reload",), message, "duplicate-name", is_about_key=True))
     return decoded.reloads[0].keys.reload if decoded.reloads else ReloadKeys()
+
+
+def _limits(decoded: Documents, problems: list[Problem]) -> LimitsKeys:
+    for second in decoded.limits[1:]:
+        message = f"a second 'limits:', first at {decoded.limits[0].place}"
+        problems.append(second.problem(("limits",), message, "duplicate-name", is_about_key=True))
+    return decoded.limits[0].keys.limits if decoded.limits else LimitsKeys()
+
+
+def _telemetry(decoded: Documents, problems: list[Problem]) -> TelemetryKeys:
+    for second in decoded.telemetries[1:]:
+        message = f"a second 'telemetry:', first at {decoded.telemetries[0].place}"
+        problems.append(second.problem(("telemetry",), message, "duplicate-name", is_about_key=True))
+    for found in decoded.telemetries[:1]:
+        if found.keys.telemetry.tracing and not _CAN_TRACE:
+            message = "tracing needs the extra 'otel'; install it: pip install 'stepgraph[otel]'"
+            problems.append(found.problem(("telemetry", "tracing"), message, "missing-package"))
+    return decoded.telemetries[0].keys.telemetry if decoded.telemetries else TelemetryKeys()

@@ -1,48 +1,64 @@
-"""Files → YAML documents that know where each of their values stands.
+"""The text of a file → YAML documents that know where each of their values stands.
 
 YAML 1.2 core scalars only, so that ``no``, ``on``, ``010`` and ``12:30`` stay text. Duplicate keys, keys that are not text, tags,
 anchors that multiply, deep nesting and large scalars are problems. ``${NAME:-default}`` is replaced after parsing, in values only.
 """
 
-import hashlib
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.error import Mark
 
+from gateway.config.environment import VARIABLE
 from gateway.errors import Place, Problem
 
 MAX_DEPTH = 64
 MAX_SCALAR = 100_000
 MAX_ALIASED = 10_000
 MAX_VALUES = 200_000
-MAX_FILE_BYTES = 10_000_000
-TEST_FILES = (".test.yaml", ".test.yml")
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list."""
+    """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list.
 
-    place: Place
-    keys: Mapping[object, Place] = field(default_factory=dict)
-    parts: Mapping[object, "Marks"] = field(default_factory=dict)
-    size: int = 1
-    depth: int = 0
+    Most of what is read is sound, and nobody asks where it stands: places are made of the parser's own marks when they are asked for.
+    """
+
+    file: str
+    mark: Mark
+    keys: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
+    parts: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where the value begins."""
+        return Place(self.file, self.mark.line + 1, self.mark.column + 1)
+
+    def part(self, key: object) -> "Marks":
+        """Return the marks of a part."""
+        return _marks(self.file, self.parts[key])
+
+    def key(self, key: object) -> "Marks":
+        """Return the marks of a key."""
+        return _marks(self.file, self.keys[key])
 
     def at(self, path: Sequence[str | int], *, is_key: bool = False) -> Place:
         """Return the place of the value under a path, or of its key; where the path ends early, the last place known."""
         marks = self
         for depth, part in enumerate(path):
             if is_key and depth == len(path) - 1 and part in marks.keys:
-                return marks.keys[part]
-            marks = marks.parts.get(part, marks)
+                return marks.key(part).place
+            marks = marks.part(part) if part in marks.parts else marks
         return marks.place
+
+
+def _marks(file: str, found: Marks | Mark) -> Marks:
+    return found if isinstance(found, Marks) else Marks(file, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,91 +69,10 @@ class YamlDocument:
     marks: Marks
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The texts of a configuration folder by path as shown to people; ``version`` hashes names and contents."""
-
-    folder: Path
-    texts: Mapping[str, str]
-    problems: tuple[Problem, ...]
-    version: str
-
-
 class _Mistake(Exception):
     def __init__(self, place: Place, message: str, code: str) -> None:
         self.problem = Problem(place, "file", message, code)
         super().__init__(message)
-
-
-def read_files(folder: Path) -> Files:
-    """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path.
-
-    Names that begin with a dot are skipped, and so are tests of the configuration (``*.test.yaml``).
-    """
-    texts: dict[str, str] = {}
-    problems: list[Problem] = []
-    digest = hashlib.sha256()
-    if not folder.is_dir():
-        message = f"{'is a file' if folder.exists() else 'no such folder here'}; give the folder of your configuration files"
-        problems.append(Problem(Place(str(folder)), "folder", message, "no-folder"))
-    for path in sorted(_configuration_files(folder)):
-        read = read_file(path)
-        if isinstance(read, Problem):
-            problems.append(read)
-        else:
-            data, texts[str(path)] = read
-            digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + data + b"\0")
-    return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
-
-
-def read_file(path: Path) -> tuple[bytes, str] | Problem:
-    """Return the content of a file and its text, or why it has none."""
-    name = str(path)
-    try:
-        data = _read(path)
-        return data, data.decode("utf-8-sig")
-    except OSError as error:
-        return Problem(Place(name), "file", f"cannot be read: {error.strerror}", "unreadable-file")
-    except UnicodeDecodeError as error:
-        return Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8")
-    except _Mistake as mistake:
-        return mistake.problem
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise _Mistake(Place(str(path)), "larger than 10 MB; split it", "file-too-large")
-    return data
-
-
-def _place_of(error: UnicodeDecodeError, file: str) -> Place:
-    """Return the place of the first byte that is not UTF-8."""
-    before = error.object[: error.start].decode("utf-8-sig")
-    return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-
-
-def _configuration_files(folder: Path) -> Iterator[Path]:
-    """Yield the configuration files below a folder. Links are followed, but into no folder twice; what is no file is left aside."""
-    seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        status = Path(root).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(root, name)
-            is_configuration = name.endswith((".yaml", ".yml", ".graphql")) and not name.endswith(TEST_FILES)
-            if is_configuration and not name.startswith(".") and not _is_special(path):
-                yield path
-
-
-def _is_special(path: Path) -> bool:
-    """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
-    return path.exists() and not path.is_file()
 
 
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
@@ -164,24 +99,27 @@ def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tupl
     return documents, reader.problems
 
 
-_CORE_SCALARS: tuple[tuple[re.Pattern[str], object], ...] = (
-    (re.compile(r"|~|null|Null|NULL"), lambda _: None),
-    (re.compile(r"true|True|TRUE"), lambda _: True),
-    (re.compile(r"false|False|FALSE"), lambda _: False),
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...] = (
     (re.compile(r"[-+]?(0|[1-9][0-9]{0,17})"), int),
     (re.compile(r"0x[0-9a-fA-F]{1,15}"), lambda text: int(text, 16)),
     (re.compile(r"0o[0-7]{1,20}"), lambda text: int(text, 8)),
     (re.compile(r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def plain_scalar(text: str) -> object:
     """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros and an end."""
-    for pattern, convert in _CORE_SCALARS:
+    if text in _WORDS:
+        return _WORDS[text]
+    for pattern, convert in _NUMBERS if text[0] in "-+.0123456789" else ():
         if pattern.fullmatch(text):
-            value = convert(text)  # type: ignore[operator]
-            return text if isinstance(value, float) and not math.isfinite(value) else value
+            value = convert(text)
+            return value if math.isfinite(value) else text
     return text
 
 
@@ -230,14 +168,29 @@ def _with_text_keys(value: object, done: dict[int, object]) -> object:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for: how many values, and how deep."""
+
+    value: object
+    marks: Marks | Mark
+    size: int
+    depth: int
+
+
 class _Reader:
-    """Turns the event stream of one file into values and marks, in one pass and with every size bounded."""
+    """Turns the events of one file into values and marks, in one pass and with every size bounded.
+
+    An operation has some 50 events, so what is done for each of them is most of the time that it takes to read a configuration.
+    """
 
     def __init__(self, file: str, environment: Mapping[str, str]) -> None:
         self.file = file
         self.environment = environment
         self.problems: list[Problem] = []
-        self.anchors: dict[str, tuple[object, Marks]] = {}
+        self.anchors: dict[str, _Anchored] = {}
+        self.measured: dict[int, _Anchored] = {}
+        """What has an anchor, by the identity of its marks."""
         self.aliased = 0
         self.values = 0
 
@@ -245,93 +198,110 @@ class _Reader:
         self.problems.append(Problem(place, "file", message, code))
 
     def documents(self, text: str) -> Iterator[tuple[object, Marks]]:
-        events = yaml.parse(text, Loader=yaml.CSafeLoader)
-        for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                self.anchors.clear()
-                yield self.value(next(events), events, 0)
+        loader = yaml.CSafeLoader(text)
+        self.next: Callable[[], Any] = loader.get_event
+        try:
+            while event := self.next():
+                if type(event) is yaml.DocumentStartEvent:
+                    self.anchors.clear()
+                    value, marks = self.value(self.next(), 0)
+                    yield value, _marks(self.file, marks)
+        finally:
+            loader.dispose()
 
-    def value(self, event: Any, events: Iterator[yaml.Event], depth: int) -> tuple[object, Marks]:
-        place = self.place(event)
+    def value(self, event: Any, depth: int) -> tuple[object, Marks | Mark]:
+        """Return the value that begins with an event, and its marks: of a scalar that of the parser."""
         self.values += 1
         if self.values > MAX_VALUES:
-            raise _Mistake(place, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
+            raise _Mistake(self.place(event), f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
         if depth > MAX_DEPTH:
-            raise _Mistake(place, f"nested more than {MAX_DEPTH} deep", "too-deep")
-        if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, place, depth)
-        if event.tag not in {None, "!", "tag:yaml.org,2002:str"}:
-            self.report(place, f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
-        if isinstance(event, yaml.ScalarEvent):
-            result: tuple[object, Marks] = (self.scalar(event, place), Marks(place))
-        elif isinstance(event, yaml.MappingStartEvent):
-            result = self.mapping(events, place, depth)
+            raise _Mistake(self.place(event), f"nested more than {MAX_DEPTH} deep", "too-deep")
+        kind = type(event)
+        if kind is yaml.AliasEvent:
+            return self.alias(event, depth)
+        if event.tag is not None and event.tag not in {"!", "tag:yaml.org,2002:str"}:
+            self.report(self.place(event), f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
+        value: object
+        marks: Marks | Mark
+        if kind is yaml.ScalarEvent:
+            value, marks = self.scalar(event), event.start_mark
+        elif kind is yaml.MappingStartEvent:
+            value, marks = self.mapping(event, depth)
         else:
-            result = self.sequence(events, place, depth)
-        if event.anchor:
-            self.anchors[event.anchor] = result
-        return result
+            value, marks = self.sequence(event, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = self.measured[id(marks)] = _Anchored(value, marks, *self.measure(marks))
+        return value, marks
 
-    def alias(self, event: yaml.AliasEvent, place: Place, depth: int) -> tuple[object, Marks]:
-        if event.anchor not in self.anchors:
-            raise _Mistake(place, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
-        result = self.anchors[event.anchor]
-        if depth + result[1].depth > MAX_DEPTH:
-            raise _Mistake(place, f"nested more than {MAX_DEPTH} deep", "too-deep")
-        self.aliased += result[1].size
+    def measure(self, marks: Marks | Mark) -> tuple[int, int]:
+        """Return how many values there are, and how deep; what an alias stands for was measured before, so no alias can multiply the work."""
+        known = self.measured.get(id(marks))
+        if known is not None:
+            return known.size, known.depth
+        if not isinstance(marks, Marks):
+            return 1, 0
+        below = [self.measure(part) for part in marks.parts.values()]
+        return 1 + sum(size for size, _ in below), 1 + max((depth for _, depth in below), default=0)
+
+    def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, Marks | Mark]:
+        found = self.anchors.get(str(event.anchor))
+        if found is None:
+            raise _Mistake(self.place(event), f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
+        if depth + found.depth > MAX_DEPTH:
+            raise _Mistake(self.place(event), f"nested more than {MAX_DEPTH} deep", "too-deep")
+        self.aliased += found.size
         if self.aliased > MAX_ALIASED:
-            raise _Mistake(place, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
-        return result
+            raise _Mistake(self.place(event), f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
+        return found.value, found.marks
 
-    def mapping(self, events: Iterator[yaml.Event], place: Place, depth: int) -> tuple[dict[str, object], Marks]:
+    def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], Marks]:
         values: dict[str, object] = {}
-        keys: dict[object, Place] = {}
-        parts: dict[object, Marks] = {}
-        for event in events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            key = self.key(event, events, depth)
-            value, marks = self.value(next(events), events, depth + 1)
+        keys: dict[object, Marks | Mark] = {}
+        parts: dict[object, Marks | Mark] = {}
+        while type(event := self.next()) is not yaml.MappingEndEvent:
+            key = self.key(event, depth + 1)
+            value, marks = self.value(self.next(), depth + 1)
             if key is None:
                 continue
             if key in values:
-                first = keys[key]
+                first = _marks(self.file, keys[key]).place
                 message = f"the key '{_short(key)}' stands twice, first on line {first.line}"
                 self.report(self.place(event), message, "duplicate-key")
                 continue
-            values[key], keys[key], parts[key] = value, self.place(event), marks
-        return values, _marks(place, keys, parts)
+            values[key], keys[key], parts[key] = value, event.start_mark, marks
+        return values, Marks(self.file, start.start_mark, keys, parts)
 
-    def key(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> str | None:
-        key, marks = self.value(event, events, depth + 1)
-        if isinstance(event, yaml.ScalarEvent):
-            if not isinstance(key, str):
-                self.report(marks.place, f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
-            return str(event.value)
-        self.report(marks.place, "a key is text, not a list or a mapping", "key-not-text")
-        return None
+    def key(self, event: Any, depth: int) -> str | None:
+        key, marks = self.value(event, depth)
+        if type(event) is not yaml.ScalarEvent:
+            place = _marks(self.file, marks).place
+            self.report(place, "a key is text, not a list or a mapping", "key-not-text")
+            return None
+        if type(key) is not str:
+            self.report(self.place(event), f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
+        return str(event.value)
 
-    def sequence(self, events: Iterator[yaml.Event], place: Place, depth: int) -> tuple[list[object], Marks]:
+    def sequence(self, start: Any, depth: int) -> tuple[list[object], Marks]:
         values: list[object] = []
-        parts: dict[object, Marks] = {}
-        for event in events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
-            value, parts[len(values)] = self.value(event, events, depth + 1)
+        parts: dict[object, Marks | Mark] = {}
+        while type(event := self.next()) is not yaml.SequenceEndEvent:
+            value, parts[len(values)] = self.value(event, depth + 1)
             values.append(value)
-        return values, _marks(place, {}, parts)
+        return values, Marks(self.file, start.start_mark, {}, parts)
 
-    def scalar(self, event: yaml.ScalarEvent, place: Place) -> object:
-        if len(event.value) > MAX_SCALAR:
-            raise _Mistake(place, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
-        text = _VARIABLE.sub(lambda match: self.variable(match, place), event.value) if "${" in event.value else event.value
+    def scalar(self, event: yaml.ScalarEvent) -> object:
+        text = event.value
+        if len(text) > MAX_SCALAR:
+            raise _Mistake(self.place(event), f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
+        if "${" in text:
+            text = VARIABLE.sub(lambda match: self.variable(match, event), text)
         return plain_scalar(text) if event.implicit[0] and event.tag is None else text
 
-    def variable(self, match: re.Match[str], place: Place) -> str:
+    def variable(self, match: re.Match[str], event: yaml.Event) -> str:
         value = self.environment.get(match[1]) or match[2]
         if value is None:
             message = f"the environment variable '{match[1]}' is not set; set it, or write ${{{match[1]}:-default}}"
-            self.report(place, message, "missing-environment")
+            self.report(self.place(event), message, "missing-environment")
             return ""
         return value
 
@@ -339,11 +309,6 @@ class _Reader:
         mark = event.start_mark
         assert mark is not None, "the C parser marks every event"
         return Place(self.file, mark.line + 1, mark.column + 1)
-
-
-def _marks(place: Place, keys: Mapping[object, Place], parts: Mapping[object, Marks]) -> Marks:
-    below = parts.values()
-    return Marks(place, keys, parts, 1 + sum(part.size for part in below), 1 + max((part.depth for part in below), default=0))
 
 
 def _short(text: object) -> str:

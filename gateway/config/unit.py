@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gateway.blueprint import Link, Operation, PolicyRule, Source, Step
+from gateway.blueprint import Link, Operation, PolicyRule, RateLimits, Source, Step
 from gateway.config.decode import DecodedLink
 from gateway.config.overlay import Overlaid
 from gateway.config.sdl import Types
@@ -17,7 +17,7 @@ from gateway.config.source import YamlDocument
 from gateway.errors import Place, Problem
 from gateway.expression import Expression
 from gateway.resolver import StepType
-from gateway.settings import ReloadKeys, ServerKeys
+from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, TelemetryKeys
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -42,7 +42,10 @@ class Shared:
     digests: Mapping[str, str] = field(default_factory=dict)
     server: ServerKeys = field(default_factory=ServerKeys)
     reload: ReloadKeys = field(default_factory=ReloadKeys)
+    limits: LimitsKeys = field(default_factory=LimitsKeys)
     policy_rules: tuple[PolicyRule, ...] = ()
+    telemetry: TelemetryKeys = field(default_factory=TelemetryKeys)
+    rate_limits: RateLimits | None = None
 
     @property
     def digest(self) -> str:
@@ -82,6 +85,8 @@ class Unit:
     place: Place
     """Where its name stands."""
     made: Overlaid | MadeLink
+    operation: Operation | None
+    """The operation, if it is one."""
     digest: str
     overlays: str
     words: frozenset[str]
@@ -93,11 +98,6 @@ class Unit:
     def file(self) -> str:
         """The file that it comes from."""
         return self.place.file
-
-    @property
-    def operation(self) -> Operation | None:
-        """The operation, if it is one."""
-        return next(iter(self.made.operations.values())) if isinstance(self.made, Overlaid) else None
 
     @property
     def composite(self) -> str | None:
@@ -142,12 +142,9 @@ class Found:
     key: str
     document: YamlDocument
     text: str
+    digest: str
+    """A hash of its text and of where it begins, as steps know their places."""
     problems: list[Problem]
-
-    @property
-    def digest(self) -> str:
-        """A hash of its text and of where it begins, as steps know their places."""
-        return digest(str(self.document.marks.place), self.text)
 
 
 def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found], ground: Ground) -> Unit:
@@ -155,8 +152,8 @@ def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found]
     layers = list(overlays)
     operation = next(iter(made.operations.values())) if isinstance(made, Overlaid) else None
     steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, MadeLink) else []
-    words = {word for text in (found.text, *(layer.text for layer in layers)) for word in _WORD.findall(text)}
-    words |= {word for step in steps for word in _WORD.findall(step.returns)}
+    texts = (found.text, *(layer.text for layer in layers), *{step.returns for step in steps})
+    words = set[str]().union(*map(_WORD.findall, texts))
     names = (operation.returns,) if operation and operation.picked is None else ()
     declared = ground.types.digests
     kept = frozenset(word for word in words if word[0].isupper() or word in declared)
@@ -168,6 +165,7 @@ def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found]
         key=found.key,
         place=found.document.marks.at((kind,)),
         made=made,
+        operation=operation,
         digest=found.digest,
         overlays=digest(*(layer.digest for layer in layers)),
         words=kept,

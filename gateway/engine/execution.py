@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from traceback import format_exception
 from typing import Any
 
 from gateway.blueprint import Step
 from gateway.engine.results import Arguments, Span
 from gateway.errors import StepFault
 from gateway.links import Found
+from gateway.masking import masked_detail
 from gateway.outcome import Failure, Outcome
 from gateway.plan import Node, OperationCall, Plan
 from gateway.replies import Replies
@@ -25,7 +27,7 @@ class CallState:
 
     def __init__(self, call: OperationCall, scope: dict[str, object], arrived_at: float) -> None:
         self.scope = scope
-        self.deadline = arrived_at + call.operation.deadline
+        self.deadline = arrived_at + call.deadline
         self.unsettled = call.eager
         self.finished: asyncio.Future[None] | None = None
         self.places = asyncio.Semaphore(call.operation.concurrency) if call.operation.concurrency else None
@@ -61,6 +63,8 @@ class Execution:
         self.flights: Flights[Reply] = Flights(unwinding, keeps=True)
         """The calls that several nodes of this request make together."""
         self.shared_contexts: dict[Hashable, CallContext] = {}
+        self.told: set[int] = set()
+        """The nodes of whose failure the log has its line."""
 
     def _call_scope(self, call: OperationCall) -> dict[str, object]:
         arguments = self.arguments.calls[call.index]
@@ -83,16 +87,29 @@ class Execution:
         """Return the context of a new call for a node."""
         return CallContext(self.request, self.request.arrived_at + node.deadline)
 
-    def failed(self, node: Node, fault: StepFault, faults: Sequence[str] = ()) -> Failure:
-        """Return the failure that a fault makes of a node, and log it with what went wrong at each attempt."""
-        log.warning(
-            "step failed",
-            extra={
-                "step": node.step.name,
-                "operation": self.plan.calls[node.call].operation.name,
-                "code": str(fault.code),
-                "detail": "; ".join(faults) or fault.detail,
-                "request_id": self.request.request_id,
-            },
-        )
+    def failed(self, node: Node, fault: StepFault, context: CallContext | None = None, error: Exception | None = None) -> Failure:
+        """Return the failure that a fault makes of a node, and log it, once for each node, with what went wrong at each attempt.
+
+        ``context`` is that of the call which has failed, if one was made; ``error`` is what was raised where nobody expected it.
+        """
+        if node.index not in self.told:
+            self.told.add(node.index)
+            self._tell(node, fault, context, error)
         return Failure.of(node.step.name, fault)
+
+    def _tell(self, node: Node, fault: StepFault, context: CallContext | None, error: Exception | None) -> None:
+        ready, inputs = self.spans[node.index].ready, context.inputs if context else None
+        detail = "; ".join(context.faults if context else ()) or fault.detail or fault.message or ""
+        fields: dict[str, object] = {
+            "request_id": self.request.request_id,
+            "operation": self.plan.calls[node.call].operation.name,
+            "step": node.step.name,
+            "code": str(fault.code),
+            "duration_ms": round((asyncio.get_running_loop().time() - ready) * 1000, 3) if ready is not None else 0.0,
+            "attempts": context.attempts if context else 0,
+            "config_version": self.request.ending.version,
+            "detail": masked_detail(node.step, inputs, detail, fault.kind),
+        }
+        if error is not None:
+            fields["exception"] = masked_detail(node.step, inputs, "".join(format_exception(error)).rstrip())
+        log.warning("step failed", extra=fields)

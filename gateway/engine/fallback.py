@@ -67,7 +67,8 @@ def late(run: Execution, node: Node) -> Outcome:
     """Return the outcome of a node that the deadline cuts off: only a fallback that needs no time is not too late."""
     primary = run.primaries.get(node.index)
     if primary is None:
-        primary = run.failed(node, StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation"))
+        fault = StepFault(Code.GATEWAY_TIMEOUT, detail="cut at the deadline of the operation")
+        primary = run.failed(node, fault, run.spans[node.index].context)
         if node.index in run.joins:
             joined = run.joins[node.index]
             for call in joined.calls:

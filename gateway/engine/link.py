@@ -60,7 +60,7 @@ async def _join(run: Execution, node: Node, call: BatchCall, joined: Found, tota
     total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
     results = match(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
     if results is None:
-        outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"))
+        outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), call.context)
     if isinstance(outcome, Success):
         joined.values |= results or {}
         call.is_settled = True

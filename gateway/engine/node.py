@@ -39,12 +39,12 @@ def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> I
             _check_needs(run, node)
         if step.when and not _is_true(step.when.search(own)):
             return Skipped(Reason.CONDITION)
-        inputs = step.render(own if scope is None else scope)
+        inputs = node.render(own if scope is None else scope)
     except MissingValue as missing:
         return _missing(run, node, missing.reference)
     except UnusableValue as unusable:
         message = f"The value of '{unusable.reference}' {unusable.reason}."
-        return Failure.of(step.name, StepFault(Code.BAD_USER_INPUT, message=message))
+        return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
     except ExpressionError as error:
         return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"))
     return {**inputs, "selection": node.selection} if step.takes_selection else inputs
@@ -66,7 +66,7 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     root = reference.root
     if root in run.scope(node)["args"] or root == "args":  # type: ignore[operator]
         message = f"'{node.step.name}' was not called: the argument '{str(reference).removeprefix('args.')}' is null."
-        return Failure.of(node.step.name, StepFault(Code.BAD_USER_INPUT, message=message))
+        return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
     for index in node.needs:
         outcome = run.outcomes[index]
         if run.plan.nodes[index].step.name == root and isinstance(outcome, Failure):
@@ -83,9 +83,9 @@ async def _call(run: Execution, node: Node, inputs: Inputs, context: CallContext
         reply = await (_shared(run, node, inputs, context) if node.is_shared else run.calls[step](inputs, context))
         return Success(step.select.search(reply.value) if step.select else reply.value)
     except StepFault as fault:
-        return run.failed(node, fault, context.faults)
+        return run.failed(node, fault, context)
     except ExpressionError as error:
-        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"))
+        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
 
 
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:

@@ -5,13 +5,13 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from gateway.blueprint import FallbackStep, Step
 from gateway.engine.execution import Execution
 from gateway.engine.fallback import kept, late, served, wants_fallback
+from gateway.engine.immediate import run_immediate
 from gateway.engine.link import follow_link
 from gateway.engine.node import perform_step
 from gateway.engine.results import Arguments, Results
@@ -21,7 +21,6 @@ from gateway.plan import Node, OperationCall, Plan
 from gateway.replies import Replies
 from gateway.resolver import Call, RequestContext
 
-log = logging.getLogger("stepgraph.engine")
 _CANCELLED = Skipped(Reason.CANCELLED)
 
 
@@ -39,7 +38,10 @@ async def run(
     are put into ``unwinding`` and leave it when they have ended.
     """
     execution = Execution(plan, calls, request, arguments, unwinding, replies or Replies())
-    await _Scheduler(execution, unwinding).run()
+    if plan.is_immediate:
+        run_immediate(execution)
+    else:
+        await _Scheduler(execution, unwinding).run()
     return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
 
 
@@ -160,9 +162,9 @@ class _Scheduler:
                 raise
             detail = "the call ended as cancelled although nobody cancelled it"
             return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail))
-        except Exception:
-            log.exception("step failed unexpectedly", extra={"step": node.step.name, "request_id": run.request.request_id})
-            return Failure.of(node.step.name, StepFault(Code.INTERNAL_SERVER_ERROR))
+        except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+            fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
+            return run.failed(node, fault, run.spans[node.index].context, error)
 
     def settle(self, node: Node, outcome: Outcome) -> list[Node]:
         """Record how a node ended, once; return the nodes that can start now because they waited for it alone."""

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gateway.config.source import Files
+from gateway.config.files import Files
 from gateway.errors import Problem
 from gateway.lint.advice import advice_on_sources, advice_on_steps
 from gateway.lint.fallbacks import fallbacks_that_cannot_be_reached, required_steps_without_retry

@@ -44,7 +44,7 @@ def _texts(value: object, marks: Marks, path: tuple[str, ...]) -> Iterator[tuple
     elif isinstance(value, Mapping | list):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, item in items:
-            yield from _texts(item, marks.parts[key], (*path, key) if isinstance(key, str) else path)
+            yield from _texts(item, marks.part(key), (*path, key) if isinstance(key, str) else path)
 
 
 def _secret(path: tuple[str, ...], value: str) -> str | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from graphql import GraphQLSchema
 
 from gateway.blueprint import Blueprint, Link, Operation, Step
-from gateway.config.source import Files, Marks, YamlDocument, read_documents
+from gateway.config.files import Files
+from gateway.config.source import Marks, YamlDocument, read_documents
 from gateway.errors import Place
 from gateway.resolver import StepType
 from gateway.schema import build_schema
@@ -54,8 +55,8 @@ def read_subject(files: Files, blueprint: Blueprint, step_types: Mapping[str, St
 def _containers(marks: Marks) -> Iterator[Marks]:
     if marks.parts:
         yield marks
-        for part in marks.parts.values():
-            yield from _containers(part)
+        for key in marks.parts:
+            yield from _containers(marks.part(key))
 
 
 def _operations(blueprint: Blueprint) -> dict[str, list[Operation]]:

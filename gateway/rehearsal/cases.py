@@ -7,7 +7,8 @@ from pathlib import Path
 from gateway.blueprint import Blueprint
 from gateway.config.case_keys import CaseKeys, MockKeys
 from gateway.config.decode import Decoded, decode_document
-from gateway.config.source import TEST_FILES, read_documents, read_file
+from gateway.config.files import TEST_FILES, read_file
+from gateway.config.source import read_documents
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from gateway.resolver import MockAnswer, StepType
 

@@ -10,8 +10,6 @@ from gateway.settings.documents import (
     PolicyKeys,
     ReloadDocumentKeys,
     ReloadKeys,
-    ServerDocumentKeys,
-    ServerKeys,
     SharedKeys,
 )
 from gateway.settings.parts import (
@@ -20,10 +18,13 @@ from gateway.settings.parts import (
     BatchKeys,
     CacheKeys,
     FallbackKeys,
-    RetryKeys,
     SourceKeys,
     StepKeys,
 )
+from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
+from gateway.settings.rate_limits import RateLimitKeys
+from gateway.settings.server import CorsKeys, LimitsDocumentKeys, LimitsKeys, ServerDocumentKeys, ServerKeys
+from gateway.settings.telemetry import TelemetryDocumentKeys, TelemetryKeys
 from gateway.settings.validation import json_schema, validate
 from gateway.settings.vocabulary import (
     ByteCount,
@@ -36,28 +37,36 @@ from gateway.settings.vocabulary import (
     StepName,
     Text,
     WaitMilliseconds,
+    empty,
     such_as,
 )
 
 __all__ = [
     "DOCUMENTS",
+    "AdaptiveKeys",
     "AggregationKeys",
     "ArgumentKeys",
     "BatchKeys",
+    "BreakerKeys",
     "ByteCount",
     "CacheKeys",
     "ConditionValue",
     "ContextKeys",
+    "CorsKeys",
     "Count",
     "FallbackKeys",
     "FunctionPath",
+    "HedgeKeys",
     "Keys",
     "KeysT",
+    "LimitsDocumentKeys",
+    "LimitsKeys",
     "LinkKeys",
     "Name",
     "OperationKeys",
     "OverlayKeys",
     "PolicyKeys",
+    "RateLimitKeys",
     "ReloadDocumentKeys",
     "ReloadKeys",
     "RetryKeys",
@@ -68,8 +77,11 @@ __all__ = [
     "Status",
     "StepKeys",
     "StepName",
+    "TelemetryDocumentKeys",
+    "TelemetryKeys",
     "Text",
     "WaitMilliseconds",
+    "empty",
     "json_schema",
     "such_as",
     "validate",

@@ -9,6 +9,8 @@ from gateway.settings.parts import (
     AggregationKeys,
     ArgumentType,
 )
+from gateway.settings.server import LimitsDocumentKeys, ServerDocumentKeys
+from gateway.settings.telemetry import TelemetryDocumentKeys
 from gateway.settings.vocabulary import (
     _A_SOURCE,
     _A_STEP,
@@ -24,6 +26,7 @@ from gateway.settings.vocabulary import (
     StepMapping,
     Text,
     TypeText,
+    empty,
     such_as,
 )
 
@@ -64,6 +67,8 @@ aggregation: { required_steps: [account] }
     """When the answer goes out with what is there, counted from the arrival of the request."""
     concurrency: Count | None = None
     """How many steps of one request run at once."""
+    priority: Literal["low", "normal", "high"] = "normal"
+    """What is refused last when there is more to do than can be done; a request counts as its most important operation."""
     steps: Annotated[list[StepMapping], such_as([_A_STEP])] = Field(min_length=1)
     """The units of work; their keys are those of their `type`."""
     aggregation: Annotated[AggregationKeys, such_as({"required_steps": ["account"]})] = AggregationKeys()
@@ -91,7 +96,7 @@ step:
     """What the field is for; stands in the schema."""
     deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
     """Why clients should not use the field any more, and what they should use; stands in the schema."""
-    args: Annotated[dict[Name, ArgumentType], such_as({"limit": "Int"})] = {}
+    args: Annotated[dict[Name, ArgumentType], such_as({"limit": "Int"})] = empty(dict)
     """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings."""
     step: LinkStepMapping
     """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
@@ -119,7 +124,7 @@ class OverlayAggregationKeys(Keys):
 
     step: Name | None = None
     """The step whose value is the operation's, for `pick`."""
-    required_steps: list[Name] = []
+    required_steps: list[Name] = empty(list)
     """Steps without which the operation has no answer."""
 
 
@@ -141,7 +146,7 @@ steps:
     """Context keys to a value, or to a list of values of which one must match; all must hold. Values are compared as text."""
     operation: Name
     """The operation that is changed."""
-    steps: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = empty(list)
     """With `type` a step is added; without it the step of that name is patched: maps merge, lists and scalars replace."""
     aggregation: OverlayAggregationKeys | None = None
     """Another `step` or other `required_steps`."""
@@ -185,31 +190,12 @@ sources:
 defaults: { api: core, warehouse: warehouse }
 """
 
-    sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = {}
+    sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = empty(dict)
     """Source names to sources; the keys of a source are those of its `type`."""
-    types: list[FunctionPath] = []
+    types: list[FunctionPath] = empty(list)
     """Python classes decorated with `@strawberry.type`, as `package.module:Class`; their GraphQL types join those of the SDL."""
-    defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = {}
+    defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = empty(dict)
     """Step types to the source that a step without `source` uses."""
-
-
-class ServerKeys(Keys):
-    """``server:``: what holds for requests of all operations."""
-
-    example = "server: { dedupe_queries: true }"
-
-    dedupe_queries: bool = False
-    """Whether equal queries of several requests are one while they are under way: the same operation, variables, overlays and whatever
-    headers and context values its steps read."""
-
-
-class ServerDocumentKeys(Keys):
-    """A document with ``server:``. There is at most one."""
-
-    example = "server: { dedupe_queries: true }"
-
-    server: Annotated[ServerKeys, such_as({"dedupe_queries": True})]
-    """What holds for requests of all operations."""
 
 
 class ReloadKeys(Keys):
@@ -248,6 +234,8 @@ DOCUMENTS: Mapping[str, type[Keys]] = {
     "defaults": SharedKeys,
     "types": SharedKeys,
     "server": ServerDocumentKeys,
+    "limits": LimitsDocumentKeys,
     "reload": ReloadDocumentKeys,
+    "telemetry": TelemetryDocumentKeys,
 }
 """The kinds of documents by the keys that tell them apart."""

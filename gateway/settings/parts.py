@@ -1,25 +1,11 @@
-"""Mappings within documents: steps and sources with what all of them have, retries, fallbacks, batches, arguments, aggregation."""
+"""Mappings within documents: steps and sources with what all of them have, fallbacks, batches, arguments, aggregation."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.settings.vocabulary import Count, Keys, Milliseconds, Name, RetryClass, StaleMilliseconds, Text, TypeText, such_as
-
-
-class RetryKeys(Keys):
-    """``retry:`` of a step or source. Idempotent calls only; all attempts and waits lie inside the deadline."""
-
-    example = "retry: { attempts: 3, errors: [connect, timeout, 503], base_ms: 20 }"
-
-    attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often a call is made at the most, the first time included."""
-    errors: list[RetryClass] = ["connect", "reset", 502, 503, 504]
-    """What is tried again: `connect`, `reset`, `timeout`, or an HTTP status."""
-    base_ms: Milliseconds = 50
-    """The longest wait before the second attempt; it doubles with each further one. Waits are drawn at random below it."""
-    cap_ms: Milliseconds = 2000
-    """The longest wait before any attempt."""
+from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
+from gateway.settings.vocabulary import Count, Keys, Milliseconds, Name, StaleMilliseconds, Text, TypeText, empty, such_as
 
 
 class FallbackKeys(Keys):
@@ -79,7 +65,7 @@ class StepKeys(Keys):
     """Whether the step fills a field; `false` for one that only other steps use."""
     when: Annotated[Text | None, such_as("account.status == 'ACTIVE'")] = None
     """JMESPath over arguments, steps and context; when it is false the step is skipped."""
-    depends_on: Annotated[list[Name], such_as(["account"])] = []
+    depends_on: Annotated[list[Name], such_as(["account"])] = empty(list)
     """Steps that must have ended first although none of their data is used."""
     select: Annotated[Text | None, such_as("items[0]")] = None
     """JMESPath over the raw result; its value is the step's."""
@@ -87,12 +73,20 @@ class StepKeys(Keys):
     """The limit of one attempt; left out: the source's, or the default of the step type."""
     retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
     """When and how a failed attempt is repeated; left out: the source's."""
-    fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = []
+    hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
+    """Whether a slow call is made once more beside it; left out: the source's."""
+    fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = empty(list)
     """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
+    sensitive: bool = False
+    """Whether nothing of what the step is given or gives may be told in logs, plans and traces. So it is for steps that read it, too."""
     cache: Annotated[CacheKeys | Literal["http"] | None, such_as({"ttl_ms": 5000}, "http")] = None
     """For how long a reply is taken again for the very same call, headers and all; `http`: as long as its `Cache-Control` says."""
     batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
     """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
+    cost: Annotated[int | None, Field(ge=0, le=1_000_000), such_as(5)] = None
+    """What a call costs, for `max_cost` of `limits:`; left out: 1, or nothing for a step that asks nobody."""
+    list_size: Annotated[Count | Name | None, such_as("limit", 20)] = None
+    """How many items the list has that the step gives, for `max_cost`: a number, or the argument that says so. Left out: what `limits:` says."""
 
 
 class SourceKeys(Keys):
@@ -108,6 +102,14 @@ class SourceKeys(Keys):
     """How many calls are under way at the most; further ones wait."""
     queue: Annotated[int, Field(ge=0, le=100_000)] = 100
     """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
+    queue_timeout_ms: Milliseconds = 2000
+    """How long a call waits at the most; then it fails with `REQUEST_LIMIT_EXCEEDED`."""
+    adaptive: Annotated[AdaptiveKeys | None, such_as({"min": 10})] = None
+    """Whether fewer calls than `concurrency` are under way while the source is slow; left out: that never changes."""
+    breaker: Annotated[BreakerKeys, such_as({"error_percent": 30})] = BreakerKeys()
+    """When the source is not called for a while because too many calls have failed."""
+    hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
+    """Whether slow calls are made once more beside it, for steps that do not say themselves; left out: they are not."""
     dedupe: bool = False
     """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
 
@@ -127,6 +129,8 @@ limit: { type: Int, default: 10, description: How many posts at the most. }
     """What the argument is for; stands in the schema."""
     deprecated: Annotated[Text | None, such_as("use 'first'")] = None
     """Why clients should not give the argument any more; not for one that they have to give."""
+    sensitive: bool = False
+    """Whether its values may be told nowhere: not in logs, plans, traces or messages. Steps that are given them are `sensitive` too."""
 
 
 class AggregationKeys(Keys):
@@ -138,7 +142,7 @@ class AggregationKeys(Keys):
     """`merge`: one field per step. `flatten`: the fields of the steps' objects side by side. `pick`: the value of one step."""
     step: Name | None = None
     """The step whose value is the operation's, for `pick`."""
-    required_steps: Annotated[list[Name], such_as(["account"])] = []
+    required_steps: Annotated[list[Name], such_as(["account"])] = empty(list)
     """Steps without which the operation has no answer."""
 
 

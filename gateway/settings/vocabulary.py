@@ -3,7 +3,7 @@
 A model is a frozen class; each key has a type from here, a default where it may be left out, and a docstring that says what it does.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -16,6 +16,12 @@ def said(one: str, several: str, **keywords: object) -> Any:
 def such_as(*examples: object) -> Any:
     """Give a key examples; the first is what a message about a wrong value shows."""
     return Field(examples=list(examples))
+
+
+def empty(kind: type[list[Any]] | type[dict[Any, Any]]) -> Any:
+    """Give a key a default of nothing: one object for all, as nobody writes to it, where pydantic would copy a plain default each time."""
+    nothing = kind()
+    return Field(default_factory=lambda: nothing, json_schema_extra={"default": kind()})
 
 
 Name = Annotated[
@@ -77,6 +83,10 @@ class Keys(BaseModel):
 
     example: ClassVar[str] = ""
     """YAML that shows the keys in use: a document, a step in its list, a source or a part under its name."""
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return itself: as a default it is one object for all, and nobody can write to it."""
+        return self
 
 
 KeysT = TypeVar("KeysT", bound=Keys)

@@ -13,6 +13,17 @@ IDLE_SECONDS = 15.0
 """How long a connection is kept that nobody uses; common servers wait longer before they close theirs."""
 
 
+class Limits(NamedTuple):
+    """What holds for all calls of a pool."""
+
+    max_connections: int
+    """The largest number of calls at once."""
+    max_bytes: int
+    """Of a body, after decompression."""
+    denies_private: bool = False
+    """Whether only public addresses are connected to."""
+
+
 class HttpRequest(NamedTuple):
     """A request to one source: ``target`` is the encoded path and query.
 

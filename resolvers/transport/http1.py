@@ -11,36 +11,39 @@ from urllib.parse import urlsplit
 
 from gateway.errors import Code, StepFault
 from resolvers.encoding import as_written
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits
 from resolvers.transport.http1_connection import READ_SIZE, Connection
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying
 
 _WITH_CONTENT = {"POST", "PUT", "PATCH"}
+AT_ONCE = 32
+"""How many connections of a pool are made at once. A thousand in one turn of the event loop would hold up everybody for half a second."""
 
 
 class Http1Transport:
-    """A pool of connections to ``base_url``, of which ``max_idle`` are kept; ``max_bytes`` bounds a body after decompression."""
+    """A pool of connections to ``base_url``; as many are kept as there may be calls at once."""
 
-    def __init__(self, base_url: str, max_idle: int, max_bytes: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, base_url: str, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         url = urlsplit(base_url)
         host = url.hostname or ""
         self._host = host if ":" in host else host.encode("idna").decode("ascii")
         self._tls = (tls or verifying()) if url.scheme == "https" else None
         usual_port = 443 if self._tls else 80
         self._port = url.port or usual_port
-        self._name = HostName(self._host)
+        self._name = HostName(self._host, denies_private=limits.denies_private)
         self._path = as_written(url.path).rstrip("/")
         self._head = (
             f" HTTP/1.1\r\nhost: {_authority(self._host, self._port, usual_port)}\r\n"
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
-        self._max_idle = max_idle
-        self._max_bytes = max_bytes
+        self._max_idle = limits.max_connections
+        self._max_bytes = limits.max_bytes
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[Connection]] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -139,7 +142,7 @@ class Http1Transport:
 
     async def _dial(self) -> Connection:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT) as limit:
+            async with self._turns, asyncio.timeout(CONNECT_TIMEOUT) as limit:
                 addresses = await self._name.addresses()
                 return await self._dial_in_order(addresses, limit.when() or 0.0)
         except TimeoutError as error:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, malformed, too_large
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits, malformed, too_large
 from resolvers.transport.decompression import decompression
+from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying
 
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
@@ -16,22 +17,27 @@ Trace = Callable[[str, object], Awaitable[None]]
 
 
 class HttpxTransport:
-    """A pool of HTTP/1.1 connections to ``base_url``; ``max_bytes`` bounds a body after decompression.
+    """A pool of HTTP/1.1 connections to ``base_url``.
 
     It stands on httpx's transport, not on its client: a client keeps the cookies that upstreams set and would send them on with the
     next caller's request, and its layers cost a fifth of a call.
     """
 
-    def __init__(self, base_url: str, max_connections: int, max_bytes: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, base_url: str, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        self._max_bytes = max_bytes
+        self._max_bytes = limits.max_bytes
+        url = httpx.URL(self._base_url)
+        self._host = url.host
+        self._name = HostName(self._host, denies_private=True) if limits.denies_private else None
         self._exchanges: set[asyncio.Task[HttpResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
             verify=(tls or verifying())
             if base_url.startswith("https:")
             else False,  # False is quick, and there is nothing to verify
             limits=httpx.Limits(
-                max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=IDLE_SECONDS
+                max_connections=limits.max_connections,
+                max_keepalive_connections=limits.max_connections,
+                keepalive_expiry=IDLE_SECONDS,
             ),
             trust_env=False,
         )
@@ -79,6 +85,8 @@ class HttpxTransport:
                 content=request.body,
                 extensions={**_EXTENSIONS, "trace": trace},
             )
+            if self._name is not None:
+                await self._direct(outgoing, self._name)
             response = await self._pool.handle_async_request(outgoing)
             try:
                 has_body = request.method != "HEAD" and response.status_code not in {204, 304}
@@ -88,6 +96,16 @@ class HttpxTransport:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _fault(error) from error
+
+    async def _direct(self, outgoing: httpx.Request, name: HostName) -> None:
+        """Have a request go to an address that may be connected to, under the name that it is for: the host header has it already."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                addresses = await name.addresses()
+        except (TimeoutError, OSError) as error:
+            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
+        outgoing.url = outgoing.url.copy_with(host=addresses[0])
+        outgoing.extensions["sni_hostname"] = self._host
 
     async def aclose(self) -> None:
         """Close every connection."""

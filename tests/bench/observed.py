@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import gateway.app
-from gateway.config.rules import Built
+import gateway.server
+from gateway.asgi import Front
 from gateway.reload import Conduct
 
 LAG_PATH = "/lag"
@@ -42,13 +43,16 @@ class Observed:
 
 def main() -> int:
     """Serve a folder on a port with everything else as it always is."""
-    plain = gateway.app.from_environment
+    names = vars(gateway.server)
+    plain = names["create_app"]
 
-    def observed(stopping: asyncio.Event | None = None, built: Built | None = None) -> ASGIApp:
-        return Observed(plain(stopping, built))
+    def observed(*arguments: Any, **keywords: Any) -> Front:
+        front: Front = plain(*arguments, **keywords)
+        front.app = Observed(front.app)
+        return front
 
-    gateway.app.from_environment = observed
-    return gateway.app.serve(Path(sys.argv[1]), gateway.app.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
+    names["create_app"] = observed
+    return gateway.server.serve(Path(sys.argv[1]), gateway.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
 
 
 if __name__ == "__main__":

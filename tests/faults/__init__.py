@@ -1,6 +1,7 @@
 """A fault server over real sockets, and the behaviours to script it with."""
 
 from .behaviours import (
+    BrotliBomb,
     CloseWhenIdle,
     CloseWithoutAnswer,
     DeepJson,
@@ -12,6 +13,7 @@ from .behaviours import (
     Hang,
     HangAfterHeaders,
     HeaderFlood,
+    Hold,
     Html,
     Huge,
     InvalidJson,
@@ -25,11 +27,13 @@ from .behaviours import (
     Text,
     Truncate,
     WrongLength,
+    ZstandardBomb,
 )
 from .server import Behaviour, Connection, Exchange, FaultServer, Request, refused_port
 
 __all__ = [
     "Behaviour",
+    "BrotliBomb",
     "CloseWhenIdle",
     "CloseWithoutAnswer",
     "Connection",
@@ -44,6 +48,7 @@ __all__ = [
     "Hang",
     "HangAfterHeaders",
     "HeaderFlood",
+    "Hold",
     "Html",
     "Huge",
     "InvalidJson",
@@ -58,5 +63,6 @@ __all__ = [
     "Text",
     "Truncate",
     "WrongLength",
+    "ZstandardBomb",
     "refused_port",
 ]

@@ -4,6 +4,7 @@ Each is a value with an `answer`. Delays and intervals are seconds, sizes are by
 """
 
 import asyncio
+import base64
 import itertools
 import json
 import zlib
@@ -15,6 +16,12 @@ from .server import Behaviour, Exchange
 
 JSON_TYPE = {"content-type": "application/json"}
 PIECE = 16_384
+ZSTANDARD_BLOCK = 131_072
+BROTLI_OF_300_MB = (
+    "c-lMt|Gz!M5|=}dHaQf$|NrFwe|ZKWhQbJjUEk~f{QuAFz@)&(?eP6y|NsB>3?2+e5*c6I`~UI(e|`qe1`8dAyT9%K{r}IXz$nnp"
+    "x}f_1agbpu439Q2l)V4{<Nts51{Mbyv4(el<^TWx&oF_Z<1o{Oz5gGNT0#{|^#8jaX7K2kqSVf65N^x^09AhI+y"
+)
+"""The half kilobyte is much alike as well: this is zlib's form of it, in base 85."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,19 @@ class Delay:
     async def answer(self, exchange: Exchange) -> None:
         """Wait, then answer."""
         await asyncio.sleep(self.seconds)
+        await self.then.answer(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait until told to go on, then behave as told."""
+
+    then: Behaviour
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Wait for the gate to open, then answer."""
+        await self.gate.wait()
         await self.then.answer(exchange)
 
 
@@ -302,6 +322,30 @@ class GzipBomb:
 
 
 @dataclass(frozen=True, slots=True)
+class BrotliBomb:
+    """Answer a JSON string of 300 MB as Brotli, which is half a kilobyte on the wire."""
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer the compressed string."""
+        headers = {**JSON_TYPE, "content-encoding": "br"}
+        await exchange.reply(200, headers, zlib.decompress(base64.b85decode(BROTLI_OF_300_MB)))
+
+
+@dataclass(frozen=True, slots=True)
+class ZstandardBomb:
+    """Answer a JSON string of about `uncompressed_bytes` as Zstandard: blocks of four bytes that stand for 128 KiB each (RFC 8878, 3.1.1)."""
+
+    uncompressed_bytes: int
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer the compressed string."""
+        headers = {**JSON_TYPE, "content-encoding": "zstd"}
+        head, quote = b"\x28\xb5\x2f\xfd\x00\x58", b'"'
+        blocks = _run_of(b"a", ZSTANDARD_BLOCK) * (self.uncompressed_bytes // ZSTANDARD_BLOCK)
+        await exchange.reply(200, headers, head + _run_of(quote, 1) + blocks + _run_of(quote, 1, is_last=True))
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderFlood:
     """Answer a small JSON object below header lines of `total_bytes` in all, `line_bytes` each."""
 
@@ -313,6 +357,10 @@ class HeaderFlood:
         names = (f"x-flood-{number:07}" for number in range(self.total_bytes // self.line_bytes))
         flood = {name: "a" * (self.line_bytes - len(name) - len(": \r\n")) for name in names}
         await exchange.reply(200, {**JSON_TYPE, **flood}, b'{"x": 1}')
+
+
+def _run_of(byte: bytes, count: int, *, is_last: bool = False) -> bytes:
+    return (is_last | 1 << 1 | count << 3).to_bytes(3, "little") + byte
 
 
 def _merge(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:

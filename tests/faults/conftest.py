@@ -1,13 +1,17 @@
 """What the tests of faulty upstreams share: gateways in front of one, over each transport."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from resolvers.json_http import TRANSPORTS
 from tests.serving import Stage
 
-from . import Json
+from . import Json, refused_port
+from .graph import GRAPH, TABLES
+from .served import Served
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -23,4 +27,26 @@ def stage(request: pytest.FixtureRequest, transport: str, tmp_path_factory: pyte
     config = {name: text.replace("base_url: UPSTREAM", sources) for name, text in request.module.CONFIG.items()}
     with Stage(tmp_path_factory.mktemp("stage"), config) as opened:
         opened.upstream.script("/quick", Json("quick"))
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve the graph of the cases by a process of its own, in production mode; the upstream answers ``/quick``."""
+    folder = tmp_path_factory.mktemp("served")
+    config = {name: text.replace("NOBODY", str(refused_port())) for name, text in GRAPH.items()}
+    (folder / "config").mkdir()
+    with closing(sqlite3.connect(folder / "config" / "data.db")) as database:
+        database.executescript(TABLES)
+    with Served(folder, config) as opened:
+        opened.upstream.script("/quick", Json("quick"))
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def served_in_development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve a small part of the graph with ``--dev``."""
+    folder = tmp_path_factory.mktemp("served-in-development")
+    config = {"graph.yaml": "operation: constant\nsteps: [ { name: one, type: value, value: 1 } ]\n"}
+    with Served(folder, config, ["--dev"]) as opened:
         yield opened

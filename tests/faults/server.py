@@ -45,8 +45,9 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stood on the wire: `target` undecoded, `path` the same without its query."""
+    """A request as it stood on the wire: `line` its first one in bytes, `target` undecoded, `path` the same without its query."""
 
+    line: bytes
     method: str
     target: str
     path: str
@@ -159,6 +160,14 @@ class FaultServer:
         if not behaviours:
             raise ValueError(f"the script of '{path}' is empty; name at least one behaviour")
         self._scripts[path] = deque(behaviours)
+
+    def forget(self) -> None:
+        """Forget what was recorded of requests, and of connections that have ended."""
+        self.requests.clear()
+        self._exchanges.clear()
+        self.connections = [connection for connection in self.connections if connection.closed_at is None]
+        for connection in self.connections:
+            connection.requests.clear()
 
     def count(self, path: str) -> int:
         """Count the requests that arrived for a path."""
@@ -296,7 +305,7 @@ async def _next_exchange(inbox: asyncio.StreamReader, writer: asyncio.StreamWrit
     headers = [(name.lower(), value.strip()) for name, value in pairs]
     body = await _read_body(inbox, dict(headers))
     path = target.partition("?")[0]
-    request = Request(method, target, path, headers, body, connection, arrived_at=time.monotonic())
+    request = Request(start.encode("latin-1"), method, target, path, headers, body, connection, arrived_at=time.monotonic())
     keep_alive = version == "HTTP/1.1" and "close" not in dict(headers).get("connection", "").lower()
     return Exchange(request, writer, keep_alive)
 

@@ -41,8 +41,8 @@ SOCKET_BUFFERS = 2_000_000
 CONFIG = {
     "graph.yaml": """
 sources:
-  core: { type: api, base_url: UPSTREAM, retry: { attempts: 1 } }
-  small: { type: api, base_url: UPSTREAM, max_response_bytes: 1000, retry: { attempts: 1 } }
+  core: { type: api, base_url: UPSTREAM, retry: { attempts: 1 }, breaker: { enabled: false } }
+  small: { type: api, base_url: UPSTREAM, max_response_bytes: 1000, retry: { attempts: 1 }, breaker: { enabled: false } }
 defaults: { api: core }
 ---
 operation: pair
@@ -98,6 +98,7 @@ MALFORMED: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.case("U-06")
 def test_what_is_no_json_over_http_is_a_malformed_response(stage: Stage, name: str) -> None:
     answer = ask_pair(stage, name, MALFORMED[name])
     assert answer.fault == ("SUBREQUEST_MALFORMED_RESPONSE", "first", ["pair", "first"])
@@ -183,6 +184,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("name", TOO_LARGE)
+@pytest.mark.case("U-08")
 def test_a_body_beyond_the_limit_is_not_read_to_its_end(stage: Stage, name: str) -> None:
     lag = 0.0
 
@@ -228,6 +230,7 @@ def test_a_source_sets_its_own_limit(stage: Stage) -> None:
     assert ask(stage, '{ capped(path: "1001") { call } }').fault == ("SUBREQUEST_RESPONSE_TOO_LARGE", "call", ["capped", "call"])
 
 
+@pytest.mark.case("U-08")
 def test_a_flood_of_headers_is_too_large(stage: Stage) -> None:
     answer = ask_pair(stage, "flood", HeaderFlood(300_000))
     assert answer.fault == ("SUBREQUEST_RESPONSE_TOO_LARGE", "first", ["pair", "first"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from resolvers.json_http import TRANSPORTS
 from tests.serving import Answer, Stage, serving, write_files
 
 from . import Behaviour, FaultServer, Html, Json, Raw, Redirect, Status
@@ -14,7 +15,7 @@ from . import Behaviour, FaultServer, Html, Json, Raw, Redirect, Status
 CONFIG = {
     "graph.yaml": """
 sources:
-  core: { type: api, base_url: UPSTREAM, retry: { attempts: 1 } }
+  core: { type: api, base_url: UPSTREAM, retry: { attempts: 1 }, breaker: { enabled: false } }
   nowhere: { type: api, base_url: "http://no-such-host.invalid", retry: { attempts: 1 } }
 defaults: { api: core }
 ---
@@ -56,6 +57,7 @@ REFUSED_SEGMENTS = ["", ".", "..", "a\0b", "a\r\nb", "\x7f", "x" * 1_025, "é" *
 
 
 @pytest.mark.parametrize("value", REFUSED_SEGMENTS, ids=lambda value: repr(value)[:12])
+@pytest.mark.case("I-02")
 def test_a_value_that_is_no_path_segment_is_refused_before_any_call(stage: Stage, value: object) -> None:
     before = len(stage.upstream.requests)
     answer = ask(stage, "query($v: JSON) { segment(value: $v) { call } }", value)
@@ -90,6 +92,7 @@ def test_a_null_for_a_path_segment_is_refused_before_any_call(stage: Stage) -> N
     ],
     ids=lambda value: str(value)[:12],
 )
+@pytest.mark.case("I-01")
 def test_any_other_value_is_one_segment_on_the_wire(stage: Stage, value: object, segment: str) -> None:
     target = f"/accounts/{segment}/detail"
     stage.upstream.script(target, Json("found"))
@@ -102,6 +105,7 @@ def test_any_other_value_is_one_segment_on_the_wire(stage: Stage, value: object,
 
 
 @pytest.mark.parametrize("location", ["{target}/secret", "http://169.254.169.254/latest", "file:///etc/passwd", "/secret", ""])
+@pytest.mark.case("I-04")
 def test_a_redirect_is_not_followed(stage: Stage, location: str) -> None:
     async def redirect() -> tuple[Answer, int]:
         async with FaultServer() as target:
@@ -115,7 +119,11 @@ def test_a_redirect_is_not_followed(stage: Stage, location: str) -> None:
     assert followed == 0
 
 
-def test_proxies_and_passwords_of_the_environment_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.case("I-05")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_proxies_and_passwords_of_the_environment_are_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
     async def ask_by_proxy() -> tuple[Answer, int, list[str]]:
         async with FaultServer() as proxy, FaultServer() as upstream:
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -129,7 +137,8 @@ def test_proxies_and_passwords_of_the_environment_are_ignored(tmp_path: Path, mo
             monkeypatch.setenv("HOME", str(tmp_path))
             monkeypatch.setenv("NETRC", str(netrc))
             upstream.script("/quick", Json("direct"))
-            config = {name: text.replace("UPSTREAM", upstream.url) for name, text in CONFIG.items()}
+            of_source = f"{upstream.url}, transport: {transport}"
+            config = {name: text.replace("UPSTREAM", of_source) for name, text in CONFIG.items()}
             async with serving(write_files(tmp_path / "config", config)) as gateway:
                 answer = await gateway.ask('{ plain(path: "quick") { call } }')
             return answer, len(proxy.requests), [name for name, _ in upstream.requests[-1].headers]
@@ -170,6 +179,7 @@ LEAKY: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("name", LEAKY)
+@pytest.mark.case("L-01")
 def test_what_an_upstream_says_of_its_failure_goes_to_the_log_alone(
     stage: Stage, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +193,7 @@ def test_what_an_upstream_says_of_its_failure_goes_to_the_log_alone(
     assert "hunter2" in record["detail"] or name in {"a reason", "a header"}
 
 
+@pytest.mark.case("L-01")
 def test_an_expression_that_fails_tells_the_client_nothing_of_the_value(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.upstream.script("/selected", Json({"secret": "hunter2"}))
     answer = ask(stage, "{ selecting { call } }")
@@ -192,6 +203,7 @@ def test_an_expression_that_fails_tells_the_client_nothing_of_the_value(stage: S
     assert "select" in vars(only_record(caplog))["detail"]
 
 
+@pytest.mark.case("L-01")
 def test_a_name_that_does_not_resolve_is_told_to_the_log_alone(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(stage, "{ unresolved { call } }")
     assert answer.data == {"unresolved": {"call": None}}

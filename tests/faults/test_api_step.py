@@ -22,8 +22,8 @@ SLACK = 1.0
 CONFIG = {
     "graph.yaml": f"""
 sources:
-  core: {{ type: api, base_url: UPSTREAM, retry: {{ attempts: 1 }} }}
-  nobody: {{ type: api, base_url: "http://127.0.0.1:{refused_port()}", retry: {{ attempts: 1 }} }}
+  core: {{ type: api, base_url: UPSTREAM, retry: {{ attempts: 1, budget_min: 1000 }}, breaker: {{ enabled: false }} }}
+  nobody: {{ type: api, base_url: "http://127.0.0.1:{refused_port()}", retry: {{ attempts: 1 }}, breaker: {{ enabled: false }} }}
 defaults: {{ api: core }}
 ---
 operation: pair
@@ -92,6 +92,7 @@ HANGING = '{ bounded(path: "hanging") { quick slow } }'
 # -- unreachable (U-01, U-02)
 
 
+@pytest.mark.case("U-01")
 def test_a_required_step_that_is_refused_fails_its_operation_alone(stage: Stage) -> None:
     answer = ask(stage, '{ refusedStrict { call } pair(left: "quick", right: "quick") { first } }')
     assert answer.status == 200
@@ -100,6 +101,7 @@ def test_a_required_step_that_is_refused_fails_its_operation_alone(stage: Stage)
     assert answer.seconds < 0.1 + SLACK
 
 
+@pytest.mark.case("U-02")
 def test_an_optional_step_that_is_refused_is_null_with_an_error(stage: Stage) -> None:
     answer = ask(stage, "{ refused { call } }")
     assert (answer.status, answer.data) == (200, {"refused": {"call": None}})
@@ -107,6 +109,7 @@ def test_an_optional_step_that_is_refused_is_null_with_an_error(stage: Stage) ->
     assert "http" not in answer.error["extensions"]
 
 
+@pytest.mark.case("U-02")
 def test_a_refused_step_with_a_fallback_gives_the_fallback_s_data(stage: Stage) -> None:
     stage.upstream.script("/spare", Json({"spare": True}))
     answer = ask(stage, "{ refusedRescued { call } }")
@@ -127,6 +130,7 @@ LATE: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("name", LATE)
+@pytest.mark.case("U-03")
 def test_a_late_step_is_cut_at_its_timeout_and_its_socket_closed(stage: Stage, name: str) -> None:
     answer = ask_pair(stage, name, LATE[name])
     assert answer.fault == ("GATEWAY_TIMEOUT", "first", ["pair", "first"])
@@ -134,6 +138,7 @@ def test_a_late_step_is_cut_at_its_timeout_and_its_socket_closed(stage: Stage, n
     stage.run(lambda: stage.upstream.wait_closed(f"/{name}", 0.1 + SLACK))
 
 
+@pytest.mark.case("U-03")
 def test_a_late_required_step_ends_its_operation(stage: Stage) -> None:
     stage.upstream.script("/late-and-required", Hang())
     answer = ask(stage, '{ strict(left: "late-and-required", right: "quick") { first second } }')
@@ -150,6 +155,7 @@ def test_a_required_step_that_fails_stops_what_the_operation_still_waits_for(sta
     stage.run(lambda: stage.upstream.wait_closed("/endless", 0.1 + SLACK))
 
 
+@pytest.mark.case("U-04")
 def test_a_chain_is_cut_at_the_deadline_with_what_is_finished(stage: Stage) -> None:
     for number in (1, 2, 3):
         stage.upstream.script(f"/chain/{number}", Json({"next": number + 1}, delay=0.05 if number < 3 else 5))
@@ -191,6 +197,7 @@ def measure(stage: Stage) -> tuple[list[Answer], float]:
     return stage.run(ask_all), lateness.end()
 
 
+@pytest.mark.case("U-04")
 def test_with_a_hanging_step_every_answer_is_there_40_ms_after_the_deadline(stage: Stage) -> None:
     stage.upstream.script("/hanging", Hang())
     ask(stage, HANGING)
@@ -235,6 +242,7 @@ MISFITS: dict[str, tuple[dict[str, object], dict[str, object] | None, list[str |
 
 
 @pytest.mark.parametrize("name", MISFITS)
+@pytest.mark.case("U-07")
 def test_a_value_of_the_wrong_type_is_null_where_graphql_says(stage: Stage, name: str) -> None:
     given, expected, path = MISFITS[name]
     stage.upstream.script(f"/{name}", Json({**SOUND, **given}))
@@ -255,6 +263,7 @@ PASSING: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.case("U-10")
 def test_a_get_is_repeated_until_it_succeeds(stage: Stage) -> None:
     stage.upstream.script("/flaky", Status(503), Status(503), Json("third time lucky"))
     answer = ask(stage, '{ insistent(path: "flaky") { get } }')
@@ -263,6 +272,7 @@ def test_a_get_is_repeated_until_it_succeeds(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
+@pytest.mark.case("U-10")
 def test_a_get_is_repeated_after_what_may_pass(stage: Stage, transport: str, name: str) -> None:
     """Where a connection that was kept ends without an answer, our transport repeats an attempt on a new one."""
     stage.upstream.script(f"/passing-{name}", PASSING[name])
@@ -273,6 +283,7 @@ def test_a_get_is_repeated_after_what_may_pass(stage: Stage, transport: str, nam
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 409, 422, 429, 500, 501])
+@pytest.mark.case("U-10")
 def test_what_will_not_pass_is_not_repeated(stage: Stage, status: int) -> None:
     stage.upstream.script(f"/status-{status}", Status(status))
     answer = ask(stage, f'{{ insistent(path: "status-{status}") {{ get }} }}')
@@ -281,6 +292,7 @@ def test_what_will_not_pass_is_not_repeated(stage: Stage, status: int) -> None:
     assert stage.upstream.count(f"/status-{status}") == 1
 
 
+@pytest.mark.case("U-10")
 def test_a_post_is_repeated_only_when_it_is_declared_idempotent(stage: Stage) -> None:
     for path in ("posted", "put"):
         stage.upstream.script(f"/{path}", Status(503))

@@ -26,7 +26,9 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 
 CONFIG = {
     "graph.yaml": f"""
 sources:
-  core: {{ type: api, base_url: UPSTREAM, concurrency: 2, retry: {{ attempts: 3, base_ms: 1000, cap_ms: 1000, errors: [503] }} }}
+  core:
+    {{ type: api, base_url: UPSTREAM, concurrency: 2, breaker: {{ enabled: false }},
+      retry: {{ attempts: 3, base_ms: 1000, cap_ms: 1000, errors: [503], budget_min: 1000 }} }}
   warehouse: {{ type: warehouse, url: "sqlite:///data.db", pool: 1 }}
 defaults: {{ api: core, warehouse: warehouse }}
 ---
@@ -73,6 +75,7 @@ async def leave(url: str, query: str, after: float = LEAVING) -> float:
     return left_at
 
 
+@pytest.mark.case("O-03")
 def test_the_calls_of_a_client_that_left_are_closed(stage: Stage) -> None:
     async def scenario() -> None:
         stage.upstream.script("/long", Hang())
@@ -87,6 +90,7 @@ def test_the_calls_of_a_client_that_left_are_closed(stage: Stage) -> None:
     stage.run(scenario)
 
 
+@pytest.mark.case("O-03")
 def test_every_call_of_a_client_that_left_ends_the_shared_ones_too(stage: Stage) -> None:
     async def scenario() -> None:
         stage.upstream.script("/shared", Hang())
@@ -98,6 +102,7 @@ def test_every_call_of_a_client_that_left_ends_the_shared_ones_too(stage: Stage)
     stage.run(scenario)
 
 
+@pytest.mark.case("O-03")
 def test_steps_that_were_still_to_come_are_not_called(stage: Stage) -> None:
     async def scenario() -> None:
         stage.upstream.script("/before", Delay(0.15, Json({"next": 1})))
@@ -108,6 +113,7 @@ def test_steps_that_were_still_to_come_are_not_called(stage: Stage) -> None:
     stage.run(scenario)
 
 
+@pytest.mark.case("O-03")
 def test_a_call_that_waits_to_be_repeated_or_for_a_place_is_given_up(stage: Stage) -> None:
     async def scenario() -> None:
         stage.upstream.script("/failing", Status(503, headers={"connection": "close"}))
@@ -129,6 +135,7 @@ def test_a_call_that_waits_to_be_repeated_or_for_a_place_is_given_up(stage: Stag
     stage.run(scenario)
 
 
+@pytest.mark.case("O-03")
 def test_the_query_of_a_client_that_left_is_interrupted(stage: Stage) -> None:
     """The pool has one connection: the next query shows that nothing runs on."""
 
@@ -147,6 +154,7 @@ def test_the_query_of_a_client_that_left_is_interrupted(stage: Stage) -> None:
     assert after <= before
 
 
+@pytest.mark.case("O-03")
 def test_a_crowd_that_leaves_leaves_nothing_behind(stage: Stage) -> None:
     """Two of them are being served, and the others wait for their places."""
 
@@ -182,6 +190,7 @@ class Scoped(Value):
     """A step type whose call is cancelled from within for a while, as cancel scopes and timeouts of libraries do, and then hangs."""
 
     name = "scoped"
+    calls_out = True
     ended = 0
 
     def call(self, step: Step, connection: None) -> Call:
@@ -202,6 +211,7 @@ class Scoped(Value):
         return hang
 
 
+@pytest.mark.case("O-03")
 def test_a_call_that_is_cancelled_from_within_is_cancelled_as_well(tmp_path: Path) -> None:
     async def scenario() -> int:
         scoped = Scoped()
@@ -217,6 +227,7 @@ def test_a_call_that_is_cancelled_from_within_is_cancelled_as_well(tmp_path: Pat
     assert asyncio.run(scenario()) == 1
 
 
+@pytest.mark.case("O-03")
 def test_the_served_process_notices_as_well(tmp_path: Path) -> None:
     """It runs on another event loop than these tests do."""
 

@@ -17,20 +17,21 @@ from pydantic import Field
 
 from gateway.aggregation import completeness, trace
 from gateway.blueprint import Blueprint, Step
+from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.config.source import Files
 from gateway.document import Document, Documents, Planned
 from gateway.engine import Arguments, Results, Span, run
 from gateway.outcome import Failure, Outcome
 from gateway.plan import Node, Plan
-from gateway.policies import Bulkhead, apply
+from gateway.policies import SourceState, apply
 from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext, StepType
 from gateway.schema import build_schema
 from gateway.settings import SourceKeys, StepKeys, Text
 from tests import virtual
 
+LIMITS = "limits: { max_tokens: 100000, max_root_fields: 1000, max_aliases: 10000, max_fields: 100000, max_directives: 10000, mode: measure }"
 SOURCES = """
-sources: { stage: { type: act, retry: { attempts: 1 } } }
+sources: { stage: { type: act, retry: { attempts: 1 }, breaker: { enabled: false } } }
 defaults: { act: stage }
 """
 
@@ -162,12 +163,14 @@ class Act(StepType):
 
 
 def blueprint_of(config: str, types: str = "") -> Blueprint:
-    """Load a configuration; unless it has sources of its own there is one, whose attempts are not repeated."""
+    """Load a configuration; unless it has sources of its own there is one, whose attempts are not repeated and which is never given up."""
     texts = {"config.yaml": config}
     if types:
         texts["types.graphql"] = types
     if "sources:" not in config:
         texts["sources.yaml"] = SOURCES
+    if "limits:" not in config:
+        texts["limits.yaml"] = LIMITS
     return build(Files(Path(), texts, (), "test"), {Act.name: Act(Stage())}, {})
 
 
@@ -205,6 +208,8 @@ class Theatre:
 
     documents: Documents
     calls: Mapping[Step, Call]
+    states: Mapping[str, SourceState]
+    """Of the policies, by source."""
     unwinding: set[asyncio.Future[Any]] = field(default_factory=set)
     """What requests have left behind to be cancelled."""
 
@@ -212,13 +217,13 @@ class Theatre:
     def open(cls, config: str, stage: Stage, types: str = "") -> "Theatre":
         """Compile a configuration whose steps act on a stage."""
         blueprint = blueprint_of(config, types)
-        bulkheads = {name: Bulkhead(source.keys.concurrency, source.keys.queue) for name, source in blueprint.sources.items()}
+        states = {name: SourceState.of(source.keys) for name, source in blueprint.sources.items()}
         calls: dict[Step, Call] = {}
         steps = [step for operation in blueprint.operations.values() for step in operation.steps.values()]
         for step in (*steps, *(link.step for link in blueprint.links.values())):
             assert step.source is not None
-            calls[step] = apply(Act(stage).call(step, None), step, bulkheads[step.source.name])
-        return cls(Documents(blueprint, build_schema(blueprint), is_development=True), calls)
+            calls[step] = apply(Act(stage).call(step, None), step, states[step.source.name])
+        return cls(Documents(blueprint, build_schema(blueprint), is_development=True), calls, states)
 
     def plan(
         self, document: Document, variables: Mapping[str, object] | None = None

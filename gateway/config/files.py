@@ -1,0 +1,99 @@
+"""A configuration folder → the texts of its files, and a hash of all of them."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import Place, Problem
+
+MAX_FILE_BYTES = 10_000_000
+TEST_FILES = (".test.yaml", ".test.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The texts of a configuration folder by path as shown to people; ``version`` hashes names and contents."""
+
+    folder: Path
+    texts: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    version: str
+
+
+def read_files(folder: Path) -> Files:
+    """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path.
+
+    Names that begin with a dot are skipped, and so are tests of the configuration (``*.test.yaml``).
+    """
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    digest = hashlib.sha256()
+    if not folder.is_dir():
+        message = f"{'is a file' if folder.exists() else 'no such folder here'}; give the folder of your configuration files"
+        problems.append(Problem(Place(str(folder)), "folder", message, "no-folder"))
+    for path in sorted(_configuration_files(folder, problems)):
+        read = read_file(path)
+        if isinstance(read, Problem):
+            problems.append(read)
+        else:
+            data, texts[str(path)] = read
+            digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + data + b"\0")
+    return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
+
+
+def read_file(path: Path) -> tuple[bytes, str] | Problem:
+    """Return the content of a file and its text, or why it has none."""
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            return Problem(Place(name), "file", "larger than 10 MB; split it", "file-too-large")
+        return data, data.decode("utf-8-sig")
+    except OSError as error:
+        return _unreadable(name, "file", error)
+    except UnicodeDecodeError as error:
+        return Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8")
+
+
+def _place_of(error: UnicodeDecodeError, file: str) -> Place:
+    """Return the place of the first byte that is not UTF-8."""
+    before = error.object[: error.start].decode("utf-8-sig")
+    return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
+def _unreadable(name: str, subject: str, error: OSError) -> Problem:
+    """Return the problem of a file or folder (``subject``) that the system does not let us read."""
+    return Problem(Place(name), subject, f"cannot be read: {error.strerror}", "unreadable-file")
+
+
+def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    """Yield the configuration files below a folder. Links are followed, but into no folder twice; what is no file is left aside.
+
+    Folders that cannot be read are added to ``problems``.
+    """
+    seen: set[tuple[int, int]] = set()
+
+    def report(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # one that has gone meanwhile, or was never there
+            problems.append(_unreadable(str(error.filename), "folder", error))
+
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=report):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(root, name)
+            is_configuration = name.endswith((".yaml", ".yml", ".graphql")) and not name.endswith(TEST_FILES)
+            if is_configuration and not name.startswith(".") and not _is_special(path):
+                yield path
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
+    return path.exists() and not path.is_file()

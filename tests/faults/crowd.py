@@ -1,0 +1,189 @@
+"""Many clients at once, over connections of their own: what httpx would need seconds of its own time for."""
+
+import asyncio
+import contextlib
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from .served import query_body
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """An answer as quickly as it can be read: its body is bytes."""
+
+    status: int
+    head: bytes
+    content: bytes
+    seconds: float
+    ended_at: float
+
+    @property
+    def body(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.content)
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all errors."""
+        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
+
+    def header(self, name: str) -> str:
+        """Return a header; nothing when it is not there."""
+        lines = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
+        return next((value.strip().decode("latin-1") for key, _, value in lines if key.strip().lower() == name.encode()), "")
+
+
+class Client:
+    """One connection that is kept and made again when it is lost."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._streams is not None:
+            writer = self._streams[1]
+            self._streams = None
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def send(self, request: bytes) -> Quick:
+        """Send a request and read its answer.
+
+        :raises ConnectionError: the gateway is not there, or closes before it has answered.
+        """
+        started = time.monotonic()
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            content = await reader.readexactly(_length(head))
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError) as error:
+            await self.close()
+            if isinstance(error, asyncio.IncompleteReadError):
+                raise ConnectionResetError("closed before an answer") from None
+            raise
+        ended = time.monotonic()
+        if b"connection: close" in head.lower():
+            await self.close()
+        return Quick(int(head[9:12]), head, content, ended - started, ended)
+
+
+def _length(head: bytes) -> int:
+    _, _, rest = head.lower().partition(b"\r\ncontent-length:")
+    return int(rest.split(b"\r\n", 1)[0])
+
+
+def request(query: str, *lines: str, **parameters: object) -> bytes:
+    """Return a whole request that keeps its connection."""
+    body = query_body(query, **parameters)
+    head = [
+        "POST /graphql HTTP/1.1",
+        "host: gateway",
+        "content-type: application/json",
+        "accept: application/graphql-response+json",
+        f"content-length: {len(body)}",
+        *lines,
+    ]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + body
+
+
+async def all_at_once(port: int, requests: Iterable[bytes]) -> list[Quick]:
+    """Send every request on a connection of its own, all at once."""
+
+    async def ask(content: bytes) -> Quick:
+        async with Client(port) as client:
+            return await client.send(content)
+
+    async with asyncio.TaskGroup() as group:  # with gather, those beside one that fails would go on
+        tasks = [group.create_task(ask(content)) for content in requests]
+    return [task.result() for task in tasks]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of many requests."""
+
+    answers: list[Quick] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Requests without an answer, by what happened."""
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How many answers had which status."""
+        return Counter(answer.status for answer in self.answers)
+
+    def percentile(self, share: float, status: int = 200) -> float:
+        """Return the seconds within which a share of the answers with a status came."""
+        return percentile([answer.seconds for answer in self.answers if answer.status == status], share)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that a share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)] if ordered else math.nan
+
+
+async def closed_loop(port: int, clients: int, count: int, make: Callable[[int], bytes]) -> Tally:
+    """Have some clients ask ``count`` times in all, each its next as soon as it has an answer."""
+    numbers, tally = iter(range(count)), Tally()
+
+    async def work() -> None:
+        async with Client(port) as client:
+            for number in numbers:
+                await _ask(client, make(number), tally)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(work())
+    return tally
+
+
+async def open_loop(port: int, rate: float, seconds: float, make: Callable[[int], bytes], most: int = 2_000) -> Tally:
+    """Ask at a steady rate, whenever the answers come; ``most`` clients wait at the most, further requests count as ``not sent``."""
+    tally, idle = Tally(), list[Client]()
+    tasks = set[asyncio.Task[None]]()
+    started, number = time.monotonic(), 0
+
+    async def ask(client: Client, content: bytes) -> None:
+        await _ask(client, content, tally)
+        idle.append(client)
+
+    while (now := time.monotonic() - started) < seconds:
+        while number < rate * now:
+            if len(tasks) >= most:
+                tally.lost["not sent"] += 1
+            else:
+                task = asyncio.create_task(ask(idle.pop() if idle else Client(port), make(number)))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            number += 1
+        await asyncio.sleep(0.002)
+    await asyncio.gather(*tasks)
+    for client in idle:
+        await client.close()
+    return tally
+
+
+async def _ask(client: Client, content: bytes, tally: Tally) -> None:
+    try:
+        tally.answers.append(await client.send(content))
+    except ConnectionError as error:
+        tally.lost[type(error).__name__] += 1

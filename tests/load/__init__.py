@@ -1,0 +1,1 @@
+"""Tests under load, each a minute or more."""
