@@ -55,7 +55,7 @@ def _is_whole(plan: Plan, results: Results) -> bool:
                 return False
         elif outcome.instead_of is not None or (type(outcome.value) is Found and (outcome.value.failure or outcome.value.served)):
             return False
-    return not any(call.not_applicable for call in plan.calls)
+    return plan.is_applicable
 
 
 def _first_key(plan: Plan, call: int) -> str:

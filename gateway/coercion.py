@@ -5,7 +5,6 @@ A value that is plainly of its built-in type is taken as it is; everything else,
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
@@ -29,6 +28,7 @@ from graphql.language import ListTypeNode, Node
 
 from gateway.discretion import NOTHING_SENSITIVE, Discreet
 from gateway.errors import Code, RequestError
+from gateway.record import record
 from gateway.settings import LimitsKeys
 
 log = getLogger("stepgraph.coercion")
@@ -77,7 +77,7 @@ def _boolean(value: object) -> object:
 _PLAIN: Mapping[str, Coercer] = {"String": _string, "ID": _id, "Int": _int, "Float": _float, "Boolean": _boolean}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variables:
     """The coerced variables of a request; ``exact`` gives them as graphql-core wants to have them."""
 

@@ -230,10 +230,12 @@ class Documents:
         ``effective`` is the blueprint as it holds for the request; left out: the one without overlays.
         """
         blueprint = effective or self.blueprint
-        identity = (
-            *(variables.coerced.get(name) for name in definition.conditions),
-            *(blueprint.operations[name] for name in definition.overlaid),
-        )
+        identity: tuple[object, ...] = ()
+        if definition.conditions or definition.overlaid:
+            identity = (
+                *(variables.coerced.get(name) for name in definition.conditions),
+                *(blueprint.operations[name] for name in definition.overlaid),
+            )
         planned = definition.planned.get(identity)
         if planned is None:
             if len(definition.planned) >= MAX_PLANS:

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gateway.admission import Shares
@@ -24,6 +24,7 @@ from gateway.json_text import json_text
 from gateway.overlays import Overlays
 from gateway.policies import apply
 from gateway.pools import Pools
+from gateway.record import record
 from gateway.replies import Replies, Shared, with_shared
 from gateway.resolver import Call, Ending, RequestContext, StepType
 from gateway.schema import build_schema
@@ -40,7 +41,7 @@ MAX_CALLS = 10_000
 _AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GraphQLRequest:
     """A well-formed request (GraphQL-over-HTTP 5.1)."""
 
@@ -249,7 +250,7 @@ class Generation:
         return await asyncio.shield(task)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Prepared:
     """A request that is sound: its plan, and what the plan runs with."""
 

@@ -11,7 +11,6 @@ import re
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.admission import RETRY_AFTER, Admission, Share, Shares
@@ -23,6 +22,7 @@ from gateway.generation import GraphQLRequest, Rest
 from gateway.http_request import JSON, RESPONSE_JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
 from gateway.json_text import json_text
 from gateway.rates import Counters
+from gateway.record import record
 from gateway.resolver import RequestContext
 from gateway.telling import CLIENT_LEFT, Telling, note_errors, refuse
 
@@ -57,7 +57,7 @@ class RequestIds:
         return f"{self._process}{next(self._count):016x}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpAnswer:
     """A whole HTTP response."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.errors import MESSAGES, Code, StepFault
+from gateway.record import record
 
 
 class Reason(StrEnum):
@@ -39,7 +40,7 @@ class Failure:
         return {"message": self.message, "path": list(path), "extensions": extensions}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Success:
     """A step that gave a value, perhaps null.
 

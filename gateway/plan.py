@@ -132,6 +132,8 @@ class Plan:
     """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
     is_immediate: bool
     """Whether a run of it never waits: no node asks anybody."""
+    is_applicable: bool
+    """Whether every step that is asked for is one of the request's: not of an overlay that does not hold for it."""
 
     def critical_path(self, call: OperationCall) -> float:
         """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""

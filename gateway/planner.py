@@ -66,6 +66,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         reads_context=any(node.step.reads_context for node in shared),
         is_mutation=is_mutation,
         is_immediate=not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared),
+        is_applicable=not any(call.not_applicable for call in calls),
     )
 
 

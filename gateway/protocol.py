@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.asgi import Front
 from gateway.edge import Edge, malformed, no_host, too_large_head, too_late, too_long_url, unexpected
 from gateway.errors import RequestError
-from gateway.exchange import Exchange, Phase
+from gateway.exchange import Exchange, Head, Phase, Written
 from gateway.http import GRAPHQL_PATH, HttpAnswer, RestOfAnswer
 from gateway.http_request import HttpMessage, declared_length, too_large
 
@@ -41,6 +41,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.phase = Phase.IDLE
         self.limit_at = _NEVER
         self.keys = front.edge.keys()
+        self.head: Head | None = None
+        """That of the last GraphQL request."""
         self.head_size = 0
         self.is_reading = self.is_in_head = False
         """Whether a message has begun and not ended; whether its head has not either."""
@@ -104,15 +106,28 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way of a request, now that its head is there."""
+        written = self.url, self.parser.get_method(), self.parser.get_http_version(), self.headers
+        if self.head is None or self.head.written != written or self.head.keys is not self.keys:
+            self.head = self._read_head(written)
+        if self.head is None:
+            self._pass_on()
+        else:
+            self._take(self.head)
+
+    def _read_head(self, written: Written) -> Head | None:
+        """Return the head of a GraphQL request, or None for any other one."""
         self._check_head()
         path, _, query_string = self.url.partition(b"?")
-        method = self.parser.get_method()
-        if path == _GRAPHQL_PATH and method in {b"POST", b"GET"}:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
-            if not (self.keys.cors.origins and "origin" in headers):
-                self._take(method.decode(), query_string, headers)
-                return
-        self._pass_on()
+        method = written[1]
+        if path != _GRAPHQL_PATH or method not in {b"POST", b"GET"}:
+            return None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+        if self.keys.cors.origins and "origin" in headers:
+            return None
+        if declared_length(headers) > self.keys.max_request_bytes:
+            raise too_large(self.keys.max_request_bytes)
+        waits = headers.get("expect", "").lower() == "100-continue"
+        return Head(written, self.keys, method.decode(), query_string, headers, not self._keeps_alive(), waits)
 
     def _check_head(self) -> None:
         """Check what is checked by nobody else.
@@ -127,22 +142,19 @@ class GatewayProtocol(HttpToolsProtocol):
         if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
             raise no_host()
 
-    def _take(self, method: str, query_string: bytes, headers: dict[str, str]) -> None:
+    def _take(self, head: Head) -> None:
         """Take a GraphQL request, whose body is still to come."""
-        if declared_length(headers) > self.keys.max_request_bytes:
-            raise too_large(self.keys.max_request_bytes)
-        request_id = self.front.ids.of(headers.get("x-request-id"))
-        message = HttpMessage(
-            method, query_string, headers, b"", request_id, self.loop.time(), self.client[0] if self.client else ""
-        )
-        exchange = Exchange(message, keep_alive=self._keeps_alive())
+        request_id = self.front.ids.of(head.headers.get("x-request-id"))
+        peer = self.client[0] if self.client else ""
+        message = HttpMessage(head.method, head.query_string, head.headers, b"", request_id, self.loop.time(), peer)
+        exchange = Exchange(message, keep_alive=not (head.is_last or self.edge.is_draining))
         before, self.cycle = self.cycle, cast("RequestResponseCycle", exchange)
         self.is_in_head = False
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
             return
-        if headers.get("expect", "").lower() == "100-continue":
+        if head.waits_for_word:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._start_asgi_task(self.cycle, self.app)
 
@@ -155,12 +167,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self.expect_100_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
         super().on_headers_complete()
         self.is_in_head = False
-        self.cycle.keep_alive = self._keeps_alive()
+        self.cycle.keep_alive = self._keeps_alive() and not self.edge.is_draining
 
     def _keeps_alive(self) -> bool:
         parser = self.parser
-        lasts = parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0"
-        return lasts and not self.edge.is_draining
+        return bool(parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0")
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""

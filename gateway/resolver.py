@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
+from gateway.record import record
 from gateway.settings import SourceKeys, StepKeys
 
 Inputs = Mapping[str, Any]
@@ -42,7 +43,7 @@ class Ending:
     """Its span, where requests are traced."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestContext:
     """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
 
@@ -102,7 +103,7 @@ class CallContext:
             self.waiting_since = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """What a call gives back."""
 

