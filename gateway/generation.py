@@ -269,7 +269,8 @@ class _Prepared:
         """What the answer depends on: the plan (of which there is one for each operation and set of overlays), and all that it reads."""
         plan, context = self.planned.plan, self.context
         read = [_at(context.said, path) for path in plan.request_reads]
-        return id(self.planned), repr((self.arguments, read, context.values if plan.reads_context else None))
+        arguments = self.arguments
+        return id(self.planned), repr((arguments.calls, arguments.links, read, context.values if plan.reads_context else None))
 
 
 def _at(value: object, path: tuple[str, ...]) -> object:
