@@ -48,6 +48,10 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
 
 
 def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
+    if type(value) is int:  # most values are numbers or names, in which there is nothing to encode and nothing to refuse
+        return str(value)
+    if type(value) is str and value.isascii() and value.isalnum() and len(value) <= MAX_SEGMENT:
+        return value
     text = _scalar_text(value, reference)
     if is_in_query:
         return _quoted(text)

@@ -1,6 +1,7 @@
 """JSON over HTTP, as ``api`` and ``graphql`` sources speak it: their pools, checks of URLs and headers, statuses, and bodies."""
 
 import asyncio
+import functools
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -201,12 +202,10 @@ def decode(response: HttpResponse) -> object:
     """
     if response.status in {204, 205}:
         return None
-    media_type = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise StepFault(
-            Code.SUBREQUEST_MALFORMED_RESPONSE,
-            detail=f"content type '{media_type[:80]}': {response.body[:200]!r}",
-        )
+    content_type = response.headers.get("content-type", "application/json")
+    if not _is_json(content_type):
+        detail = f"content type '{content_type[:80]}': {response.body[:200]!r}"
+        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
     try:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
@@ -214,6 +213,12 @@ def decode(response: HttpResponse) -> object:
     if _has_many_openers(response.body) and not _is_flat(response.body) and _depth(value) > MAX_JSON_DEPTH:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
     return value
+
+
+@functools.lru_cache(maxsize=256)
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))

@@ -63,7 +63,7 @@ class _Scheduler:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.substitutes: dict[int, asyncio.Future[Outcome]] = {}
-        self.own = cast("asyncio.Task[None]", asyncio.current_task())
+        self.own = cast("asyncio.Task[None]", asyncio.current_task(self.loop))
         self.cancellations = self.own.cancelling()
         self.is_performing = self.is_cut = False
         """Whether the request's own task performs a node; and whether that was cancelled because its operation has ended."""

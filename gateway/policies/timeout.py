@@ -20,7 +20,7 @@ class _Limit:
 
     def __init__(self, timeout: float, context: CallContext) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
         self._cancellations = self._task.cancelling()
         self._context = context
         context.began_at = self._loop.time()

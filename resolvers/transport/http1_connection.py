@@ -34,6 +34,7 @@ class Connection(asyncio.BufferedProtocol):
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._waiter: asyncio.Future[HttpResponse] | None = None
+        self._known_fields: list[tuple[bytes, bytes]] | None = None
         self._response: HttpResponse | None = None
         self._fault: StepFault | None = None
         self.is_open = False
@@ -144,7 +145,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._response is not None or status < 200:
             return
         self._status = status
-        self._headers = _merged(self._fields)
+        if self._fields != self._known_fields:  # within one second an upstream often sends the very same
+            self._known_fields, self._headers = self._fields.copy(), _merged(self._fields)
         self._body: list[bytes] = []
         self._size = 0
         self._decompression: Decompression | None = None
