@@ -122,29 +122,30 @@ class Pressure:
         """Whether there is more to do than can be done."""
         self._began = 0.0
         self._was_long = False
+        self._loop: asyncio.AbstractEventLoop
 
     def look(self) -> None:
         """Begin to measure a turn."""
         self.is_watching = True
-        self._begin(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._begin()
 
     def turn_age(self) -> float:
         """Return the seconds since the turn began that is measured."""
-        return asyncio.get_running_loop().time() - self._began
+        return self._loop.time() - self._began
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._began = loop.time()
-        loop.call_soon(self._end)
+    def _begin(self) -> None:
+        self._began = self._loop.time()
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         seconds = now - self._began
         is_long = seconds > LONG_TURN
         self.is_high = seconds > SHORT_TURN and (self.is_high or (is_long and self._was_long))
         self._was_long = is_long
         self.is_watching = seconds > SHORT_TURN
         if self.is_watching:
-            self._begin(loop)
+            self._begin()
         else:
             self.look_at = now + LOOK

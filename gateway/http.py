@@ -121,21 +121,24 @@ class GraphQLEndpoint:
 
     def begin(self, message: HttpMessage) -> HttpAnswer | RestOfAnswer:
         """Answer a request at once, or return what is left to be awaited. Neither raises an exception."""
-        media_type, version = JSON, b""
+        generation = self._generation()
+        if generation is None:
+            return self.refuse(_not_ready(), message.request_id)
+        version, share = generation.version, generation.shares.best
+        if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
+            self.telling.measures.begun += 1
+            return self._too_much(message, version)
+        media_type = JSON
         context = message.context = RequestContext(message.request_id, message.headers, message.arrived_at)
         self.telling.begun(context)
         try:
             refuse_page(message)
             media_type = negotiate(message.headers.get("accept"))
-            generation = self._ready()
-            version, share = generation.version, generation.shares.best
-            if not self.admission.admits(message.arrived_at, share):
-                return self._too_much(message, media_type, version)
             request = graphql_request(message, is_development=self._is_development)
             if generation.shares.is_ranked:
                 share = generation.shares.of(_priority(request, generation))
                 if not self.admission.admits(message.arrived_at, share):
-                    return self._too_much(message, media_type, version)
+                    return self._too_much(message, version)
             limits = generation.rate_limits
             begun = self._counted(limits, generation, request, message) if limits else _begin(generation, request, context)
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
@@ -164,15 +167,9 @@ class GraphQLEndpoint:
 
         return rest
 
-    def _ready(self) -> Responds:
-        generation = self._generation()
-        if generation is None:
-            raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
-        return generation
-
     async def _finish(self, rest: Rest, share: Share, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
         if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
-            return self._too_much(message, media_type, version)
+            return self._too_much(message, version)
         try:
             answer = _answer(200, media_type, version, message.request_id, await rest())
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
@@ -182,12 +179,11 @@ class GraphQLEndpoint:
         self.telling.ended(message.method, GRAPHQL_PATH, 200, message.context)
         return answer
 
-    def _too_much(self, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+    def _too_much(self, message: HttpMessage, version: bytes) -> HttpAnswer:
         """Return the answer to a request that is not let in, which must cost next to nothing."""
         self.telling.shed()
-        return HttpAnswer(
-            503, (*_common_too_much(media_type, version), (REQUEST_ID_HEADER, message.request_id.encode())), _TOO_MUCH
-        )
+        common = _common_too_much(message.headers.get("accept"), version)
+        return HttpAnswer(503, (*common, (REQUEST_ID_HEADER, message.request_id.encode())), _TOO_MUCH)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpAnswer:
         """Return the answer to what is refused before it is a GraphQL request."""
@@ -200,8 +196,6 @@ class GraphQLEndpoint:
         self.telling.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message.context)
 
     def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
-        if not version and (generation := self._generation()):
-            version = generation.version
         if not isinstance(error, RequestError):
             log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
             note_errors(message.context.ending, _UNEXPECTED_ERRORS, has_data=False)
@@ -216,6 +210,10 @@ class GraphQLEndpoint:
         if error.retry_after is not None:
             return HttpAnswer(status, (*answer.headers, (b"retry-after", b"%d" % error.retry_after)), answer.body)
         return answer
+
+
+def _not_ready() -> RequestError:
+    return RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
 
 
 def _priority(request: GraphQLRequest | Batch, generation: Responds) -> Priority:
@@ -251,7 +249,11 @@ _TOO_MUCH = error_text(Code.REQUEST_CONCURRENCY_LIMITED, "The gateway has too mu
 
 
 @functools.lru_cache(maxsize=16)
-def _common_too_much(media_type: str, version: bytes) -> HeaderList:
+def _common_too_much(accept: str | None, version: bytes) -> HeaderList:
+    try:
+        media_type = negotiate(accept)
+    except RequestError:
+        media_type = JSON
     return (*_common(media_type, version), (b"content-length", b"%d" % len(_TOO_MUCH)), (b"retry-after", b"%d" % RETRY_AFTER))
 
 

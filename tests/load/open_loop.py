@@ -133,10 +133,9 @@ class Client:
     def answered(self, connection: _Connection, answer: Answered) -> None:
         """Note an answer, and go on where one request follows the other."""
         self.measured.answers.append(answer)
+        self._free.append(connection)
         if self._is_closed_loop:
-            connection.ask(self._request)
-        else:
-            self._free.append(connection)
+            self._free.popleft().ask(self._request)
 
     def lost(self, connection: _Connection) -> None:
         """Note that a connection has ended."""
@@ -146,7 +145,7 @@ class Client:
             self._free.remove(connection)
 
     async def closed_loop(self, connections: int, seconds: float) -> Measured:
-        """Send requests on so many connections, each when the one before it is answered."""
+        """Send so many requests at a time, each when one before it is answered, over all connections in turn."""
         self._is_closed_loop = True
         self._begin()
         for _ in range(connections):
