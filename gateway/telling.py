@@ -58,6 +58,8 @@ class Telling:
         self._wants_all, self._wants_problems = mode == "all", mode != "off"
         self._slow = telemetry.slow_ms / 1000
         self.tracer = self.tracer_for(telemetry)
+        self._tells_of_all = self._wants_all or self._known_tracer is not None
+        """Whether there is more to be done than counting even for a request that went well."""
         if telemetry.log_level is not None:
             logging.getLogger("stepgraph").setLevel(telemetry.log_level.upper())
 
@@ -87,8 +89,9 @@ class Telling:
         seconds = perf_counter() - ending.began
         measures.requests[ending.outcome, status] += 1
         measures.request_seconds.observe(seconds)
-        if ending.codes:
-            measures.count_errors(ending.codes)
+        if ending.outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
+            return
+        measures.count_errors(ending.codes)
         traced = {"trace_id": self._known_tracer.end(ending, method, status)} if self._known_tracer and ending.span else {}
         if self._wants_all or (self._wants_problems and (seconds >= self._slow or ending.outcome != "ok" or status >= 400)):
             account = {

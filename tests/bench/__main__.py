@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.bench.cases import CASES, OURS, SHARED, Case
 from tests.bench.growth import Section, memory, nodes, operations, rows, slow, workers
+from tests.bench.guards import guards
 from tests.bench.measure import Bench, Key, Result, measure
 from tests.bench.native import running_mock
 from tests.bench.planning import planning
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "slow": slow,
     "memory": memory,
     "workers": workers,
+    "guards": guards,
 }
 NAMES = [*(case.name for case in CASES), *SECTIONS]
 

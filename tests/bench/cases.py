@@ -121,4 +121,5 @@ BARS = (
     Bar("1,000 slow calls: s over ideal", 1.3, is_ceiling=True),
     Bar("1,000 slow calls: loop lag, ms", 100, is_ceiling=True),
     Bar("2 workers over 1", 1.6),
+    Bar("guards: CPU with over without, posts + user", 1.1, is_ceiling=True),
 )
