@@ -70,9 +70,13 @@ class YamlDocument:
 
 
 class _Mistake(Exception):
-    def __init__(self, place: Place, message: str, code: str) -> None:
-        self.problem = Problem(place, "file", message, code)
-        super().__init__(message)
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
+def _too_deep(place: Place) -> Problem:
+    return Problem(place, "file", f"nested more than {MAX_DEPTH} deep", "too-deep")
 
 
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
@@ -89,7 +93,10 @@ def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tupl
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        reader.report(place, f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+        if "nesting depth" in (error.problem or ""):  # a limit of libyaml's own, which reads ahead of the reader's
+            reader.problems.append(_too_deep(place))
+        else:
+            reader.report(place, f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore")  # the C parser counts bytes
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -197,6 +204,9 @@ class _Reader:
     def report(self, place: Place, message: str, code: str) -> None:
         self.problems.append(Problem(place, "file", message, code))
 
+    def mistake(self, event: Any, message: str, code: str) -> _Mistake:
+        return _Mistake(Problem(self.place(event), "file", message, code))
+
     def documents(self, text: str) -> Iterator[tuple[object, Marks]]:
         loader = yaml.CSafeLoader(text)
         self.next: Callable[[], Any] = loader.get_event
@@ -213,9 +223,9 @@ class _Reader:
         """Return the value that begins with an event, and its marks: of a scalar that of the parser."""
         self.values += 1
         if self.values > MAX_VALUES:
-            raise _Mistake(self.place(event), f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
+            raise self.mistake(event, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
         if depth > MAX_DEPTH:
-            raise _Mistake(self.place(event), f"nested more than {MAX_DEPTH} deep", "too-deep")
+            raise _Mistake(_too_deep(self.place(event)))
         kind = type(event)
         if kind is yaml.AliasEvent:
             return self.alias(event, depth)
@@ -246,12 +256,12 @@ class _Reader:
     def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, Marks | Mark]:
         found = self.anchors.get(str(event.anchor))
         if found is None:
-            raise _Mistake(self.place(event), f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
+            raise self.mistake(event, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
         if depth + found.depth > MAX_DEPTH:
-            raise _Mistake(self.place(event), f"nested more than {MAX_DEPTH} deep", "too-deep")
+            raise _Mistake(_too_deep(self.place(event)))
         self.aliased += found.size
         if self.aliased > MAX_ALIASED:
-            raise _Mistake(self.place(event), f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
+            raise self.mistake(event, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
         return found.value, found.marks
 
     def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], Marks]:
@@ -292,7 +302,7 @@ class _Reader:
     def scalar(self, event: yaml.ScalarEvent) -> object:
         text = event.value
         if len(text) > MAX_SCALAR:
-            raise _Mistake(self.place(event), f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
+            raise self.mistake(event, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
         if "${" in text:
             text = VARIABLE.sub(lambda match: self.variable(match, event), text)
         return plain_scalar(text) if event.implicit[0] and event.tag is None else text
