@@ -89,6 +89,15 @@ async def ask_anew(process: Process, query: str) -> Answer:
         caller.close()
 
 
+async def get_anew(process: Process, path: str) -> Answer:
+    """Send a request without a body on a connection of its own."""
+    caller = Caller(process)
+    try:
+        return await caller.get(path)
+    finally:
+        caller.close()
+
+
 async def under_way(upstream: FaultServer, path: str, count: int) -> None:
     async with asyncio.timeout(20):
         while upstream.count(path) < count:  # noqa: ASYNC110 - it happens in another process
@@ -118,7 +127,7 @@ def test_a_server_that_ends_answers_everything_until_it_takes_no_more(tmp_path: 
                 asked = [asyncio.ensure_future(ask_anew(process, CALL % "slow")) for _ in range(20)]
                 await under_way(upstream, "/slow", 20)
                 process.popen.send_signal(signal.SIGTERM)
-                ready = await repeat(lambda: asyncio.ensure_future(Caller(process).get("/health/ready")), 0.1, 0.8)
+                ready = await repeat(lambda: asyncio.ensure_future(get_anew(process, "/health/ready")), 0.1, 0.8)
                 during = await repeat(lambda: asyncio.ensure_future(ask_anew(process, CONSTANT)), 0.02, 0.4)
                 under = await asyncio.gather(*asked)
                 assert [answer.status for answer in ready[2:]] == [503] * len(ready[2:])
