@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import brotli
 import httpx
 import pytest
 import uvloop
+from backports import zstd
 from pytest_httpx import HTTPXMock
 
 from gateway.errors import Code, StepFault
@@ -230,26 +232,38 @@ class Compressed:
         await exchange.reply(200, {"content-encoding": self.encoding}, self.body)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "body"),
-    [("gzip", gzip.compress(b"{}")), ("GZIP", gzip.compress(b"{}")), ("deflate", zlib.compress(b"{}")), ("identity", b"{}")],
-)
-def test_a_compressed_body_is_decompressed(open_transport: Open, encoding: str, body: bytes) -> None:
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("encoding", [*COMPRESS, "GZIP", "identity"])
+def test_a_compressed_body_is_decompressed(open_transport: Open, encoding: str) -> None:
+    body = COMPRESS.get(encoding.lower(), bytes)(b"{}")
     assert answer_to(open_transport, Compressed(encoding, body)).body == b"{}"
 
 
-@pytest.mark.parametrize(
-    ("encoding", "body"),
-    [("gzip", b"{}"), ("gzip", gzip.compress(b"{}")[:-4]), ("gzip", b""), ("br", b"{}"), ("gzip, br", b"{}"), ("zstd", b"{}")],
-)
+@pytest.mark.parametrize("encoding", [*COMPRESS, "gzip, br", "compress"])
+@pytest.mark.parametrize("body", [b"{}", b"", gzip.compress(b"{}")[:-4], zstd.compress(b"{}")[:-1], brotli.compress(b"{}")[:-1]])
 def test_a_body_that_cannot_be_decompressed_is_malformed(open_transport: Open, encoding: str, body: bytes) -> None:
     assert fault_of(open_transport, Compressed(encoding, body)).code is Code.SUBREQUEST_MALFORMED_RESPONSE
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_zstandard_body_that_wants_more_memory_than_http_allows_is_malformed(open_transport: Open) -> None:
+    magic, descriptor, last_block = b"\x28\xb5\x2f\xfd", b"\x00", b"\x11\x00\x00{}"
+    within, beyond = (magic + descriptor + bytes([(exponent - 10) << 3]) + last_block for exponent in (23, 24))
+    assert zstd.decompress(beyond) == b"{}"
+    assert answer_to(open_transport, Compressed("zstd", within)).body == b"{}"
+    assert fault_of(open_transport, Compressed("zstd", beyond)).code is Code.SUBREQUEST_MALFORMED_RESPONSE
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
 def test_the_limit_counts_what_comes_out_of_compression(open_transport: Open, encoding: str) -> None:
-    compress = gzip.compress if encoding == "gzip" else zlib.compress
-    assert len(answer_to(open_transport, Compressed(encoding, compress(b" " * LIMIT))).body) == LIMIT
+    compress = COMPRESS[encoding]
+    assert answer_to(open_transport, Compressed(encoding, compress(b" " * LIMIT))).body == b" " * LIMIT
     fault = fault_of(open_transport, Compressed(encoding, compress(b" " * (LIMIT + 1))))
     assert fault.code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
 

@@ -79,6 +79,14 @@ def _too_deep(place: Place) -> Problem:
     return Problem(place, "file", f"nested more than {MAX_DEPTH} deep", "too-deep")
 
 
+def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+    if "nesting depth" in (error.problem or ""):  # a limit of libyaml's own, which reads ahead of the reader's
+        return _too_deep(place)
+    return Problem(place, "file", f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+
+
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
     """Parse the documents of one YAML file. A syntax error ends the file; every other problem leaves the rest readable."""
     reader, documents = _Reader(file, environment), list[YamlDocument]()
@@ -91,12 +99,7 @@ def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tupl
     except _Mistake as mistake:
         reader.problems.append(mistake.problem)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        if "nesting depth" in (error.problem or ""):  # a limit of libyaml's own, which reads ahead of the reader's
-            reader.problems.append(_too_deep(place))
-        else:
-            reader.report(place, f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+        reader.problems.append(_syntax_problem(file, error))
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore")  # the C parser counts bytes
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
