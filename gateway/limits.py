@@ -36,11 +36,15 @@ _TOKEN = re.compile(
 _OPENING = frozenset("([{")
 _CLOSING = frozenset(")]}")
 _TYPE_CONDITION = "... on"
+_ROOTS = frozenset({"__schema", "__type"})
+_LISTS = frozenset({"fields", "interfaces", "possibleTypes", "inputFields"})
+"""The fields of a type's description that lead to further types, a list each: what multiplies when they stand below each other."""
+_OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a document is: the depth of its deepest definition, the root fields of its broadest operation, and the sums of the rest.
+    """How large a document is: the depths of its deepest definition, the root fields of its broadest operation, and the sums of the rest.
 
     What stands in a fragment counts wherever the fragment is spread. ``is_circular`` when a fragment leads to itself: then it does not.
     """
@@ -51,16 +55,18 @@ class Size:
     aliases: int
     fields: int
     directives: int
+    introspection_depth: int
     is_circular: bool = False
 
 
 _LIMITS = (
-    ("depth", Code.MAX_DEPTH_LIMIT, "is nested deeper than {} levels"),
-    ("tokens", Code.TOKEN_LIMIT_EXCEEDED, "is longer than {} tokens"),
-    ("aliases", Code.MAX_ALIASES_LIMIT, "has more than {} aliases"),
-    ("root_fields", Code.MAX_ROOT_FIELDS_LIMIT, "has more than {} root fields"),
-    ("fields", Code.MAX_FIELDS_LIMIT, "has more than {} fields"),
-    ("directives", Code.MAX_DIRECTIVES_LIMIT, "has more than {} directives"),
+    ("depth", Code.MAX_DEPTH_LIMIT, "The document is nested deeper than {} levels."),
+    ("tokens", Code.TOKEN_LIMIT_EXCEEDED, "The document is longer than {} tokens."),
+    ("aliases", Code.MAX_ALIASES_LIMIT, "The document has more than {} aliases."),
+    ("root_fields", Code.MAX_ROOT_FIELDS_LIMIT, "The document has more than {} root fields."),
+    ("fields", Code.MAX_FIELDS_LIMIT, "The document has more than {} fields."),
+    ("directives", Code.MAX_DIRECTIVES_LIMIT, "The document has more than {} directives."),
+    ("introspection_depth", Code.MAX_DEPTH_LIMIT, "Maximum introspection depth exceeded"),
 )
 """The attributes of a size that are limited; first those that are known of a document that was not counted to its end."""
 
@@ -70,7 +76,7 @@ def exceeded(size: Size, limits: LimitsKeys) -> Iterator[tuple[Code, str]]:
     for name, code, words in _LIMITS:
         most = getattr(limits, f"max_{name}")
         if getattr(size, name) > most:
-            yield code, f"The document {words.format(most)}."
+            yield code, words.format(most)
 
 
 def measure(text: str, most_tokens: int) -> Size:
@@ -83,8 +89,29 @@ def measure(text: str, most_tokens: int) -> Size:
         reader.read(match[0])
     written = max(tokens, by_length)
     if written > most_tokens:
-        return Size(written, max((_levels(part) for part in reader.parts), default=0), 0, 0, 0, 0)
+        return Size(written, max((_levels(part) for part in reader.parts), default=0), 0, 0, 0, 0, 0)
     return _sum(reader.parts, written)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Where a selection set stands in its definition."""
+
+    depth: int
+    """The fields above it."""
+    lists: int
+    """Those of them that are lists of a type's description."""
+    introspected: int
+    """Those of these that stand in an answer about the schema; ``_OUTSIDE`` if it does not stand in one."""
+
+    def below(self, name: str) -> "_Level":
+        """Return the level of what is selected of a field."""
+        is_list = name in _LISTS
+        introspected = self.introspected + is_list if self.introspected != _OUTSIDE else 0 if name in _ROOTS else _OUTSIDE
+        return _Level(self.depth + 1, self.lists + is_list, introspected)
+
+
+_OUTERMOST = _Level(0, 0, _OUTSIDE)
 
 
 @dataclass(slots=True)
@@ -101,15 +128,21 @@ class _Part:
     aliases: int = 0
     fields: int = 0
     directives: int = 0
-    spreads: list[tuple[str, int, int]] = field(default_factory=list)
-    """The fragments that it spreads, and below how many fields and how many braces."""
+    lists: int = 0
+    """The lists of types' descriptions below each other, and, as ``introspection``, those that are sure to be such."""
+    introspection: int = 0
+    spreads: list[tuple[str, _Level, int]] = field(default_factory=list)
+    """The fragments that it spreads, where, and below how many braces."""
 
-    def add(self, other: "_Part", depth: int, nesting: int) -> None:
-        """Add what a fragment has that is spread below some fields and braces."""
+    def add(self, other: "_Part", level: _Level, nesting: int) -> None:
+        """Add what a fragment has that is spread at a level and below some braces."""
         self.tokens += other.tokens
-        self.depth = max(self.depth, depth + other.depth)
+        self.depth = max(self.depth, level.depth + other.depth)
         self.nesting = max(self.nesting, nesting + other.nesting)
-        self.root_fields += other.root_fields if depth == 0 else 0
+        self.lists = max(self.lists, level.lists + other.lists)
+        inside = level.introspected + other.lists if level.introspected != _OUTSIDE else other.introspection
+        self.introspection = max(self.introspection, inside)
+        self.root_fields += other.root_fields if level.depth == 0 else 0
         self.aliases += other.aliases
         self.fields += other.fields
         self.directives += other.directives
@@ -120,8 +153,10 @@ class _Reader:
     """Takes the tokens of a document in order. Of one that cannot be parsed it counts something, which does not matter."""
 
     parts: list[_Part] = field(default_factory=lambda: [_Part()])
-    levels: list[int] = field(default_factory=list)
-    """The selection sets that are open, each by how many fields it stands below."""
+    levels: list[_Level] = field(default_factory=list)
+    """The selection sets that are open."""
+    name: str = ""
+    """The field whose selection set may come next."""
     values: int = 0
     """The parentheses, brackets and braces of arguments that are open."""
     is_inline: bool = False
@@ -154,11 +189,14 @@ class _Reader:
             self.values -= 1
 
     def _open(self, part: _Part) -> None:
-        around = self.levels[-1] if self.levels else -1
-        depth = around if self.is_inline and self.levels else around + 1
+        level = self.levels[-1] if self.levels else _OUTERMOST
+        if self.levels and not self.is_inline:
+            level = level.below(self.name)
         self.is_inline = False
-        self.levels.append(depth)
-        part.depth = max(part.depth, depth + 1)
+        self.levels.append(level)
+        part.depth = max(part.depth, level.depth + 1)
+        part.lists = max(part.lists, level.lists)
+        part.introspection = max(part.introspection, level.introspected)
         part.nesting = max(part.nesting, len(self.levels))
 
     def _read_selection(self, word: str, part: _Part) -> str:
@@ -181,10 +219,12 @@ class _Reader:
             self.is_inline = False
         elif self.before == ":":
             part.aliases += 1  # the name before the colon was taken for the field
+            self.name = name
         elif self.before != _TYPE_CONDITION:
             self.is_inline = False
+            self.name = name
             part.fields += 1
-            part.root_fields += self.levels[-1] == 0
+            part.root_fields += self.levels[-1].depth == 0
         return name
 
 
@@ -200,6 +240,7 @@ def _sum(parts: list[_Part], tokens: int) -> Size:
         aliases=max(aliases, sum(part.aliases for part in operations)),
         fields=max(fields, sum(part.fields for part in operations)),
         directives=max(directives, sum(part.directives for part in operations)),
+        introspection_depth=max((part.introspection for part in operations), default=0),
         is_circular=is_circular,
     )
 
@@ -218,7 +259,7 @@ def _expand(parts: list[_Part]) -> bool:
         return True
     operations = [part for part in parts if part.fragment is None]
     for part in (*(fragments[name] for name in order), *operations):
-        for name, depth, nesting in part.spreads:
+        for name, level, nesting in part.spreads:
             if name in fragments:
-                part.add(fragments[name], depth, nesting)
+                part.add(fragments[name], level, nesting)
     return False

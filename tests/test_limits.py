@@ -213,9 +213,14 @@ FRAGMENT = '{__type(name:"N"){...F}} fragment F on __Type{' + circular(3).remove
 
 @pytest.mark.parametrize("query", [circular(3), circular(4), FRAGMENT])
 def test_introspection_that_goes_round_in_circles_is_refused(query: str) -> None:
-    mistakes = documents("introspection: true").read(query).mistakes
-    assert "Maximum introspection depth exceeded" in [mistake["message"] for mistake in mistakes]
+    with pytest.raises(RequestError, match="Maximum introspection depth exceeded"):
+        documents("introspection: true").read(query)
     assert documents("introspection: true").read(circular(2)).mistakes == ()
+    assert documents("introspection: true, max_introspection_depth: 3").read(circular(3)).mistakes == ()
+
+
+def test_fields_that_are_named_like_those_of_introspection_nest_as_others() -> None:
+    assert measure("{" + "fields { interfaces {" * 3 + "__typename" + "}}" * 3 + "}", 100).introspection_depth == 0
 
 
 def test_equal_mistakes_are_told_once_with_all_their_places() -> None:
@@ -319,33 +324,43 @@ class Reference:
         self.fragments = {node.name.value: node for node in self.document.definitions if isinstance(node, FragmentDefinitionNode)}
         self.operations = [node for node in self.document.definitions if isinstance(node, OperationDefinitionNode)]
 
-    def fields(self, node: SelectionSetNode, depth: int, *, expands: bool) -> Iterator[tuple[FieldNode, int]]:
+    def fields(
+        self, node: SelectionSetNode, above: tuple[str, ...], *, expands: bool
+    ) -> Iterator[tuple[FieldNode, tuple[str, ...]]]:
+        """Yield each field with the names of the fields above it."""
         for selection in node.selections:
             if isinstance(selection, FieldNode):
-                yield selection, depth
+                yield selection, above
                 if selection.selection_set:
-                    yield from self.fields(selection.selection_set, depth + 1, expands=expands)
+                    yield from self.fields(selection.selection_set, (*above, selection.name.value), expands=expands)
             elif isinstance(selection, InlineFragmentNode):
-                yield from self.fields(selection.selection_set, depth, expands=expands)
+                yield from self.fields(selection.selection_set, above, expands=expands)
             elif isinstance(selection, FragmentSpreadNode) and expands and selection.name.value in self.fragments:
-                yield from self.fields(self.fragments[selection.name.value].selection_set, depth, expands=expands)
+                yield from self.fields(self.fragments[selection.name.value].selection_set, above, expands=expands)
 
     def size(self) -> dict[str, int]:
-        """Return depth, root fields, aliases and fields."""
-        expanded = [list(self.fields(node.selection_set, 1, expands=True)) for node in self.operations]
+        """Return depths, root fields, aliases and fields."""
+        expanded = [list(self.fields(node.selection_set, (), expands=True)) for node in self.operations]
         nodes: list[Any] = list(self.document.definitions)
-        written = [found for node in nodes for found in self.fields(node.selection_set, 1, expands=False)]
+        written = [found for node in nodes for found in self.fields(node.selection_set, (), expands=False)]
         everything = [found for fields in expanded for found in fields]
         return {
-            "depth": max(depth for node in nodes for _, depth in self.fields(node.selection_set, 1, expands=True)),
-            "root_fields": max(sum(depth == 1 for _, depth in fields) for fields in expanded),
+            "depth": max(1 + len(above) for node in nodes for _, above in self.fields(node.selection_set, (), expands=True)),
+            "root_fields": max(sum(not above for _, above in fields) for fields in expanded),
             "aliases": max(sum(bool(field.alias) for field, _ in found) for found in (written, everything)),
             "fields": max(len(written), len(everything)),
+            "introspection_depth": max(type_lists(above) for _, above in everything),
         }
 
 
+def type_lists(names: tuple[str, ...]) -> int:
+    """Count the lists of types' descriptions in a path of fields, from where it asks about the schema."""
+    begin = min((names.index(root) for root in ("__schema", "__type") if root in names), default=len(names))
+    return sum(name in {"fields", "interfaces", "possibleTypes", "inputFields"} for name in names[begin:])
+
+
 KEYS = ["", "", "a: ", "b: ", "on: ", "fragment: ", "x :"]
-NAMES = ["id", "n", "l", "i", "u", "on", "fragment", "query", "__typename"]
+NAMES = ["id", "n", "l", "i", "u", "on", "fragment", "query", "__typename", "__type", "__schema", "fields", "interfaces"]
 ARGUMENTS = [
     "",
     "",
@@ -420,7 +435,7 @@ def test_tokens_are_also_counted_by_length_and_by_what_fragments_make_of_them() 
     assert measure("{a}" + " " * 1000, 100).tokens == 1003 // CHARACTERS_PER_TOKEN
     query = "{...F ...F} fragment F on Q {" + "...G " * 50 + "} fragment G on Q {" + "a " * 50 + "}"
     assert measure(query, 1000).tokens > 2 * 50 * 50 // EXPANDED_PER_TOKEN
-    assert measure("{...A} fragment A on Q {a ...A}", 100) == Size(13, 1, 0, 0, 1, 0, is_circular=True)
+    assert measure("{...A} fragment A on Q {a ...A}", 100) == Size(13, 1, 0, 0, 1, 0, 0, is_circular=True)
 
 
 # -- merging

@@ -91,6 +91,8 @@ class LimitsKeys(Keys):
     """Fields of a document; those of a fragment count wherever it is spread."""
     max_directives: Count = 50
     """Directives of a document, as `@skip`; those of a fragment count wherever it is spread."""
+    max_introspection_depth: Count = 2
+    """Lists of `fields`, `interfaces`, `possibleTypes` and `inputFields` below each other in a query about the schema; what tools ask has 1."""
     max_values: Annotated[int, Field(gt=0, le=10_000_000)] = 20_000
     """Items of lists and fields of objects in the variables of a request."""
     max_errors: Count = 50
