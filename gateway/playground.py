@@ -54,7 +54,7 @@ class Playground:
         built = web / "dist"
         page = built / "index.html"
 
-        async def show(_: Request) -> Response:
+        def show(_: Request) -> Response:  # in a thread, as it reads a file
             if page.is_file():
                 return HTMLResponse(page.read_bytes(), headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
             return HTMLResponse((web / "plain.html").read_bytes())

@@ -66,7 +66,7 @@ class Versions:
 
     async def all(self) -> list[Version]:
         """Return all versions, the latest first."""
-        if not self._path.exists():
+        if not await asyncio.to_thread(self._path.exists):
             return []
         async with self._open() as database:
             rows = await database.execute_fetchall("SELECT version, at, problems FROM versions ORDER BY id DESC")

@@ -35,7 +35,7 @@ class Watch:
     async def listen(self) -> None:
         """Hear of changes until cancelled; a folder that is deleted, renamed or linked anew is found again."""
         while True:
-            identity = self._identity()
+            identity = await asyncio.to_thread(self._identity)
             if identity is None:
                 await asyncio.sleep(_LOOK_MS / 1000)
                 continue
@@ -50,7 +50,7 @@ class Watch:
         async for changes in events:
             if changes:
                 self.hear()
-            if self._identity() != identity:
+            if await asyncio.to_thread(self._identity) != identity:
                 return
 
     def hear(self) -> None:

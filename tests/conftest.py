@@ -1,8 +1,10 @@
 """Options of the whole suite."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from .case_table import CaseTable
 
@@ -19,6 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_alone:
         config.option.verbose, config.option.tbstyle, config.option.reportchars = -2, "no", "N"
     config.pluginmanager.register(CaseTable(is_alone=is_alone), "case-table")
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls_are_mistakes() -> Iterator[None]:
+    """Raise a ``BlockingError`` where the gateway waits for a file, a socket, a lock or the clock while an event loop runs (row O-10)."""
+    with blockbuster_ctx(scanned_modules=["gateway", "resolvers"]) as detector:
+        for function in detector.functions.values():  # it looks for files of passwords and certificates whenever it connects
+            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
+        yield
 
 
 @pytest.fixture

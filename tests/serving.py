@@ -209,7 +209,7 @@ async def serving(
     folder: Path, *, is_development: bool = False, step_types: Mapping[str, StepType] = STEP_TYPES
 ) -> AsyncIterator[Gateway]:
     """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
-    load(folder, step_types)  # here a mistake in a test's configuration is told as it is
+    await asyncio.to_thread(load, folder, step_types)  # here a mistake in a test's configuration is told as it is
     async with (
         listening(create_app(folder, is_development=is_development, step_types=step_types)) as url,
         httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client,

@@ -47,7 +47,7 @@ async def change(folder: Path, followed: Serving, url: str, number: int) -> None
     text = CHURN.format(url=url, timeout=900 + number // 3 % 2, value="[" if is_broken else number)
     types = f"type Reply {{ a: Int }} type T{number // 5 % 2} {{ a: Int }}"
     write_files(folder, {"base.yaml": text, "types.graphql": types})
-    assert await followed.take(read_files(folder)) == ("partial" if is_broken else "accepted")
+    assert await followed.take(await asyncio.to_thread(read_files, folder)) == ("partial" if is_broken else "accepted")
     assert followed.generation is not None
     context = RequestContext("id", {}, asyncio.get_running_loop().time())
     body = await followed.generation.answer(GraphQLRequest("{ base { value call { a } } }"), context)

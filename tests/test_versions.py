@@ -30,7 +30,7 @@ def served(folder: Path, state: Path, *texts: str) -> list[str]:
             versions.append(followed.version)
             for text in texts:
                 write_files(folder, {"base.yaml": text})
-                await followed.take(read_files(folder))
+                await followed.take(await asyncio.to_thread(read_files, folder))
                 versions.append(followed.version)
         return versions
 

@@ -201,11 +201,11 @@ def measure(stage: Stage) -> tuple[list[Answer], float]:
 def test_with_a_hanging_step_every_answer_is_there_40_ms_after_the_deadline(stage: Stage) -> None:
     stage.upstream.script("/hanging", Hang())
     ask(stage, HANGING)
-    for _ in range(3):
+    for _ in range(10):
         answers, lateness = measure(stage)
         if lateness < 0.02:
             break
-    if lateness > 0.1:
+    if lateness > 0.05:
         pytest.skip(f"this machine stood still for {lateness * 1000:.0f} ms, and nothing can be measured on it")
     for answer in answers:
         assert answer.data == {"bounded": {"quick": "quick", "slow": None}}
