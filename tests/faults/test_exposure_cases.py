@@ -256,6 +256,8 @@ def test_graphql_cop_finds_nothing_in_the_ways_to_ask(served: Served) -> None:
 CANARIES = {"CANARY_TOKEN": "canary-token-7f3a", "CANARY_PASSWORD": "canary-password-91bc", "CANARY_KEY": "canary-key-55e0"}
 SECRETIVE = {
     "graph.yaml": """
+telemetry: { log_level: debug, access_log: all }
+---
 sources:
   core:
     type: api
@@ -274,10 +276,26 @@ steps:
 }
 
 
-@pytest.fixture(scope="module")
-def secretive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("secretive"), SECRETIVE, **CANARIES) as opened:
+@pytest.fixture(scope="module", params=["production", "development"])
+def secretive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    arguments = ["--dev"] if request.param == "development" else []
+    with Served(tmp_path_factory.mktemp("secretive"), SECRETIVE, arguments, **CANARIES) as opened:
         yield opened
+
+
+TELLING = ["/", "/ready", "/live", "/health/ready", "/playground/runs", "/playground/examples"]
+"""Whatever a client may ask for beside its queries, most of it in development alone."""
+
+
+async def all_pages(secretive: Served) -> list[str]:
+    client, url = secretive.gateway.client, secretive.process.url
+    pages = [await client.get(url + path) for path in TELLING]
+    pages += [await client.get(secretive.admin + path) for path in ("/metrics", "/admin/config")]
+    pages.append(await client.post(url + "/playground/plan", json={"query": '{ call(path: "canary") { one two } }'}))
+    if (runs := pages[TELLING.index("/playground/runs")]).is_success:
+        pages += [await client.get(f"{url}/playground/runs/{run['id']}") for run in runs.json()]
+        assert len(pages) > len(TELLING) + 3
+    return [told((page.text, page.headers)) for page in pages]
 
 
 @case("L-02")
@@ -302,8 +320,7 @@ def test_a_secret_is_in_nothing_that_the_gateway_tells(secretive: Served) -> Non
             json.dumps({"query": '{ call(path: "canary") { one } }', "extensions": {"trace": True}}).encode()
         )
         texts.append(told(answer.body))
-        client = secretive.gateway.client
-        texts += [(await client.get(secretive.admin + path)).text for path in ("/metrics", "/admin/config")]
+        texts += await all_pages(secretive)
         await asyncio.sleep(0.2)
         return texts
 
