@@ -100,7 +100,7 @@ def test_the_demo_warehouse_answers_through_its_import(tmp_path: Path) -> None:
     assert (result.name, result.operations, result.types) == ("warehouse", 6, 3)
 
     async def scenario() -> None:
-        async with serving(written(result, tmp_path / "wh")) as gateway:
+        async with serving(await asyncio.to_thread(written, result, tmp_path / "wh")) as gateway:
             found = await data(
                 gateway,
                 '{ risk_profile(customer_id: 42) { score segment } credit_by_tier(tier: "gold") { credit_limit }'

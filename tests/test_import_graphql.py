@@ -61,7 +61,7 @@ def test_an_endpoint_answers_through_its_import_as_it_does_itself(tmp_path: Path
     async def scenario() -> None:
         async with serving(write_files(tmp_path / "upstream", UPSTREAM), is_development=True) as upstream:
             result = await asyncio.to_thread(import_graphql, f"{upstream.url}/graphql", {}, "upstream")
-            async with serving(written(result, tmp_path / "imported")) as gateway:
+            async with serving(await asyncio.to_thread(written, result, tmp_path / "imported")) as gateway:
                 expected = await data(upstream, query, filter={"name": "Bo"})
                 assert await data(gateway, query, filter={"name": "Bo"}) == expected
                 assert expected["user"] == {"id": "7", "name": "Ada", "role": "ADMIN", "pets": [{"name": "Rex"}]}

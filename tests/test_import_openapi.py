@@ -49,7 +49,8 @@ def test_a_service_answers_through_its_description_as_it_does_itself(tmp_path: P
         description = Route("/openapi.yaml", lambda _: PlainTextResponse(DEMO.read_text("utf-8")))
         async with listening(Starlette(routes=[description, Mount("/", quick)])) as url:
             result = await asyncio.to_thread(import_openapi, f"{url}/openapi.yaml", {})
-            async with serving(written(result, tmp_path / "demo")) as gateway, httpx.AsyncClient(base_url=url) as client:
+            folder = await asyncio.to_thread(written, result, tmp_path / "demo")
+            async with serving(folder) as gateway, httpx.AsyncClient(base_url=url) as client:
                 expected = {path: (await client.get(path)).json() for path in ("/posts", "/users?id=2&id=3", "/accounts/42")}
                 found = await data(
                     gateway,

@@ -132,7 +132,7 @@ async def ask(generation: Generation, query: str) -> dict[str, Any]:
 
 def answer(folder: Path, query: str) -> dict[str, Any]:
     async def run() -> dict[str, Any]:
-        async with open_generation(load(folder, STEP_TYPES), STEP_TYPES) as generation:
+        async with open_generation(await asyncio.to_thread(load, folder, STEP_TYPES), STEP_TYPES) as generation:
             return await ask(generation, query)
 
     return asyncio.run(run())
@@ -140,7 +140,7 @@ def answer(folder: Path, query: str) -> dict[str, Any]:
 
 def test_the_types_of_classes_and_of_annotations_are_in_the_schema(folder: Path) -> None:
     async def run() -> str:
-        async with open_generation(load(folder, STEP_TYPES), STEP_TYPES) as generation:
+        async with open_generation(await asyncio.to_thread(load, folder, STEP_TYPES), STEP_TYPES) as generation:
             return print_schema(generation.schema)
 
     printed = asyncio.run(run())
@@ -187,7 +187,7 @@ def test_an_async_function_runs_on_the_event_loop_and_a_plain_one_in_a_thread(fo
 
 def test_a_plain_function_does_not_hold_up_the_event_loop(folder: Path) -> None:
     async def run() -> tuple[dict[str, Any], float]:
-        async with open_generation(load(folder, STEP_TYPES), STEP_TYPES) as generation:
+        async with open_generation(await asyncio.to_thread(load, folder, STEP_TYPES), STEP_TYPES) as generation:
             asking = asyncio.ensure_future(ask(generation, "{ team(id: 1) { slow } }"))
             longest = 0.0
             while not asking.done():

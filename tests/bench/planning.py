@@ -42,7 +42,7 @@ def planning(bench: Bench, counts: tuple[int, ...] = STEPS) -> Section:
 
 
 async def _planning(folder: Path, counts: tuple[int, ...]) -> list[tuple[float, ...]]:
-    async with open_generation(load(folder, STEP_TYPES), STEP_TYPES) as generation:
+    async with open_generation(await asyncio.to_thread(load, folder, STEP_TYPES), STEP_TYPES) as generation:
         return [await _planning_of(generation, count) for count in counts]
 
 

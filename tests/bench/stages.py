@@ -95,7 +95,7 @@ def stages(bench: Bench, series: int = SERIES) -> Section:
 
 async def _stages(series: int) -> dict[str, float]:
     """Return what each stage takes, in µs."""
-    blueprint = load(PLAIN, STEP_TYPES)
+    blueprint = await asyncio.to_thread(load, PLAIN, STEP_TYPES)
     async with AsyncExitStack() as stack:
         source = blueprint.sources["mock"]
         transport: Transport = await stack.enter_async_context(STEP_TYPES["api"].connect(source))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from gateway.blueprint import Blueprint
 from gateway.config.files import Files
 from gateway.config.rules import build
 from gateway.errors import ConfigurationError
@@ -67,10 +68,10 @@ def test_a_configuration_of_random_words_loads_or_is_refused_with_places(variati
 
 
 def test_what_the_mutations_start_from_is_sound_and_can_be_served() -> None:
-    async def opened(texts: Mapping[str, str]) -> None:
-        async with open_generation(build(Files(FOLDER, texts, (), "fuzz"), STEP_TYPES, {}), STEP_TYPES) as generation:
+    async def opened(blueprint: Blueprint) -> None:
+        async with open_generation(blueprint, STEP_TYPES) as generation:
             assert generation.schema.query_type is not None
 
     for texts in SOUND:
         assert load(texts)
-        asyncio.run(opened(texts))
+        asyncio.run(opened(build(Files(FOLDER, texts, (), "fuzz"), STEP_TYPES, {})))
