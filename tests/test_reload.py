@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockingError
 
+from gateway.config.files import read_files
 from gateway.reload import Serving, serve_folder
 from gateway.resolver import KeyProblem, StepType
 from resolvers import STEP_TYPES
@@ -383,3 +385,12 @@ def test_a_folder_that_another_takes_the_place_of_is_noticed_by_looking(tmp_path
             await until_next(followed)
 
     asyncio.run(run())
+
+
+@pytest.mark.case("O-10")
+def test_reading_files_on_the_event_loop_is_a_mistake_in_any_test(tmp_path: Path) -> None:
+    async def read() -> None:
+        read_files(tmp_path)
+
+    with pytest.raises(BlockingError, match=r"os\.stat"):
+        asyncio.run(read())
