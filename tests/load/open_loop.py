@@ -94,6 +94,7 @@ class Client:
         self._host, self._port = address.hostname, address.port
         head = f"POST /graphql HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         self._request = head.encode() + body
+        self._connections: set[_Connection] = set()
         self._free: deque[_Connection] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._is_closed_loop = False
@@ -106,6 +107,7 @@ class Client:
         except OSError:
             self.measured.lost += 1
         else:
+            self._connections.add(connection)
             if asks:
                 connection.ask(self._request)
             else:
@@ -141,8 +143,17 @@ class Client:
         """Note that a connection has ended."""
         self.measured.lost += connection.is_asking
         self._count -= 1
+        self._connections.discard(connection)
         if connection in self._free:
             self._free.remove(connection)
+
+    async def close(self) -> None:
+        """End all connections; what is under way on them is not counted any more."""
+        self._begin()
+        await asyncio.gather(*self._opening)
+        for connection in self._connections:
+            connection.transport.abort()
+        await asyncio.sleep(0.2)
 
     async def closed_loop(self, connections: int, seconds: float) -> Measured:
         """Send so many requests at a time, each when one before it is answered, over all connections in turn."""

@@ -68,6 +68,7 @@ async def measure(process: Process, seconds: float) -> Report:
     over_cpu = cpu_seconds(process) - began
     ended = time.perf_counter()
     after = await client.open_loop(peak.goodput / 2, 4)
+    await client.close()
     refused = [answer.seconds * 1000 for answer in over.of(503)]
     return Report(
         peak_rps=peak.goodput,
