@@ -50,7 +50,7 @@ _RULES = tuple(rule for rule in specified_rules if rule not in {OverlappingField
 """Without what is checked in linear time elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Planned:
     """One operation definition under one set of conditions: its plan, its projection, its arguments, and its introspection fields."""
 
@@ -66,6 +66,10 @@ class Planned:
     """The names of the operations that are asked for."""
     meters: tuple[StepMeter, ...] = ()
     """What counts the steps of its nodes."""
+    is_constant: bool = False
+    """Whether all its requests have the same answer."""
+    answer: bytes | None = None
+    """That answer in JSON text, once it is known."""
 
     def arguments(self, variables: Variables) -> Arguments:
         """Return the coerced arguments of operation calls and links.
@@ -284,7 +288,9 @@ class Documents:
         names = tuple(call.operation.name for call in made.calls)
         deadline = max((call.deadline for call in made.calls), default=math.inf)
         meters = self.telling.meters(made)
-        return Planned(made, compile_projection(made), calls, links, introspection, cost, deadline, names, meters)
+        is_constant = made.is_constant and introspection is None and not definition.node.variable_definitions
+        project = compile_projection(made)
+        return Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant)
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]

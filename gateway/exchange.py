@@ -1,13 +1,10 @@
 """One GraphQL request on a connection, from its head to its answer, and what a connection is about at a time."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
 from gateway.http_request import HttpMessage
-from gateway.settings import ServerKeys
 
 
 class Phase(Enum):
@@ -18,26 +15,6 @@ class Phase(Enum):
     BODY = auto()
     ANSWER = auto()
     REFUSED = auto()
-
-
-Written = tuple[bytes, bytes, str, list[tuple[bytes, bytes]]]
-"""A head as it came: URL, method, version of HTTP, and headers by their names in lower case."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a GraphQL request that was found sound. A client's next one on a connection is nearly always the very same."""
-
-    written: Written
-    keys: ServerKeys
-    """The limits that it was checked against."""
-    method: str
-    query_string: bytes
-    headers: Mapping[str, str]
-    is_last: bool
-    """Whether the client wants the connection to end after it."""
-    waits_for_word: bool
-    """Whether the body comes only after ``100 Continue``."""
 
 
 class _Nobody:

@@ -132,6 +132,8 @@ class Plan:
     """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
     is_immediate: bool
     """Whether a run of it never waits: no node asks anybody."""
+    is_constant: bool
+    """Whether a run of it with the same arguments always comes to the same: it asks nobody, and reads nothing of the request."""
     is_applicable: bool
     """Whether every step that is asked for is one of the request's: not of an overlay that does not hold for it."""
 

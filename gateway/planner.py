@@ -55,6 +55,9 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
     nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
     shared = tuple(nodes) if is_mutation else _mark_shared(nodes)
+    request_reads = tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads))
+    reads_context = any(node.step.reads_context for node in shared)
+    is_immediate = not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared)
     return Plan(
         roots=tuple(order),
         calls=calls,
@@ -62,10 +65,11 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         waiting=tuple(len(node.needs) + len(node.follows) for node in shared),
         dependents=_dependents(shared),
         links=drafted.links,
-        request_reads=tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads)),
-        reads_context=any(node.step.reads_context for node in shared),
+        request_reads=request_reads,
+        reads_context=reads_context,
         is_mutation=is_mutation,
-        is_immediate=not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared),
+        is_immediate=is_immediate,
+        is_constant=is_immediate and not (request_reads or reads_context),
         is_applicable=not any(call.not_applicable for call in calls),
     )
 

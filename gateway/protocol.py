@@ -11,17 +11,17 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.asgi import Front
-from gateway.edge import Edge, malformed, no_host, too_large_head, too_late, too_long_url, unexpected
+from gateway.edge import Edge, malformed, too_large_head, too_late, too_long_url, unexpected
 from gateway.errors import RequestError
-from gateway.exchange import Exchange, Head, Phase, Written
-from gateway.http import GRAPHQL_PATH, HttpAnswer, RestOfAnswer
-from gateway.http_request import HttpMessage, declared_length, too_large
+from gateway.exchange import Exchange, Phase
+from gateway.head import Head, read_head
+from gateway.http import HttpAnswer, RestOfAnswer
+from gateway.http_request import HttpMessage, too_large
 
 log = logging.getLogger("stepgraph.http")
 
 LINGER = 1.0
 """Seconds that a client who is refused has to read why; what it sends meanwhile is dropped, or else it would find the connection reset."""
-_GRAPHQL_PATH = GRAPHQL_PATH.encode()
 _NEVER = float("inf")
 
 
@@ -64,8 +64,15 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client."""
-        if self.phase is Phase.REFUSED:
-            return
+        head = self.head
+        if self.phase is Phase.IDLE and head is not None and head.begins(data) and head.keys is self.edge.keys():
+            self._take_whole(head, data)
+        elif self.phase is not Phase.REFUSED:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        before = self.cycle
+        is_between = not self.is_reading
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -74,6 +81,8 @@ class GatewayProtocol(HttpToolsProtocol):
             self._refuse(_mistake(error))
         if self.is_reading and self.phase is not Phase.REFUSED:
             self._expect_more(len(data))
+        elif is_between and self.cycle is not before and self.head is not None and not self.head.text:
+            self.head.learn(data)
 
     def _expect_more(self, size: int) -> None:
         """Wait for the rest of a message, but not for ever; ``size`` is how much of it has just come."""
@@ -107,47 +116,17 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Choose the way of a request, now that its head is there."""
         written = self.url, self.parser.get_method(), self.parser.get_http_version(), self.headers
-        if self.head is None or self.head.written != written or self.head.keys is not self.keys:
-            self.head = self._read_head(written)
-        if self.head is None:
+        head = self.head
+        if head is None or head.written != written or head.keys is not self.keys:
+            head = self.head = read_head(written, self.keys, is_last=not self._keeps_alive())
+        if head is None:
             self._pass_on()
         else:
-            self._take(self.head)
-
-    def _read_head(self, written: Written) -> Head | None:
-        """Return the head of a GraphQL request, or None for any other one."""
-        self._check_head()
-        path, _, query_string = self.url.partition(b"?")
-        method = written[1]
-        if path != _GRAPHQL_PATH or method not in {b"POST", b"GET"}:
-            return None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
-        if self.keys.cors.origins and "origin" in headers:
-            return None
-        if declared_length(headers) > self.keys.max_request_bytes:
-            raise too_large(self.keys.max_request_bytes)
-        waits = headers.get("expect", "").lower() == "100-continue"
-        return Head(written, self.keys, method.decode(), query_string, headers, not self._keeps_alive(), waits)
-
-    def _check_head(self) -> None:
-        """Check what is checked by nobody else.
-
-        :raises RequestError: the head is too large, or does not say for which host it is (RFC 9112, 3.2).
-        """
-        names = [name for name, _ in self.headers]
-        size = len(self.url) + sum(map(len, names)) + sum([len(value) + 4 for _, value in self.headers])
-        if size > self.keys.max_header_bytes or len(names) > self.keys.max_headers:
-            raise too_large_head()
-        hosts = names.count(b"host")
-        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
-            raise no_host()
+            self._take(head)
 
     def _take(self, head: Head) -> None:
         """Take a GraphQL request, whose body is still to come."""
-        request_id = self.front.ids.of(head.headers.get("x-request-id"))
-        peer = self.client[0] if self.client else ""
-        message = HttpMessage(head.method, head.query_string, head.headers, b"", request_id, self.loop.time(), peer)
-        exchange = Exchange(message, keep_alive=not (head.is_last or self.edge.is_draining))
+        exchange = self._exchange(head)
         before, self.cycle = self.cycle, cast("RequestResponseCycle", exchange)
         self.is_in_head = False
         if before is not None and not before.response_complete:
@@ -157,6 +136,22 @@ class GatewayProtocol(HttpToolsProtocol):
         if head.waits_for_word:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._start_asgi_task(self.cycle, self.app)
+
+    def _take_whole(self, head: Head, data: bytes) -> None:
+        """Take a GraphQL request of which everything is there, and of which the parser need see nothing, as it has seen its head before."""
+        exchange = self._exchange(head)
+        exchange.body.append(data[len(head.text) :])
+        exchange.is_whole = exchange.is_begun = True
+        self.answering = exchange
+        self.cycle = cast("RequestResponseCycle", exchange)
+        self.phase, self.limit_at = Phase.ANSWER, _NEVER
+        self._answer(exchange)
+
+    def _exchange(self, head: Head) -> Exchange:
+        request_id = self.front.ids.of(head.headers.get("x-request-id"))
+        peer = self.client[0] if self.client else ""
+        message = HttpMessage(head.method, head.query_string, head.headers, b"", request_id, self.loop.time(), peer)
+        return Exchange(message, keep_alive=not (head.is_last or self.edge.is_draining))
 
     def _pass_on(self) -> None:
         """Let uvicorn have a request that is not for GraphQL."""

@@ -177,7 +177,8 @@ class StepType(ABC):
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
     calls_out: ClassVar[bool] = True
-    """Whether a call leaves the gateway's own data; one that does not never waits, and needs no mock in a test of the configuration."""
+    """Whether a call leaves the gateway's own data; one that does not never waits, gives the same for the same inputs, and needs no mock
+    in a test of the configuration."""
     selects_from_scope: ClassVar[bool] = False
     """Whether ``select`` is over arguments, steps and context instead of a raw result."""
 

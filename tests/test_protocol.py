@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.asgi import Front
+from gateway.head import Head
 
 from .faults import Drip, FaultServer, Json
 from .serving import Stage, listening, write_files
@@ -229,6 +232,73 @@ def test_requests_that_do_not_wait_for_their_answers_get_them_in_order(stage: St
             return [body.get("data", body) for _, _, body in answers]
 
     assert stage.run(scenario) == [{"slow": "slow"}, {"echo": "a"}, {"status": "live"}, {"slow": "slow"}, {"echo": "a"}]
+
+
+AGAIN = post('{ echo(text: "a") }', "x-request-id: again")
+ASKED = head(HOST, "x-request-id: again", "graphql-require-preflight: 1", first='GET /graphql?query={echo(text:"b")} HTTP/1.1')
+PIECES = [
+    *[AGAIN, ASKED] * 4,
+    AGAIN.replace(b'\\"a', b'\\"c'),
+    AGAIN.replace(b"gateway", b"another"),
+    AGAIN.replace(b": again", b": twice"),
+    AGAIN * 2,
+    ASKED + AGAIN,
+    AGAIN + b"\r\n",
+    b"\r\n" + AGAIN,
+    b"\r\n",
+    b"\r\n\r\n",
+    AGAIN[:30],
+    AGAIN[30:],
+    AGAIN[:-1],
+    AGAIN[-1:],
+    AGAIN.replace(b"\r\n\r\n", b"\n\n"),
+    AGAIN.replace(b"Length: ", b"Length: 0"),
+    ASKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    ASKED.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    head(HOST),
+    b"\x00",
+]
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes until the other side ends or resets the connection."""
+    received = b""
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(65_536):
+            received += piece
+    return received
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = []
+    is_known = Head.begins
+
+    async def received(pieces: list[bytes]) -> bytes:
+        async with await Client.open(stage.production.url) as client:
+            reading = asyncio.create_task(read_all(client.reader))
+            with contextlib.suppress(OSError):
+                for piece in pieces:
+                    await client.send(piece, pause=0.003)
+                client.writer.write_eof()
+            return await reading
+
+    async def scenario(choose: random.Random) -> list[bytes]:
+        found = []
+        for _ in range(6):
+            first = choose.choice([AGAIN, ASKED])
+            found.append(await received([first, first, *choose.choices(PIECES, k=6), first]))
+        return [re.sub(rb"(x-request-id: )[0-9a-f]{32}", rb"\1-", answers) for answers in found]
+
+    def begins(self: Head, message: bytes) -> bool:
+        known.append(is_known(self, message))
+        return known[-1]
+
+    monkeypatch.setattr(Head, "begins", begins)
+    found = stage.run(lambda: scenario(random.Random(seed)))
+    assert sum(known) >= 6
+    monkeypatch.setattr(Head, "begins", lambda *_: False)
+    assert found == stage.run(lambda: scenario(random.Random(seed)))
 
 
 @pytest.mark.parametrize(
