@@ -1,6 +1,7 @@
 """Our own transport beyond the contract of all: kept connections, names, addresses, time limits, and that nothing stays behind."""
 
 import asyncio
+import random
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import uvloop
 from gateway.errors import Code, StepFault
 from resolvers.transport import HttpRequest, HttpResponse, Limits, http1, http1_connection
 from resolvers.transport.http1 import Http1Transport
+from resolvers.transport.http1_connection import Connection
 
 from .faults import (
     Behaviour,
@@ -182,6 +184,93 @@ def _send_at_once(server: FaultServer, data: bytes) -> None:
     with socket.socket(fileno=socket.dup(descriptor)) as same:
         same.send(data)
     time.sleep(0.01)
+
+
+# -- heads of responses that are known already
+
+
+def response(body: bytes, *lines: str, length: int | None = None, status: str = "200 OK") -> bytes:
+    head = [f"HTTP/1.1 {status}", "date: now", f"content-length: {len(body) if length is None else length}", *lines]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Send pieces, some time apart, and keep the connection."""
+
+    pieces: tuple[bytes, ...]
+
+    async def answer(self, exchange: Exchange) -> None:
+        for piece in self.pieces:
+            await exchange.send(piece)
+            await asyncio.sleep(0.004)
+
+
+SAME = response(b'{"a": 1}')
+PIECES = [
+    *[(SAME,)] * 6,
+    (response(b'{"b": 2}'),),
+    (response(b'{"longer": 3}'),),
+    (SAME[:30], SAME[30:]),
+    (SAME[:-3], SAME[-3:]),
+    (SAME + b"x",),
+    (SAME + SAME,),
+    (SAME, b"x"),
+    (response(b"", status="100 Continue").replace(b"content-length: 0\r\n", b"") + SAME,),
+    (response(b"", status="204 No Content").replace(b"content-length: 0\r\n", b""),),
+    (response(b"", status="304 Not Modified", length=8),),
+    (response(b'{"a": 1}', "connection: close"),),
+    (response(b'{"a": 1}', "content-encoding: gzip"),),
+    (response(b'{"a": 1}', "content-length: 7"),),
+    (SAME.replace(b"content-length: 8", b"transfer-encoding: chunked"),),
+    (SAME.replace(b"content-length: 8", b"transfer-encoding: chunked").replace(b'{"a": 1}', b'8\r\n{"a": 1}\r\n0\r\n\r\n'),),
+    (response(b'{"a": 1}', status="500 Oops"),),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[bool] = []
+    is_known = Connection._is_known
+
+    async def told(transport: Http1Transport, request: HttpRequest) -> tuple[object, ...]:
+        try:
+            async with asyncio.timeout(0.2):
+                found = await transport.send(request)
+        except StepFault as fault:
+            return fault.code, fault.kind
+        except TimeoutError:
+            return ("timeout",)
+        return found.status, found.headers, found.body
+
+    async def scenario(transport: Http1Transport, server: FaultServer) -> list[tuple[object, ...]]:
+        choose, found = random.Random(seed), []
+        for _ in range(40):
+            server.script("/", Pieces(choose.choice(PIECES)))
+            method = choose.choice(["GET", "GET", "GET", "HEAD"])
+            found.append((method, *await told(transport, HttpRequest(method, "/", (), is_idempotent=True))))
+            await asyncio.sleep(0.01)
+        return found
+
+    def noted(self: Connection, size: int) -> bool:
+        known.append(is_known(self, size))
+        return known[-1]
+
+    monkeypatch.setattr(Connection, "_is_known", noted)
+    found = run(scenario)
+    assert sum(known) > 5
+    monkeypatch.setattr(Connection, "_is_known", lambda *_: False)
+    assert found == run(scenario)
+
+
+def test_of_heads_that_are_never_the_same_only_some_are_kept() -> None:
+    async def scenario(transport: Http1Transport, server: FaultServer) -> int:
+        for number in range(http1_connection.MAX_KNOWN_HEADS + 10):
+            server.script("/", Pieces((response(b"1", f"x-request-id: {number}"),)))
+            await transport.send(GET)
+        return len(transport._common.heads)
+
+    assert 0 < run(scenario) <= http1_connection.MAX_KNOWN_HEADS
 
 
 def test_a_connection_is_closed_when_the_server_says_so() -> None:

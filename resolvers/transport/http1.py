@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from gateway.errors import Code, StepFault
 from resolvers.encoding import as_written
 from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits
-from resolvers.transport.http1_connection import READ_SIZE, Connection
+from resolvers.transport.http1_connection import READ_SIZE, Common, Connection
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying
 
@@ -38,8 +38,7 @@ class Http1Transport:
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
         self._max_idle = limits.max_connections
-        self._max_bytes = limits.max_bytes
-        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._common = Common(bytearray(READ_SIZE), limits.max_bytes, {}, self._keep, self._forget)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[Connection]] = set()
@@ -54,7 +53,7 @@ class Http1Transport:
         """
         message = self._message(request)
         is_head_request = request.method == "HEAD"
-        connection = self._take()
+        connection = self._take(is_idempotent=request.is_idempotent)
         if connection is not None:
             try:
                 return await _exchange(connection, message, is_head_request=is_head_request)
@@ -86,11 +85,11 @@ class Http1Transport:
 
     # -- idle connections
 
-    def _take(self) -> Connection | None:
+    def _take(self, *, is_idempotent: bool) -> Connection | None:
         """Return the connection that was used last: the others can grow old and be closed."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable():
+            if connection.is_usable(is_idempotent=is_idempotent):
                 return connection
             connection.abort()
         return None
@@ -165,7 +164,7 @@ class Http1Transport:
 
     async def _dial_one(self, address: str) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._buffer, self._max_bytes, self._keep, self._forget),
+            lambda: Connection(self._common),
             address,
             self._port,
             ssl=self._tls,

@@ -7,6 +7,7 @@ import asyncio
 import re
 import select
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -18,27 +19,55 @@ from resolvers.transport.decompression import Decompression, decompression
 READ_SIZE = 65_536
 MAX_HEAD = 65_536
 MAX_HEADERS = 100
+JUST_NOW = 0.001
+"""Seconds."""
+MAX_KNOWN_HEADS = 256
+MAX_KNOWN_HEAD = 1024
+_END = b"\r\n\r\n"
 
 Notice = Callable[["Connection"], None]
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One connection; ``on_idle`` is told of it when it may carry the next request, ``on_lost`` when it has ended.
+@dataclass(frozen=True, slots=True)
+class KnownHead:
+    """The head of a response that came whole and left its connection usable, with so many bytes of a body that is not encoded."""
 
-    ``buffer`` takes what is read; it may be shared, as nothing is left in it when control goes back to the loop.
+    status: int
+    headers: dict[str, str]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the connections of a pool have in common.
+
+    ``buffer`` takes what is read: nothing is left in it when control goes back to the loop. ``heads`` are those of responses by their bytes:
+    within one second an upstream often sends the very same, and what it says of a body is known without parsing it again. ``on_idle`` is told of
+    a connection when it may carry the next request, ``on_lost`` when it has ended.
     """
 
-    def __init__(self, buffer: memoryview, max_bytes: int, on_idle: Notice, on_lost: Notice) -> None:
-        self._buffer = buffer
-        self._max_bytes = max_bytes
-        self._on_idle = on_idle
-        self._on_lost = on_lost
+    buffer: bytearray
+    max_bytes: int
+    heads: dict[bytes, KnownHead]
+    on_idle: "Notice"
+    on_lost: "Notice"
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection of a pool."""
+
+    def __init__(self, common: Common) -> None:
+        self._bytes = common.buffer
+        self._buffer = memoryview(common.buffer)
+        self._heads = common.heads
+        self._max_bytes = common.max_bytes
+        self._on_idle = common.on_idle
+        self._on_lost = common.on_lost
         self._waiter: asyncio.Future[HttpResponse] | None = None
-        self._known_fields: list[tuple[bytes, bytes]] | None = None
         self._response: HttpResponse | None = None
         self._fault: StepFault | None = None
         self.is_open = False
-        self.expires_at = 0.0
+        self.expires_at = self._idle_since = 0.0
 
     # -- the caller's side
 
@@ -67,12 +96,16 @@ class Connection(asyncio.BufferedProtocol):
         self.is_open = False
         self._transport.abort()
 
-    def is_usable(self) -> bool:
+    def is_usable(self, *, is_idempotent: bool) -> bool:
         """Tell whether nothing has come while the connection was idle, be it an end or bytes that nobody asked for.
 
-        The operating system is asked (1 µs), as the loop may not have got round to it.
+        The operating system is asked (3 µs), as the loop may not have got round to it; but not about one that has just carried a
+        response, unless the request cannot be sent twice.
         """
-        return self.is_open and self._loop.time() < self.expires_at and not self._events.poll(0)
+        now = self._loop.time()
+        if not self.is_open or now >= self.expires_at:
+            return False
+        return (is_idempotent and now - self._idle_since < JUST_NOW) or not self._events.poll(0)
 
     # -- the event loop's side
 
@@ -96,17 +129,43 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiter is None:
             self.abort()
             return
-        self.has_answered = True
+        is_first, self.has_answered = not self.has_answered, True
         self._received += nbytes
+        if is_first and not self._is_head_request and self._is_known(nbytes):
+            self._settle()
+            return
         try:
             self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade) as error:
             self._is_spoiled = True
             self._fault = self._fault or malformed(f"{type(error).__name__}: {error}")
         if self._response is not None or self._fault is not None:
+            if is_first and self._response is not None:
+                self._learn(self._response, nbytes)
             self._settle()
         elif self._received > MAX_HEAD:
             self._check_received()
+
+    def _is_known(self, size: int) -> bool:
+        """Take what was read, if it is one whole response with a head that is known."""
+        end = self._bytes.find(_END, 0, min(size, MAX_KNOWN_HEAD))
+        known = self._heads.get(bytes(self._buffer[:end])) if end > 0 else None
+        if known is None or end + len(_END) + known.length != size:
+            return False
+        self._response = HttpResponse(known.status, known.headers, bytes(self._buffer[end + len(_END) : size]))
+        self._headers = known.headers
+        return True
+
+    def _learn(self, response: HttpResponse, size: int) -> None:
+        """Keep the head of a response that was read in one piece."""
+        end = self._bytes.find(_END, 0, min(size, MAX_KNOWN_HEAD))
+        encoded = response.headers.keys() & {"transfer-encoding", "content-encoding"}
+        is_whole = end > 0 and end + len(_END) + len(response.body) == size
+        if self._is_spoiled or self._is_head_request or encoded or not is_whole or "content-length" not in response.headers:
+            return
+        if len(self._heads) >= MAX_KNOWN_HEADS:
+            self._heads.clear()
+        self._heads[bytes(self._buffer[:end])] = KnownHead(response.status, response.headers, len(response.body))
 
     def connection_lost(self, error: Exception | None) -> None:
         """End; a response that has no length is whole then."""
@@ -145,8 +204,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._response is not None or status < 200:
             return
         self._status = status
-        if self._fields != self._known_fields:  # within one second an upstream often sends the very same
-            self._known_fields, self._headers = self._fields.copy(), _merged(self._fields)
+        self._headers = _merged(self._fields)
         self._body: list[bytes] = []
         self._size = 0
         self._decompression: Decompression | None = None
@@ -225,7 +283,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._is_head_request:
                 self._parser = HttpResponseParser(self)  # the old one waits for the body that GET would have got
             kept = _kept_seconds(self._headers["keep-alive"]) if "keep-alive" in self._headers else IDLE_SECONDS
-            self.expires_at = self._loop.time() + kept
+            self._idle_since = self._loop.time()
+            self.expires_at = self._idle_since + kept
             self._on_idle(self)
         if waiter is not None and not waiter.done():
             waiter.set_result(self._response)
