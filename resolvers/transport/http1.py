@@ -38,7 +38,7 @@ class Http1Transport:
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
         self._max_idle = limits.max_connections
-        self._common = Common(bytearray(READ_SIZE), limits.max_bytes, {}, self._keep, self._forget)
+        self._common = Common(bytearray(READ_SIZE), limits.max_bytes, {})
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[Connection]] = set()
@@ -164,7 +164,7 @@ class Http1Transport:
 
     async def _dial_one(self, address: str) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._common),
+            lambda: Connection(self._common, self._keep, self._forget),
             address,
             self._port,
             ssl=self._tls,

@@ -25,8 +25,6 @@ MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD = 1024
 _END = b"\r\n\r\n"
 
-Notice = Callable[["Connection"], None]
-
 
 @dataclass(frozen=True, slots=True)
 class KnownHead:
@@ -42,27 +40,27 @@ class Common:
     """What the connections of a pool have in common.
 
     ``buffer`` takes what is read: nothing is left in it when control goes back to the loop. ``heads`` are those of responses by their bytes:
-    within one second an upstream often sends the very same, and what it says of a body is known without parsing it again. ``on_idle`` is told of
-    a connection when it may carry the next request, ``on_lost`` when it has ended.
+    within one second an upstream often sends the very same, and what it says of a body is known without parsing it again.
     """
 
     buffer: bytearray
     max_bytes: int
     heads: dict[bytes, KnownHead]
-    on_idle: "Notice"
-    on_lost: "Notice"
+
+
+Notice = Callable[["Connection"], None]
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection of a pool."""
+    """One connection of a pool; ``on_idle`` is told of it when it may carry the next request, ``on_lost`` when it has ended."""
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: Common, on_idle: Notice, on_lost: Notice) -> None:
         self._bytes = common.buffer
         self._buffer = memoryview(common.buffer)
         self._heads = common.heads
         self._max_bytes = common.max_bytes
-        self._on_idle = common.on_idle
-        self._on_lost = common.on_lost
+        self._on_idle = on_idle
+        self._on_lost = on_lost
         self._waiter: asyncio.Future[HttpResponse] | None = None
         self._response: HttpResponse | None = None
         self._fault: StepFault | None = None
