@@ -90,6 +90,8 @@ class OperationCall:
     nodes: tuple[int, ...]
     eager: int
     """How many of the nodes run in any case, and not only when a fallback asks for them."""
+    first: tuple[int, ...]
+    """Those of them that wait for no other."""
     pruned: tuple[str, ...]
     """Exposed steps that are not run."""
     not_applicable: tuple[str, ...] = ()

@@ -150,6 +150,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
         arguments=written_arguments(first),
         nodes=tuple(range(start, len(nodes))),
         eager=sum(not node.is_lazy for node in nodes[start:]),
+        first=tuple(node.index for node in nodes[start:] if not (node.is_lazy or node.needs or node.follows)),
         pruned=pruned,
         not_applicable=_not_applicable(draft.operation, draft.roots),
         deadline=blueprint.deadline_of(draft.operation),

@@ -62,9 +62,10 @@ class RequestContext:
         return {"id": self.request_id, "headers": self.headers}
 
 
-@dataclass(slots=True)
 class CallContext:
     """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down.
+
+    Most calls need no more than the class has, so that one is made in a third of the time of a dataclass.
 
     ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
     ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
@@ -72,19 +73,21 @@ class CallContext:
     the source was asked by the attempt that is under way or was last; None while it waits for its place.
     """
 
-    request: RequestContext
-    deadline: float
-    attempts: int = 0
-    queued: float = 0.0
+    attempts = 0
+    queued = 0.0
     waiting_since: float | None = None
     inputs: Inputs | None = None
-    faults: list[str] = field(default_factory=list)
+    faults: tuple[str, ...] = ()
     retried_at: tuple[float, ...] = ()
     hedged_at: tuple[float, ...] = ()
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
     """What tells a service of the attempt that begins, where requests are traced."""
-    _key: str = ""
+    _key = ""
+
+    def __init__(self, request: RequestContext, deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
 
     @property
     def idempotency_key(self) -> str:

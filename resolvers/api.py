@@ -31,7 +31,7 @@ from resolvers.json_http import (
     url_mistake,
     varying_headers,
 )
-from resolvers.transport import HttpRequest, Transport
+from resolvers.transport import Headers, HttpRequest, Transport
 from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
@@ -174,28 +174,33 @@ class Api(StepType):
         assert isinstance(source.keys, ApiSourceKeys)
         target = target_renderer(keys.endpoint)
         is_kept = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
-        constant = constant_headers(keys.headers, source.keys.headers)
+        method, is_idempotent, expected = keys.method, step.is_idempotent, keys.expect or range(200, 300)
+        constant, sends_deadline = constant_headers(keys.headers, source.keys.headers), source.keys.send_deadline
+        varies = bool(step.inputs["headers"]) or keys.body is not None or keys.idempotency_key or sends_deadline
 
-        sends_deadline = source.keys.send_deadline
-
-        async def send(inputs: Inputs, context: CallContext) -> Reply:
+        def headers_of(inputs: Inputs, context: CallContext) -> Headers:
             headers = [*constant, *encode_headers(inputs["headers"]), *context.trace_headers]
-            body = encode(inputs["body"]) if "body" in inputs else None
             if keys.idempotency_key:
                 headers.append(("idempotency-key", context.idempotency_key))
             if sends_deadline:
                 headers.append(deadline_header(context, step.timeout))
-            if body is not None:
+            if "body" in inputs:
                 headers.append(("content-type", "application/json"))
-            request = HttpRequest(keys.method, target(inputs["endpoint"], inputs["query"]), headers, body, step.is_idempotent)
-            response = await connection.send(request)
-            if response.status == 404 and keys.not_found is None:
-                return Reply(None, 404)
-            if response.status not in keys.expect if keys.expect else not 200 <= response.status < 300:
+            return headers
+
+        async def send(inputs: Inputs, context: CallContext) -> Reply:
+            headers = headers_of(inputs, context) if varies or context.trace_headers else constant
+            body = encode(inputs["body"]) if "body" in inputs else None
+            path = target(inputs["endpoint"], inputs["query"])
+            response = await connection.send(HttpRequest(method, path, headers, body, is_idempotent))
+            status = response.status
+            if status not in expected:
+                if status == 404 and keys.not_found is None:
+                    return Reply(None, 404)
                 raise status_fault(response)
-            value = None if keys.method == "HEAD" else decode(response)
+            value = None if method == "HEAD" else decode(response)
             max_age, is_private = freshness(response.headers) if is_kept else (None, False)
-            return Reply(value, response.status, len(response.body), max_age, is_private)
+            return Reply(value, status, len(response.body), max_age, is_private)
 
         return send
 

@@ -210,9 +210,13 @@ def decode(response: HttpResponse) -> object:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    if _has_many_openers(response.body) and not _is_flat(response.body) and _depth(value) > MAX_JSON_DEPTH:
+    if _may_be_deep(response.body) and _depth(value) > MAX_JSON_DEPTH:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
     return value
+
+
+def _may_be_deep(body: bytes) -> bool:
+    return len(body) > 2 * MAX_JSON_DEPTH and _has_many_openers(body) and not _is_flat(body)
 
 
 @functools.lru_cache(maxsize=256)

@@ -46,14 +46,13 @@ class Execution:
         unwinding: set[asyncio.Future[Any]],
         replies: Replies,
     ) -> None:
-        count = len(plan.nodes)
         self.plan = plan
         self.calls = calls
         self.request = request
         self.arguments = arguments
         self.replies = replies
-        self.outcomes: list[Outcome | None] = [None] * count
-        self.spans = [Span() for _ in range(count)]
+        self.outcomes: list[Outcome | None] = [None] * len(plan.nodes)
+        self.spans = [Span() for _ in plan.nodes]
         self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
         self.joins: dict[int, Found] = {}
         """What links have found so far."""

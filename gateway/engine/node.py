@@ -1,7 +1,7 @@
 """One node → its outcome: the condition, the inputs, the call, the selection. Whatever goes wrong is a failure, not an exception."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from gateway.engine.execution import Execution
 from gateway.errors import Code, StepFault
@@ -11,24 +11,27 @@ from gateway.plan import Node
 from gateway.resolver import CallContext, Inputs, Reply
 from gateway.template import MissingValue, Reference, UnusableValue
 
+_NOT_CALLED = (Failure, Skipped)
+
 
 async def perform_step(
     run: Execution, node: Node, scope: Mapping[str, object] | None = None, context: CallContext | None = None
 ) -> Outcome:
     """Check a node's condition, render its inputs, and call. ``scope`` and ``context`` are those of one call of a link, which makes several."""
     inputs = _inputs(run, node, scope)
-    if isinstance(inputs, Failure | Skipped):
+    if isinstance(inputs, _NOT_CALLED):
         return inputs
     if context is None:
         context = run.spans[node.index].context = run.context(node)
     context.inputs = inputs
-    places = run.states[node.call].places
-    if places is None:
-        return await _call(run, node, inputs, context)
-    context.begin_wait(asyncio.get_running_loop().time())
-    async with places:
-        context.end_wait(asyncio.get_running_loop().time())
-        return await _call(run, node, inputs, context)
+    step, call = node.step, _call if run.states[node.call].places is None else _call_in_turn
+    try:
+        reply = await call(run, node, inputs, context)
+        return Success(step.select.search(reply.value) if step.select else reply.value)
+    except StepFault as fault:
+        return run.failed(node, fault, context)
+    except ExpressionError as error:
+        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
 
 
 def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:
@@ -76,16 +79,19 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     return Skipped(Reason.MISSING_INPUT)
 
 
-async def _call(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Outcome:
-    """Perform the step's call, or take the reply of an equal one, and select from it."""
-    step = node.step
-    try:
-        reply = await (_shared(run, node, inputs, context) if node.is_shared else run.calls[step](inputs, context))
-        return Success(step.select.search(reply.value) if step.select else reply.value)
-    except StepFault as fault:
-        return run.failed(node, fault, context)
-    except ExpressionError as error:
-        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
+def _call(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Awaitable[Reply]:
+    """Begin the step's call, or take the reply of an equal one."""
+    return _shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context)
+
+
+async def _call_in_turn(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Perform the step's call once its operation has a place for it."""
+    places = run.states[node.call].places
+    assert places is not None
+    context.begin_wait(asyncio.get_running_loop().time())
+    async with places:
+        context.end_wait(asyncio.get_running_loop().time())
+        return await _call(run, node, inputs, context)
 
 
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:

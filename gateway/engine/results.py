@@ -1,20 +1,22 @@
 """What goes into a run beside its plan, and how the run ended: the arguments, and an outcome and a span for each node."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.outcome import Failure, Outcome
 from gateway.record import record
 from gateway.resolver import CallContext
 
 
-@dataclass(slots=True)
 class Span:
     """When a node was ready and when it ended (event loop clock), and its call, which knows of waits and attempts."""
 
-    ready: float | None = None
-    ended: float | None = None
-    context: CallContext | None = None
+    __slots__ = ("context", "ended", "ready")
+
+    def __init__(self, ready: float | None = None, ended: float | None = None) -> None:
+        self.ready = ready
+        self.ended = ended
+        self.context: CallContext | None = None
 
 
 @record

@@ -5,7 +5,7 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from gateway.blueprint import FallbackStep, Step
@@ -59,7 +59,8 @@ class _Scheduler:
         self.unwinding = unwinding
         self.loop = asyncio.get_running_loop()
         self.waiting = list(plan.waiting)
-        self.demanded = [False] * len(plan.nodes)
+        self.demanded = [not node.is_lazy for node in plan.nodes]
+        """Whose outcomes are wanted; a fallback wants one more."""
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.substitutes: dict[int, asyncio.Future[Outcome]] = {}
@@ -87,15 +88,10 @@ class _Scheduler:
 
     async def run_calls(self, calls: Sequence[OperationCall]) -> None:
         """Run operation calls side by side, to the end of the last."""
-        nodes, states = self.plan.nodes, self.execution.states
-        first: list[Node] = []
+        nodes = self.plan.nodes
+        await self.begin([nodes[index] for call in calls for index in call.first])
         for call in calls:
-            for index in call.nodes:
-                if not nodes[index].is_lazy:
-                    self.demand(index, first.append)
-        await self.begin(first)
-        for call in calls:
-            state = states[call.index]
+            state = self.execution.states[call.index]
             if state.unsettled:
                 state.finished = self.loop.create_future()
                 await state.finished
@@ -119,16 +115,16 @@ class _Scheduler:
         finally:
             self.is_performing = False
 
-    def demand(self, index: int, start: Callable[[Node], None]) -> None:
-        """Want a node's outcome, and with it everything that it waits for; ``start`` is given those that wait for nothing."""
+    def demand(self, index: int) -> None:
+        """Want a node's outcome, and with it everything that it waits for; start those that wait for nothing."""
         if self.demanded[index]:
             return
         self.demanded[index] = True
         node = self.plan.nodes[index]
         for other in (*node.needs, *node.follows):
-            self.demand(other, start)
+            self.demand(other)
         if self.waiting[index] == 0:
-            start(node)
+            self.start(node)
 
     def start(self, node: Node) -> None:
         """Perform a node in a task of its own."""
@@ -137,11 +133,14 @@ class _Scheduler:
 
     async def perform(self, node: Node) -> None:
         """Bring a node to its outcome, and then one that it was the last to be waited for by. The task of nodes; it never raises."""
-        task = self.tasks[node.index]
+        run, task = self.execution, self.tasks[node.index]
         while True:
-            outcome = await self.outcome_of(node, task)
+            try:
+                outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
+            except BaseException as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+                outcome = self.unexpected(node, error, task)
             can_fall_back = node.step.fallbacks and node.use is None  # those of a link stand in for each of its calls
-            if can_fall_back and self.execution.outcomes[node.index] is None and wants_fallback(node, outcome):
+            if can_fall_back and run.outcomes[node.index] is None and wants_fallback(node, outcome):
                 outcome = await self.fall_back(node, outcome)
             ready = self.settle(node, outcome)
             if not ready:
@@ -149,22 +148,19 @@ class _Scheduler:
             for other in ready[1:]:
                 self.start(other)
             node = ready[0]
-            self.execution.spans[node.index].ready = self.loop.time()
+            run.spans[node.index].ready = self.loop.time()
             self.tasks[node.index] = task
 
-    async def outcome_of(self, node: Node, task: asyncio.Task[None]) -> Outcome:
-        """Bring a node to the outcome of its own step; whatever goes wrong unexpectedly is a failure like any other."""
+    def unexpected(self, node: Node, error: BaseException, task: asyncio.Task[None]) -> Outcome:
+        """Return the outcome of a node that has raised what no step should: a failure like any other, unless the node's task was cancelled."""
         run = self.execution
-        try:
-            return await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
-        except asyncio.CancelledError:
-            if task.cancelling():
-                raise
+        if isinstance(error, asyncio.CancelledError) and not task.cancelling():
             detail = "the call ended as cancelled although nobody cancelled it"
             return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail))
-        except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
-            fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
-            return run.failed(node, fault, run.spans[node.index].context, error)
+        if not isinstance(error, Exception):
+            raise error
+        fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
+        return run.failed(node, fault, run.spans[node.index].context, error)
 
     def settle(self, node: Node, outcome: Outcome) -> list[Node]:
         """Record how a node ended, once; return the nodes that can start now because they waited for it alone."""
@@ -253,5 +249,5 @@ class _Scheduler:
         if index not in self.substitutes:
             self.substitutes[index] = self.loop.create_future()
         self.execution.fallbacks.setdefault(node.index, []).append(index)
-        self.demand(index, self.start)
+        self.demand(index)
         return await asyncio.shield(self.substitutes[index])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import replace
+from copy import copy
 
 from gateway.blueprint import Step
 from gateway.errors import StepFault
@@ -90,7 +90,7 @@ async def _race(call: Call, inputs: Inputs, context: CallContext, latency: Laten
         if first.done() or not latency.budget.take():
             return await first
         context.hedged_at += (asyncio.get_running_loop().time(),)
-        calls.add(asyncio.create_task(_of(call, inputs, replace(context))))
+        calls.add(asyncio.create_task(_of(call, inputs, copy(context))))
         return await _first_good(first, calls)
     finally:
         await _cancel(calls)

@@ -26,7 +26,7 @@ def with_retry(call: Call, step: Step, budget: Budget | None) -> Call:
             except StepFault as fault:
                 if budget is not None and context.attempts == 1 and not fault.is_refusal:
                     budget.count(asyncio.get_running_loop().time())
-                context.faults.append(f"{fault.code} {fault.detail}")
+                context.faults += (f"{fault.code} {fault.detail}",)
                 wait = _wait(retry, context, fault)
                 if wait is None or (budget is not None and not budget.take()):
                     raise

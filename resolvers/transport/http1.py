@@ -52,17 +52,21 @@ class Http1Transport:
         An idempotent request that meets the end of a kept connection, before any byte of a response, goes out once more on a new one.
         """
         message = self._message(request)
-        is_head_request = request.method == "HEAD"
-        connection = self._take(is_idempotent=request.is_idempotent)
-        if connection is not None:
+        kept = connection = self._take(is_idempotent=request.is_idempotent)
+        while True:
+            if connection is None and self._is_closed:
+                raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail="the pool was closed")
+            connection = connection or await self._connect()
+            waiter = connection.exchange(message, is_head_request=request.method == "HEAD")
             try:
-                return await _exchange(connection, message, is_head_request=is_head_request)
+                return await waiter
             except StepFault:
-                if connection.has_answered or not request.is_idempotent:
+                if connection is not kept or connection.has_answered or not request.is_idempotent:
                     raise
-        if self._is_closed:
-            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail="the pool was closed")
-        return await _exchange(await self._connect(), message, is_head_request=is_head_request)
+            except BaseException:
+                connection.leave(waiter)
+                raise
+            connection = None
 
     async def aclose(self) -> None:
         """Close every connection at once, those in use and those that are being made too."""
@@ -77,10 +81,10 @@ class Http1Transport:
 
     def _message(self, request: HttpRequest) -> bytes:
         body = request.body
-        lines = [f"{name}: {value}\r\n" for name, value in request.headers]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers]) if request.headers else ""
         if body is not None or request.method in _WITH_CONTENT:
-            lines.append(f"content-length: {len(body or b'')}\r\n")
-        head = f"{request.method} {self._path}{request.target}{self._head}{''.join(lines)}\r\n".encode()
+            lines += f"content-length: {len(body or b'')}\r\n"
+        head = f"{request.method} {self._path}{request.target}{self._head}{lines}\r\n".encode()
         return head + body if body else head
 
     # -- idle connections
@@ -172,15 +176,6 @@ class Http1Transport:
         )
         self._open.add(connection)
         return connection
-
-
-async def _exchange(connection: Connection, message: bytes, *, is_head_request: bool) -> HttpResponse:
-    waiter = connection.exchange(message, is_head_request=is_head_request)
-    try:
-        return await waiter
-    except BaseException:
-        connection.leave(waiter)
-        raise
 
 
 def _authority(host: str, port: int, usual_port: int) -> str:
