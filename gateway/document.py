@@ -8,6 +8,7 @@ from itertools import islice
 from logging import getLogger
 
 from graphql import (
+    ASTValidationRule,
     DocumentNode,
     ExecutionResult,
     FieldNode,
@@ -20,6 +21,7 @@ from graphql import (
     OperationType,
     OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
+    UniqueFragmentNamesRule,
     execute,
     parse,
     specified_rules,
@@ -48,6 +50,8 @@ MAX_VALIDATION_ERRORS = 50
 MAX_PLANS = 64
 _RULES = tuple(rule for rule in specified_rules if rule not in {OverlappingFieldsCanBeMergedRule, MaxIntrospectionDepthRule})
 """Without what is checked in linear time elsewhere."""
+_CIRCLE_RULES = (UniqueFragmentNamesRule, NoFragmentCyclesRule)
+"""What finds the mistake of a document that is circular: of two fragments of one name only one may be, and which of them counts differs."""
 
 
 @dataclass(slots=True)
@@ -226,9 +230,12 @@ class Documents:
             if isinstance(definition, OperationDefinitionNode) and self.schema.get_root_type(definition.operation) is None:
                 return [GraphQLError(f"The schema has no {definition.operation.value} operations.", definition)]
         # What a fragment that leads to itself is as a whole, nobody can tell: its other mistakes are left aside.
-        rules = (NoFragmentCyclesRule,) if is_circular else _RULES
-        found = validate(self.schema, node, rules, MAX_VALIDATION_ERRORS, hide_suggestions=self.hides_suggestions)
+        found = self._mistakes(node, _CIRCLE_RULES) if is_circular else []
+        found = found or self._mistakes(node, _RULES)
         return found or list(islice(conflicts(self.schema, node), MAX_VALIDATION_ERRORS))
+
+    def _mistakes(self, node: DocumentNode, rules: tuple[type[ASTValidationRule], ...]) -> list[GraphQLError]:
+        return validate(self.schema, node, rules, MAX_VALIDATION_ERRORS, hide_suggestions=self.hides_suggestions)
 
     def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> Planned:
         """Return the plan of a definition under the conditions that its variables set; each is made once.

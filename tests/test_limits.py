@@ -228,6 +228,20 @@ def test_equal_mistakes_are_told_once_with_all_their_places() -> None:
     assert len(mistake["locations"]) == 10  # type: ignore[arg-type]
 
 
+TWICE = {
+    "a circle behind one of its name": "{nope} fragment F on N{id} fragment F on N{n{...F}}",
+    "the same, spread": "{n{...F}} fragment F on N{id} fragment F on N{n{...F}}",
+    "the same of no type": "{n{...F}} fragment F on Nope{id} fragment F on Nope{...F}",
+    "a circle before one of its name": "{nope} fragment F on N{n{...F}} fragment F on N{id}",
+    "a type named fragment": "fragment query on Query{__typename} scalar fragment query{n(nope:1){id}...query}",
+}
+
+
+@pytest.mark.parametrize("query", TWICE.values(), ids=TWICE)
+def test_a_document_in_which_a_circle_cannot_be_told_is_not_taken_for_valid(query: str) -> None:
+    assert PRODUCTION.read(query).mistakes
+
+
 # -- hostile documents
 
 DEEP = 5_000
