@@ -272,6 +272,16 @@ HOSTILE = {
     + " ".join(f"fragment F{i} on N{{{'...F0 ' * 5}...F{(i + 1) % 90}}}" for i in range(90)),
     "@skip x 1000": WITHIN("id" + "@skip(if:true)" * 1000),
     "@aa x 600": WITHIN("id" + "@aa" * 600),
+    "an object of 640 unknown fields": "{n(y:{" + "z:1 " * 640 + "}){n{id}}}",
+    "an object of 500 unknown fields, deep": "{n(y:{"
+    + "i:{" * 10
+    + " ".join(f"z{i}:1" for i in range(500))
+    + "}" * 11
+    + "){n{id}}}",
+    "unknown fields after 97,000 lines": "\n" * 97_000 + WITHIN(" ".join(f"z{i}" for i in range(50))),
+    "unknown fields after lines of another kind": "\r" * 90_000 + WITHIN(" ".join(f"z{i}" for i in range(450))),
+    "operations of one name after 90,000 lines": "\n" * 90_000 + "query A{n{id}}" * 100,
+    "unknown fields of long names": WITHIN(" ".join("z" * 190 + str(i) for i in range(490))),
     "325 inline fragments": WITHIN("... on N{id}" * 325),
     "325 type conditions": "{n{u{" + "... on N{id}... on M{id}" * 162 + "}}}",
     "type conditions below each other": WITHIN("i{id ... on N{i{id}} ... on M{i{id}}}" * 60),
