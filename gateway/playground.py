@@ -67,7 +67,7 @@ class Playground:
             Route("/playground/runs", self._list_runs),
             Route("/playground/runs/{id}", self._show_run),
             Route("/playground/runs/{id}/again", self._run_again, methods=["POST"]),
-            Mount("/playground", StaticFiles(directory=built, check_dir=False)),
+            Mount("/playground", _Built(directory=built, check_dir=False)),
         ]
 
     def _current(self) -> Recorded:
@@ -106,6 +106,13 @@ class Playground:
         except RequestError as error:
             body = {"errors": error.errors}
         return Response(orjson.dumps({"id": context.request_id, "body": body}), media_type="application/json")
+
+
+class _Built(StaticFiles):
+    """The files of the page."""
+
+    async def check_config(self) -> None:
+        """Take the folder as it is: before the page is built there is none, and so no file in it."""
 
 
 class Events:

@@ -361,6 +361,12 @@ def test_in_production_there_is_nothing_else(stage: Stage, path: str) -> None:
     assert (answer.status, answer.codes) == (404, ["NOT_FOUND"])
 
 
+@pytest.mark.parametrize("path", ["/playground/nope.js", "/playground/", "/playground/%2e%2e/%2e%2e/pyproject.toml"])
+def test_in_development_a_file_of_the_page_that_is_not_there_is_not_found(stage: Stage, path: str) -> None:
+    answer = stage.run(lambda: stage.development.send("GET", path))
+    assert (answer.status, answer.codes) == (404, ["NOT_FOUND"])
+
+
 def test_in_development_a_browser_gets_graphiql(stage: Stage) -> None:
     page = stage.run(lambda: stage.development.client.get(stage.development.url + "/", headers={"accept": "text/html"}))
     assert page.status_code == 200

@@ -485,6 +485,22 @@ def test_pages_of_other_sites_may_ask_where_their_origin_is_written(stage: Stage
     assert stage.run(scenario) == [(200, "https://desk.example"), (200, "https://desk.example"), (200, None), (400, None)]
 
 
+def test_a_page_that_may_not_ask_is_told_as_any_other_client(stage: Stage) -> None:
+    async def scenario() -> list[tuple[int, str]]:
+        answers = []
+        for method, origin in (("POST", "https://evil.example"), ("DELETE", "https://desk.example")):
+            async with await Client.open(stage.production.url) as client:
+                asks = (f"Origin: {origin}", f"Access-Control-Request-Method: {method}")
+                await client.send(head(HOST, *asks, first="OPTIONS /graphql HTTP/1.1"))
+                status, headers, body = await client.answer()
+                assert headers["content-type"] == "application/json; charset=utf-8"
+                assert "Disallowed CORS" in body["errors"][0]["message"]
+                answers.append((status, body["errors"][0]["extensions"]["code"]))
+        return answers
+
+    assert stage.run(scenario) == [(400, "BAD_REQUEST"), (400, "BAD_REQUEST")]
+
+
 def test_no_origin_may_ask_where_none_is_written(tmp_path: Path) -> None:
     async def scenario() -> dict[str, str]:
         folder = write_files(tmp_path, {"graph.yaml": "operation: a\nsteps: [{ name: b, type: value, value: 1 }]\n"})
