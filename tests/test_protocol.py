@@ -134,6 +134,12 @@ REFUSED = {
     "a URL without end": (b"GET /" + b"x" * 200_000, 414, "URI_TOO_LONG"),
     "no host": (head(), 400, "BAD_REQUEST"),
     "two hosts": (head(HOST, "Host: other"), 400, "BAD_REQUEST"),
+    "a host with a blank": (head("Host: gate way"), 400, "BAD_REQUEST"),
+    "a host with a name before it": (head("Host: user@gateway"), 400, "BAD_REQUEST"),
+    "a host with a path": (head("Host: gateway/graphql"), 400, "BAD_REQUEST"),
+    "a host that is not ASCII": (head("Host: g\u00e4teway"), 400, "BAD_REQUEST"),
+    "HTTP/2 on a line": (head(HOST, first="GET /health/live HTTP/2.0"), 400, "BAD_REQUEST"),
+    "HTTP/0.9": (head(HOST, first="GET /health/live HTTP/0.9"), 400, "BAD_REQUEST"),
     "two lengths": (post("{ __typename }", "Content-Length: 5"), 400, "BAD_REQUEST"),
     "two ways to tell the length": (post("{ __typename }", "Transfer-Encoding: chunked"), 400, "BAD_REQUEST"),
     "a length that is none": (head(HOST, "Content-Length: -1", first="POST /graphql HTTP/1.1"), 400, "BAD_REQUEST"),
@@ -209,6 +215,18 @@ def test_a_connection_without_a_request_is_closed_without_a_word(stage: Stage) -
     fresh, used = stage.run(scenario)
     assert 0.6 < fresh < 1.2 + SLACK
     assert fresh + used > 1.1
+
+
+@pytest.mark.parametrize(
+    "host", ["", "gateway.example", "gateway:8000", "10.0.0.1:80", "[::1]", "[fe80::1]:8000", "a_b.c-d", "x:"]
+)
+def test_a_host_may_be_a_name_or_an_address_with_a_port(stage: Stage, host: str) -> None:
+    async def scenario() -> int:
+        async with await Client.open(stage.production.url) as client:
+            await client.send(head(f"Host: {host}"))
+            return (await client.answer())[0]
+
+    assert stage.run(scenario) == 200
 
 
 def test_a_message_may_come_byte_by_byte(stage: Stage) -> None:
