@@ -386,7 +386,9 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
     monkeypatch.setattr(Generation, "answer", fail)  # which is what records runs in development
     gateway = gateway_of(stage, mode)
     response = stage.run(
-        lambda: gateway.client.post(gateway.url + "/graphql", json={"query": TRIVIAL}, headers={"x-request-id": "known-id"})
+        lambda: gateway.client.post(
+            gateway.url + "/graphql", json={"query": f"{TRIVIAL} # not answered before"}, headers={"x-request-id": "known-id"}
+        )
     )
     assert response.status_code == 500
     assert response.headers["x-request-id"] == "known-id"
