@@ -18,6 +18,8 @@ from gateway.resolver import RequestContext
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
 MAX_CACHED_HEADERS = 256
+MAX_MEDIA_RANGES = 100
+"""How many wishes of an ``Accept`` header are heard: 64 kB of commas would take 100 ms to hear."""
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
 
@@ -112,7 +114,7 @@ def negotiate(accept: str | None) -> str:
     if not accept:
         return JSON
     qualities: dict[str, float] = {}
-    for item in accept.split(","):
+    for item in accept.split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
         media_range, *parameters = (part.strip().lower() for part in item.split(";"))
         qualities.setdefault(media_range, _quality(parameters))
     offers = [(_quality_of(media_type, qualities), media_type) for media_type in _by_mention(qualities)]

@@ -4,7 +4,9 @@ Hostile bodies have their own page, ``test_http_hostile.py``.
 """
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -12,7 +14,9 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from gateway.errors import RequestError
 from gateway.generation import Generation
+from gateway.http_request import negotiate
 
 from .faults import Json
 from .serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
@@ -373,6 +377,16 @@ def test_in_development_a_browser_gets_graphiql(stage: Stage) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["x-request-id"]
     assert "<title>Stepgraph</title>" in page.text
+
+
+@pytest.mark.parametrize(
+    "accept", ["," * 65_000, "a;q=1," * 10_000, JSON + ",a" * 30_000], ids=["commas", "media types", "and more"]
+)
+def test_a_long_list_of_wishes_is_heard_in_part(accept: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(RequestError):
+        assert negotiate(accept) == JSON
+    assert time.process_time() - started < 0.02
 
 
 @MODES
