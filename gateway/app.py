@@ -17,7 +17,7 @@ from gateway.admission import Admission
 from gateway.asgi import Front
 from gateway.edge import Edge
 from gateway.errors import Code, RequestError
-from gateway.http import GraphQLEndpoint
+from gateway.http import UNEXPECTED, GraphQLEndpoint
 from gateway.logs import flush_logs
 from gateway.measures import watching_the_loop
 from gateway.playground import Playground
@@ -82,7 +82,8 @@ def create_app(
     routes += [Route(path, ready) for path in ("/health/ready", "/ready")]
     if playground:
         routes += playground.routes()
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, RequestError: _refused})
+    handlers = {HTTPException: _http_error, RequestError: _refused, Exception: _failed}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
     return Front(app, endpoint, edge)
 
@@ -106,6 +107,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     return JSONResponse({"errors": error.errors}, error.status)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return Response(UNEXPECTED, 500, media_type="application/json")  # it is raised again, and logged by who gets it
 
 
 @contextmanager

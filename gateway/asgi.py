@@ -9,7 +9,9 @@ from collections.abc import Coroutine
 from time import perf_counter
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.edge import Edge
@@ -58,13 +60,16 @@ class Front:
             await self._pass_on(scope, receive, send)
             return
         cors = self.edge.keys().cors
-        await (self._across_origins(cors) if cors.origins else self._graphql)(scope, receive, send)
+        if cors.origins:
+            await self._across_origins(cors)(scope, receive, _with_id(send, scope[REQUEST_ID]))
+        else:
+            await self._graphql(scope, receive, send)
 
     def _across_origins(self, keys: CorsKeys) -> ASGIApp:
         if self._cors is None or self._cors[0] is not keys:
             self._cors = (
                 keys,
-                CORSMiddleware(
+                _Cors(
                     self._graphql,
                     allow_origins=keys.origins,
                     allow_methods=["GET", "POST"],
@@ -96,13 +101,13 @@ class Front:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id, began, status = scope[REQUEST_ID], perf_counter(), 0
 
-        async def send_with_id(message: Message) -> None:
+        async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id.encode())]
             await send(message)
 
+        send_with_id = _with_id(note, request_id)
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
@@ -111,6 +116,32 @@ class Front:
                 await send_json(send_with_id, 500, UNEXPECTED)
         finally:
             self.endpoint.telling.passed_by(scope["method"], scope["path"], status, perf_counter() - began, request_id)
+
+
+def _with_id(send: Send, request_id: str) -> Send:
+    """Return what sends a response with the id of its request, if it has not got it yet."""
+
+    async def send_with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", ())
+            if all(name != REQUEST_ID_HEADER for name, _ in headers):
+                message["headers"] = [*headers, (REQUEST_ID_HEADER, request_id.encode())]
+        await send(message)
+
+    return send_with_id
+
+
+class _Cors(CORSMiddleware):
+    """What tells pages of other sites whether they may ask; it refuses as everything else here does."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a browser that asks before a page may."""
+        response = super().preflight_response(request_headers)
+        if response.status_code >= 400:
+            text = error_text(Code.BAD_REQUEST, f"{bytes(response.body).decode()}.")
+            headers = {name: value for name, value in response.headers.items() if name not in {"content-length", "content-type"}}
+            response = Response(text, response.status_code, headers, CONTENT_TYPES[JSON][1].decode())
+        return response
 
 
 async def send_error(send: Send, status: int, code: Code, message: str) -> None:

@@ -4,6 +4,7 @@ A value that is plainly of its built-in type is taken as it is; everything else,
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 from typing import Any
@@ -36,6 +37,7 @@ log = getLogger("stepgraph.coercion")
 MAX_VARIABLE_ERRORS = 50
 MAX_ARGUMENT_DEPTH = 64
 MAX_MESSAGE = 200
+_MAX_FLOAT = int(sys.float_info.max)
 
 Coercer = Callable[[object], object]
 
@@ -61,7 +63,7 @@ def _int(value: object) -> object:
 
 
 def _float(value: object) -> object:
-    if type(value) is int and -9007199254740992 <= value <= 9007199254740992:
+    if type(value) is int and -_MAX_FLOAT <= value <= _MAX_FLOAT:  # rounded (GraphQL spec 3.5.2), where graphql-core refuses it
         return float(value)
     if type(value) is not float or not math.isfinite(value):
         raise NotPlain
@@ -121,11 +123,13 @@ class VariableCoercion:
         if not self._plain:
             return NO_VARIABLES
         try:
-            return Variables({name: coerce(given.get(name)) for name, coerce in self._plain}, lambda: self._exact(given))
+            coerced = {name: coerce(given.get(name)) for name, coerce in self._plain}
         except NotPlain:
             self._check_size(given)
             exact = self._exact(given)
             return Variables(exact.coerced, lambda: exact)
+        floats = {name: value for name, value in coerced.items() if type(value) is float}
+        return Variables(coerced, lambda: self._exact({**given, **floats}))
 
     def _check_size(self, given: Mapping[str, object]) -> None:
         most = self._limits.max_values

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from logging import getLogger
 
 from graphql import (
@@ -14,16 +13,11 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
-    MaxIntrospectionDepthRule,
-    NoFragmentCyclesRule,
     OperationDefinitionNode,
     OperationType,
-    OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
     execute,
     parse,
-    specified_rules,
-    validate,
 )
 
 from gateway.blueprint import Blueprint, Priority
@@ -35,19 +29,16 @@ from gateway.engine import Arguments
 from gateway.errors import Code, RequestError
 from gateway.limits import MOST_TOKENS, Size, exceeded, measure
 from gateway.measures import StepMeter
-from gateway.merging import conflicts
 from gateway.plan import Plan
 from gateway.planner import plan
 from gateway.projection import Projection, compile_projection
 from gateway.selection import INTROSPECTION, condition_variables, field_names, root_names, select
 from gateway.telling import Telling
+from gateway.validation import mistakes
 
 log = getLogger("stepgraph.document")
 
-MAX_VALIDATION_ERRORS = 50
 MAX_PLANS = 64
-_RULES = tuple(rule for rule in specified_rules if rule not in {OverlappingFieldsCanBeMergedRule, MaxIntrospectionDepthRule})
-"""Without what is checked in linear time elsewhere."""
 
 
 @dataclass(slots=True)
@@ -177,7 +168,8 @@ class Documents:
         try:
             node = parse(text)
             discreet = read_discreetly(node, self.blueprint.sensitive)
-            mistakes = tuple(discreet.told(mistake) for mistake in told_once(self._validate(node, is_circular=is_circular)))
+            found = mistakes(self.schema, node, is_circular=is_circular, hides_suggestions=self.hides_suggestions)
+            told_mistakes = tuple(discreet.told(mistake) for mistake in told_once(found))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()
             cut_tokens([node])
@@ -186,11 +178,11 @@ class Documents:
         except RecursionError:
             raise _too_deep() from None
         nodes = [definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode)]
-        if mistakes:
+        if told_mistakes:
             node, nodes = DocumentNode(definitions=()), [_named(definition) for definition in nodes]
         overlaid = tuple(sorted(self.blueprint.overlaid & fields))
         made = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
-        return Document(made, mistakes, Priority.NORMAL if mistakes else self._priority(node))
+        return Document(made, told_mistakes, Priority.NORMAL if told_mistakes else self._priority(node))
 
     def _priority(self, node: DocumentNode) -> Priority:
         asked = (self.blueprint.operations.get(name) for name in root_names(node))
@@ -220,15 +212,6 @@ class Documents:
         for code, message in found:
             log.warning(message, extra={"code": str(code)})
         return size
-
-    def _validate(self, node: DocumentNode, *, is_circular: bool) -> list[GraphQLError]:
-        for definition in node.definitions:
-            if isinstance(definition, OperationDefinitionNode) and self.schema.get_root_type(definition.operation) is None:
-                return [GraphQLError(f"The schema has no {definition.operation.value} operations.", definition)]
-        # What a fragment that leads to itself is as a whole, nobody can tell: its other mistakes are left aside.
-        rules = (NoFragmentCyclesRule,) if is_circular else _RULES
-        found = validate(self.schema, node, rules, MAX_VALIDATION_ERRORS, hide_suggestions=self.hides_suggestions)
-        return found or list(islice(conflicts(self.schema, node), MAX_VALIDATION_ERRORS))
 
     def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> Planned:
         """Return the plan of a definition under the conditions that its variables set; each is made once.

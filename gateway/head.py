@@ -1,9 +1,10 @@
 """The head of a GraphQL request: read and checked once, and known again when the next request of its connection has the very same one."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.edge import no_host, too_large_head
+from gateway.edge import malformed, no_host, too_large_head
 from gateway.http import GRAPHQL_PATH
 from gateway.http_request import declared_length, too_large
 from gateway.settings import ServerKeys
@@ -12,6 +13,8 @@ Written = tuple[bytes, bytes, str, list[tuple[bytes, bytes]]]
 """A head as its parser gives it: URL, method, version of HTTP, and headers by their names in lower case."""
 _GRAPHQL_PATH = GRAPHQL_PATH.encode()
 _END = b"\r\n\r\n"
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
+"""A name or address, and perhaps a port (RFC 3986, 3.2.2)."""
 
 
 @dataclass(slots=True)
@@ -68,13 +71,15 @@ def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> Head | No
 def _check(written: Written, keys: ServerKeys) -> None:
     """Check what is checked by nobody else.
 
-    :raises RequestError: the head is too large, or does not say for which host it is (RFC 9112, 3.2).
+    :raises RequestError: the head is of another protocol, too large, or does not say for which host it is (RFC 9112, 2.3 and 3.2).
     """
     url, _, version, fields = written
+    if version not in {"1.1", "1.0"}:
+        raise malformed()
     names = [name for name, _ in fields]
     size = len(url) + sum(map(len, names)) + sum([len(value) + 4 for _, value in fields])
     if size > keys.max_header_bytes or len(names) > keys.max_headers:
         raise too_large_head()
-    hosts = names.count(b"host")
-    if hosts != 1 and (hosts or version != "1.0"):
+    hosts = [value for name, value in fields if name == b"host"]
+    if (len(hosts) != 1 and (hosts or version != "1.0")) or not all(map(_HOST.fullmatch, hosts)):
         raise no_host()

@@ -1,6 +1,7 @@
 """An HTTP message → a GraphQL request, by the GraphQL-over-HTTP specification: media types, cross-site requests, sizes, parameters."""
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,13 @@ from gateway.resolver import RequestContext
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
 MAX_CACHED_HEADERS = 256
+MAX_MEDIA_RANGES = 100
+"""How many wishes of an ``Accept`` header are heard: 64 kB of commas would take 100 ms to hear."""
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
+
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19
 
 Headers = Mapping[str, str]
 
@@ -78,9 +84,19 @@ def posted(body: bytes, headers: Headers) -> GraphQLRequest:
 def _decoded(body: bytes, headers: Headers) -> object:
     _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return _read_json(body)
+    except (ValueError, RecursionError):
         raise _bad_request("The request body is not valid JSON.") from None
+
+
+def _read_json(text: bytes) -> object:
+    """Read JSON. A whole number of more than 64 bits, of which orjson makes a float, keeps its digits: it may be an id.
+
+    :raises ValueError: it is not valid, or has a number of more than 4,300 digits.
+    :raises RecursionError: such a number is in it, and it is nested very deep.
+    """
+    value = orjson.loads(text)
+    return json.loads(text) if _LONG_NUMBER in text.translate(_DIGITS_AS_ZEROS) else value
 
 
 def _posted(value: object, headers: Headers) -> GraphQLRequest:
@@ -98,7 +114,7 @@ def negotiate(accept: str | None) -> str:
     if not accept:
         return JSON
     qualities: dict[str, float] = {}
-    for item in accept.split(","):
+    for item in accept.split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
         media_range, *parameters = (part.strip().lower() for part in item.split(";"))
         qualities.setdefault(media_range, _quality(parameters))
     offers = [(_quality_of(media_type, qualities), media_type) for media_type in _by_mention(qualities)]
@@ -201,8 +217,8 @@ def _query_parameters(query_string: bytes) -> dict[str, Any]:
         parameters: dict[str, Any] = dict(pairs)
         for name in ("variables", "extensions"):
             if name in parameters:
-                parameters[name] = orjson.loads(parameters[name])
-    except ValueError:
+                parameters[name] = _read_json(parameters[name].encode())
+    except (ValueError, RecursionError):
         raise _bad_request("The query string is not valid: 'variables' and 'extensions' are JSON in UTF-8.") from None
     return parameters
 

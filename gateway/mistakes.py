@@ -34,12 +34,8 @@ def mistakes_of(schema: Node, value: object, misfits: Iterable[Misfit], document
     for kind, location in misfits:
         mistake = _mistake(schema, value, kind, location, documents)
         found.setdefault((mistake.path, mistake.is_about_key), mistake)
-    paths = [mistake.path for mistake in found.values()]
-    return [mistake for mistake in found.values() if not any(_is_part(path, mistake.path) for path in paths)]
-
-
-def _is_part(path: tuple[str | int, ...], whole: tuple[str | int, ...]) -> bool:
-    return len(path) > len(whole) and path[: len(whole)] == whole
+    wholes = {path[:length] for path, _ in found for length in range(len(path))}
+    return [mistake for mistake in found.values() if mistake.path not in wholes]
 
 
 def _mistake(schema: Node, value: object, kind: str, location: tuple[str | int, ...], documents: Mapping[str, Node]) -> Mistake:

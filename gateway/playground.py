@@ -21,6 +21,7 @@ from gateway.asgi import send_error, unless_client_leaves
 from gateway.errors import Code, RequestError
 from gateway.examples import examples
 from gateway.http_request import headers_of, posted, read_body, refuse_simple
+from gateway.json_text import json_text
 from gateway.reload import Serving
 from gateway.resolver import RequestContext
 from gateway.runs import Recorded, Runs, plan_json, planned
@@ -67,7 +68,7 @@ class Playground:
             Route("/playground/runs", self._list_runs),
             Route("/playground/runs/{id}", self._show_run),
             Route("/playground/runs/{id}/again", self._run_again, methods=["POST"]),
-            Mount("/playground", StaticFiles(directory=built, check_dir=False)),
+            Mount("/playground", _Built(directory=built, check_dir=False)),
         ]
 
     def _current(self) -> Recorded:
@@ -105,7 +106,14 @@ class Playground:
             body = await self._current().answer(run.request, context)
         except RequestError as error:
             body = {"errors": error.errors}
-        return Response(orjson.dumps({"id": context.request_id, "body": body}), media_type="application/json")
+        return Response(json_text({"id": context.request_id, "body": body}), media_type="application/json")
+
+
+class _Built(StaticFiles):
+    """The files of the page."""
+
+    async def check_config(self) -> None:
+        """Take the folder as it is: before the page is built there is none, and so no file in it."""
 
 
 class Events:

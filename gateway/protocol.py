@@ -43,9 +43,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self.keys = front.edge.keys()
         self.head: Head | None = None
         """That of the last GraphQL request."""
-        self.head_size = 0
-        self.is_reading = self.is_in_head = False
-        """Whether a message has begun and not ended; whether its head has not either."""
+        self.frame_size = 0  # bytes of the message beside its body: its head, the sizes of its chunks, its trailers
+        self.is_reading = self.is_in_head = self.has_ended = False
+        """Whether a message has begun and not ended; whether its head has not either; whether one has ended in these bytes."""
         self.answering: Exchange | RequestResponseCycle | None = None
         self.unread = 0
         """Bytes that a slow client had not read at the last look."""
@@ -72,7 +72,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _read(self, data: bytes) -> None:
         before = self.cycle
-        is_between = not self.is_reading
+        is_between, self.has_ended = not self.is_reading, False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -80,27 +80,27 @@ class GatewayProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(_mistake(error))
         if self.is_reading and self.phase is not Phase.REFUSED:
-            self._expect_more(len(data))
+            self._expect_more(0 if self.has_ended else len(data))  # how much of it is of the next message, nobody says
         elif is_between and self.cycle is not before and self.head is not None and not self.head.text:
             self.head.learn(data)
 
     def _expect_more(self, size: int) -> None:
         """Wait for the rest of a message, but not for ever; ``size`` is how much of it has just come."""
+        self.frame_size += size
         if self.is_in_head:
-            self.head_size += size
-            if self.head_size > self.keys.max_header_bytes:
+            if self.frame_size > self.keys.max_header_bytes:
                 self._refuse(too_large_head())
             elif self.phase is Phase.IDLE:
                 self._enter(Phase.HEAD, self.keys.header_read_timeout_ms)
+        elif self.frame_size > self.keys.max_header_bytes + self.keys.max_request_bytes:
+            self._refuse(too_large(self.keys.max_request_bytes))
         elif self.phase in {Phase.IDLE, Phase.HEAD}:
             self._enter(Phase.BODY, self.keys.body_read_timeout_ms)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self.url = b""
-        self.headers = []
-        self.keys = self.edge.keys()
-        self.head_size = 0
+        self.url, self.headers = b"", []
+        self.keys, self.frame_size = self.edge.keys(), 0
         self.is_reading = self.is_in_head = True
 
     def on_url(self, url: bytes) -> None:
@@ -110,8 +110,9 @@ class GatewayProtocol(HttpToolsProtocol):
             raise too_long_url()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers.append((name.lower(), value))
+        """Take a header. A trailer, which comes after the body, is dropped (RFC 9110, 6.5.1)."""
+        if self.is_in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Choose the way of a request, now that its head is there."""
@@ -170,6 +171,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
+        self.frame_size -= len(body)
         exchange: Any = self.cycle
         if not isinstance(exchange, Exchange):
             super().on_body(body)
@@ -181,7 +183,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self.is_reading = False
+        self.is_reading, self.has_ended = False, True
         if self.answering is None:  # it was answered before all of it was there
             self._enter(Phase.IDLE, self.keys.idle_timeout_ms)
         else:
@@ -257,7 +259,8 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-            return
+            if not self._has_its_turn():
+                return
         if not self.flow.write_paused:
             self.flow.resume_reading()
         else:
@@ -275,14 +278,17 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.phase is not Phase.ANSWER:
             self.flow.resume_reading()
 
+    def _has_its_turn(self) -> bool:
+        """Tell whether the request whose body is being read is the one to be answered next."""
+        return self.is_reading and not self.is_in_head and self.answering is self.cycle
+
     # -- ends
 
     def _refuse(self, error: RequestError) -> None:
         """Answer that a message is refused, and end the connection: what follows in it cannot be told apart any more."""
         self.phase, self.limit_at = Phase.REFUSED, _NEVER
         self.pipeline.clear()
-        has_its_turn = self.is_reading and not self.is_in_head and self.answering is self.cycle
-        if self.answering is not None and not has_its_turn:
+        if self.answering is not None and not self._has_its_turn():
             self.answering.keep_alive = False  # the answer to a request before it is the last
             return
         self._abandon()

@@ -30,6 +30,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _IN_LIST = re.compile(r"(?P<negated>\bNOT\s+)?\bIN\s*\(\s*:(?P<list>[A-Za-z_]\w*)\s*\)", re.IGNORECASE)
+_REFERENCE = re.compile(r"\{\s*(?P<root>[A-Za-z_]\w*)[\w.-]*\??\s*\}")
 _READING = {"select", "with", "values"}
 _WRITING = {
     *(
@@ -117,6 +118,20 @@ def _token_mistakes(kind: str, text: str) -> Iterator[str]:
 def pairs_followed(words: tuple[str, ...], first: str, then: set[str]) -> str | None:
     """Return the first word of ``then`` that directly follows the word ``first``, or None."""
     return next((word for before, word in pairwise(words) if before == first and word in then), None)
+
+
+def called_in_quotes(text: str) -> Iterator[str]:
+    """Yield the functions that a statement calls by names in quotes, in lower case: ``"f"(x)`` calls as much as ``f(x)``."""
+    for (kind, match), (_, after) in pairwise(found for found in tokens(text) if found[0] != "comment"):
+        if kind == "quoted" and after[0] == "(":
+            yield match[0][1:-1].lower()
+
+
+def quoted_references(text: str) -> Iterator[tuple[str, str]]:
+    """Yield what stands in quotes as if it were a reference, such as ``'{id}'``: as it is written, and the first name in it."""
+    for kind, match in tokens(text):
+        if kind in {"skip", "quoted"}:
+            yield from ((found[0], found["root"]) for found in _REFERENCE.finditer(match[0]))
 
 
 def has_limit(text: str) -> bool:

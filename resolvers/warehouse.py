@@ -20,7 +20,7 @@ from resolvers.databases import database_type
 from resolvers.databases.database import Database, DatabaseType, Place
 from resolvers.databases.rows import row_tests
 from resolvers.databases.stand_in import StandInDatabase
-from resolvers.sql import Statement, has_limit, read_statement
+from resolvers.sql import Statement, has_limit, quoted_references, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 
@@ -80,6 +80,11 @@ class Warehouse(StepType):
         """Yield what is wrong with the statement and with its parameters."""
         statement = read_statement(keys.query)
         for message in statement.mistakes:
+            yield KeyProblem("query", message, "bad-sql")
+        for reference in (text for text, root in quoted_references(keys.query) if root in arguments):
+            message = (
+                f"'{reference}' in quotes is text, and no value takes its place; bind one: write ':name' and add it to 'params:'"
+            )
             yield KeyProblem("query", message, "bad-sql")
         if not statement.mistakes:
             yield from _check_parameters(statement, keys, arguments)

@@ -39,7 +39,8 @@ LOAD = """
 STAGES = """
     gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies.*
     gateway.sharing gateway.replies gateway.engine.* gateway.measures gateway.telling gateway.tracing gateway.aggregation gateway.code_writer
-    gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging gateway.cost gateway.document
+    gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging gateway.validation gateway.cost
+    gateway.document
 """
 LIFE = """
     gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
@@ -84,7 +85,7 @@ SHARED = {
         gateway.cycles gateway.blueprint gateway.discretion gateway.scalars gateway.config.sensitive gateway.config.sensitive_steps
         gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.merging gateway.cost gateway.document
+        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.merging gateway.validation gateway.cost gateway.document
         gateway.difference gateway.embed
         gateway.importing.graphql_endpoint gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         gateway.examples gateway.runs resolvers.graphql

@@ -239,6 +239,12 @@ def test_arguments_are_coerced_and_those_that_are_not_given_are_null(
     assert arguments.calls == [expected]
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, 123456789012345680000, -(10**23), 10**300])
+def test_a_whole_number_is_a_float_of_whatever_size(number: int) -> None:
+    _, arguments, _ = THEATRE.plan(read("query ($r: Float) { o(id: 1, ratio: $r) { b } }"), {"r": number})
+    assert arguments.calls[0]["ratio"] == float(number)
+
+
 def test_each_operation_call_has_its_own_arguments() -> None:
     _, arguments, _ = THEATRE.plan(
         read("query ($n: Int) { x: o(id: 1, n: $n) { b } y: o(n: $n, id: 2) { b } z: o(id: 1, n: $n) { a { n } } }"), {"n": 3}

@@ -182,6 +182,7 @@ def test_what_comes_back_finds_its_row_again(folder: Path) -> None:
         ("SELECT id FROM sales WHERE id = ?", "abc"),
         ("SELECT id FROM sales WHERE id = ?", "1 OR 1=1"),
         ("SELECT id FROM sales WHERE id = ?", 2**70),
+        ("SELECT id FROM sales WHERE id = ?", "a\0b"),
         ("SELECT 1 AS one FROM things WHERE day = ?", "31.5.2024"),
         ("SELECT 1 AS one FROM things WHERE key = ?", "0b9b"),
         ("SELECT 1 AS one FROM things WHERE exact > ?", "much"),

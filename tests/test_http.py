@@ -4,7 +4,9 @@ Hostile bodies have their own page, ``test_http_hostile.py``.
 """
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -12,7 +14,9 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from gateway.errors import RequestError
 from gateway.generation import Generation
+from gateway.http_request import negotiate
 
 from .faults import Json
 from .serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
@@ -361,12 +365,28 @@ def test_in_production_there_is_nothing_else(stage: Stage, path: str) -> None:
     assert (answer.status, answer.codes) == (404, ["NOT_FOUND"])
 
 
+@pytest.mark.parametrize("path", ["/playground/nope.js", "/playground/", "/playground/%2e%2e/%2e%2e/pyproject.toml"])
+def test_in_development_a_file_of_the_page_that_is_not_there_is_not_found(stage: Stage, path: str) -> None:
+    answer = stage.run(lambda: stage.development.send("GET", path))
+    assert (answer.status, answer.codes) == (404, ["NOT_FOUND"])
+
+
 def test_in_development_a_browser_gets_graphiql(stage: Stage) -> None:
     page = stage.run(lambda: stage.development.client.get(stage.development.url + "/", headers={"accept": "text/html"}))
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["x-request-id"]
     assert "<title>Stepgraph</title>" in page.text
+
+
+@pytest.mark.parametrize(
+    "accept", ["," * 65_000, "a;q=1," * 10_000, JSON + ",a" * 30_000], ids=["commas", "media types", "and more"]
+)
+def test_a_long_list_of_wishes_is_heard_in_part(accept: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(RequestError):
+        assert negotiate(accept) == JSON
+    assert time.process_time() - started < 0.02
 
 
 @MODES
@@ -380,7 +400,9 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
     monkeypatch.setattr(Generation, "answer", fail)  # which is what records runs in development
     gateway = gateway_of(stage, mode)
     response = stage.run(
-        lambda: gateway.client.post(gateway.url + "/graphql", json={"query": TRIVIAL}, headers={"x-request-id": "known-id"})
+        lambda: gateway.client.post(
+            gateway.url + "/graphql", json={"query": f"{TRIVIAL} # not answered before"}, headers={"x-request-id": "known-id"}
+        )
     )
     assert response.status_code == 500
     assert response.headers["x-request-id"] == "known-id"

@@ -57,6 +57,12 @@ NO_REQUESTS = {
     "half a surrogate pair in the query": b'{"query": "{ __typename } #\\udc00"}',
     "half a surrogate pair in a key": b'{"query": "{ __typename }", "variables": {"\\ud800": 1}}',
     "a number without end": b'{"query": "{ __typename }", "variables": {"any": ' + b"9" * 5_000 + b"}}",
+    "a number of 5,000 digits": b'{"query": "{ __typename }", "variables": {"any": ' + b"9" * 5_000 + b"}}",
+    "a long number below 1,000 brackets": b'{"query": "{ __typename }", "variables": {"any": '
+    + b"[" * 1_000
+    + b"9" * 30
+    + b"]" * 1_000
+    + b"}}",
     "100,000 brackets": b"[" * 100_000,
     "100,000 closed brackets": b"[" * 100_000 + b"]" * 100_000,
     "100,000 objects": b'{"a":' * 100_000,

@@ -228,6 +228,20 @@ def test_equal_mistakes_are_told_once_with_all_their_places() -> None:
     assert len(mistake["locations"]) == 10  # type: ignore[arg-type]
 
 
+TWICE = {
+    "a circle behind one of its name": "{nope} fragment F on N{id} fragment F on N{n{...F}}",
+    "the same, spread": "{n{...F}} fragment F on N{id} fragment F on N{n{...F}}",
+    "the same of no type": "{n{...F}} fragment F on Nope{id} fragment F on Nope{...F}",
+    "a circle before one of its name": "{nope} fragment F on N{n{...F}} fragment F on N{id}",
+    "a type named fragment": "fragment query on Query{__typename} scalar fragment query{n(nope:1){id}...query}",
+}
+
+
+@pytest.mark.parametrize("query", TWICE.values(), ids=TWICE)
+def test_a_document_in_which_a_circle_cannot_be_told_is_not_taken_for_valid(query: str) -> None:
+    assert PRODUCTION.read(query).mistakes
+
+
 # -- hostile documents
 
 DEEP = 5_000
@@ -258,6 +272,16 @@ HOSTILE = {
     + " ".join(f"fragment F{i} on N{{{'...F0 ' * 5}...F{(i + 1) % 90}}}" for i in range(90)),
     "@skip x 1000": WITHIN("id" + "@skip(if:true)" * 1000),
     "@aa x 600": WITHIN("id" + "@aa" * 600),
+    "an object of 640 unknown fields": "{n(y:{" + "z:1 " * 640 + "}){n{id}}}",
+    "an object of 500 unknown fields, deep": "{n(y:{"
+    + "i:{" * 10
+    + " ".join(f"z{i}:1" for i in range(500))
+    + "}" * 11
+    + "){n{id}}}",
+    "unknown fields after 97,000 lines": "\n" * 97_000 + WITHIN(" ".join(f"z{i}" for i in range(50))),
+    "unknown fields after lines of another kind": "\r" * 90_000 + WITHIN(" ".join(f"z{i}" for i in range(450))),
+    "operations of one name after 90,000 lines": "\n" * 90_000 + "query A{n{id}}" * 100,
+    "unknown fields of long names": WITHIN(" ".join("z" * 190 + str(i) for i in range(490))),
     "325 inline fragments": WITHIN("... on N{id}" * 325),
     "325 type conditions": "{n{u{" + "... on N{id}... on M{id}" * 162 + "}}}",
     "type conditions below each other": WITHIN("i{id ... on N{i{id}} ... on M{i{id}}}" * 60),

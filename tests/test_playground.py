@@ -27,6 +27,10 @@ steps:
   - { name: first, type: value, value: 1 }
   - { name: second, type: transform, select: "first" }
   - { name: third, type: value, value: 3 }
+---
+operation: large
+args: { of: JSON }
+steps: [{ name: number, type: value, value: "{of}" }]
 """,
 }
 QUERY = '{ one(id: "secret-7") { second } }'
@@ -124,6 +128,16 @@ def test_a_run_is_run_again_with_what_it_was_given(tmp_path: Path) -> None:
     assert (refused.status, refused.codes) == (400, ["CSRF_ERROR"])
     assert again["body"] == {"data": {"one": {"second": 1}}}
     assert listed[0]["id"] == again["id"]
+
+
+def test_a_run_is_run_again_whatever_the_size_of_its_numbers(tmp_path: Path) -> None:
+    async def scenario(page: Page) -> Any:
+        await page.gateway.ask("{ large(of: 1180591620717411303424) { number } }")
+        (first,) = await page.get("/playground/runs")
+        path = f"/playground/runs/{first['id']}/again"
+        return await page.gateway.send("POST", path, headers={"graphql-require-preflight": "1"})
+
+    assert act(tmp_path, scenario).body["body"] == {"data": {"large": {"number": 2**70}}}
 
 
 def test_runs_are_bounded_and_an_old_one_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

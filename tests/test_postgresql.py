@@ -1,6 +1,7 @@
 """PostgreSQL as a warehouse: types both ways, the walls against writing, and what happens when a query is slow, locked or cut off."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -216,6 +217,15 @@ def test_lists_of_every_length_are_one_prepared_statement(url: str) -> None:
         ("SELECT pg_read_file('/etc/passwd')", "'pg_read_file' is not allowed"),
         ("SELECT pg_advisory_lock(1)", "'pg_advisory_lock' is not allowed"),
         ("SELECT * FROM dblink('x', 'y') AS t(i int)", "'dblink' is not allowed"),
+        ("SELECT \"set_config\"('default_transaction_read_only', 'off', false)", "'set_config' is not allowed"),
+        ("SELECT pg_catalog . \"pg_read_file\" /**/ ('/etc/passwd')", "'pg_read_file' is not allowed"),
+        ("SELECT U&\"pg_r\\0065ad_file\"('/etc/passwd')", "escapes"),
+        ("SELECT query_to_xml('DELETE FROM customers', true, true, '')", "'query_to_xml' is not allowed"),
+        ("SELECT lowrite(1, 'x')", "'lowrite' is not allowed"),
+        ("SELECT pg_stat_reset()", "'pg_stat_reset' is not allowed"),
+        ("SELECT pg_create_restore_point('x')", "'pg_create_restore_point' is not allowed"),
+        ("SELECT name FROM customers WHERE id = '{id}'", "'{id}' in quotes is text"),
+        ("SELECT name FROM customers WHERE id = $$ {id.a?} $$", "'{id.a?}' in quotes is text"),
         ("SELECT $1::int", "the placeholder '$1' is not known"),
         ("SELECT name FROM customers WHERE id = {id}", "spliced"),
         ("SELECT 1 /* a /* b */ c */", "comment"),
@@ -225,7 +235,9 @@ def test_lists_of_every_length_are_one_prepared_statement(url: str) -> None:
     ],
 )
 def test_what_does_more_than_read_is_a_problem_of_the_configuration(query: str, mistake: str, tmp_path: Path) -> None:
-    operation = f"operation: one\nargs: {{ id: ID! }}\nsteps:\n  - name: row\n    type: warehouse\n    query: {query!r}\n"
+    operation = (
+        f"operation: one\nargs: {{ id: ID! }}\nsteps:\n  - name: row\n    type: warehouse\n    query: {json.dumps(query)}\n"
+    )
     with pytest.raises(ConfigurationError) as caught:
         answer(tmp_path, {"a.yaml": configuration("postgresql://nowhere/db", operation)}, "{ __typename }")
     [problem] = [problem for problem in caught.value.problems if problem.code != "parameter-count"]

@@ -122,6 +122,7 @@ def head(*lines: str, first: str = "GET /health/live HTTP/1.1") -> bytes:
 
 
 ECHO = post('{ echo(text: "a") }')
+ECHO_BODY = ECHO.partition(b"\r\n\r\n")[2]
 HOST = "Host: gateway"
 REFUSED = {
     "a head that is too large": (head(HOST, f"x-filler: {'y' * 65_537}"), 431, "REQUEST_HEADER_FIELDS_TOO_LARGE"),
@@ -133,6 +134,12 @@ REFUSED = {
     "a URL without end": (b"GET /" + b"x" * 200_000, 414, "URI_TOO_LONG"),
     "no host": (head(), 400, "BAD_REQUEST"),
     "two hosts": (head(HOST, "Host: other"), 400, "BAD_REQUEST"),
+    "a host with a blank": (head("Host: gate way"), 400, "BAD_REQUEST"),
+    "a host with a name before it": (head("Host: user@gateway"), 400, "BAD_REQUEST"),
+    "a host with a path": (head("Host: gateway/graphql"), 400, "BAD_REQUEST"),
+    "a host that is not ASCII": (head("Host: g\u00e4teway"), 400, "BAD_REQUEST"),
+    "HTTP/2 on a line": (head(HOST, first="GET /health/live HTTP/2.0"), 400, "BAD_REQUEST"),
+    "HTTP/0.9": (head(HOST, first="GET /health/live HTTP/0.9"), 400, "BAD_REQUEST"),
     "two lengths": (post("{ __typename }", "Content-Length: 5"), 400, "BAD_REQUEST"),
     "two ways to tell the length": (post("{ __typename }", "Transfer-Encoding: chunked"), 400, "BAD_REQUEST"),
     "a length that is none": (head(HOST, "Content-Length: -1", first="POST /graphql HTTP/1.1"), 400, "BAD_REQUEST"),
@@ -208,6 +215,18 @@ def test_a_connection_without_a_request_is_closed_without_a_word(stage: Stage) -
     fresh, used = stage.run(scenario)
     assert 0.6 < fresh < 1.2 + SLACK
     assert fresh + used > 1.1
+
+
+@pytest.mark.parametrize(
+    "host", ["", "gateway.example", "gateway:8000", "10.0.0.1:80", "[::1]", "[fe80::1]:8000", "a_b.c-d", "x:"]
+)
+def test_a_host_may_be_a_name_or_an_address_with_a_port(stage: Stage, host: str) -> None:
+    async def scenario() -> int:
+        async with await Client.open(stage.production.url) as client:
+            await client.send(head(f"Host: {host}"))
+            return (await client.answer())[0]
+
+    assert stage.run(scenario) == 200
 
 
 def test_a_message_may_come_byte_by_byte(stage: Stage) -> None:
@@ -324,6 +343,80 @@ def test_a_second_request_that_is_too_slow_does_not_spoil_the_first(stage: Stage
     assert stage.run(scenario) == [200, 408]
 
 
+@pytest.mark.parametrize(
+    "length", [f"Content-Length: {len(ECHO_BODY)}", "Transfer-Encoding: chunked"], ids=["declared", "chunked"]
+)
+def test_the_body_of_a_second_request_may_come_after_the_first_answer(stage: Stage, length: str) -> None:
+    second = head(HOST, "Content-Type: application/json", length, first="POST /graphql HTTP/1.1")
+    body = ECHO_BODY if "Content" in length else b"%x\r\n%s\r\n0\r\n\r\n" % (len(ECHO_BODY), ECHO_BODY)
+
+    async def scenario() -> list[Any]:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(5):
+            await client.send(post("{ slow }") + post("{ __typename }") + second + body[:5])
+            answers = [(await client.answer())[2] for _ in range(2)]
+            await client.send(body[5:])
+            return [*answers, (await client.answer())[2]]
+
+    assert stage.run(scenario) == [{"data": {"slow": "slow"}}, {"data": {"__typename": "Query"}}, {"data": {"echo": "a"}}]
+
+
+def test_a_second_request_whose_body_does_not_come_is_told_so_after_the_first_answer(stage: Stage) -> None:
+    async def scenario() -> tuple[int, str]:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(5):
+            await client.send(post("{ slow }") + ECHO[:-5])
+            assert (await client.answer())[0] == 200
+            return await client.refused()
+
+    assert stage.run(scenario) == (408, "REQUEST_TIMEOUT")
+
+
+def test_many_requests_at_once_are_no_head_that_is_too_large(stage: Stage) -> None:
+    async def scenario() -> set[int]:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(30):
+            sending = asyncio.create_task(client.send(ECHO * 3_000))
+            statuses = {(await client.answer())[0] for _ in range(3_000)}
+            await sending
+            return statuses
+
+    assert stage.run(scenario) == {200}
+
+
+def test_trailers_are_dropped(stage: Stage) -> None:
+    chunked = head(HOST, "Content-Type: application/json", "Transfer-Encoding: chunked", first="POST /graphql HTTP/1.1")
+    whole = chunked + b"%x\r\n%s\r\n0\r\nx-request-id: trailer\r\n\r\n" % (len(ECHO_BODY), ECHO_BODY)
+
+    async def scenario() -> list[tuple[int, bool]]:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(5):
+            await client.send(whole, whole)
+            return [
+                (status, headers["x-request-id"] == "trailer") for status, headers, _ in [await client.answer() for _ in range(2)]
+            ]
+
+    assert stage.run(scenario) == [(200, False), (200, False)]
+
+
+ENDLESS = {
+    "trailers": b"%x\r\n%s\r\n0\r\n" % (len(ECHO_BODY), ECHO_BODY) + b"x: y\r\n" * 50_000,
+    "a trailer": b"%x\r\n%s\r\n0\r\nx: " % (len(ECHO_BODY), ECHO_BODY) + b"y" * 300_000,
+    "an extension of a chunk": b"5;" + b"x" * 300_000,
+    "extensions of small chunks": (b"1;" + b"x" * 1_000 + b"\r\n \r\n") * 300,
+}
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/none"])
+@pytest.mark.parametrize("rest", ENDLESS.values(), ids=ENDLESS)
+def test_what_frames_a_body_is_no_larger_than_a_head_and_a_body_may_be(stage: Stage, path: str, rest: bytes) -> None:
+    chunked = head(HOST, "Content-Type: application/json", "Transfer-Encoding: chunked", first=f"POST {path} HTTP/1.1")
+
+    async def scenario() -> bytes:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await client.send(chunked, *(rest[start : start + 50_000] for start in range(0, len(rest), 50_000)), pause=0.02)
+            return await client.reader.read()
+
+    assert b"PAYLOAD_TOO_LARGE" in stage.run(scenario)
+
+
 def test_a_client_that_asks_first_whether_to_send_a_body_is_told(stage: Stage) -> None:
     async def scenario() -> Any:
         async with await Client.open(stage.production.url) as client:
@@ -408,6 +501,22 @@ def test_pages_of_other_sites_may_ask_where_their_origin_is_written(stage: Stage
         return answers
 
     assert stage.run(scenario) == [(200, "https://desk.example"), (200, "https://desk.example"), (200, None), (400, None)]
+
+
+def test_a_page_that_may_not_ask_is_told_as_any_other_client(stage: Stage) -> None:
+    async def scenario() -> list[tuple[int, str]]:
+        answers = []
+        for method, origin in (("POST", "https://evil.example"), ("DELETE", "https://desk.example")):
+            async with await Client.open(stage.production.url) as client:
+                asks = (f"Origin: {origin}", f"Access-Control-Request-Method: {method}")
+                await client.send(head(HOST, *asks, first="OPTIONS /graphql HTTP/1.1"))
+                status, headers, body = await client.answer()
+                assert headers["content-type"] == "application/json; charset=utf-8"
+                assert "Disallowed CORS" in body["errors"][0]["message"]
+                answers.append((status, body["errors"][0]["extensions"]["code"]))
+        return answers
+
+    assert stage.run(scenario) == [(400, "BAD_REQUEST"), (400, "BAD_REQUEST")]
 
 
 def test_no_origin_may_ask_where_none_is_written(tmp_path: Path) -> None:

@@ -236,7 +236,8 @@ def _unfit(error: Exception, params: Mapping[str, object]) -> StepFault | None:
     said = str(error)
     if "source column" in said:
         return None
-    name = next((name for name, value in params.items() if f"'{value}'" in said or f'"{value}"' in said), None)
+    shown = {name: str(value).replace("\0", "\\0") for name, value in params.items()}
+    name = next((name for name, value in shown.items() if f"'{value}'" in said or f'"{value}"' in said), None)
     return None if name is None else refused(name, "of the type that the query compares it with")
 
 

@@ -20,14 +20,18 @@ from resolvers.databases.database import Database, DatabaseType, Params, Place, 
 from resolvers.databases.postgresql_types import Column, Parameter, Unfit, column_of, parameter_of
 from resolvers.databases.rows import expand_rows
 from resolvers.databases.values import refused
-from resolvers.sql import pairs_followed, read_statement, rename, replace_lists, without_end
+from resolvers.sql import called_in_quotes, pairs_followed, read_statement, rename, replace_lists, without_end
 
 _EXAMPLE = "expected postgresql://user:password@host:5432/database"
 _SETTINGS = {"default_transaction_read_only": "on", "application_name": "stepgraph"}
 _FORBIDDEN = re.compile(
     r"set_config|pg_(terminate|cancel)_backend|pg_(try_)?advisory\w*|pg_(read|write|ls|stat)_\w*file\w*|pg_ls_\w+|pg_reload_conf"
     r"|pg_rotate_logfile|pg_notify|lo_\w+|dblink\w*|nextval|setval"
+    r"|loread|lowrite|pg_file_\w+|pg_(create|drop|copy|logical|replication|backup|wal_replay|log)_\w+|pg_promote"
+    r"|pg_start_backup|pg_stop_backup|pg_switch_wal|pg_export_snapshot|pg_import_system_collations|pg_stat_(\w+_)?reset\w*"
+    r"|(query|cursor|table|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table"  # these run SQL that is given as text
 )
+_ESCAPED_NAME = re.compile(r"\bU&\"", re.IGNORECASE)
 _MAX_STATEMENTS = 256
 _MAX_IDLE = 300.0
 _GRACE = 2.0
@@ -63,8 +67,10 @@ class Postgresql(DatabaseType):
         words = read_statement(query).words
         if locked := pairs_followed(words, "for", {"update", "share", "no", "key"}):
             yield f"a warehouse step reads: 'FOR {locked.upper()}' is not allowed"
-        for word in dict.fromkeys(word for word in words if _FORBIDDEN.fullmatch(word)):
+        for word in dict.fromkeys(word for word in (*words, *called_in_quotes(query)) if _FORBIDDEN.fullmatch(word)):
             yield f"a warehouse step reads: '{word}' is not allowed"
+        if _ESCAPED_NAME.search(query):
+            yield 'a name is written as it is, not with escapes as in U&"…"'
 
     def open(self, place: Place) -> Database:
         """Return the pool of a server."""

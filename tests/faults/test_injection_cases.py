@@ -4,6 +4,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -50,6 +51,18 @@ def test_a_value_is_one_segment_of_the_request_line(served: Served, value: str) 
     assert served.upstream.requests[-1].line == b"GET " + target + b" HTTP/1.1"
     host = dict(served.upstream.requests[-1].headers)["host"]
     assert host == served.upstream.url.removeprefix("http://")
+
+
+@case("I-01")
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 12345678901234567890123, 10**200 + 1], ids=lambda value: str(value)[:14])
+def test_a_whole_number_of_any_size_keeps_its_digits(served: Served, value: int) -> None:
+    target = f"/accounts/{value}/detail"
+    served.upstream.script(target, Json("found"))
+    parameters = {"query": ACCOUNT, "variables": json.dumps({"id": value})}
+    get = f"/graphql?{urlencode(parameters)}"
+    for answer in (served.ask(ACCOUNT, {"id": value}), served.send("GET", get, headers={"graphql-require-preflight": "1"})):
+        assert answer.data == {"account": {"detail": "found"}}
+        assert served.upstream.requests[-1].line == f"GET {target} HTTP/1.1".encode()
 
 
 REFUSED = [".", "..", "", None, "a\r\nb", "a\0b", "\x1f", "\x7f", "\r\nHost: evil", "x" * 1_025, {"a": 1}, ["a"], [], {}]
@@ -139,9 +152,9 @@ def test_sql_in_an_argument_finds_nothing_and_changes_nothing(served: Served, va
 @pytest.mark.parametrize("value", [2**70, {"a": 1}, [1], [], {}], ids=ascii)
 def test_what_is_no_value_of_sql_is_bad_input(served: Served, value: object) -> None:
     literal = str(value) if isinstance(value, int) else json.dumps(value).replace('"', "")
-    answer = served.ask(f"{{ person(id: {literal}) {{ row }} }}")
-    assert answer.data == {"person": {"row": None}}
-    assert answer.fault == ("BAD_USER_INPUT", "row", ["person", "row"])
+    for answer in (served.ask(f"{{ person(id: {literal}) {{ row }} }}"), served.ask(PERSON, {"id": value})):
+        assert answer.data == {"person": {"row": None}}
+        assert answer.fault == ("BAD_USER_INPUT", "row", ["person", "row"])
 
 
 WRITES = [
