@@ -22,7 +22,7 @@ Key = tuple[object, ...]
 
 
 Parents = Mapping[Key, Mapping[str, object]]
-"""Distinct keys, each with the first parent that has it."""
+"""Distinct keys, each with the first parent that has it; for a batch, with what of that parent is the key."""
 
 
 @dataclass(slots=True)
@@ -103,6 +103,8 @@ def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
 
 def _text(value: object) -> str | None:
     """Return a scalar as text, None for what is none."""
+    if type(value) is str:
+        return value
     try:
         return as_text(value, _NOWHERE)
     except UnusableValue:
@@ -160,20 +162,25 @@ def _objects(level: list[Any]) -> list[dict[str, object]]:
 def wanted(link: Link, parents: Sequence[Mapping[str, object]]) -> Found:
     """Return the distinct keys of parents, with nothing found yet."""
     name = single_name(link)
-    values = [parent.get(name) for parent in parents] if name is not None else [...]
-    if not _TELLING.issuperset(map(type, values)):
-        keys: dict[Key, Mapping[str, object]] = {}
-        for parent in parents:
-            key = key_of(link, parent)
-            if key is not None:
-                keys.setdefault(key, parent)
-        return Found(keys, table=FORGETFUL)
-    first = dict(zip(reversed(values), reversed(parents), strict=True))
-    texts: dict[Key, Mapping[str, object]] = {}
-    for value in dict.fromkeys(values):
+    values = [parent.get(name) for parent in parents] if name is not None else []
+    if name is None or not _TELLING.issuperset(map(type, values)):
+        return Found(_any_keys(link, parents), table=FORGETFUL)
+    # A batch is asked for by the keys alone, a single call by all that its parent has.
+    owners = ((value, {name: value}) for value in dict.fromkeys(values)) if link.match else zip(values, parents, strict=True)
+    keys: dict[Key, Mapping[str, object]] = {}
+    for value, owner in owners:
         if value is not None:
-            texts.setdefault((str(value),), first[value])
-    return Found(texts)
+            keys.setdefault((str(value),), owner)
+    return Found(keys)
+
+
+def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
+    keys: dict[Key, Mapping[str, object]] = {}
+    for parent in parents:
+        key = key_of(link, parent)
+        if key is not None:
+            keys.setdefault(key, parent)
+    return keys
 
 
 def single_name(link: Link) -> str | None:
@@ -221,15 +228,19 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
     if not link.match:
         return {next(iter(batch)): value}
     results: dict[Key, object] = dict.fromkeys(batch)
+    is_list, (first, *others) = link.is_list, link.match
     for item in value if isinstance(value, list) else [] if value is None else [value]:
-        if not isinstance(item, dict):
+        if type(item) is not dict:
             return None
-        key = tuple([_text(item.get(name)) for name in link.match])
+        part = item.get(first)
+        key: Key = (str(part) if type(part) is int else _text(part),)
+        if others:
+            key += tuple([_text(item.get(name)) for name in others])
         if key not in results:
             continue
         group = results[key]
-        if isinstance(group, list):
-            group.append(item)
-        elif group is None:
-            results[key] = [item] if link.is_list else item
+        if group is None:
+            results[key] = [item] if is_list else item
+        elif is_list:
+            group.append(item)  # type: ignore[attr-defined]
     return results

@@ -12,6 +12,8 @@ from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import LinkUse, Node
 from gateway.resolver import CallContext
 
+_NOTHING = (Failure, Skipped)
+
 
 async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     """Find what a link leads to for all parents of its level."""
@@ -25,11 +27,11 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
         await _join(run, node, joined.calls[0], joined, total)
     else:
         await _join_all(run, node, joined, total)
+        # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
+        joined.values = {key: joined.values.get(key) for key in joined.parents}
     first = next(iter(joined.values.values()), None)
-    if isinstance(first, Failure | Skipped) and all(value == first for value in joined.values.values()):
+    if isinstance(first, _NOTHING) and all(value == first for value in joined.values.values()):
         return first
-    # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
-    joined.values = {key: joined.values.get(key) for key in joined.parents}
     tabulate(link, joined)
     return Success(joined)
 
@@ -56,13 +58,13 @@ async def _join(run: Execution, node: Node, call: BatchCall, joined: Found, tota
     """Make the call for one batch and put what it found, or what stands in for that, to its keys. ``total`` sums up waits and attempts."""
     assert node.use is not None
     link: Link = node.use.link
-    outcome = await perform_step(run, node, {**run.scope(node), **scope_of(link, call.batch)}, call.context)
+    outcome = await perform_step(run, node, run.scope(node) | scope_of(link, call.batch), call.context)
     total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
     results = match(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
     if results is None:
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), call.context)
     if isinstance(outcome, Success):
-        joined.values |= results or {}
+        joined.values.update(results or {})
         call.is_settled = True
     else:
         stand_in(run, node, call, outcome)
