@@ -38,13 +38,15 @@ MAX_HOT = 200
 class Conduct:
     """How a folder is served. ``state`` is the folder of the history; without, none is kept.
 
-    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound;
-    ``owns_process`` allows what concerns the whole process; ``built`` is what has been built of the folder already, if anything was.
+    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound, and
+    ``resumes`` what those serve who have followed the folder for longer. ``owns_process`` allows what concerns the whole process; ``built``
+    is what has been built of the folder already, if anything was.
     """
 
     is_development: bool = False
     is_strict: bool = False
     keeps_going: bool = False
+    resumes: bool = False
     owns_process: bool = False
     state: Path | None = None
     built: Built | None = None
@@ -94,7 +96,8 @@ class Serving:
         with starting() if self._conduct.owns_process else nullcontext():
             built = await self._start()
         if built.problems:
-            log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
+            text = "configuration has problems; only what is sound is served, or was before\n%s"
+            log.error(text, ConfigurationError(built.problems))
 
     async def _start(self) -> Built:
         files = await asyncio.to_thread(read_files, self._folder)
@@ -102,10 +105,24 @@ class Serving:
         given, self._conduct = self._conduct.built, replace(self._conduct, built=None)
         is_given = given is not None and given.blueprint is not None and given.blueprint.version == files.version
         built = given if given is not None and is_given else await self._build(files)
+        if built.problems and self._conduct.resumes:
+            built = await self._resume(files, built)
         if built.blueprint is None or not self._conduct.keeps_going:
             whole(built)
         await self._swap(files, built)
         return built
+
+    async def _resume(self, files: Files, built: Built) -> Built:
+        """Return what those serve who have followed the folder since its last sound version: that, and upon it each change since."""
+        earlier = await Versions(self._conduct.state).since_sound(self._folder) if self._conduct.state else []
+        resumed = await in_background(build_next, earlier[0], self._step_types) if earlier else built
+        if resumed.blueprint is None or not earlier:
+            return built
+        for changed in (*earlier[1:], files):
+            following = await in_background(build_next, changed, self._step_types, resumed.memory)
+            waits = self._waits(following, resumed.blueprint.reload)
+            resumed = replace(resumed, problems=following.problems) if waits else following
+        return resumed
 
     async def follow(self) -> None:
         """Follow the folder until cancelled."""
@@ -144,8 +161,7 @@ class Serving:
     async def _take(self, files: Files) -> str:
         with undisturbed() if self._conduct.owns_process else nullcontext():
             built = await self._build(files)
-            is_strict = self._conduct.is_strict or not self.keys.keep_last_good
-            if built.blueprint is None or (is_strict and built.problems):
+            if self._waits(built, self.keys):
                 return self._refuse(built.problems)
             broken = await self._swap(files, built)
         if broken:
@@ -156,6 +172,11 @@ class Serving:
             return "partial"
         log.warning("configuration changed", extra={"version": self.version})
         return "accepted"
+
+    def _waits(self, built: Built, keys: ReloadKeys) -> bool:
+        """Tell whether a change is not taken up at all, as there is a problem in it."""
+        is_strict = self._conduct.is_strict or not keys.keep_last_good
+        return built.blueprint is None or bool(is_strict and built.problems)
 
     async def _build(self, files: Files) -> Built:
         before = self._built.memory if self._built else None

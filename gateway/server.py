@@ -74,8 +74,9 @@ def serve(folder: Path, bound: socket.socket, workers: int, conduct: Conduct, ad
         return _serve(
             create_app(folder, is_development=conduct.is_development, conduct=conduct, admin_port=admin_port), bound, conduct
         )
-    # A worker that takes the place of one that has died shall serve what is sound, whatever has become of the files since the start.
-    conduct = replace(conduct, built=None, keeps_going=True)
+    # A worker that takes the place of one that has died shall serve what the others do, whatever has become of the files since the start.
+    was_sound = conduct.built is not None and not conduct.built.problems
+    conduct = replace(conduct, built=None, keeps_going=True, resumes=was_sound)
     process = functools.partial(
         multiprocessing.get_context("spawn").Process,
         target=_work,
