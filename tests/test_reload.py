@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import sqlite3
 import threading
@@ -359,6 +360,37 @@ def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path, caplog: 
             await until_next(followed)
 
     asyncio.run(run())
+
+
+def test_where_no_more_folders_may_be_watched_changes_are_noticed_by_looking(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> AsyncIterator[object]:
+        raise RuntimeError("Error creating recommended watcher: Too many open files (os error 24)")
+
+    monkeypatch.setattr("gateway.watch.awatch", refuse)
+    write_files(tmp_path, {"base.yaml": BASE, "reload.yaml": "reload: { poll_ms: 200 }"})
+
+    async def run() -> None:
+        async with watching(tmp_path) as followed:
+            (tmp_path / "base.yaml").write_text(constant("base", 2), "utf-8")
+            await until_next(followed)
+            (tmp_path / "base.yaml").write_text(constant("base", 3), "utf-8")
+            await until_next(followed)
+
+    asyncio.run(run())
+    assert [record.message for record in caplog.records if record.name == "stepgraph.watch"] == [
+        "changes of the folder are not told; it is only looked at"
+    ]
+
+
+def test_a_folder_that_goes_while_it_is_read_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has listed it, and then it is gone."""
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda *given, **named: [*walk(*given, **named), (str(tmp_path / "gone"), [], ["a.yaml"])])
+    files = read_files(write_files(tmp_path / "config", {"base.yaml": BASE}))
+    assert [Path(name).name for name in files.texts] == ["base.yaml"]
+    assert not files.problems
 
 
 def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Path) -> None:

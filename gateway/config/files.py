@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,11 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
             problems.append(_unreadable(str(error.filename), "folder", error))
 
     for root, folders, names in os.walk(folder, followlinks=True, onerror=report):
-        status = Path(root).stat()
+        try:
+            status = Path(root).stat()
+        except OSError as error:
+            report(error)
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -96,4 +101,7 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
 
 def _is_special(path: Path) -> bool:
     """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
-    return path.exists() and not path.is_file()
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
