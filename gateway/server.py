@@ -168,6 +168,8 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # parts of a second will do
         self.end_after(grace + LAST_SECONDS)
         await super().shutdown(sockets)
+        if not self._is_development:
+            self.end_after(LAST_SECONDS)  # nothing is under way any more
 
     def end_after(self, seconds: float) -> None:
         """See to it that the process ends then: a thread that does not come back, as one of a Python step, would hold it for ever."""
