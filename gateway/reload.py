@@ -7,7 +7,7 @@ generation that they began with.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -120,8 +120,8 @@ class Serving:
             return built
         for changed in (*earlier[1:], files):
             following = await in_background(build_next, changed, self._step_types, resumed.memory)
-            waits = self._waits(following, resumed.blueprint.reload)
-            resumed = replace(resumed, problems=following.problems) if waits else following
+            is_refused = self._is_refused(following, resumed)
+            resumed = replace(resumed, problems=following.problems, kept=following.kept) if is_refused else following
         return resumed
 
     async def follow(self) -> None:
@@ -161,8 +161,9 @@ class Serving:
     async def _take(self, files: Files) -> str:
         with undisturbed() if self._conduct.owns_process else nullcontext():
             built = await self._build(files)
-            if self._waits(built, self.keys):
-                return self._refuse(built.problems)
+            assert self._built is not None
+            if self._is_refused(built, self._built):
+                return self._refuse(built.problems, built.kept if built.is_as(self._built) else None)
             broken = await self._swap(files, built)
         if broken:
             return self._refuse(broken)
@@ -173,10 +174,11 @@ class Serving:
         log.warning("configuration changed", extra={"version": self.version})
         return "accepted"
 
-    def _waits(self, built: Built, keys: ReloadKeys) -> bool:
-        """Tell whether a change is not taken up at all, as there is a problem in it."""
-        is_strict = self._conduct.is_strict or not keys.keep_last_good
-        return built.blueprint is None or bool(is_strict and built.problems)
+    def _is_refused(self, built: Built, before: Built) -> bool:
+        """Tell whether nothing of a change is taken up: there is a problem in it, and beside that nothing new, or all of it has to wait."""
+        assert before.blueprint is not None
+        is_strict = self._conduct.is_strict or not before.blueprint.reload.keep_last_good
+        return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
 
     async def _build(self, files: Files) -> Built:
         before = self._built.memory if self._built else None
@@ -204,8 +206,7 @@ class Serving:
             self._retire(old, old_opened)
         self.generation, self._opened, self._built = generation, opened, built
         self.telling.follow(built.blueprint.telemetry)
-        now = datetime.now(UTC)
-        self._tell(built.blueprint.version, built.problems, {key: self.kept.get(key, now) for key in built.kept})
+        self._tell(built.blueprint.version, built.problems, self._since(built.kept))
         if self._conduct.state is not None:
             await Versions(self._conduct.state).keep(files, built.blueprint.version, len(built.problems))
         return []
@@ -221,10 +222,15 @@ class Serving:
         await in_background(new.prepare, old, MAX_HOT)
         return []
 
-    def _refuse(self, problems: tuple[Problem, ...] | list[Problem]) -> str:
-        self._tell(self.version, tuple(problems), self.kept)
+    def _refuse(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
+        self._tell(self.version, tuple(problems), self.kept if kept is None else self._since(kept))
         log.error("configuration has problems; the last good one goes on\n%s", ConfigurationError(problems))
         return "rejected"
+
+    def _since(self, kept: Sequence[str]) -> dict[str, datetime]:
+        """Return since when units are kept: now, unless they were before."""
+        now = datetime.now(UTC)
+        return {key: self.kept.get(key, now) for key in kept}
 
     def _tell(self, version: str, problems: tuple[Problem, ...], kept: Mapping[str, datetime]) -> None:
         self.version, self.problems, self.kept, self.since = version, problems, kept, datetime.now(UTC)

@@ -44,6 +44,14 @@ def read_files(folder: Path) -> Files:
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
 
 
+def files_as_read(folder: Path, texts: Mapping[str, str]) -> Files:
+    """Return the files of a folder given their texts by path from there, as :func:`read_files` would return them."""
+    digest = hashlib.sha256()
+    for name in sorted(texts, key=Path):
+        digest.update(os.fsencode(name) + b"\0" + texts[name].encode() + b"\0")
+    return Files(folder, {str(folder / name): text for name, text in texts.items()}, (), digest.hexdigest()[:16])
+
+
 def read_file(path: Path) -> tuple[bytes, str] | Problem:
     """Return the content of a file and its text, or why it has none."""
     name = str(path)
