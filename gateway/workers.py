@@ -16,6 +16,8 @@ NOT_STARTED = 3
 """The status of a worker that could not begin to serve. While no other one has, none can, and that is the end."""
 GAP = 1.0
 """Seconds between two starts in the same place, so that one that dies at once does not keep the machine busy."""
+LONG_GAP = 5.0
+"""The same for one that could not begin to serve: to find that out takes most of a second of a processor that others need."""
 
 
 class Workers:
@@ -62,7 +64,8 @@ class Workers:
             self._end(signal.SIGTERM, None)
             return
         log.warning("a worker has died; another one takes its place", extra={"pid": process.pid, "status": process.exitcode})
-        time.sleep(max(0.0, started + GAP - time.monotonic()))
+        gap = LONG_GAP if process.exitcode == NOT_STARTED else GAP
+        time.sleep(max(0.0, started + gap - time.monotonic()))
         self._start()
 
     def _has_older(self, started: float) -> bool:
