@@ -17,7 +17,7 @@ from gateway.background import in_background, starting, undisturbed
 from gateway.config.files import Files, read_files
 from gateway.config.rules import Built, build_next, whole
 from gateway.config.sdl import Types
-from gateway.cycles import take_apart
+from gateway.cycles import take_apart, take_types_apart
 from gateway.difference import breaking_changes
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.generation import Generation, open_generation
@@ -163,6 +163,7 @@ class Serving:
             built = await self._build(files)
             assert self._built is not None
             if self._is_refused(built, self._built):
+                await self._drop(built)
                 return self._refuse(built.problems, built.kept if built.is_as(self._built) else None)
             broken = await self._swap(files, built)
         if broken:
@@ -179,6 +180,15 @@ class Serving:
         assert before.blueprint is not None
         is_strict = self._conduct.is_strict or not before.blueprint.reload.keep_last_good
         return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
+
+    async def _drop(self, built: Built) -> None:
+        """Cut the cycles of a build that nobody will use, where the collector does not look for them."""
+        if not self._conduct.owns_process or built.blueprint is None:
+            return
+        await take_types_apart(built.blueprint.types.values())
+        types, memory = built.memory.ground.types if built.memory else None, self._built.memory if self._built else None
+        if types is not None and memory is not None and not memory.has_use_for(types):
+            await take_apart(types.schema)
 
     async def _build(self, files: Files) -> Built:
         before = self._built.memory if self._built else None

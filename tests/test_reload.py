@@ -16,7 +16,8 @@ import pytest
 from blockbuster import BlockingError
 
 from gateway.config.files import read_files
-from gateway.reload import Serving, serve_folder
+from gateway.config.rules import Built, build_next
+from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import KeyProblem, StepType
 from resolvers import STEP_TYPES
 from resolvers.value import Value
@@ -391,6 +392,31 @@ def test_a_folder_that_goes_while_it_is_read_does_not_end_the_watch(tmp_path: Pa
     files = read_files(write_files(tmp_path / "config", {"base.yaml": BASE}))
     assert [Path(name).name for name in files.texts] == ["base.yaml"]
     assert not files.problems
+
+
+@pytest.mark.case("R-06")
+def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector of cycles does not see it any more."""
+    made: list[Built] = []
+
+    def build(*given: Any) -> Built:
+        made.append(build_next(*given))
+        return made[-1]
+
+    monkeypatch.setattr("gateway.reload.build_next", build)
+    folder = write_files(tmp_path, {"base.yaml": BASE, "types.graphql": "type T { a: Int }"})
+
+    async def run() -> None:
+        async with serve_folder(folder, STEP_TYPES, Conduct(owns_process=True), is_watched=False) as followed:
+            write_files(folder, {"other.yaml": "operation: other\nsteps: 1"})
+            assert await followed.take(await asyncio.to_thread(read_files, folder)) == "rejected"
+            served, refused = (built.blueprint for built in made)
+            assert served is not None
+            assert refused is not None
+            assert all(map(vars, served.types.values()))
+            assert not any(map(vars, refused.types.values()))
+
+    asyncio.run(run())
 
 
 def test_a_change_before_the_watch_has_begun_is_noticed_by_looking(tmp_path: Path) -> None:
