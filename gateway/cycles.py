@@ -6,7 +6,7 @@ A gateway keeps its collector away from what lives long (:mod:`gateway.backgroun
 import asyncio
 from collections.abc import Iterable
 
-from graphql import GraphQLSchema, Node, is_introspection_type, is_specified_scalar_type
+from graphql import GraphQLNamedType, GraphQLSchema, Node, is_introspection_type, is_specified_scalar_type
 
 _AT_ONCE = 50
 
@@ -20,8 +20,13 @@ def cut_tokens(nodes: Iterable[Node]) -> None:
 
 
 async def take_apart(schema: GraphQLSchema) -> None:
-    """Empty the types of a schema that nobody uses any more, a few at a time: they refer to each other."""
-    for position, found in enumerate(schema.type_map.values()):
+    """Empty the types of a schema that nobody uses any more."""
+    await take_types_apart(schema.type_map.values())
+
+
+async def take_types_apart(types: Iterable[GraphQLNamedType]) -> None:
+    """Empty types that nobody uses any more, a few at a time: they refer to each other."""
+    for position, found in enumerate(types):
         if not is_introspection_type(found) and not is_specified_scalar_type(found):
             vars(found).clear()
         if position % _AT_ONCE == 0:

@@ -7,7 +7,7 @@ generation that they began with.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from gateway.background import in_background, starting, undisturbed
 from gateway.config.files import Files, read_files
 from gateway.config.rules import Built, build_next, whole
 from gateway.config.sdl import Types
-from gateway.cycles import take_apart
+from gateway.cycles import take_apart, take_types_apart
 from gateway.difference import breaking_changes
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.generation import Generation, open_generation
@@ -38,13 +38,15 @@ MAX_HOT = 200
 class Conduct:
     """How a folder is served. ``state`` is the folder of the history; without, none is kept.
 
-    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound;
-    ``owns_process`` allows what concerns the whole process; ``built`` is what has been built of the folder already, if anything was.
+    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound, and
+    ``resumes`` what those serve who have followed the folder for longer. ``owns_process`` allows what concerns the whole process; ``built``
+    is what has been built of the folder already, if anything was.
     """
 
     is_development: bool = False
     is_strict: bool = False
     keeps_going: bool = False
+    resumes: bool = False
     owns_process: bool = False
     state: Path | None = None
     built: Built | None = None
@@ -94,7 +96,8 @@ class Serving:
         with starting() if self._conduct.owns_process else nullcontext():
             built = await self._start()
         if built.problems:
-            log.error("configuration has problems; only what is sound is served\n%s", ConfigurationError(built.problems))
+            text = "configuration has problems; only what is sound is served, or was before\n%s"
+            log.error(text, ConfigurationError(built.problems))
 
     async def _start(self) -> Built:
         files = await asyncio.to_thread(read_files, self._folder)
@@ -102,10 +105,24 @@ class Serving:
         given, self._conduct = self._conduct.built, replace(self._conduct, built=None)
         is_given = given is not None and given.blueprint is not None and given.blueprint.version == files.version
         built = given if given is not None and is_given else await self._build(files)
+        if built.problems and self._conduct.resumes:
+            built = await self._resume(files, built)
         if built.blueprint is None or not self._conduct.keeps_going:
             whole(built)
         await self._swap(files, built)
         return built
+
+    async def _resume(self, files: Files, built: Built) -> Built:
+        """Return what those serve who have followed the folder since its last sound version: that, and upon it each change since."""
+        earlier = await Versions(self._conduct.state).since_sound(self._folder) if self._conduct.state else []
+        resumed = await in_background(build_next, earlier[0], self._step_types) if earlier else built
+        if resumed.blueprint is None or not earlier:
+            return built
+        for changed in (*earlier[1:], files):
+            following = await in_background(build_next, changed, self._step_types, resumed.memory)
+            is_refused = self._is_refused(following, resumed)
+            resumed = replace(resumed, problems=following.problems, kept=following.kept) if is_refused else following
+        return resumed
 
     async def follow(self) -> None:
         """Follow the folder until cancelled."""
@@ -144,9 +161,10 @@ class Serving:
     async def _take(self, files: Files) -> str:
         with undisturbed() if self._conduct.owns_process else nullcontext():
             built = await self._build(files)
-            is_strict = self._conduct.is_strict or not self.keys.keep_last_good
-            if built.blueprint is None or (is_strict and built.problems):
-                return self._refuse(built.problems)
+            assert self._built is not None
+            if self._is_refused(built, self._built):
+                await self._drop(built)
+                return self._refuse(built.problems, built.kept if built.is_as(self._built) else None)
             broken = await self._swap(files, built)
         if broken:
             return self._refuse(broken)
@@ -156,6 +174,21 @@ class Serving:
             return "partial"
         log.warning("configuration changed", extra={"version": self.version})
         return "accepted"
+
+    def _is_refused(self, built: Built, before: Built) -> bool:
+        """Tell whether nothing of a change is taken up: there is a problem in it, and beside that nothing new, or all of it has to wait."""
+        assert before.blueprint is not None
+        is_strict = self._conduct.is_strict or not before.blueprint.reload.keep_last_good
+        return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
+
+    async def _drop(self, built: Built) -> None:
+        """Cut the cycles of a build that nobody will use, where the collector does not look for them."""
+        if not self._conduct.owns_process or built.blueprint is None:
+            return
+        await take_types_apart(built.blueprint.types.values())
+        types, memory = built.memory.ground.types if built.memory else None, self._built.memory if self._built else None
+        if types is not None and memory is not None and not memory.has_use_for(types):
+            await take_apart(types.schema)
 
     async def _build(self, files: Files) -> Built:
         before = self._built.memory if self._built else None
@@ -183,8 +216,7 @@ class Serving:
             self._retire(old, old_opened)
         self.generation, self._opened, self._built = generation, opened, built
         self.telling.follow(built.blueprint.telemetry)
-        now = datetime.now(UTC)
-        self._tell(built.blueprint.version, built.problems, {key: self.kept.get(key, now) for key in built.kept})
+        self._tell(built.blueprint.version, built.problems, self._since(built.kept))
         if self._conduct.state is not None:
             await Versions(self._conduct.state).keep(files, built.blueprint.version, len(built.problems))
         return []
@@ -200,10 +232,15 @@ class Serving:
         await in_background(new.prepare, old, MAX_HOT)
         return []
 
-    def _refuse(self, problems: tuple[Problem, ...] | list[Problem]) -> str:
-        self._tell(self.version, tuple(problems), self.kept)
+    def _refuse(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
+        self._tell(self.version, tuple(problems), self.kept if kept is None else self._since(kept))
         log.error("configuration has problems; the last good one goes on\n%s", ConfigurationError(problems))
         return "rejected"
+
+    def _since(self, kept: Sequence[str]) -> dict[str, datetime]:
+        """Return since when units are kept: now, unless they were before."""
+        now = datetime.now(UTC)
+        return {key: self.kept.get(key, now) for key in kept}
 
     def _tell(self, version: str, problems: tuple[Problem, ...], kept: Mapping[str, datetime]) -> None:
         self.version, self.problems, self.kept, self.since = version, problems, kept, datetime.now(UTC)

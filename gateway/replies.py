@@ -132,7 +132,8 @@ def _joined(call: Call, step: Step, shared: Shared) -> Call:
         try:
             return await call(inputs, context)
         finally:
-            del contexts[key]
+            if contexts.get(key) is context:  # not that of an equal call that has begun while this one was being cancelled
+                del contexts[key]
 
     async def join(inputs: Inputs, context: CallContext) -> Reply:
         key = call_key(step, inputs)

@@ -74,8 +74,9 @@ def serve(folder: Path, bound: socket.socket, workers: int, conduct: Conduct, ad
         return _serve(
             create_app(folder, is_development=conduct.is_development, conduct=conduct, admin_port=admin_port), bound, conduct
         )
-    # A worker that takes the place of one that has died shall serve what is sound, whatever has become of the files since the start.
-    conduct = replace(conduct, built=None, keeps_going=True)
+    # A worker that takes the place of one that has died shall serve what the others do, whatever has become of the files since the start.
+    was_sound = conduct.built is not None and not conduct.built.problems
+    conduct = replace(conduct, built=None, keeps_going=True, resumes=was_sound)
     process = functools.partial(
         multiprocessing.get_context("spawn").Process,
         target=_work,
@@ -167,6 +168,8 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # parts of a second will do
         self.end_after(grace + LAST_SECONDS)
         await super().shutdown(sockets)
+        if not self._is_development:
+            self.end_after(LAST_SECONDS)  # nothing is under way any more
 
     def end_after(self, seconds: float) -> None:
         """See to it that the process ends then: a thread that does not come back, as one of a Python step, would hold it for ever."""

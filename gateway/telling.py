@@ -159,11 +159,13 @@ def _tell(method: str, path: str, status: int, seconds: float, request_id: str, 
 
 def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]], context: RequestContext) -> None:
     """Log each step that has succeeded and of whose value a part could not be used: it did not fit the schema, or was an error itself."""
-    told = {node.step.name for node in plan.nodes if _has_failed(results.outcomes[node.index])}
-    misfits = {error["extensions"]["step"]: error for error in reversed(errors) if error["extensions"]["step"] not in told}
+    calls = {root.selected.key: root.call for root in plan.roots}
+    told = {(node.call, node.step.name) for node in plan.nodes if _has_failed(results.outcomes[node.index])}
+    misfits = {(calls.get(error["path"][0]), error["extensions"]["step"]): error for error in reversed(errors)}
     for node in plan.nodes:
-        error, span = misfits.pop(node.step.name, None), results.spans[node.index]
-        if error is None:
+        misfit = node.call, node.step.name
+        error, span = misfits.pop(misfit, None), results.spans[node.index]
+        if error is None or misfit in told:
             continue
         fields = {
             "request_id": context.request_id,

@@ -10,13 +10,13 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiosqlite
 
-from gateway.config.files import Files
+from gateway.config.files import Files, files_as_read
 
 log = logging.getLogger("stepgraph.versions")
 
@@ -82,8 +82,17 @@ class Versions:
             query = "SELECT files FROM versions WHERE version = ? ORDER BY id DESC LIMIT 1"
             row = await (await database.execute(query, (version,))).fetchone()
         assert row is not None
-        texts: dict[str, str] = json.loads(zlib.decompress(row[0]))
-        return Files(folder, {str(folder / name): text for name, text in texts.items()}, (), version)
+        return replace(files_as_read(folder, _unpack(row[0])), version=version)
+
+    async def since_sound(self, folder: Path) -> list[Files]:
+        """Return the files of the last version without problems and of all after it, in order; none where they cannot be read."""
+        try:
+            async with self._open() as database:
+                last = "SELECT MAX(id) FROM versions WHERE problems = 0"
+                query = f"SELECT files FROM versions WHERE id >= ({last}) ORDER BY id"  # noqa: S608 - constant
+                return [files_as_read(folder, _unpack(packed)) for (packed,) in await database.execute_fetchall(query)]
+        except (OSError, sqlite3.Error):
+            return []
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -95,3 +104,8 @@ class Versions:
 def _pack(files: Files) -> bytes:
     texts = {os.path.relpath(name, files.folder): text for name, text in files.texts.items()}
     return zlib.compress(json.dumps(texts).encode())
+
+
+def _unpack(packed: bytes) -> dict[str, str]:
+    texts: dict[str, str] = json.loads(zlib.decompress(packed))
+    return texts

@@ -5,6 +5,7 @@ counts once two readings of the folder, some time apart, are equal, and nothing 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from watchfiles import Change, awatch
 from gateway.config.files import Files, read_files
 from gateway.settings import ReloadKeys
 
+log = logging.getLogger("stepgraph.watch")
+
 _LOOK_MS = 500
 """How often it is asked whether the folder is still the same one: nothing tells of that."""
+_DEAF_SECONDS = 60.0
+"""After which time it is tried again to hear of changes where the system did not allow it; the folder is only looked at meanwhile."""
 
 
 def _matters(_: Change, path: str) -> bool:
@@ -44,6 +49,9 @@ class Watch:
                 await self._listen(identity)
             except OSError:  # it went away just now
                 await asyncio.sleep(_LOOK_MS / 1000)
+            except RuntimeError as error:  # the processes of this user watch as many folders as they may
+                log.warning("changes of the folder are not told; it is only looked at", extra={"detail": str(error)})
+                await asyncio.sleep(_DEAF_SECONDS)
 
     async def _listen(self, identity: tuple[int, int]) -> None:
         events = awatch(self._folder, watch_filter=_matters, step=20, debounce=100, rust_timeout=_LOOK_MS, yield_on_timeout=True)

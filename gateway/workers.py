@@ -13,9 +13,11 @@ from multiprocessing.process import BaseProcess
 log = logging.getLogger("stepgraph.workers")
 
 NOT_STARTED = 3
-"""The status of a worker that could not begin to serve: another one could not either."""
+"""The status of a worker that could not begin to serve. While no other one has, none can, and that is the end."""
 GAP = 1.0
 """Seconds between two starts in the same place, so that one that dies at once does not keep the machine busy."""
+LONG_GAP = 5.0
+"""The same for one that could not begin to serve: to find that out takes most of a second of a processor that others need."""
 
 
 class Workers:
@@ -54,16 +56,21 @@ class Workers:
             process.terminate()
 
     def _replace(self, process: BaseProcess) -> None:
-        lived = time.monotonic() - self._started.pop(process)
+        started = self._started.pop(process)
         if self._ending.is_set():
             return
-        if process.exitcode == NOT_STARTED:
+        if process.exitcode == NOT_STARTED and not self._has_older(started):
             self._status = 1
             self._end(signal.SIGTERM, None)
             return
         log.warning("a worker has died; another one takes its place", extra={"pid": process.pid, "status": process.exitcode})
-        time.sleep(max(0.0, GAP - lived))
+        gap = LONG_GAP if process.exitcode == NOT_STARTED else GAP
+        time.sleep(max(0.0, started + gap - time.monotonic()))
         self._start()
+
+    def _has_older(self, started: float) -> bool:
+        """Tell whether a worker runs that started earlier, and so has come further than one that could not begin to serve."""
+        return any(process.is_alive() and since < started for process, since in self._started.items())
 
     def _end(self, _sig: int, _frame: object) -> None:
         """Have all workers end as they do on SIGTERM; a second time they end at once."""

@@ -233,12 +233,13 @@ def _value(answer: object, key: str, step: str) -> object:
 
 
 def _place(value: Any, path: list[Any], failure: Failure) -> None:
-    """Put a failure where a path ends: at the null that the upstream's own null propagation has left."""
+    """Put a failure where a path ends: at the null that the upstream's own null propagation has left. A path that leads nowhere says nothing."""
     for part in path:
-        fits = (
-            part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int) and part < len(value)
-        )
-        if not fits:
+        if isinstance(value, dict):
+            leads_on = isinstance(part, str) and part in value
+        else:
+            leads_on = isinstance(value, list) and type(part) is int and 0 <= part < len(value)
+        if not leads_on:
             return
         if value[part] is None:
             value[part] = failure

@@ -237,10 +237,10 @@ def _has_many_openers(body: bytes) -> bool:
 def _is_flat(body: bytes) -> bool:
     """Tell whether JSON is certainly nested no deeper than allowed: brackets that close at once are taken out, level by level.
 
-    Brackets within texts make it uncertain. A megabyte takes 2 ms; to walk its value takes 20.
+    Brackets within texts make it uncertain. A megabyte takes 2 ms; to walk its value takes 20. Of braces in brackets two levels go at once.
     """
     brackets = body.translate(None, _NO_BRACKETS)
-    for _ in range(MAX_JSON_DEPTH):
+    for _ in range(MAX_JSON_DEPTH // 2):
         inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(inner) == len(brackets):
             break

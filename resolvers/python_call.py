@@ -1,9 +1,15 @@
-"""``type: python``: a function of the team's own. An ``async`` one is awaited, any other runs in a thread."""
+"""``type: python``: a function of the team's own. An ``async`` one is awaited, any other runs in a thread.
+
+A thread cannot be stopped. So each function has threads of its own: one that hangs takes none from the others, nor from the gateway.
+"""
 
 import asyncio
+import contextvars
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import cache
 from importlib import import_module
@@ -13,6 +19,9 @@ from gateway.blueprint import Step
 from gateway.errors import Code, StepFault
 from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import FunctionPath, StepKeys, Text, empty
+
+MAX_THREADS = 32
+"""How many calls of one function run at once at the most; further ones wait."""
 
 
 class PythonKeys(StepKeys):
@@ -41,6 +50,10 @@ class PythonCall(StepType):
     keys = PythonKeys
     timeout_ms = 5000
     templated = ("inputs",)
+
+    def __init__(self) -> None:
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        """The threads of each function, for as long as the process lives."""
 
     def inputs(self, keys: PythonKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return the tree of the keyword arguments."""
@@ -77,16 +90,28 @@ class PythonCall(StepType):
         keys = step.keys
         assert isinstance(keys, PythonKeys)
         function = _load(keys.call)
-        is_async = inspect.iscoroutinefunction(function)
+        perform = function if inspect.iscoroutinefunction(function) else self._in_thread(keys.call, function)
 
         async def run(inputs: Inputs, context: CallContext) -> Reply:
             try:
-                value = await function(**inputs["inputs"]) if is_async else await asyncio.to_thread(function, **inputs["inputs"])
+                value = await perform(**inputs["inputs"])
             except StepFault:
                 raise
             except Exception as error:
                 raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"{keys.call}: {type(error).__name__}: {error}") from error
             return Reply(plain(value))
+
+        return run
+
+    def _in_thread(self, path: str, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        """Return what calls a function in one of its threads, in the context of the caller, as ``asyncio.to_thread`` does."""
+        threads = self._threads.get(path)
+        if threads is None:
+            threads = self._threads[path] = ThreadPoolExecutor(MAX_THREADS, path)
+
+        def run(**inputs: Any) -> Awaitable[Any]:
+            work = functools.partial(contextvars.copy_context().run, function, **inputs)
+            return asyncio.get_running_loop().run_in_executor(threads, work)
 
         return run
 

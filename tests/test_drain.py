@@ -13,22 +13,34 @@ from urllib.parse import urlsplit
 import pytest
 
 from .faults import FaultServer, Hang, Json
-from .serving import Process, serve_command, write_files
-from .test_lifecycle import CALL, CONFIG, SOON, serving_children
+from .serving import Process, serve_command, until, write_files
+from .test_lifecycle import CALL, CONFIG, SOON, ask, serving_children
 
 THREAD = """
 telemetry: { access_log: "off" }
 ---
 operation: sleeping
 steps: [ { name: step, type: python, call: "tests.test_drain:sleep", timeout_ms: 60000 } ]
+---
+operation: dozing
+args: { number: Int }
+steps: [ { name: step, type: python, call: "tests.test_drain:sleep", inputs: { number: "{number}" }, timeout_ms: 200 } ]
+---
+operation: quick
+steps: [ { name: step, type: python, call: "tests.test_drain:quick", timeout_ms: 2000 } ]
 """
 CONSTANT = "{ constant { step } }"
 MODES = pytest.mark.parametrize("arguments", [[], ["--workers", "2"]], ids=["one process", "two workers"])
 
 
-def sleep() -> int:
+def sleep(number: int = 1) -> int:
     """Hold a thread for longer than any test lasts."""
     time.sleep(60)
+    return number
+
+
+def quick() -> int:
+    """Need a thread, but not for long."""
     return 1
 
 
@@ -164,6 +176,29 @@ def test_what_hangs_is_cut_off_when_the_grace_time_is_over(
                 await hanging
                 assert status == 0
                 assert 0.7 <= seconds < 0.7 + SOON
+
+    asyncio.run(scenario())
+
+
+@MODES
+def test_functions_that_hang_hold_up_neither_others_nor_a_change_nor_the_end(
+    tmp_path: Path, config: Path, arguments: list[str]
+) -> None:
+    async def scenario() -> None:
+        with serve_command(tmp_path, config, *arguments) as process:
+            hanging = "{ dozing(number: %d) { step } }"
+            await asyncio.gather(*(ask_anew(process, hanging % number) for number in range(80)))
+            quick = ask(process, "{ quick { step } }")
+            assert quick.json() == {"data": {"quick": {"step": 1}}}
+            (config / "graph.yaml").write_text(CONFIG["graph.yaml"].replace("value: 1", "value: 2"), "utf-8")
+            await until(lambda: has_changed(process), SOON + 2)
+            status, seconds = await asyncio.to_thread(ended_after, process)
+            assert status == 0
+            assert seconds < SOON
+
+    async def has_changed(process: Process) -> bool:
+        answers = [ask(process, CONSTANT).json() for _ in range(8)]
+        return answers == [{"data": {"constant": {"step": 2}}}] * 8
 
     asyncio.run(scenario())
 

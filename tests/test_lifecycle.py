@@ -156,6 +156,30 @@ def test_two_workers_answer_and_one_that_dies_is_replaced(tmp_path: Path, config
         assert process.stop()[0] == 0
 
 
+@pytest.mark.parametrize(
+    "broken", ["operation: [constant", "steps: 1\noperation: constant", None], ids=["no YAML", "no operation", "gone"]
+)
+def test_a_worker_that_takes_the_place_of_another_serves_what_the_others_do_though_the_files_are_broken(
+    tmp_path: Path, config: Path, broken: str | None
+) -> None:
+    with serve_command(tmp_path, config, "--workers", "2") as process:
+        for path in config.iterdir():
+            path.unlink() if broken is None else path.write_text(broken, "utf-8")
+        wait_until(lambda: process.stderr.count("configuration has problems") == 2, "both have looked at the files")
+        before = versions_answered(process, 20)
+        workers = serving_children(process)
+        os.kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: process.stderr.count("configuration has problems") == 3, "the new worker has looked at them too", 15)
+        assert versions_answered(process, 20) == before
+        assert all(checked(ask(process, "{ constant { step } }"))["data"]["constant"] for _ in range(20))
+        assert len(serving_children(process)) == 2
+
+
+def versions_answered(process: Process, count: int = 1) -> set[str]:
+    """Return the versions that answer: each new connection may come to another worker."""
+    return {ask(process, "{ constant { step } }").headers["x-config-version"] for _ in range(count)}
+
+
 def serving_children(process: Process) -> list[int]:
     """Return the worker processes; Python's resource tracker is a child too."""
     return [pid for pid, line in children_of(process.popen.pid).items() if b"spawn_main" in line]

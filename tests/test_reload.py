@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import sqlite3
 import threading
@@ -15,7 +16,8 @@ import pytest
 from blockbuster import BlockingError
 
 from gateway.config.files import read_files
-from gateway.reload import Serving, serve_folder
+from gateway.config.rules import Built, build_next
+from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import KeyProblem, StepType
 from resolvers import STEP_TYPES
 from resolvers.value import Value
@@ -357,6 +359,62 @@ def test_a_defect_of_a_step_type_does_not_end_the_watch(tmp_path: Path, caplog: 
             assert followed.generation is first
             (tmp_path / "base.yaml").write_text(text.replace("calm", "mended"), "utf-8")
             await until_next(followed)
+
+    asyncio.run(run())
+
+
+def test_where_no_more_folders_may_be_watched_changes_are_noticed_by_looking(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> AsyncIterator[object]:
+        raise RuntimeError("Error creating recommended watcher: Too many open files (os error 24)")
+
+    monkeypatch.setattr("gateway.watch.awatch", refuse)
+    write_files(tmp_path, {"base.yaml": BASE, "reload.yaml": "reload: { poll_ms: 200 }"})
+
+    async def run() -> None:
+        async with watching(tmp_path) as followed:
+            (tmp_path / "base.yaml").write_text(constant("base", 2), "utf-8")
+            await until_next(followed)
+            (tmp_path / "base.yaml").write_text(constant("base", 3), "utf-8")
+            await until_next(followed)
+
+    asyncio.run(run())
+    assert [record.message for record in caplog.records if record.name == "stepgraph.watch"] == [
+        "changes of the folder are not told; it is only looked at"
+    ]
+
+
+def test_a_folder_that_goes_while_it_is_read_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has listed it, and then it is gone."""
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda *given, **named: [*walk(*given, **named), (str(tmp_path / "gone"), [], ["a.yaml"])])
+    files = read_files(write_files(tmp_path / "config", {"base.yaml": BASE}))
+    assert [Path(name).name for name in files.texts] == ["base.yaml"]
+    assert not files.problems
+
+
+@pytest.mark.case("R-06")
+def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector of cycles does not see it any more."""
+    made: list[Built] = []
+
+    def build(*given: Any) -> Built:
+        made.append(build_next(*given))
+        return made[-1]
+
+    monkeypatch.setattr("gateway.reload.build_next", build)
+    folder = write_files(tmp_path, {"base.yaml": BASE, "types.graphql": "type T { a: Int }"})
+
+    async def run() -> None:
+        async with serve_folder(folder, STEP_TYPES, Conduct(owns_process=True), is_watched=False) as followed:
+            write_files(folder, {"other.yaml": "operation: other\nsteps: 1"})
+            assert await followed.take(await asyncio.to_thread(read_files, folder)) == "rejected"
+            served, refused = (built.blueprint for built in made)
+            assert served is not None
+            assert refused is not None
+            assert all(map(vars, served.types.values()))
+            assert not any(map(vars, refused.types.values()))
 
     asyncio.run(run())
 

@@ -1,5 +1,7 @@
 """The store of replies: what is one call, and what there is room for."""
 
+import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,13 @@ from gateway.blueprint import Step
 from gateway.config.files import Files
 from gateway.config.rules import build
 from gateway.errors import ConfigurationError
-from gateway.replies import Replies
-from gateway.resolver import Reply
+from gateway.replies import Replies, Shared, with_shared
+from gateway.resolver import CallContext, Inputs, Reply, RequestContext
 from resolvers import STEP_TYPES
+from tests.virtual import run
 
 CONFIG = """
-sources: { core: { type: api, base_url: "http://core.test" } }
+sources: { core: { type: api, base_url: "http://core.test", dedupe: true } }
 defaults: { api: core }
 ---
 operation: o
@@ -74,3 +77,33 @@ def test_a_stale_fallback_that_makes_no_sense_is_a_problem(written: str, code: s
     with pytest.raises(ConfigurationError) as raised:
         steps(tmp_path, config)
     assert [problem.code for problem in raised.value.problems] == [code]
+
+
+def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_path: Path) -> None:
+    begun = 0
+
+    async def call(_: Inputs, __: CallContext) -> Reply:
+        nonlocal begun
+        begun += 1
+        number = begun
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.005)  # what it holds is closed
+            raise
+        return Reply(number)
+
+    async def act() -> object:
+        shared = with_shared(call, steps(tmp_path)["b"], Shared.new(set()))
+        context = CallContext(RequestContext("r", {}, 0.0), 1.0)
+        first = asyncio.create_task(_value(shared({}, context)))
+        await asyncio.sleep(0.001)
+        first.cancel()
+        await asyncio.sleep(0)
+        return await _value(shared({}, CallContext(RequestContext("s", {}, 0.0), 1.0)))
+
+    assert run(act()) == 2
+
+
+async def _value(replying: Awaitable[Reply]) -> object:
+    return (await replying).value

@@ -60,10 +60,16 @@ def test_each_version_that_answered_is_kept_with_its_files_and_once_more_when_it
     assert (state.stat().st_mode & 0o777) == 0o700
 
 
+def broken_beside(number: int) -> str:
+    """Return a text in which one operation is wrong and another one sound."""
+    return f"operation: base\nsteps: 1\n---\n{constant('sound', number)}"
+
+
 def test_a_change_with_problems_is_a_version_of_its_own_and_a_refused_one_is_none(tmp_path: Path) -> None:
     folder, state = write_files(tmp_path / "config", {"base.yaml": BASE, "other.yaml": constant("other", 1)}), tmp_path / "state"
-    first, second, third = served(folder, state, "operation: [", "operation: {")
+    first, second, third, fourth = served(folder, state, broken_beside(1), broken_beside(2), "operation: [")
     assert len({first, second, third}) == 3
+    assert fourth == third
     assert [version.problems for version in asyncio.run(Versions(state).all())] == [1, 1, 0]
 
 
@@ -192,12 +198,12 @@ def test_versions_are_listed_compared_and_written_back(tmp_path: Path) -> None:
 
 def test_a_rollback_asks_first_keeps_what_is_there_and_refuses_what_is_not_sound(tmp_path: Path) -> None:
     folder, state = write_files(tmp_path / "config", {"base.yaml": BASE, "other.yaml": constant("other", 1)}), tmp_path / "state"
-    first, broken = served(folder, state, "operation: [")
+    first, broken = served(folder, state, broken_beside(1))
     options = (str(folder), "--state", str(state))
     asked = run_command("rollback", first, *options)
     assert (asked.returncode, "Write version" in asked.stdout) == (1, True)
     refused = run_command("rollback", broken, *options, "--yes")
-    assert (refused.returncode, "yaml-syntax" in refused.stderr) == (1, True)
+    assert (refused.returncode, "wrong-type" in refused.stderr) == (1, True)
     assert "is not one version" in run_command("rollback", "none", *options, "--yes").stderr
     present = read_files(folder)
     assert run_command("rollback", first, *options, "--yes").returncode == 0

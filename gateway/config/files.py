@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ def read_files(folder: Path) -> Files:
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
 
 
+def files_as_read(folder: Path, texts: Mapping[str, str]) -> Files:
+    """Return the files of a folder given their texts by path from there, as :func:`read_files` would return them."""
+    digest = hashlib.sha256()
+    for name in sorted(texts, key=Path):
+        digest.update(os.fsencode(name) + b"\0" + texts[name].encode() + b"\0")
+    return Files(folder, {str(folder / name): text for name, text in texts.items()}, (), digest.hexdigest()[:16])
+
+
 def read_file(path: Path) -> tuple[bytes, str] | Problem:
     """Return the content of a file and its text, or why it has none."""
     name = str(path)
@@ -81,7 +90,11 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
             problems.append(_unreadable(str(error.filename), "folder", error))
 
     for root, folders, names in os.walk(folder, followlinks=True, onerror=report):
-        status = Path(root).stat()
+        try:
+            status = Path(root).stat()
+        except OSError as error:
+            report(error)
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -96,4 +109,7 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
 
 def _is_special(path: Path) -> bool:
     """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
-    return path.exists() and not path.is_file()
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -43,6 +43,16 @@ class Memory:
     units: Mapping[str, Unit]
     ground: Ground
 
+    def is_as(self, other: "Memory") -> bool:
+        """Tell whether both builds serve the same: the very same units, on equal types and shared parts."""
+        mine, theirs = self.ground, other.ground
+        return (
+            self.units.keys() == other.units.keys()
+            and all(unit is other.units[key] for key, unit in self.units.items())
+            and mine.types.digests == theirs.types.digests
+            and mine.shared.content == theirs.shared.content
+        )
+
     def has_use_for(self, types: Types) -> bool:
         """Tell whether something here still refers to these types: overlays do, to those that their operation was built on."""
         made = (unit.made for unit in self.units.values())
@@ -60,6 +70,10 @@ class Built:
     problems: tuple[Problem, ...]
     kept: tuple[str, ...]
     memory: Memory | None
+
+    def is_as(self, before: "Built") -> bool:
+        """Tell whether nothing is served otherwise than before."""
+        return self.memory is not None and before.memory is not None and self.memory.is_as(before.memory)
 
 
 def load(folder: Path, step_types: StepTypes, environment: Mapping[str, str] = os.environ) -> Blueprint:

@@ -53,6 +53,11 @@ class Shared:
         context = {name: expression.text for name, expression in self.context.items()}
         return digest(repr(self.defaults), repr(context))
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What tells whether requests are served alike: rate limits are among the keys of the server."""
+        return self.digests, self.digest, self.python_types, self.server, self.reload, self.limits, self.telemetry
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:

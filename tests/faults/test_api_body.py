@@ -82,6 +82,7 @@ MALFORMED: dict[str, Behaviour] = {
     "infinity": NaN("-Infinity"),
     "half-a-surrogate-pair": InvalidJson(b'{"x": "\\ud800"}'),
     "129-deep": DeepJson(129),
+    "130-deep-by-turns": InvalidJson(b'[{"a":' * 65 + b"1" + b"}]" * 65),
     "1000-deep": DeepJson(1_000),
     "100000-deep": DeepJson(100_000),
     "no-http": Garbage(),

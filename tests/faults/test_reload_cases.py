@@ -90,6 +90,26 @@ def test_what_is_sound_of_a_change_moves_on_and_the_rest_keeps_its_last_good_def
     assert any(place in str(problem.place) for problem in caught.value.problems)
 
 
+@case("R-02")
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_change_of_which_nothing_is_sound_is_rejected(served: Served, name: str) -> None:
+    text, place = MISTAKES[name]
+    restore(served)
+    rejected = 'config_reload_total{result="rejected"}'
+    before, version = served.metric(rejected), served.ask("{ one { value } }").headers["x-config-version"]
+    served.write({"one.yaml": text})
+    wait_until(lambda: served.metric(rejected) == before + 1, "the change is counted")
+    answer = served.ask("{ one { value } two { value } }")
+    assert answer.data == {"one": {"value": 1}, "two": {"value": 1}}
+    assert answer.headers["x-config-version"] == version
+    told = served.run(lambda: served.gateway.client.get(f"{served.admin}/admin/config")).json()
+    assert any(place in problem["place"] for problem in told["problems"])
+    assert {unit: state["state"] for unit, state in told["units"].items()} == {
+        "operation one": "kept",
+        "operation two": "current",
+    }
+
+
 @case("R-09")
 def test_a_request_under_way_keeps_what_it_began_with_and_new_ones_see_the_change_soon(served: Served) -> None:
     async def flip() -> None:

@@ -123,6 +123,44 @@ def test_a_hundred_thousand_requests_with_faults_leave_nothing_behind(soaked: Se
     is_flat(rounds, GROWTH)
 
 
+MANY_KEYS = """
+sources: { core: { type: api, base_url: UPSTREAM, dedupe: true, breaker: { enabled: false } } }
+defaults: { api: core }
+---
+server: { dedupe_queries: true, rate_limits: [ { key: context.tenant, limit: 5/second }, { key: peer, limit: 1000000/minute, window: fixed } ] }
+---
+context: { tenant: request.headers."x-tenant" }
+---
+operation: thing
+args: { id: ID! }
+steps:
+  - { name: one, type: value, value: 1 }
+  - { name: kept, type: api, endpoint: /kept, query: { of: "{context.tenant}" }, cache: { ttl_ms: 60000 }, fallback: [ { stale_ms: 60000 } ] }
+"""
+
+
+@case("O-09")
+def test_more_documents_and_tenants_than_are_remembered_take_no_more_room_nor_series(tmp_path: Path) -> None:
+    """The same in a few seconds: what is asked is new each time, and the caches of documents are full after the first thousand."""
+
+    def document(number: int) -> bytes:
+        return request(f"{{ a{number}: thing(id: {number}) {{ b{number}: one kept }} }}", f"x-tenant: t{number}")
+
+    async def ask(served: Served, first: int, count: int) -> tuple[Holdings, int]:
+        tally = await closed_loop(served.port, 8, count, lambda number: document(first + number))
+        assert tally.statuses == {200: count}
+        text = (await served.gateway.client.get(f"{served.admin}/metrics")).text
+        return await rest(served), sum(not line.startswith("#") for line in text.splitlines())
+
+    with Served(tmp_path, {"graph.yaml": MANY_KEYS}) as served:
+        served.upstream.script("/kept", Json("kept"))
+        full, series = served.run(lambda: ask(served, 0, 1_100))
+        fuller, still = served.run(lambda: ask(served, 1_100, 1_100))
+    assert fuller.resident < full.resident * 1.1
+    assert fuller.threads == full.threads
+    assert still == series <= 2_000
+
+
 @case("O-09", "O-10")
 @pytest.mark.parametrize(
     "count",

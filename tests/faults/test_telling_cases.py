@@ -51,6 +51,20 @@ def test_a_failed_step_is_one_line_of_the_log_with_what_is_needed_to_find_it(ser
         assert served.metric(f'stepgraph_errors_total{{code="{code}"') == before[code] + count
 
 
+@case("T-01", "U-07")
+@pytest.mark.parametrize("first", ["failed", "unfit"])
+def test_a_step_of_each_operation_call_has_a_line_of_its_own_though_their_names_are_equal(served: Served, first: str) -> None:
+    served.upstream.script("/told-failed", Status(500))
+    served.upstream.script("/told-unfit", Json({"number": "x"}))
+    served.upstream.script("/told-too", Json({"number": "x"}))
+    request_id = f"equal-names-{first}"
+    query = f'{{ a: typed(path: "told-{first}") {{ item {{ number }} }} b: typed(path: "told-too") {{ item {{ number }} }} }}'
+    answer = served.ask(query, x_request_id=request_id)
+    lines = [line for line in served.logged(request_id, 2) if "step" in line]
+    assert sorted(line["code"] for line in lines) == sorted(answer.codes)
+    assert len(lines) == 2
+
+
 @case("T-01", "U-02")
 def test_a_value_of_a_fallback_is_counted(served: Served) -> None:
     served.upstream.script("/spare", Json(1))
