@@ -78,6 +78,14 @@ def _reason(outcome: Failure | Skipped) -> str:
     return str(outcome.code if isinstance(outcome, Failure) else outcome.reason)
 
 
+def capped(errors: list[dict[str, object]], most: int) -> list[dict[str, object]]:
+    """Return the first errors; the last of them says how many more there are."""
+    if len(errors) <= most:
+        return errors
+    last = errors[most - 1]
+    return [*errors[: most - 1], {**last, "message": f"{last['message']} ({len(errors) - most} more errors are left out.)"}]
+
+
 def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
     """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran, how often and when it was tried.
 

@@ -111,6 +111,8 @@ class Step:
     """Whether a call asks anybody outside, and so may take time or fail."""
     is_prompt: bool
     """Whether a cancelled call ends at once."""
+    takes_shape: bool
+    """Whether its calls can read no more of a reply than is wanted."""
     lifetime: float | Literal["http"] | None
     """Seconds for which a reply is taken again, or ``http`` when each reply says so itself; None: replies are not kept for that."""
     is_deduplicated: bool

@@ -64,3 +64,13 @@ class CodeWriter:
         name = self.name("k")
         self.constants[name] = value
         return name
+
+
+def object_text(values: list[tuple[str, str]]) -> str:
+    """Return the source of an object, of keys and the names of their values."""
+    return "{" + ", ".join(f"{key!r}: {value}" for key, value in values) + "}"
+
+
+def tuple_text(path: tuple[str, ...]) -> str:
+    """Return the source of a tuple."""
+    return f"({', '.join(path)},)"

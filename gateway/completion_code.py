@@ -7,7 +7,7 @@ it and costs nothing otherwise. A null in a non-null place raises :class:`Null` 
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphql import (
     GraphQLEnumType,
@@ -19,12 +19,14 @@ from graphql import (
     GraphQLScalarType,
 )
 
-from gateway.code_writer import CodeWriter
+from gateway.code_writer import object_text
 from gateway.links import single_name
-from gateway.plan import Hops, Plan
-from gateway.planner import hops_into, written_arguments
+from gateway.plan import Plan
+from gateway.planner import hops_into
 from gateway.scalars import SCALARS, is_known, passes_anything
 from gateway.selection import TYPENAME, Selected
+from gateway.shaped_code import ShapedWriter
+from gateway.spot import Spot
 
 Identity = tuple[str, tuple[int, ...], str, object]
 MAX_INDENT = 60
@@ -46,38 +48,11 @@ _INLINE_COERCIONS = {
 """Coercions of values that are so frequent that they are worth a look before the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a value stands: its path in the response as Python expressions, the step that gave it, and its place in the plan.
-
-    ``node`` is the node whose value it is or lies in, ``hops`` the way from there.
-    """
-
-    path: tuple[str, ...]
-    step: str
-    node: int
-    hops: Hops
-
-    @property
-    def path_text(self) -> str:
-        """The path as the source of a tuple."""
-        return tuple_text(self.path)
-
-    def field(self, part: Selected) -> "Spot":
-        """Return the spot of a field of the object that stands here."""
-        return replace(self, path=(*self.path, repr(part.key)), hops=(*self.hops, part.name))
-
-    def item(self, index: str) -> "Spot":
-        """Return the spot of an item of the list that stands here."""
-        return replace(self, path=(*self.path, index))
-
-
-class CompletionWriter(CodeWriter):
+class CompletionWriter(ShapedWriter):
     """Writes the completion of values of one plan. Names that begin with ``k`` are constants, ``v`` values, ``i`` list indexes."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
+        super().__init__(plan)
         self.written: dict[Identity, str | None] = {}
 
     def complete(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
@@ -159,8 +134,13 @@ class CompletionWriter(CodeWriter):
         on_mismatch: str,
     ) -> None:
         """Write a list or an object, given that it is not null."""
-        expected = "list" if isinstance(inner, GraphQLList) else "dict"
-        with self.block(f"if type({value}) is not {expected}:"):
+        expected, head = "list" if isinstance(inner, GraphQLList) else "dict", "if"
+        form = self.form(inner, parts)
+        if form is not None:
+            head = "elif"
+            with self.block(f"if type({value}) is {'tuple' if expected == 'list' else self.constant(form.type)}:"):
+                self.shaped(value, GraphQLNonNull(inner), parts, spot)  # type: ignore[arg-type]
+        with self.block(f"{head} type({value}) is not {expected}:"):
             self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {str(inner)!r})")
             self.line(on_mismatch)
         if isinstance(inner, GraphQLList):
@@ -190,7 +170,7 @@ class CompletionWriter(CodeWriter):
                 continue
             name = self.name()
             values.append((part.key, name))
-            link = self.plan.links.get((spot.node, spot.hops, f"{type_name}.{part.name}", written_arguments(part)))
+            link = self.link_of(type_name, part, spot)
             if link is not None:
                 self.from_link(name, value, part, spot.field(part), link)
             else:
@@ -249,7 +229,7 @@ class CompletionWriter(CodeWriter):
 
     # -- links, and what is not there
 
-    def from_link(self, value: str, parent: str, selected: Selected, spot: Spot, index: int) -> None:
+    def from_link(self, value: str, parent: str, selected: Selected, spot: Spot, index: int, *, is_shaped: bool = False) -> None:
         """Write the field of a link: what its node found for this parent, or why it found nothing.
 
         Parents with an equal key have an equal value: it is completed once, unless that makes errors, which each parent has of its own.
@@ -257,21 +237,21 @@ class CompletionWriter(CodeWriter):
         use = self.plan.nodes[index].use
         assert use is not None
         spot = replace(spot, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
-        finding = f"found(outcomes[{index}], {parent}, {self.constant(use.link)})"
-        name = single_name(use.link)
+        link, name = self.constant(use.link), single_name(use.link)
         if name is None:
-            self.line(f"{value} = {finding}")
+            self.line(f"{value} = found(outcomes[{index}], {parent}, {link})")
             self.from_found(value, selected, spot)
             return
         table = self.hoisted(f"table_of(outcomes[{index}])")
         memory, key, before = self.hoisted(f"memory_for({table})", is_own=True), self.name(), self.name()
-        self.line(f"{key} = {parent}.get({name!r})")
+        self.line(f"{key} = {parent}.{name}" if is_shaped else f"{key} = {parent}.get({name!r})")
         self.line(f"{value} = {memory}.get({key}, MISSING)")
         with self.block(f"if {value} is MISSING:"):
             self.line(f"{before} = len(errors)")
             self.line(f"{value} = {table}.get({key}, MISSING)")
             with self.block(f"if {value} is MISSING:"):
-                self.line(f"{value} = {finding}")
+                asking = object_text([(name, key)]) if is_shaped else parent
+                self.line(f"{value} = found(outcomes[{index}], {asking}, {link})")
             self.from_found(value, selected, spot)
             with self.block(f"if len(errors) == {before}:"):
                 self.line(f"{memory}[{key}] = {value}")
@@ -292,16 +272,6 @@ class CompletionWriter(CodeWriter):
         with self.block(f"if not absent({value}, errors, {spot.path_text}, {reported}):"):
             self.line(mismatch_line(spot, selected.type))
         self.line("raise Null")
-
-
-def object_text(values: list[tuple[str, str]]) -> str:
-    """Return the source of an object, of keys and the names of their values."""
-    return "{" + ", ".join(f"{key!r}: {value}" for key, value in values) + "}"
-
-
-def tuple_text(path: tuple[str, ...]) -> str:
-    """Return the source of a tuple."""
-    return f"({', '.join(path)},)"
 
 
 def mismatch_line(spot: Spot, expected: GraphQLOutputType) -> str:

@@ -59,6 +59,8 @@ class Planned:
     """What counts the steps of its nodes."""
     is_constant: bool = False
     """Whether all its requests have the same answer."""
+    is_shaped: bool = False
+    """Whether an answer may have objects in it that were read by a shape."""
     answer: bytes | None = None
     """That answer in JSON text, once it is known."""
 
@@ -273,7 +275,8 @@ class Documents:
         meters = self.telling.meters(made)
         is_constant = made.is_constant and introspection is None and not definition.node.variable_definitions
         project = compile_projection(made)
-        return Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant)
+        is_shaped = any(node.shape for node in made.nodes)
+        return Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]

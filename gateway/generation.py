@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import field
-from typing import Any
+from typing import Any, cast
 
 from gateway.admission import Shares
-from gateway.aggregation import completeness, trace
+from gateway.aggregation import capped, completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.cycles import take_apart
 from gateway.document import Document, Documents, Planned
@@ -28,6 +28,7 @@ from gateway.record import record
 from gateway.replies import Replies, Shared, with_shared
 from gateway.resolver import Call, Ending, RequestContext, StepType
 from gateway.schema import build_schema
+from gateway.shape import plain, shaped_text
 from gateway.sharing import Flights
 from gateway.telling import Telling, note_errors, tell_misfits
 
@@ -102,7 +103,9 @@ class Generation:
         """
         self._enter()
         try:
-            return await self._perform(self._prepare(request, context))
+            prepared = self._prepare(request, context)
+            body = await self._perform(prepared)
+            return cast("Body", plain(body)) if prepared.planned.is_shaped else body
         finally:
             self._leave()
 
@@ -131,16 +134,20 @@ class Generation:
     async def _respond(self, prepared: "_Prepared", *, is_shared: bool = False) -> bytes:
         self._enter()
         try:
-            return await self._shared_text(prepared) if is_shared else json_text(await self._perform(prepared))
+            return await self._shared_text(prepared) if is_shared else await self._text(prepared)
         finally:
             self._leave()
+
+    async def _text(self, prepared: "_Prepared") -> bytes:
+        body = await self._perform(prepared)
+        return shaped_text(body) if prepared.planned.is_shaped else json_text(body)
 
     async def _shared_text(self, prepared: "_Prepared") -> bytes:
         """Answer with the text of an equal query that is under way, or begin one; both end alike."""
         identity, ending = prepared.identity, prepared.context.ending
 
         async def begin() -> tuple[bytes, Ending]:
-            return json_text(await self._perform(prepared)), ending
+            return await self._text(prepared), ending
 
         self._measures.shared["query_joined"] += self._queries.has(identity)
         text, common = await self._queries.join(identity, begin)
@@ -242,7 +249,7 @@ class Generation:
         data = planned.project(results, meta, errors)
         body: Body = {"data": data}
         if errors:
-            body["errors"] = told = _capped(errors, self.blueprint.limits.max_errors)
+            body["errors"] = told = capped(errors, self.blueprint.limits.max_errors)
             tell_misfits(plan, results, errors, context)
             note_errors(
                 context.ending, told, has_data=isinstance(data, dict) and any(value is not None for value in data.values())
@@ -296,14 +303,6 @@ def _extensions(prepared: _Prepared, results: Results, report: Body | None) -> B
         told = trace(planned.plan, results, prepared.context.arrived_at, now)
         extensions["trace"] = {"cost": planned.cost.of(prepared.arguments), **told}
     return extensions
-
-
-def _capped(errors: list[dict[str, object]], most: int) -> list[dict[str, object]]:
-    """Return the first errors; the last of them says how many more there are."""
-    if len(errors) <= most:
-        return errors
-    last = errors[most - 1]
-    return [*errors[: most - 1], {**last, "message": f"{last['message']} ({len(errors) - most} more errors are left out.)"}]
 
 
 @asynccontextmanager

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from gateway.blueprint import Link
 from gateway.outcome import Failure, Outcome, Success
 from gateway.plan import Hops, OfType
 from gateway.resolver import CallContext
+from gateway.shape import Shaped
 from gateway.template import Reference, UnusableValue, as_text, value_at
 
 _NOWHERE = Reference(("key",))
+Object = dict[str, object] | Shaped
+_OBJECTS = (dict, Shaped)
+_LISTS = (list, tuple)
+"""What values have for a list: the one as JSON, the other where they were read by a shape."""
 Key = tuple[object, ...]
 """The values that tell what is asked for: scalars as the text that is sent."""
 
@@ -135,38 +140,50 @@ def memory_for(table: Mapping[object, object]) -> dict[object, object]:
     return FORGETFUL if table is FORGETFUL else {}
 
 
-def parents_of(value: object, hops: Hops) -> list[dict[str, object]]:
+def parents_of(value: object, hops: Hops) -> Sequence[Object]:
     """Return the objects that hops lead to, through lists of any depth; what is not of the expected shape has none."""
-    level = list(value.values.values()) if isinstance(value, Found) else [value]
-    objects = _objects(level)
+    objects = _objects(list(value.values.values()) if isinstance(value, Found) else [value])
     for hop in hops:
         if isinstance(hop, OfType):
-            objects = [item for item in objects if item.get("__typename") in hop.names]
+            objects = [item for item in objects if isinstance(item, dict) and item.get("__typename") in hop.names]
         else:
-            objects = _objects([item.get(hop) for item in objects])
+            objects = _objects(_values(objects, hop))
     return objects
 
 
-def _objects(level: list[Any]) -> list[dict[str, object]]:
-    if set(map(type, level)) == {dict}:  # as it nearly always is, and looked at twice as fast
+def _objects(level: Sequence[Any]) -> Sequence[Object]:
+    while len(level) == 1 and isinstance(level[0], _LISTS):
+        level = level[0]
+    kinds = set(map(type, level))
+    if len(kinds) == 1 and issubclass(next(iter(kinds)), _OBJECTS):  # as it nearly always is, and looked at twice as fast
         return level
-    objects: list[dict[str, object]] = []
+    objects: list[Object] = []
     for item in level:
-        if isinstance(item, dict):
+        if isinstance(item, _OBJECTS):
             objects.append(item)
-        elif isinstance(item, list):
+        elif isinstance(item, _LISTS):
             objects += _objects(item)
     return objects
 
 
-def wanted(link: Link, parents: Sequence[Mapping[str, object]]) -> Found:
-    """Return the distinct keys of parents, with nothing found yet."""
+def _values(objects: Sequence[Object], name: str) -> list[object]:
+    """Return the values that a field has in objects; None for those that have not got it."""
+    if set(map(type, objects)) != {dict}:
+        return [item.get(name) if type(item) is dict else getattr(item, name) for item in objects]
+    return [item.get(name) for item in objects]  # type: ignore[union-attr]
+
+
+def wanted(link: Link, parents: Sequence[Object]) -> Found:
+    """Return the distinct keys of parents, with nothing found yet. Shaped parents have a single key, and are asked for in batches."""
     name = single_name(link)
-    values = [parent.get(name) for parent in parents] if name is not None else []
+    values = _values(parents, name) if name is not None else []
     if name is None or not _TELLING.issuperset(map(type, values)):
-        return Found(_any_keys(link, parents), table=FORGETFUL)
+        owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
+        return Found(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=FORGETFUL)
     # A batch is asked for by the keys alone, a single call by all that its parent has.
-    owners = ((value, {name: value}) for value in dict.fromkeys(values)) if link.match else zip(values, parents, strict=True)
+    owners: Iterable[tuple[object, Any]] = zip(values, parents, strict=True)
+    if link.match:
+        owners = ((value, {name: value}) for value in dict.fromkeys(values))
     keys: dict[Key, Mapping[str, object]] = {}
     for value, owner in owners:
         if value is not None:
@@ -228,14 +245,12 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
     if not link.match:
         return {next(iter(batch)): value}
     results: dict[Key, object] = dict.fromkeys(batch)
-    is_list, (first, *others) = link.is_list, link.match
-    for item in value if isinstance(value, list) else [] if value is None else [value]:
-        if type(item) is not dict:
-            return None
-        part = item.get(first)
-        key: Key = (str(part) if type(part) is int else _text(part),)
-        if others:
-            key += tuple([_text(item.get(name)) for name in others])
+    is_list = link.is_list
+    items = value if isinstance(value, _LISTS) else [] if value is None else [value]
+    keys = _keys_of(link, items)
+    if keys is None:
+        return None
+    for key, item in zip(keys, items, strict=True):
         if key not in results:
             continue
         group = results[key]
@@ -244,3 +259,13 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
         elif is_list:
             group.append(item)  # type: ignore[attr-defined]
     return results
+
+
+def _keys_of(link: Link, items: Sequence[Any]) -> list[Key] | None:
+    """Return whose each result is; None when one of them is no object."""
+    if not all(isinstance(item, _OBJECTS) for item in items):
+        return None
+    columns = [_values(items, name) for name in link.match]
+    if len(columns) == 1:
+        return [(str(part) if type(part) is int else _text(part),) for part in columns[0]]
+    return [tuple(map(_text, parts)) for parts in zip(*columns, strict=True)]

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from graphql import FieldNode
+from graphql import FieldNode, print_ast
 
 from gateway.blueprint import Fallback, FallbackStale, FallbackStep, Link, Operation, Step
 from gateway.discretion import shown_arguments
 from gateway.masking import MASK
 from gateway.selection import Selected
+from gateway.shape import Shape
 from gateway.template import Renderer
 
 
@@ -76,6 +77,8 @@ class Node:
     """What is selected of its value, as GraphQL text, for a step that takes it."""
     use: LinkUse | None = None
     """Which link this is, and of what; None for a step of the operation."""
+    shape: Shape | None = field(default=None, compare=False, repr=False)
+    """How the text of its reply is read, where all that is wanted of it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,12 @@ class Plan:
             "when": node.step.when.text if node.step.when else None,
             "fallback": [_fallback_json(node, fallback) for fallback in node.step.fallbacks],
         }
+
+
+def written_arguments(selected: Selected) -> str:
+    """Write the arguments of a field in one order, so that equal calls are known by equal texts."""
+    written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
+    return ", ".join(written)
 
 
 def _fallback_text(node: Node, fallback: Fallback) -> str:

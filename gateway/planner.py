@@ -6,11 +6,12 @@ A plan has no conditions left: ``@skip`` and ``@include`` were decided with the 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from graphql import GraphQLOutputType, get_named_type, is_abstract_type, print_ast
+from graphql import GraphQLOutputType, get_named_type, is_abstract_type
 
 from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
-from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root
+from gateway.plan import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root, written_arguments
 from gateway.selection import INTROSPECTION, TYPENAME, Selected
+from gateway.shaping import with_shapes
 from gateway.subselection import selection_text
 from gateway.template import renderer
 
@@ -54,7 +55,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
     drafted = _Drafted()
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
     nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
-    shared = tuple(nodes) if is_mutation else _mark_shared(nodes)
+    shared = with_shapes(nodes if is_mutation else _mark_shared(nodes), drafted.links, drafted.values)
     request_reads = tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads))
     reads_context = any(node.step.reads_context for node in shared)
     is_immediate = not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared)
@@ -87,12 +88,6 @@ def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
         for other in (*node.needs, *node.follows):
             dependents[other].append(node.index)
     return tuple(tuple(of_node) for of_node in dependents)
-
-
-def written_arguments(selected: Selected) -> str:
-    """Write the arguments in one order, so that equal calls are known by equal texts."""
-    written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
-    return ", ".join(written)
 
 
 def _asked(operation: Operation, selected: Selected) -> set[str]:

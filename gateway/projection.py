@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.blueprint import Operation, Strategy
+from gateway.code_writer import object_text, tuple_text
 from gateway.completion import Errors, Null, absent, leaf, mismatch, unfit
-from gateway.completion_code import CompletionWriter, Spot, is_non_null, object_text, tuple_text
+from gateway.completion_code import CompletionWriter, is_non_null
 from gateway.engine import Results
 from gateway.links import MISSING, found, memory_for, table_of
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import OperationCall, Plan, Root
 from gateway.selection import TYPENAME, Selected
+from gateway.spot import Spot
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
 """From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""

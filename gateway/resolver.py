@@ -15,6 +15,7 @@ from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
 from gateway.record import record
 from gateway.settings import SourceKeys, StepKeys
+from gateway.shape import Shape
 
 Inputs = Mapping[str, Any]
 """The rendered inputs of one call, by the names that the step type gave them."""
@@ -83,6 +84,8 @@ class CallContext:
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
     """What tells a service of the attempt that begins, where requests are traced."""
+    shape: Shape | None = None
+    """How a reply that is JSON text is to be read, if its value need not be all that the text has."""
     _key = ""
 
     def __init__(self, request: RequestContext, deadline: float) -> None:
@@ -177,6 +180,8 @@ class StepType(ABC):
 
     is_prompt: ClassVar[bool] = False
     """Whether a cancelled call has ended when the loop comes round again, so that a request need not keep it apart."""
+    takes_shape: ClassVar[bool] = False
+    """Whether calls read the text of their replies by the shape of their context."""
     tells_freshness: ClassVar[bool] = False
     """Whether replies say for how long they are fresh, as HTTP's do."""
     calls_out: ClassVar[bool] = True

@@ -95,6 +95,7 @@ class Api(StepType):
     name = "api"
     keys = ApiKeys
     is_prompt = True
+    takes_shape = True
     tells_freshness = True
     source_keys = ApiSourceKeys
     timeout_ms = 5000
@@ -198,7 +199,7 @@ class Api(StepType):
                 if status == 404 and keys.not_found is None:
                     return Reply(None, 404)
                 raise status_fault(response)
-            value = None if method == "HEAD" else decode(response)
+            value = None if method == "HEAD" else decode(response, context.shape)
             max_age, is_private = freshness(response.headers) if is_kept else (None, False)
             return Reply(value, status, len(response.body), max_age, is_private)
 

@@ -16,6 +16,7 @@ import orjson
 from gateway.errors import Code, StepFault
 from gateway.resolver import CallContext, KeyProblem
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
+from gateway.shape import Misfit, Shape
 from gateway.template import parse
 from resolvers.encoding import CONTROL, encode_headers
 from resolvers.transport import Headers, HttpResponse, Limits, Transport
@@ -195,8 +196,8 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
     return max(0.0, float(lifetime[:10]) - float(age[:10] if age.isdecimal() else 0)), False
 
 
-def decode(response: HttpResponse) -> object:
-    """Return the value of a JSON body; 204 and 205 are null.
+def decode(response: HttpResponse, shape: Shape | None = None) -> object:
+    """Return the value of a JSON body, by its shape where it has one; 204 and 205 are null.
 
     :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep.
     """
@@ -206,11 +207,17 @@ def decode(response: HttpResponse) -> object:
     if not _is_json(content_type):
         detail = f"content type '{content_type[:80]}': {response.body[:200]!r}"
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
+    may_be_deep = _may_be_deep(response.body)
+    if shape is not None and not may_be_deep:
+        try:
+            return shape.read(response.body)
+        except Misfit:
+            pass  # it is read in the usual way, which finds out what is wrong
     try:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    if _may_be_deep(response.body) and _depth(value) > MAX_JSON_DEPTH:
+    if may_be_deep and _depth(value) > MAX_JSON_DEPTH:
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
     return value
 

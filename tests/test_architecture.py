@@ -17,7 +17,7 @@ MAX_FUNCTION = 60
 DATA = """
     gateway gateway.record gateway.errors gateway.words gateway.mistakes gateway.cycles gateway.template gateway.expression gateway.scalars
     gateway.strawberry_types
-    gateway.settings.* gateway.blueprint gateway.resolver gateway.outcome gateway.masking
+    gateway.settings.* gateway.blueprint gateway.shape gateway.resolver gateway.outcome gateway.masking
     gateway.discretion
 """
 RESOLVERS = """
@@ -37,9 +37,11 @@ LOAD = """
     gateway.config.json_schema gateway.config.reference_page
 """
 STAGES = """
-    gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.planner gateway.links gateway.policies.*
+    gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.links gateway.shaping
+    gateway.planner gateway.policies.*
     gateway.sharing gateway.replies gateway.engine.* gateway.measures gateway.telling gateway.tracing gateway.aggregation gateway.code_writer
-    gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging gateway.validation gateway.cost
+    gateway.spot gateway.shaped_code gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging
+    gateway.validation gateway.cost
     gateway.document
 """
 LIFE = """
@@ -72,6 +74,7 @@ OWNERS = {
     "jmespath": "gateway.expression",
     "opentelemetry": "gateway.tracing",
     "limits": "gateway.redis_store",
+    "msgspec": "gateway.shape",
     "prometheus_client": "gateway.metrics",
     "structlog": "gateway.logs",
     "watchfiles": "gateway.watch",
@@ -85,7 +88,8 @@ SHARED = {
         gateway.cycles gateway.blueprint gateway.discretion gateway.scalars gateway.config.sensitive gateway.config.sensitive_steps
         gateway.config.arguments gateway.config.composite gateway.config.draft gateway.config.link
         gateway.config.operation gateway.config.references gateway.config.sdl gateway.schema gateway.selection gateway.plan
-        gateway.subselection gateway.planner gateway.completion_code gateway.coercion gateway.merging gateway.validation gateway.cost gateway.document
+        gateway.subselection gateway.shaping gateway.planner gateway.shaped_code gateway.completion_code
+        gateway.coercion gateway.merging gateway.validation gateway.cost gateway.document
         gateway.difference gateway.embed
         gateway.importing.graphql_endpoint gateway.cli.describe gateway.lint.fan_out gateway.lint.subject gateway.lint.unused
         gateway.examples gateway.runs resolvers.graphql

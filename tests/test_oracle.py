@@ -114,6 +114,13 @@ def test_random_cases_have_what_can_go_wrong_in_them() -> None:
     assert not rare, rare
 
 
+def test_random_cases_have_values_that_are_read_by_a_shape_and_values_that_do_not_fit_theirs() -> None:
+    answers = [answered(make_case(seed)) for seed in range(0, 400, 2)]
+    assert sum(answer.shaped > 0 for answer in answers) > 15
+    assert sum(answer.misfits > 0 for answer in answers) > 5
+    assert sum(answer.shaped > 0 and bool(answer.errors) for answer in answers) > 5
+
+
 def test_the_order_of_keys_and_the_kinds_of_numbers_count() -> None:
     assert Answer('{"a": 1, "b": 2}', [], []) != Answer('{"b": 2, "a": 1}', [], [])
     assert json.dumps([1, 1.0, True]) == "[1, 1.0, true]"

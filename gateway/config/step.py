@@ -62,6 +62,7 @@ def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: st
         fallbacks=tuple(_fallback(fallback) for fallback in keys.fallback),
         calls_out=draft.step_type.calls_out,
         is_prompt=draft.step_type.is_prompt,
+        takes_shape=draft.step_type.takes_shape,
         lifetime=keys.cache.ttl_ms / 1000 if isinstance(keys.cache, CacheKeys) else keys.cache,
         is_deduplicated=source is not None and source.keys.dedupe and draft.step_type.is_idempotent(keys),
         description=as_written(draft.step_type.describe(keys), around.variables),

@@ -84,7 +84,9 @@ class Execution:
 
     def context(self, node: Node) -> CallContext:
         """Return the context of a new call for a node."""
-        return CallContext(self.request, self.request.arrived_at + node.deadline)
+        context = CallContext(self.request, self.request.arrived_at + node.deadline)
+        context.shape = node.shape
+        return context
 
     def failed(self, node: Node, fault: StepFault, context: CallContext | None = None, error: Exception | None = None) -> Failure:
         """Return the failure that a fault makes of a node, and log it, once for each node, with what went wrong at each attempt.

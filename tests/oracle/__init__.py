@@ -139,6 +139,7 @@ class Act(StepType):
     source_keys = SourceKeys
     timeout_ms = 60_000
     templated = ("input",)
+    takes_shape = True
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

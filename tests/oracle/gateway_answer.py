@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from gateway.document import Document
 from gateway.engine import run
 from gateway.resolver import RequestContext
+from gateway.shape import plain
 from tests import virtual
 from tests.oracle import Theatre
 from tests.oracle.generate import Case
@@ -26,6 +27,9 @@ class Answer:
     data: str
     errors: list[Place]
     calls: list[Call]
+    shaped: int = field(default=0, compare=False)
+    """How many values were read by a shape."""
+    misfits: int = field(default=0, compare=False)
 
 
 @lru_cache(maxsize=4)
@@ -44,16 +48,18 @@ def answered(case: Case) -> Answer:
     theatre, upstreams = _theatre(case.world.config, case.world.types)
     document = _document(case.world.config, case.world.types, case.query)
     planned, arguments, meta = theatre.plan(document, case.variables)
-    upstreams.case, upstreams.calls = case, []
+    upstreams.case, upstreams.calls, upstreams.shaped, upstreams.misfits = case, [], 0, 0
     unwinding: set[asyncio.Future[Any]] = set()
     request = RequestContext("request-1", case.headers, 0.0, {"said": case.headers})
     results = virtual.run(run(planned.plan, theatre.calls, request, arguments, unwinding))
     assert not unwinding, "something was left running"
     errors: list[dict[str, object]] = []
-    data = json.dumps(planned.project(results, meta, errors))
+    data = json.dumps(plain(planned.project(results, meta, errors)))
     again: list[dict[str, object]] = []
-    assert (json.dumps(planned.project(results, meta, again)), again) == (data, errors), "the projection changes what it reads"
-    return Answer(data, [_place(error) for error in errors], upstreams.calls)
+    assert (json.dumps(plain(planned.project(results, meta, again))), again) == (data, errors), (
+        "the projection changes what it reads"
+    )
+    return Answer(data, [_place(error) for error in errors], upstreams.calls, upstreams.shaped, upstreams.misfits)
 
 
 def _place(error: Mapping[str, Any]) -> Place:

@@ -10,6 +10,7 @@ from zlib import crc32
 from gateway.errors import StepFault
 from gateway.outcome import Failure, Success
 from gateway.resolver import CallContext, Reply
+from gateway.shape import Misfit, Shape
 from tests.oracle import Stage
 from tests.oracle.generate import VARIANTS, Case, Ending
 from tests.oracle.specs import LinkSpec
@@ -61,6 +62,10 @@ class Upstreams(Stage):
 
     case: Case | None = None
     calls: list[Call] = field(default_factory=list)
+    shaped: int = 0
+    """How many values were read by a shape."""
+    misfits: int = 0
+    """How many values were not of their shape."""
 
     async def act(self, name: str, inputs: object, context: CallContext) -> Reply:
         """Answer one call."""
@@ -68,7 +73,19 @@ class Upstreams(Stage):
         ending = self._of_link(name, inputs) if "." in name else self._of_step(name, inputs)
         if isinstance(ending, Failure):
             raise StepFault(ending.code, status=ending.status)
-        return Reply(ending.value)
+        return Reply(self._as_read(ending.value, context.shape))
+
+    def _as_read(self, value: object, shape: Shape | None) -> object:
+        """Return a value as a call reads it whose context has a shape."""
+        if shape is None:
+            return value
+        try:
+            read: object = shape.read(json.dumps(value).encode())
+        except Misfit:
+            self.misfits += 1
+            return value
+        self.shaped += 1
+        return read
 
     def _of_step(self, name: str, inputs: Mapping[str, object]) -> Ending:
         assert self.case is not None

@@ -14,6 +14,8 @@ LEAVES = ("ID", "String", "Int", "Float", "Boolean", "JSON", "Opaque", "Color")
 KEYS = ("ID", "String", "Int", "Float", "Boolean", "Color")
 """The types that a field must have to be the key of a batch."""
 LINK_FIELDS = ("link", "more", "next")
+PLAIN = ("ID", "String", "Int", "Float", "Boolean")
+"""The leaves of a world of which the gateway can tell beforehand how a text is read."""
 
 
 def make_world(seed: int) -> World:
@@ -45,12 +47,14 @@ class _Types:
 
     def __init__(self, random: Random) -> None:
         self.random = random
+        self.is_plain = is_plain = random.random() < 0.5
+        self.leaves = PLAIN if is_plain else LEAVES
         self.texts = {"Color": "enum Color { RED GREEN BLUE }", "JSON": "scalar JSON", "Opaque": "scalar Opaque"}
         self.fields: dict[str, dict[str, str]] = {}
         """Of the object types and interfaces, without links."""
         self.objects = [f"T{index}" for index in range(random.randint(2, 5))]
-        interfaces = [f"I{index}" for index in range(random.randint(0, 2))]
-        unions = [f"U{index}" for index in range(random.randint(0, 2))]
+        interfaces = [f"I{index}" for index in range(0 if is_plain else random.randint(0, 2))]
+        unions = [f"U{index}" for index in range(0 if is_plain else random.randint(0, 2))]
         self.composites = [*self.objects, *interfaces, *unions]
         usual = {name: self.draw() for name in "abcdef"}
         shared = {interface: {f"{interface.lower()}{name}": self.draw() for name in "xy"} for interface in interfaces}
@@ -59,7 +63,7 @@ class _Types:
             self.texts[interface] = f"interface {interface} {_fields(shared[interface])}"
         for name in self.objects:
             own = {field: usual[field] if random.random() < 0.7 else self.draw() for field in random.sample("abcdef", 4)}
-            own["k"] = random.choice(KEYS)
+            own["k"] = random.choice(PLAIN[:3] if is_plain else KEYS)
             chosen = [interface for interface in interfaces if random.random() < 0.6]
             for interface in chosen:
                 own |= {field: self.narrowed(text) for field, text in shared[interface].items()}
@@ -74,7 +78,7 @@ class _Types:
 
     def draw(self) -> str:
         """Draw a type: now and then a list, or a list of lists, with or without null at every level."""
-        text = self.random.choice(LEAVES if self.random.random() < 0.5 else self.composites)
+        text = self.random.choice(self.leaves if self.random.random() < 0.5 else self.composites)
         for _ in range(self.random.choices((0, 1, 2, 3), (60, 27, 10, 3))[0]):
             text = f"[{text}{self.random.choice(('', '', '', '!'))}]"
         return text + self.random.choice(("", "", "", "!"))
@@ -159,11 +163,15 @@ def _returned_by_link(random: Random, types: _Types) -> str:
     if random.random() < 0.3:
         return types.draw()
     name = random.choice([*types.objects, *types.objects, *(name for name in types.composites if name in types.fields)])
-    return random.choice(("{}", "{}", "{}!", "[{}]", "[{}!]", "[{}!]!")).format(name)
+    return random.choice(("{}", "[{}]", "[{}!]") if types.is_plain else ("{}", "{}", "{}!", "[{}]", "[{}!]", "[{}!]!")).format(
+        name
+    )
 
 
 def _batch(random: Random, types: _Types, owner: str, returns: str) -> tuple[list[str], list[str]]:
     """Return the key and the match of a batch, or two empty lists where there can be none."""
+    if types.is_plain and returns.strip("[]!") in types.objects and not returns.startswith("[[") and random.random() < 0.8:
+        return ["k"], ["k"]
     keys = _fields_for_keys(types, owner)
     matches = _fields_for_keys(types, returns.strip("[]!"))
     count = random.choice((1, 1, 1, 2))
