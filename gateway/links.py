@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
+from operator import attrgetter
 from types import NoneType
 from typing import Any, cast
 
@@ -166,11 +167,14 @@ def _objects(level: Sequence[Any]) -> Sequence[Object]:
     return objects
 
 
-def _values(objects: Sequence[Object], name: str) -> list[object]:
-    """Return the values that a field has in objects; None for those that have not got it."""
-    if set(map(type, objects)) != {dict}:
+def _values(objects: Sequence[Any], name: str) -> list[object]:
+    """Return the values that a field has in objects; None for those that have not got it. They are nearly always of one kind."""
+    try:
+        if objects and type(objects[0]) is dict:
+            return [item.get(name) for item in objects]
+        return list(map(attrgetter(name), objects))
+    except (AttributeError, TypeError):
         return [item.get(name) if type(item) is dict else getattr(item, name) for item in objects]
-    return [item.get(name) for item in objects]  # type: ignore[union-attr]
 
 
 def wanted(link: Link, parents: Sequence[Object]) -> Found:
@@ -180,12 +184,12 @@ def wanted(link: Link, parents: Sequence[Object]) -> Found:
     if name is None or not _TELLING.issuperset(map(type, values)):
         owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
         return Found(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=FORGETFUL)
-    # A batch is asked for by the keys alone, a single call by all that its parent has.
-    owners: Iterable[tuple[object, Any]] = zip(values, parents, strict=True)
-    if link.match:
-        owners = ((value, {name: value}) for value in dict.fromkeys(values))
+    owners: Sequence[Any] = parents
+    if link.match:  # a batch is asked for by the keys alone, a single call by all that its parent has
+        values = list(dict.fromkeys(values))
+        owners = [{name: value} for value in values]
     keys: dict[Key, Mapping[str, object]] = {}
-    for value, owner in owners:
+    for value, owner in zip(values, owners, strict=True):
         if value is not None:
             keys.setdefault((str(value),), owner)
     return Found(keys)
