@@ -82,4 +82,4 @@ def shaped_text(value: object) -> bytes:
 
 def plain(value: Any) -> Any:
     """Return a value with dictionaries for shaped objects and lists for tuples."""
-    return msgspec.to_builtins(value)
+    return msgspec.json.decode(_encoder.encode(value))

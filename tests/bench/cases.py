@@ -120,6 +120,7 @@ BARS = (
     Bar("memory over all requests, growth in %", 3, is_ceiling=True),
     Bar("1,000 slow calls: s over ideal", 1.3, is_ceiling=True),
     Bar("1,000 slow calls: loop lag, ms", 100, is_ceiling=True),
+    Bar("1,000 slow calls: not answered", 0, is_ceiling=True),
     Bar("2 workers over 1", 1.6),
     Bar("guards: CPU with over without, posts + user", 1.1, is_ceiling=True),
 )

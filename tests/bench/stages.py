@@ -14,8 +14,8 @@ from gateway.engine import Results, run
 from gateway.generation import Generation, GraphQLRequest, open_generation
 from gateway.http import GraphQLEndpoint, HttpAnswer
 from gateway.http_request import HttpMessage
-from gateway.json_text import json_text
 from gateway.resolver import RequestContext
+from gateway.shape import shaped_text
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.json_http import TRANSPORTS, decode
@@ -124,28 +124,35 @@ async def _inside(generation: Generation, answers: list[HttpResponse], series: i
     async def execute() -> Results:
         return await run(planned.plan, generation._calls, now(), prepared.arguments, unwinding)
 
-    results, whole = await execute(), await generation.answer(request, now())
+    async def respond() -> bytes:
+        begun = generation.begin(request, now())
+        return begun if isinstance(begun, bytes) else await begun()
+
+    endpoint, shapes = GraphQLEndpoint(lambda: generation, is_development=False), [node.shape for node in planned.plan.nodes]
+    results = await execute()
+    whole = {"data": planned.project(results, {}, [])}
     took = await cpu_us(
         {
             "read": lambda: generation.read(QUERY),
             "prepare": lambda: generation._prepare(request, now()),
-            "decode": lambda: [decode(answer) for answer in answers],
+            "decode": lambda: [decode(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
             "engine": execute,
             "project": lambda: planned.project(results, {}, []),
-            "encode": lambda: json_text(whole),
-            "answer": lambda: generation.answer(request, now()),
-            "endpoint": lambda: _through_endpoint(generation),
+            "encode": lambda: shaped_text(whole),
+            "respond": respond,
+            "endpoint": lambda: _through(endpoint),
         },
         series,
     )
+    parts = ("prepare", "engine", "project", "encode")
     return {
-        "request adapter: headers, body": took["endpoint"] - took["answer"] - took["encode"],
+        "request adapter: headers, body": took["endpoint"] - took["respond"],
         "document cache": took["read"],
         "variables, plan cache, arguments": took["prepare"] - took["read"],
         "engine: scheduling, templates, policies, links": took["engine"] - took["decode"],
         "decoding the upstream's JSON": took["decode"],
         "projection": took["project"],
-        "assembling: completeness, extensions": took["answer"] - took["prepare"] - took["engine"] - took["project"],
+        "assembling: completeness, extensions": took["respond"] - sum(took[name] for name in parts),
         "encoding the answer": took["encode"],
     }
 
@@ -155,11 +162,11 @@ def now() -> RequestContext:
     return RequestContext("bench", {}, asyncio.get_running_loop().time())
 
 
-async def _through_endpoint(generation: Generation) -> None:
+async def _through(endpoint: GraphQLEndpoint) -> None:
     """Send one request through the endpoint, as the protocol would."""
     sent = body(QUERY)
     headers = {"content-type": "application/json", "content-length": str(len(sent)), "accept": "application/json"}
     message = HttpMessage("POST", b"", headers, sent, "bench", asyncio.get_running_loop().time())
-    rest = GraphQLEndpoint(lambda: generation, is_development=False).begin(message)
+    rest = endpoint.begin(message)
     assert not isinstance(rest, HttpAnswer)
     await rest()
