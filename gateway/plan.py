@@ -182,7 +182,7 @@ class Plan:
 
     def projection_text(self) -> str:
         """Return the shape of the answer, and what is left out, as people read it."""
-        lines = ["project", *(f"  {_shape(root.selected)}" for root in self.roots)]
+        lines = ["project", *(f"  {_outline(root.selected)}" for root in self.roots)]
         pruned = [name for call in self.calls for name in call.pruned]
         if pruned:
             lines.append(f"pruned: {', '.join(dict.fromkeys(pruned))}")
@@ -228,7 +228,7 @@ class Plan:
                 }
                 for call in self.calls
             ],
-            "project": [_shape(root.selected) for root in self.roots],
+            "project": [_outline(root.selected) for root in self.roots],
         }
 
     def _node_json(self, index: int) -> dict[str, object]:
@@ -280,11 +280,11 @@ def _short(text: str, limit: int = 48) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _shape(selected: Selected) -> str:
+def _outline(selected: Selected) -> str:
     name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
     if not selected.parts:
         return name
-    shapes = {possible: _joined([_shape(part) for part in parts]) for possible, parts in selected.parts.items() if parts}
+    shapes = {possible: _joined([_outline(part) for part in parts]) for possible, parts in selected.parts.items() if parts}
     if len(selected.parts) == 1:
         return f"{name} {{ {next(iter(shapes.values()))} }}"
     return f"{name} {{ {'  '.join(f'... on {possible} {{ {shape} }}' for possible, shape in shapes.items())} }}"
