@@ -71,7 +71,8 @@ def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> Head | No
 def _check(written: Written, keys: ServerKeys) -> None:
     """Check what is checked by nobody else.
 
-    :raises RequestError: the head is of another protocol, too large, or does not say for which host it is (RFC 9112, 2.3 and 3.2).
+    :raises RequestError: the head is of another protocol, too large, does not say for which host it is (RFC 9112, 2.3 and 3.2), or announces a
+        body that is coded in a way which is not known here (6.1).
     """
     url, _, version, fields = written
     if version not in {"1.1", "1.0"}:
@@ -83,3 +84,5 @@ def _check(written: Written, keys: ServerKeys) -> None:
     hosts = [value for name, value in fields if name == b"host"]
     if (len(hosts) != 1 and (hosts or version != "1.0")) or not all(map(_HOST.fullmatch, hosts)):
         raise no_host()
+    if any(value.strip().lower() != b"chunked" for name, value in fields if name == b"transfer-encoding"):
+        raise malformed()

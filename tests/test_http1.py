@@ -235,7 +235,7 @@ def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, 
 
     async def told(transport: Http1Transport, request: HttpRequest) -> tuple[object, ...]:
         try:
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(0.4):
                 found = await transport.send(request)
         except StepFault as fault:
             return fault.code, fault.kind

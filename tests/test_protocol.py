@@ -143,6 +143,11 @@ REFUSED = {
     "two lengths": (post("{ __typename }", "Content-Length: 5"), 400, "BAD_REQUEST"),
     "two ways to tell the length": (post("{ __typename }", "Transfer-Encoding: chunked"), 400, "BAD_REQUEST"),
     "a length that is none": (head(HOST, "Content-Length: -1", first="POST /graphql HTTP/1.1"), 400, "BAD_REQUEST"),
+    "a coding that is not known here": (
+        head(HOST, "Transfer-Encoding: gzip, chunked", first="POST /graphql HTTP/1.1") + b"0\r\n\r\n",
+        400,
+        "BAD_REQUEST",
+    ),
     "a chunk that is none": (head(HOST, "Transfer-Encoding: chunked", first="POST /graphql HTTP/1.1") + b"zz\r\n", 400, "BAD_REQUEST"),
     "a line that is none": (b"\x16\x03\x01 hello\r\n\r\n", 400, "BAD_REQUEST"),
     "a folded header": (head(HOST, "x: 1", " 2"), 400, "BAD_REQUEST"),
