@@ -83,6 +83,8 @@ class _Shaper:
 
     def inner(self, inner: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
         if isinstance(inner, GraphQLList):
+            if str(inner).startswith("[["):  # which would nest more loops than levels
+                raise _ShapelessError
             return tuple[self.complete(inner.of_type, parts, hops), ...]  # type: ignore[misc]
         if isinstance(inner, GraphQLObjectType):
             return self.form(inner, parts[inner.name], hops).type
