@@ -38,7 +38,7 @@ LOAD = """
 """
 STAGES = """
     gateway.schema gateway.selection gateway.coercion gateway.subselection gateway.plan gateway.links gateway.shaping
-    gateway.planner gateway.policies.*
+    gateway.planner gateway.alarm gateway.policies.*
     gateway.sharing gateway.replies gateway.engine.* gateway.measures gateway.telling gateway.tracing gateway.aggregation gateway.code_writer
     gateway.spot gateway.shaped_code gateway.completion gateway.completion_code gateway.projection gateway.limits gateway.merging
     gateway.validation gateway.cost

@@ -2,10 +2,10 @@
 
 :data:`ORDER` is the whole arrangement, from the inside out:
 
-- a *timeout* is the limit of one attempt, without the time in which it waited for its place;
-- a *bulkhead* gives an attempt a place at its source, or lets it wait for one for a while;
-- a *breaker* is around the wait: while a source is given up nobody waits for a place at it, and those who do are turned away. What it
-  refuses, like what the bulkhead refuses, is no failure of the source and is not repeated;
+- *adaptive* concurrency measures how long the source takes, and tells the bulkhead how many places it has;
+- an *attempt* is let through by a breaker, then given a place by a bulkhead, or waits for one for a while, and then has a limit, which
+  so leaves out the time in the queue. While a source is given up nobody waits for a place at it, and those who do are turned away. What
+  breaker and bulkhead refuse is no failure of the source and is not repeated;
 - a *hedge* is a second attempt beside a slow one, with a place and a limit of its own;
 - a *retry* is around everything, so each attempt waits and is timed anew, and each tells the breaker how it went.
 """
@@ -13,12 +13,11 @@
 from collections.abc import Callable
 
 from gateway.blueprint import Step
-from gateway.policies.breaker import with_breaker
-from gateway.policies.bulkhead import with_bulkhead
+from gateway.policies.adaptive import with_adaptive
+from gateway.policies.attempt import with_attempt
 from gateway.policies.hedge import with_hedge
 from gateway.policies.retry import with_retry
 from gateway.policies.state import SourceState
-from gateway.policies.timeout import with_timeout
 from gateway.resolver import Call, CallContext, Inputs, Reply
 
 __all__ = ["ORDER", "Policy", "SourceState", "apply"]
@@ -26,9 +25,8 @@ __all__ = ["ORDER", "Policy", "SourceState", "apply"]
 Policy = Callable[[Call, Step, SourceState | None], Call]
 
 ORDER: tuple[Policy, ...] = (
-    lambda call, step, _: with_timeout(call, step.timeout),
-    lambda call, _, state: with_bulkhead(call, state.bulkhead, state.adaptive) if state else call,
-    lambda call, step, state: with_breaker(call, step.timeout, state.breaker) if state and state.breaker else call,
+    lambda call, step, state: with_adaptive(call, step.timeout, state.bulkhead, state.adaptive) if state and state.adaptive else call,
+    lambda call, step, state: with_attempt(call, step.timeout, state),
     lambda call, step, state: with_hedge(call, state.latencies.of(step, step.hedge)) if state and step.hedge else call,
     lambda call, step, state: with_retry(call, step, state.budget if state else None),
 )

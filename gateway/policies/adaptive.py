@@ -4,8 +4,12 @@ An upstream that has room answers as quickly with many calls as with few. One th
 long calls take alone, divided by how long they take now, says by which part there are too many of them.
 """
 
+import asyncio
 import math
 
+from gateway.policies.bulkhead import Bulkhead
+from gateway.policies.timeout import is_cut_by_limit
+from gateway.resolver import Call, CallContext, Inputs, Reply
 from gateway.settings import AdaptiveKeys
 
 _SAMPLES = 20
@@ -77,3 +81,23 @@ class Adaptive:
         self._since = now
         self._count = self._crowd = 0
         self._seconds = 0.0
+
+
+def with_adaptive(call: Call, timeout: float, bulkhead: Bulkhead, adaptive: Adaptive) -> Call:
+    """Have a bulkhead as many places as the time that attempts take tells; ``timeout`` is theirs."""
+
+    async def measured(inputs: Inputs, context: CallContext) -> Reply:
+        loop, in_use = asyncio.get_running_loop(), bulkhead.in_use
+        try:
+            reply = await call(inputs, context)
+        except (asyncio.CancelledError, TimeoutError):  # one that fails in another way may be quick because of that
+            if is_cut_by_limit(context, timeout, loop.time()):
+                adaptive.note(context.began_at or 0.0, loop.time(), in_use)
+            raise
+        else:
+            adaptive.note(context.began_at or 0.0, loop.time(), in_use)
+            return reply
+        finally:
+            bulkhead.resize(adaptive.limit)
+
+    return measured

@@ -7,7 +7,7 @@ from enum import StrEnum
 from gateway.errors import Code, StepFault
 from gateway.policies.timeout import had_time, is_cut_by_deadline
 from gateway.policies.window import Window
-from gateway.resolver import Call, CallContext, Inputs, Reply
+from gateway.resolver import CallContext
 from gateway.settings import BreakerKeys
 
 
@@ -78,6 +78,16 @@ class Breaker:
         if self.is_trying or self._is_too_much():
             self._open(now)
 
+    def note_end(self, call: int, error: BaseException, context: CallContext, timeout: float) -> None:
+        """Take note of how a call has ended that did not succeed; ``timeout`` is that of the attempt."""
+        now = asyncio.get_running_loop().time()
+        if _is_failure(error) or (_is_cut_off(error, context, now) and had_time(context, timeout, now)):
+            self.note_failure(call, now)
+        elif isinstance(error, StepFault) and not error.is_refusal and error.kind != "timeout":
+            self.note_success(call, now)  # a 404, say: the source is there
+        else:
+            self.note_nothing(call)
+
     def note_nothing(self, call: int) -> None:
         """Take note that a call has ended in a way that says nothing of the source; if it was to try, the next one does."""
         if call == self._changes and self.is_trying:
@@ -100,34 +110,6 @@ class Breaker:
 
 def _rejection() -> StepFault:
     return StepFault(Code.SUBGRAPH_CIRCUIT_BREAKER_REJECTED, detail="the circuit breaker of the source is open")
-
-
-def with_breaker(call: Call, timeout: float, breaker: Breaker) -> Call:
-    """Ask the breaker of the step's source before each attempt, and tell it how that ended; ``timeout`` is the attempt's."""
-
-    async def watched(inputs: Inputs, context: CallContext) -> Reply:
-        known_by = breaker.admit()
-        context.began_at = None
-        try:
-            reply = await call(inputs, context)
-        except BaseException as error:
-            _note(breaker, known_by, error, context, timeout)
-            raise
-        breaker.note_success(known_by, context.began_at or 0.0)
-        return reply
-
-    return watched
-
-
-def _note(breaker: Breaker, call: int, error: BaseException, context: CallContext, timeout: float) -> None:
-    """Tell a breaker how a call ended that did not succeed."""
-    now = asyncio.get_running_loop().time()
-    if _is_failure(error) or (_is_cut_off(error, context, now) and had_time(context, timeout, now)):
-        breaker.note_failure(call, now)
-    elif isinstance(error, StepFault) and not error.is_refusal and error.kind != "timeout":
-        breaker.note_success(call, now)  # a 404, say: the source is there
-    else:
-        breaker.note_nothing(call)
 
 
 def _is_failure(error: BaseException) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.errors import Code, StepFault
-from gateway.policies.adaptive import Adaptive
-from gateway.resolver import Call, CallContext, Inputs, Reply
+from gateway.resolver import CallContext
 
 
 class Bulkhead:
@@ -109,39 +108,3 @@ class Bulkhead:
     def _refusal(self, detail: str) -> StepFault:
         self.rejected += 1
         return StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail=detail)
-
-
-def with_bulkhead(call: Call, bulkhead: Bulkhead, adaptive: Adaptive | None) -> Call:
-    """Hold a place of the step's source during each attempt; where that is adaptive, how long it takes tells how many places there are."""
-
-    async def placed(inputs: Inputs, context: CallContext) -> Reply:
-        if not bulkhead.take():
-            await bulkhead.wait(context)
-        try:
-            return await call(inputs, context)
-        finally:
-            bulkhead.release()
-
-    return placed if adaptive is None else _measured(call, bulkhead, adaptive)
-
-
-def _measured(call: Call, bulkhead: Bulkhead, adaptive: Adaptive) -> Call:
-    async def measured(inputs: Inputs, context: CallContext) -> Reply:
-        if not bulkhead.take():
-            await bulkhead.wait(context)
-        loop = asyncio.get_running_loop()
-        began, in_use = loop.time(), bulkhead.in_use
-        try:
-            reply = await call(inputs, context)
-        except StepFault as fault:
-            if fault.kind == "timeout":  # one that fails in another way may be quick because of that
-                adaptive.note(began, loop.time(), in_use)
-            raise
-        else:
-            adaptive.note(began, loop.time(), in_use)
-            return reply
-        finally:
-            bulkhead.resize(adaptive.limit)
-            bulkhead.release()
-
-    return measured

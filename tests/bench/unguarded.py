@@ -7,8 +7,8 @@ import gateway.policies
 import gateway.server
 from gateway.admission import Admission
 from gateway.measures import StepMeters
+from gateway.policies.attempt import with_attempt
 from gateway.policies.retry import with_retry
-from gateway.policies.timeout import with_timeout
 from gateway.protocol import GatewayProtocol
 from gateway.reload import Conduct
 from gateway.telling import Telling
@@ -42,7 +42,7 @@ def unguard() -> None:
     for name in ("admits", "take"):
         setattr(Admission, name, admitted)
     gateway.policies.ORDER = (
-        lambda call, step, _: with_timeout(call, step.timeout),
+        lambda call, step, _: with_attempt(call, step.timeout, None),
         lambda call, step, _: with_retry(call, step, None),
     )
 

@@ -9,11 +9,14 @@ import pytest
 
 from gateway.errors import StepFault
 from gateway.policies import SourceState
-from gateway.policies.adaptive import Adaptive
-from gateway.policies.bulkhead import with_bulkhead
+from gateway.policies.adaptive import Adaptive, with_adaptive
+from gateway.policies.attempt import with_attempt
 from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.settings import AdaptiveKeys, SourceKeys
 from tests import virtual
+
+
+TIMEOUT = 60.0
 
 
 @dataclass(slots=True)
@@ -33,6 +36,12 @@ class Upstream:
         return Reply(None)
 
 
+def guarded(call: Call, state: SourceState) -> Call:
+    """Return a call with places that follow the time it takes."""
+    assert state.adaptive is not None
+    return with_attempt(with_adaptive(call, TIMEOUT, state.bulkhead, state.adaptive), TIMEOUT, state)
+
+
 def under_load(
     upstream: Upstream, clients: int, seconds: float, keys: str = "", then: Callable[[], None] = lambda: None
 ) -> list[int]:
@@ -44,7 +53,7 @@ def under_load(
 
     async def play() -> list[int]:
         state = SourceState.of(source)
-        call = with_bulkhead(upstream.call, state.bulkhead, state.adaptive)
+        call = guarded(upstream.call, state)
         loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(_client(call, seconds)) for _ in range(clients)]
         loop.call_at(seconds / 2, then)
@@ -111,7 +120,7 @@ def test_calls_that_fail_give_their_places_back_and_say_nothing_of_the_time_that
 
     async def play() -> None:
         state = SourceState.of(SourceKeys.model_validate({"type": "act", "adaptive": {}}))
-        call = with_bulkhead(fail, state.bulkhead, state.adaptive)
+        call = guarded(fail, state)
         for _ in range(100):
             with pytest.raises(error):
                 await call({}, CallContext(RequestContext("r", {}, 0.0), 1e9))
