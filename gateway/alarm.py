@@ -7,7 +7,7 @@ from typing import Any, cast
 class Alarm:
     """Cancels the task that sets it when the clock of the event loop shows ``time``."""
 
-    __slots__ = ("has_rung", "loop", "time", "timer", "_cancellations", "_task")
+    __slots__ = ("_cancellations", "_task", "has_rung", "loop", "time", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, time: float) -> None:
         self.loop = loop
@@ -26,6 +26,6 @@ class Alarm:
         """Tell whether a cancellation that has come is this alarm and nothing else; take it back in that case."""
         return self.has_rung and self._task.uncancel() <= self._cancellations
 
-    def is_from_outside(self) -> bool:
-        """Tell whether the task is being cancelled by somebody else, and does not only await what has ended as cancelled."""
+    def is_cancelled(self) -> bool:
+        """Tell whether the task is being cancelled, and does not only await what has ended as cancelled."""
         return self._task.cancelling() > self._cancellations

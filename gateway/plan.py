@@ -135,6 +135,8 @@ class Plan:
     """Whether any node looks at what the request says about itself."""
     is_mutation: bool
     """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
+    is_chain: bool
+    """Whether its nodes are performed one after the other as they stand: each waits for the one before it, or none of them waits at all."""
     is_immediate: bool
     """Whether a run of it never waits: no node asks anybody."""
     is_constant: bool

@@ -3,6 +3,7 @@
 A plan has no conditions left: ``@skip`` and ``@include`` were decided with the selection.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -69,6 +70,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         request_reads=request_reads,
         reads_context=reads_context,
         is_mutation=is_mutation,
+        is_chain=is_immediate or (len(calls) == 1 and _is_chain(shared)),
         is_immediate=is_immediate,
         is_constant=is_immediate and not (request_reads or reads_context),
         is_applicable=not any(call.not_applicable for call in calls),
@@ -80,6 +82,13 @@ def _is_immediate(node: Node, operation: Operation) -> bool:
     step = node.step
     waits = step.calls_out or step.lifetime is not None or node.is_shared or node.use is not None
     return not (waits or node.substitutes or operation.concurrency)
+
+
+def _is_chain(nodes: tuple[Node, ...]) -> bool:
+    """Tell whether each node waits for the one before it, and can be given up at once at the deadline."""
+    if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.is_prompt for node in nodes):
+        return False
+    return all(before.index in (*node.needs, *node.follows) for before, node in itertools.pairwise(nodes))
 
 
 def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from gateway.errors import Code, StepFault
 from gateway.outcome import Failure, Reason, Skipped, Success
 from tests import virtual
-from tests.oracle import HANGS, Part, Performance, Stage, Theatre, now_ms, perform, settle
+from tests.oracle import HANGS, Act, Part, Performance, Stage, Theatre, now_ms, perform, settle
 
 DOWN = StepFault(Code.SUBREQUEST_HTTP_ERROR, status=503)
+
+
+@pytest.fixture(params=[True, False], ids=["prompt", "slow to end"], autouse=True)
+def is_prompt(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have steps whose cancelled calls end at once, of which chains are performed by the request's own task; and others."""
+    monkeypatch.setattr(Act, "is_prompt", request.param)
 
 
 def operation(*steps: str, name: str = "o", rest: str = "") -> str:
@@ -458,6 +464,7 @@ def test_each_failed_node_is_logged_once(caplog: pytest.LogCaptureFixture) -> No
     assert told == [("a", "SUBREQUEST_HTTP_ERROR", "o"), ("c", "SUBREQUEST_HTTP_ERROR", "o"), ("b", "GATEWAY_TIMEOUT", "o")]
 
 
+@pytest.mark.parametrize("is_prompt", [False], indirect=True)
 @pytest.mark.parametrize("ends_by", ["deadline", "required"])
 def test_a_call_that_ignores_cancellation_does_not_hold_the_answer(ends_by: str) -> None:
     stage = Stage({"a": Part(after=2000, is_deaf=True), "x": Part(after=20, raises=DOWN)})
@@ -479,6 +486,7 @@ def test_a_call_that_ignores_cancellation_does_not_hold_the_answer(ends_by: str)
     assert stage.times("a") == [(0, 2000, "given")]
 
 
+@pytest.mark.parametrize("is_prompt", [False], indirect=True)
 def test_a_value_that_comes_too_late_changes_nothing() -> None:
     stage = Stage({"a": Part(gives="late", after=500, is_deaf=True), "b": Part(gives="B", after=900)})
     config = f"{operation('a', rest='deadline_ms: 100,')}\n---\n{operation('b', name='p')}"

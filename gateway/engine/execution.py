@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.blueprint import Step
 from gateway.engine.results import Arguments, Span
-from gateway.errors import StepFault
+from gateway.errors import Code, StepFault
 from gateway.links import Found
 from gateway.masking import masked_detail
 from gateway.outcome import Failure, Outcome
@@ -97,6 +97,14 @@ class Execution:
             self.told.add(node.index)
             self._tell(node, fault, context, error)
         return Failure.of(node.step.name, fault)
+
+    def unexpected(self, node: Node, error: Exception | asyncio.CancelledError) -> Failure:
+        """Return the failure of a node that has raised what no step should, or has ended as cancelled although nobody cancelled it."""
+        if isinstance(error, asyncio.CancelledError):
+            detail = "the call ended as cancelled although nobody cancelled it"
+            return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail))
+        fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
+        return self.failed(node, fault, self.spans[node.index].context, error)
 
     def _tell(self, node: Node, fault: StepFault, context: CallContext | None, error: Exception | None) -> None:
         ready, inputs = self.spans[node.index].ready, context.inputs if context else None

@@ -43,6 +43,13 @@ def kept(run: Execution, node: Node, primary: Outcome, fallback: Fallback, conte
     return served(primary, value, "stale", age)
 
 
+def at_hand(run: Execution, node: Node, primary: Outcome) -> Outcome:
+    """Return what the first fallback that needs no time gives, or else the primary's outcome."""
+    context = run.spans[node.index].context
+    instead = (kept(run, node, primary, fallback, context) for fallback in node.step.fallbacks)
+    return next((outcome for outcome in instead if outcome is not None), primary)
+
+
 def stand_in(run: Execution, node: Node, call: BatchCall, primary: Outcome) -> None:
     """Put what a fallback has, or the failure of their call, to the keys of a batch. A constant is the value of each key."""
     assert node.use is not None
@@ -75,6 +82,4 @@ def late(run: Execution, node: Node) -> Outcome:
                 if not call.is_settled:
                     stand_in(run, node, call, primary)
             return Success(joined)
-    context = run.spans[node.index].context
-    instead = (kept(run, node, primary, fallback, context) for fallback in node.step.fallbacks)
-    return next((outcome for outcome in instead if outcome is not None), primary)
+    return at_hand(run, node, primary)

@@ -6,16 +6,15 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from gateway.blueprint import FallbackStep, Step
+from gateway.engine.chain import run_chain
 from gateway.engine.execution import Execution
 from gateway.engine.fallback import kept, late, served, wants_fallback
-from gateway.engine.immediate import run_immediate
 from gateway.engine.link import follow_link
 from gateway.engine.node import perform_step
 from gateway.engine.results import Arguments, Results
-from gateway.errors import Code, StepFault
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node, OperationCall, Plan
 from gateway.replies import Replies
@@ -37,20 +36,16 @@ async def run(
     A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
     are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = Execution(plan, calls, request, arguments, unwinding, replies or Replies())
-    if plan.is_immediate:
-        run_immediate(execution)
+    execution = Execution(plan, calls, request, arguments, unwinding, Replies() if replies is None else replies)
+    if plan.is_chain:
+        await run_chain(execution)
     else:
         await _Scheduler(execution, unwinding).run()
     return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
 
 
 class _Scheduler:
-    """Starts the nodes of one run. A task performs a node and then, of those that waited for it alone, one after the other.
-
-    The request's own task takes part: it performs the first node where that ends at once when it is cancelled, so that a chain of calls
-    needs no other task and two turns of the event loop less.
-    """
+    """Starts the nodes of one run. A task performs a node and then, of those that waited for it alone, one after the other."""
 
     def __init__(self, execution: Execution, unwinding: set[asyncio.Future[Any]]) -> None:
         plan = execution.plan
@@ -64,10 +59,6 @@ class _Scheduler:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.substitutes: dict[int, asyncio.Future[Outcome]] = {}
-        self.own = cast("asyncio.Task[None]", asyncio.current_task(self.loop))
-        self.cancellations = self.own.cancelling()
-        self.is_performing = self.is_cut = False
-        """Whether the request's own task performs a node; and whether that was cancelled because its operation has ended."""
 
     async def run(self) -> None:
         """Run all operation calls: side by side, or those of a mutation one after the other (GraphQL spec 6.2.2)."""
@@ -81,7 +72,7 @@ class _Scheduler:
                 timer.cancel()
             self.execution.flights.cancel()
             for task in self.tasks.values():
-                if task is not self.own and not task.done():
+                if not task.done():
                     self.cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
@@ -89,31 +80,13 @@ class _Scheduler:
     async def run_calls(self, calls: Sequence[OperationCall]) -> None:
         """Run operation calls side by side, to the end of the last."""
         nodes = self.plan.nodes
-        await self.begin([nodes[index] for call in calls for index in call.first])
+        for index in (index for call in calls for index in call.first):
+            self.start(nodes[index])
         for call in calls:
             state = self.execution.states[call.index]
             if state.unsettled:
                 state.finished = self.loop.create_future()
                 await state.finished
-
-    async def begin(self, first: Sequence[Node]) -> None:
-        """Start the nodes that wait for no other; perform the first of them if that can be given up at once."""
-        mine = first[0] if first and first[0].step.is_prompt else None
-        for node in first:
-            if node is not mine:
-                self.start(node)
-        if mine is None:
-            return
-        self.is_performing = True
-        self.execution.spans[mine.index].ready = self.loop.time()
-        self.tasks[mine.index] = self.own
-        try:
-            await self.perform(mine)
-        except asyncio.CancelledError:
-            if not self.is_cut or self.own.uncancel() > self.cancellations:
-                raise
-        finally:
-            self.is_performing = False
 
     def demand(self, index: int) -> None:
         """Want a node's outcome, and with it everything that it waits for; start those that wait for nothing."""
@@ -137,8 +110,12 @@ class _Scheduler:
         while True:
             try:
                 outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
-            except BaseException as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
-                outcome = self.unexpected(node, error, task)
+            except asyncio.CancelledError as error:
+                if task.cancelling():
+                    raise
+                outcome = run.unexpected(node, error)
+            except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+                outcome = run.unexpected(node, error)
             can_fall_back = node.step.fallbacks and node.use is None  # those of a link stand in for each of its calls
             if can_fall_back and run.outcomes[node.index] is None and wants_fallback(node, outcome):
                 outcome = await self.fall_back(node, outcome)
@@ -150,17 +127,6 @@ class _Scheduler:
             node = ready[0]
             run.spans[node.index].ready = self.loop.time()
             self.tasks[node.index] = task
-
-    def unexpected(self, node: Node, error: BaseException, task: asyncio.Task[None]) -> Outcome:
-        """Return the outcome of a node that has raised what no step should: a failure like any other, unless the node's task was cancelled."""
-        run = self.execution
-        if isinstance(error, asyncio.CancelledError) and not task.cancelling():
-            detail = "the call ended as cancelled although nobody cancelled it"
-            return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail))
-        if not isinstance(error, Exception):
-            raise error
-        fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
-        return run.failed(node, fault, run.spans[node.index].context, error)
 
     def settle(self, node: Node, outcome: Outcome) -> list[Node]:
         """Record how a node ended, once; return the nodes that can start now because they waited for it alone."""
@@ -216,11 +182,7 @@ class _Scheduler:
             state.finished.set_result(None)
 
     def cancel(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task, once: a second time would interrupt the closing of what it holds. The request's own goes on after that."""
-        if task is self.own:
-            if not self.is_performing or asyncio.current_task() is task:
-                return
-            self.is_cut = True
+        """Cancel a task, once: a second time would interrupt the closing of what it holds."""
         if not task.done() and task not in self.cancelled:
             self.cancelled.add(task)
             task.cancel()

@@ -25,7 +25,9 @@ __all__ = ["ORDER", "Policy", "SourceState", "apply"]
 Policy = Callable[[Call, Step, SourceState | None], Call]
 
 ORDER: tuple[Policy, ...] = (
-    lambda call, step, state: with_adaptive(call, step.timeout, state.bulkhead, state.adaptive) if state and state.adaptive else call,
+    lambda call, step, state: (
+        with_adaptive(call, step.timeout, state.bulkhead, state.adaptive) if state and state.adaptive else call
+    ),
     lambda call, step, state: with_attempt(call, step.timeout, state),
     lambda call, step, state: with_hedge(call, state.latencies.of(step, step.hedge)) if state and step.hedge else call,
     lambda call, step, state: with_retry(call, step, state.budget if state else None),

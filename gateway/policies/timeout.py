@@ -19,7 +19,7 @@ class Limit(Alarm):
         began = context.began_at = loop.time()
         self._context = context
         self._own = began + timeout
-        super().__init__(loop, self._own if self._own < context.deadline else context.deadline)
+        super().__init__(loop, min(context.deadline, self._own))
 
     def ring(self) -> None:
         """Cancel the task, or wait on: a request with a later deadline may have joined the call meanwhile."""

@@ -139,6 +139,7 @@ class Act(StepType):
     source_keys = SourceKeys
     timeout_ms = 60_000
     templated = ("input",)
+    is_prompt = True
     takes_shape = True
 
     def __init__(self, stage: Stage) -> None:

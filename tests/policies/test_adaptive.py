@@ -15,7 +15,6 @@ from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.settings import AdaptiveKeys, SourceKeys
 from tests import virtual
 
-
 TIMEOUT = 60.0
 
 
