@@ -1,7 +1,6 @@
 """A time → the running task is cancelled at that time, unless the alarm is put off before: what asyncio.timeout_at() does, in 3 µs instead of 7."""
 
 import asyncio
-from typing import Any, cast
 
 
 class Alarm:
@@ -13,8 +12,10 @@ class Alarm:
         self.loop = loop
         self.time = time
         self.has_rung = False
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task(loop))
-        self._cancellations = self._task.cancelling()
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._task = task
+        self._cancellations = task.cancelling()
         self.timer = loop.call_at(time, self.ring)
 
     def ring(self) -> None:

@@ -4,13 +4,13 @@ A request runs from start to end on the generation that it began with.
 """
 
 import asyncio
-import functools
 import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import field
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from gateway.admission import Shares
@@ -86,15 +86,15 @@ class Generation:
         self.overlays = Overlays(documents.blueprint)
         self.adapt = self.overlays.adapt
         self._replies = replies
-        self._read_cached = functools.lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
-        self._read_large = functools.lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.documents.read)
+        self._read_cached = lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
+        self._read_large = lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.documents.read)
         self._unwinding = set() if unwinding is None else unwinding
         self._shares_queries = documents.blueprint.server.dedupe_queries
         self._queries: Flights[tuple[bytes, Ending]] = Flights(self._unwinding)
         self._measures = documents.telling.measures
         self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """What somebody waits for who wants to close it."""
 
     async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
         """Answer a request: parse, validate, plan, run, aggregate, project.
@@ -122,35 +122,33 @@ class Generation:
             self._measures.steps.count_known(planned.meters)
             return planned.answer
         if self._shares_queries and prepared.is_shareable:
-            return lambda: self._respond(prepared, is_shared=True)
+            return partial(self._respond_together, prepared)
         if planned.plan.is_immediate:
             body = at_once(self._perform(prepared))
             text = json_text(body)
             if planned.is_constant and len(text) <= MAX_KEPT_ANSWER and body.keys() == {"data"}:
                 planned.answer = text
             return text
-        return lambda: self._respond(prepared)
+        return partial(self._respond, prepared)
 
-    async def _respond(self, prepared: "_Prepared", *, is_shared: bool = False) -> bytes:
+    async def _respond(self, prepared: "_Prepared") -> bytes:
         self._enter()
         try:
-            return await self._shared_text(prepared) if is_shared else await self._text(prepared)
+            body = await self._perform(prepared)
+            return shaped_text(body) if prepared.planned.is_shaped else json_text(body)
         finally:
             self._leave()
 
-    async def _text(self, prepared: "_Prepared") -> bytes:
-        body = await self._perform(prepared)
-        return shaped_text(body) if prepared.planned.is_shaped else json_text(body)
-
-    async def _shared_text(self, prepared: "_Prepared") -> bytes:
+    async def _respond_together(self, prepared: "_Prepared") -> bytes:
         """Answer with the text of an equal query that is under way, or begin one; both end alike."""
         identity, ending = prepared.identity, prepared.context.ending
 
         async def begin() -> tuple[bytes, Ending]:
-            return await self._text(prepared), ending
+            return await self._respond(prepared), ending
 
         self._measures.shared["query_joined"] += self._queries.has(identity)
-        text, common = await self._queries.join(identity, begin)
+        with self.in_use():
+            text, common = await self._queries.join(identity, begin)
         ending.outcome, ending.codes = common.outcome, common.codes
         return text
 
@@ -165,16 +163,17 @@ class Generation:
 
     def _enter(self) -> None:
         self._in_flight += 1
-        self._idle.clear()
 
     def _leave(self) -> None:
         self._in_flight -= 1
-        if self._in_flight == 0:
+        if self._in_flight == 0 and self._idle is not None:
             self._idle.set()
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way, nor anything that one has left to be cancelled."""
-        await self._idle.wait()
+        while self._in_flight:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
         if self._unwinding:
             await asyncio.wait(self._unwinding)
 

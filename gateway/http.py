@@ -4,13 +4,13 @@ An answer that needs nobody else is there at once; of any other one the rest is 
 (:mod:`gateway.protocol` in earnest, :mod:`gateway.asgi` under other servers) decides how.
 """
 
-import functools
 import itertools
 import logging
 import re
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from gateway.admission import RETRY_AFTER, Admission, Share, Shares
@@ -129,10 +129,10 @@ class GraphQLEndpoint:
             self.telling.measures.begun += 1
             return self._too_much(message, version)
         media_type = JSON
-        context = message.context = RequestContext(message.request_id, message.headers, message.arrived_at)
-        self.telling.begun(context)
+        self.telling.begun(message)
         try:
-            refuse_page(message)
+            if message.method == "GET":
+                refuse_page(message)
             media_type = negotiate(message.headers.get("accept"))
             request = graphql_request(message, is_development=self._is_development)
             if generation.shares.is_ranked:
@@ -140,19 +140,19 @@ class GraphQLEndpoint:
                 if not self.admission.admits(message.arrived_at, share):
                     return self._too_much(message, version)
             limits = generation.rate_limits
-            begun = self._counted(limits, generation, request, message) if limits else _begin(generation, request, context)
+            begun = self._counted(limits, generation, request, message) if limits else _begin(generation, request, message)
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
             return self._failed(error, message, media_type, version)
         if isinstance(begun, bytes):
-            self.telling.ended(message.method, GRAPHQL_PATH, 200, context)
+            self.telling.ended(message.method, GRAPHQL_PATH, 200, message)
             return _answer(200, media_type, version, message.request_id, begun)
-        return lambda: self._finish(begun, share, message, media_type, version)
+        return partial(self._finish, begun, share, message, media_type, version)
 
     def _counted(
         self, limits: RateLimits, generation: Responds, request: GraphQLRequest | Batch, message: HttpMessage
     ) -> bytes | Rest:
         """Begin with a request when its client has not sent too many; where Redis counts them that is to be awaited too."""
-        context = generation.adapt(message.context) if limits.reads_context else message.context
+        context = generation.adapt(message) if limits.reads_context else message
         peer = client_address(message, limits.proxies)
         asking = {"request": context.said, "context": context.values, "peer": peer}
         number = len(request.items) if isinstance(request, Batch) else 1
@@ -176,7 +176,7 @@ class GraphQLEndpoint:
             return self._failed(error, message, media_type, version)
         finally:
             self.admission.leave()
-        self.telling.ended(message.method, GRAPHQL_PATH, 200, message.context)
+        self.telling.ended(message.method, GRAPHQL_PATH, 200, message)
         return answer
 
     def _too_much(self, message: HttpMessage, version: bytes) -> HttpAnswer:
@@ -192,18 +192,18 @@ class GraphQLEndpoint:
 
     def left(self, message: HttpMessage) -> None:
         """Note that a client has left before its answer was there."""
-        message.context.ending.outcome = "left"
-        self.telling.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message.context)
+        message.ending.outcome = "left"
+        self.telling.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message)
 
     def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
         if not isinstance(error, RequestError):
             log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
-            note_errors(message.context.ending, _UNEXPECTED_ERRORS, has_data=False)
-            self.telling.ended(message.method, GRAPHQL_PATH, 500, message.context)
+            note_errors(message.ending, _UNEXPECTED_ERRORS, has_data=False)
+            self.telling.ended(message.method, GRAPHQL_PATH, 500, message)
             return _answer(500, media_type, version, message.request_id, UNEXPECTED)
         status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
-        refuse(message.context.ending, error)
-        self.telling.ended(message.method, GRAPHQL_PATH, status, message.context)
+        refuse(message.ending, error)
+        self.telling.ended(message.method, GRAPHQL_PATH, status, message)
         answer = _answer(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
         if status == 405:
             return HttpAnswer(status, (*answer.headers, (b"allow", b"GET, POST")), answer.body)
@@ -248,7 +248,7 @@ CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".en
 _TOO_MUCH = error_text(Code.REQUEST_CONCURRENCY_LIMITED, "The gateway has too much to do; try again later.")
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _common_too_much(accept: str | None, version: bytes) -> HeaderList:
     try:
         media_type = negotiate(accept)
@@ -262,7 +262,7 @@ def _answer(status: int, media_type: str, version: bytes, request_id: str, body:
     return HttpAnswer(status, headers, body)
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _common(media_type: str, version: bytes) -> HeaderList:
     """Return the headers that the answers of a version have in common."""
     return (CONTENT_TYPES[media_type], (VERSION_HEADER, version)) if version else (CONTENT_TYPES[media_type],)

@@ -50,7 +50,7 @@ class Overlays:
 
     def adapt(self, request: RequestContext) -> RequestContext:
         """Return a request with its context values, which are evaluated once."""
-        return request if request.values else replace(request, values=self.values(request))
+        return request if request.values else request.with_values(self.values(request))
 
     def values(self, request: RequestContext) -> dict[str, object]:
         """Evaluate the context of a request; what cannot be evaluated is null, as a missing header is."""

@@ -6,7 +6,7 @@ Nothing of it is there in production. What it tells of a run holds no value that
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -101,7 +101,8 @@ class Playground:
         """Run what a run has run, with the arguments and headers that it had; the answer's own run is ``id``."""
         refuse_simple(headers_of(request.scope))
         run = self._runs.get(request.path_params["id"])
-        context = replace(run.context, request_id=uuid.uuid4().hex, arrived_at=asyncio.get_running_loop().time())
+        asked = run.context
+        context = RequestContext(uuid.uuid4().hex, asked.headers, asyncio.get_running_loop().time(), asked.values)
         try:
             body = await self._current().answer(run.request, context)
         except RequestError as error:

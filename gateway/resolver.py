@@ -22,6 +22,7 @@ Inputs = Mapping[str, Any]
 
 
 NO_CODES: Mapping[str, int] = {}
+NO_VALUES: Mapping[str, object] = {}
 
 
 class Ending:
@@ -44,18 +45,31 @@ class Ending:
     """Its span, where requests are traced."""
 
 
-@record
 class RequestContext:
     """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
 
     ``values`` is what the request says about itself, by the names of the configuration's ``context:``.
     """
 
-    request_id: str
-    headers: Mapping[str, str]
-    arrived_at: float
-    values: Mapping[str, object] = field(default_factory=dict)
-    ending: Ending = field(default_factory=Ending, compare=False, repr=False)
+    __slots__ = ("arrived_at", "ending", "headers", "request_id", "values")
+
+    def __init__(
+        self,
+        request_id: str,
+        headers: Mapping[str, str],
+        arrived_at: float,
+        values: Mapping[str, object] = NO_VALUES,
+        ending: Ending | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.arrived_at = arrived_at
+        self.values = values
+        self.ending = ending or Ending()
+
+    def with_values(self, values: Mapping[str, object]) -> "RequestContext":
+        """Return what is known of the same request once it is known what it says about itself."""
+        return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.ending)
 
     @property
     def said(self) -> Mapping[str, object]:

@@ -105,8 +105,14 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
     assert "stepgraph_step_outcomes_total[('operation', 'other'), ('outcome', 'ok'), ('step', 'other')]" in found
 
 
+def span(ready: float, ended: float) -> Span:
+    made = Span()
+    made.ready, made.ended = ready, ended
+    return made
+
+
 def failed(code: Code) -> Results:
-    return Results([Failure("s", code, "m")], [Span(0.0, 0.1)], [None])
+    return Results([Failure("s", code, "m")], [span(0.0, 0.1)], [None])
 
 
 def test_a_step_counts_by_how_it_ended() -> None:
@@ -115,7 +121,7 @@ def test_a_step_counts_by_how_it_ended() -> None:
     assert meters.of("o", "a") is meter
     down = Failure("a", Code.GATEWAY_TIMEOUT, "late")
     for outcome in (Success(1), Success(2), down, Skipped(Reason.CONDITION), Success(1, "value", down), None):
-        meters.count([meter], Results([outcome], [Span(1.0, 1.03)], [None]))
+        meters.count([meter], Results([outcome], [span(1.0, 1.03)], [None]))
     assert (meter.ok, meter.outcomes, meter.served) == (2, {"GATEWAY_TIMEOUT": 2, "skipped": 1}, 1)
     assert sum(meter.seconds.counts) == 4, "what was not run took no time"
     assert meter.seconds.counts[2] == 4

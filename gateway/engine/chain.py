@@ -9,6 +9,7 @@ from gateway.engine.execution import Execution
 from gateway.engine.fallback import at_hand, late, wants_fallback
 from gateway.engine.link import follow_link
 from gateway.engine.node import perform_step
+from gateway.engine.results import Results
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node
 
@@ -27,7 +28,7 @@ def at_once(answering: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a step type that says that it asks nobody has waited")
 
 
-async def run_chain(run: Execution) -> None:
+async def run_chain(run: Execution) -> Results:
     """Bring every node to its outcome; they stand in the order in which they are performed.
 
     At the deadline the call that is under way is cancelled, which ends it at once, and what has not ended is late.
@@ -52,6 +53,7 @@ async def run_chain(run: Execution) -> None:
     finally:
         if deadline is not None:
             deadline.timer.cancel()
+    return run.results()
 
 
 async def _perform(run: Execution, node: Node, deadline: Alarm | None) -> Outcome:

@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import Hashable, Mapping
 from traceback import format_exception
-from typing import Any
 
 from gateway.blueprint import Step
-from gateway.engine.results import Arguments, Span
+from gateway.engine.results import Arguments, Results, Span
 from gateway.errors import Code, StepFault
 from gateway.links import Found
 from gateway.masking import masked_detail
@@ -43,7 +42,6 @@ class Execution:
         calls: Mapping[Step, Call],
         request: RequestContext,
         arguments: Arguments,
-        unwinding: set[asyncio.Future[Any]],
         replies: Replies,
     ) -> None:
         self.plan = plan
@@ -59,8 +57,8 @@ class Execution:
         self.primaries: dict[int, Outcome] = {}
         """How nodes ended that fallbacks are now tried for."""
         self.fallbacks: dict[int, list[int]] = {}
-        self.flights: Flights[Reply] = Flights(unwinding, keeps=True)
-        """The calls that several nodes of this request make together."""
+        self.flights: Flights[Reply] | None = None
+        """The calls that several nodes of this request make together, where there may be such."""
         self.shared_contexts: dict[Hashable, CallContext] = {}
         self.told: set[int] = set()
         """The nodes of whose failure the log has its line."""
@@ -73,6 +71,10 @@ class Execution:
         if self.plan.reads_context:
             scope["context"] = self.request.values
         return scope
+
+    def results(self) -> Results:
+        """Return how the run has ended."""
+        return Results(self.outcomes, self.spans, [state.blocked for state in self.states], self.fallbacks)
 
     def scope(self, node: Node) -> dict[str, object]:
         """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""

@@ -97,6 +97,7 @@ async def _call_in_turn(run: Execution, node: Node, inputs: Inputs, context: Cal
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
     """Make a call together with equal nodes of this request; it belongs to the request, not to the first of them."""
     key = node.step.fingerprint, repr(inputs)
+    assert run.flights is not None
     common = run.shared_contexts.setdefault(key, context)
     if node.use is None:
         run.spans[node.index].context = common

@@ -11,12 +11,9 @@ from gateway.resolver import CallContext
 class Span:
     """When a node was ready and when it ended (event loop clock), and its call, which knows of waits and attempts."""
 
-    __slots__ = ("context", "ended", "ready")
-
-    def __init__(self, ready: float | None = None, ended: float | None = None) -> None:
-        self.ready = ready
-        self.ended = ended
-        self.context: CallContext | None = None
+    ready: float | None = None
+    ended: float | None = None
+    context: CallContext | None = None
 
 
 @record

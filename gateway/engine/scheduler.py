@@ -5,7 +5,7 @@ counts down what it waits for. At its deadline an operation's unfinished nodes a
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from gateway.blueprint import FallbackStep, Step
@@ -19,29 +19,26 @@ from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node, OperationCall, Plan
 from gateway.replies import Replies
 from gateway.resolver import Call, RequestContext
+from gateway.sharing import Flights
 
 _CANCELLED = Skipped(Reason.CANCELLED)
 
 
-async def run(
+def run(
     plan: Plan,
     calls: Mapping[Step, Call],
     request: RequestContext,
     arguments: Arguments,
     unwinding: set[asyncio.Future[Any]],
     replies: Replies | None = None,
-) -> Results:
+) -> Coroutine[Any, Any, Results]:
     """Run a plan. ``arguments`` has the coerced arguments of each operation call, ``replies`` what stale fallbacks can give.
 
     A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
     are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = Execution(plan, calls, request, arguments, unwinding, Replies() if replies is None else replies)
-    if plan.is_chain:
-        await run_chain(execution)
-    else:
-        await _Scheduler(execution, unwinding).run()
-    return Results(execution.outcomes, execution.spans, [state.blocked for state in execution.states], execution.fallbacks)
+    execution = Execution(plan, calls, request, arguments, Replies() if replies is None else replies)
+    return run_chain(execution) if plan.is_chain else _Scheduler(execution, unwinding).run()
 
 
 class _Scheduler:
@@ -49,6 +46,7 @@ class _Scheduler:
 
     def __init__(self, execution: Execution, unwinding: set[asyncio.Future[Any]]) -> None:
         plan = execution.plan
+        self.flights = execution.flights = Flights(unwinding, keeps=True)
         self.execution = execution
         self.plan = plan
         self.unwinding = unwinding
@@ -60,7 +58,7 @@ class _Scheduler:
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.substitutes: dict[int, asyncio.Future[Outcome]] = {}
 
-    async def run(self) -> None:
+    async def run(self) -> Results:
         """Run all operation calls: side by side, or those of a mutation one after the other (GraphQL spec 6.2.2)."""
         states = self.execution.states
         timers = [self.loop.call_at(state.deadline, self.expire, index) for index, state in enumerate(states) if state.unsettled]
@@ -70,12 +68,13 @@ class _Scheduler:
         finally:
             for timer in timers:
                 timer.cancel()
-            self.execution.flights.cancel()
+            self.flights.cancel()
             for task in self.tasks.values():
                 if not task.done():
                     self.cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
+        return self.execution.results()
 
     async def run_calls(self, calls: Sequence[OperationCall]) -> None:
         """Run operation calls side by side, to the end of the last."""

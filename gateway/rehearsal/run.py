@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.blueprint import Blueprint
 from gateway.errors import RequestError
@@ -59,7 +59,7 @@ def _context(case: Case, blueprint: Blueprint) -> RequestContext:
     request = RequestContext("test", headers, asyncio.get_running_loop().time())
     if not case.keys.context:
         return request
-    return replace(request, values={**Overlays(blueprint).values(request), **case.keys.context})
+    return request.with_values({**Overlays(blueprint).values(request), **case.keys.context})
 
 
 async def _answer(generation: Generation, request: GraphQLRequest, context: RequestContext) -> tuple[Mapping[str, object], bool]:
