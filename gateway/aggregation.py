@@ -53,7 +53,7 @@ def _is_whole(plan: Plan, results: Results) -> bool:
         if type(outcome) is not Success:
             if outcome is not None:
                 return False
-        elif outcome.instead_of is not None or (type(outcome.value) is Found and (outcome.value.failure or outcome.value.served)):
+        elif outcome.instead_of is not None or (type(outcome.value) is Found and not outcome.value.is_whole):
             return False
     return plan.is_applicable
 

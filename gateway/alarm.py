@@ -6,12 +6,10 @@ import asyncio
 class Alarm:
     """Cancels the task that sets it when the clock of the event loop shows ``time``."""
 
-    __slots__ = ("_cancellations", "_task", "has_rung", "loop", "time", "timer")
+    has_rung = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, time: float) -> None:
         self.loop = loop
-        self.time = time
-        self.has_rung = False
         task = asyncio.current_task(loop)
         assert task is not None
         self._task = task

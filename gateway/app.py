@@ -17,7 +17,8 @@ from gateway.admission import Admission
 from gateway.asgi import Front
 from gateway.edge import Edge
 from gateway.errors import Code, RequestError
-from gateway.http import UNEXPECTED, GraphQLEndpoint
+from gateway.http import GraphQLEndpoint
+from gateway.http_answer import UNEXPECTED
 from gateway.logs import flush_logs
 from gateway.measures import watching_the_loop
 from gateway.playground import Playground

@@ -17,16 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.edge import Edge
 from gateway.errors import Code, RequestError
 from gateway.http import (
-    CONTENT_TYPES,
     GRAPHQL_PATH,
-    REQUEST_ID_HEADER,
-    UNEXPECTED,
-    VERSION_HEADER,
     GraphQLEndpoint,
-    HttpAnswer,
     RequestIds,
-    error_text,
 )
+from gateway.http_answer import CONTENT_TYPES, REQUEST_ID_HEADER, UNEXPECTED, VERSION_HEADER, HttpAnswer, error_text, json_answer
 from gateway.http_request import JSON, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
 from gateway.settings import CorsKeys
 
@@ -140,7 +135,7 @@ class _Cors(CORSMiddleware):
         if response.status_code >= 400:
             text = error_text(Code.BAD_REQUEST, f"{bytes(response.body).decode()}.")
             headers = {name: value for name, value in response.headers.items() if name not in {"content-length", "content-type"}}
-            response = Response(text, response.status_code, headers, CONTENT_TYPES[JSON][1].decode())
+            response = Response(text, response.status_code, headers, CONTENT_TYPES[JSON].decode())
         return response
 
 
@@ -151,11 +146,11 @@ async def send_error(send: Send, status: int, code: Code, message: str) -> None:
 
 async def send_json(send: Send, status: int, body: bytes) -> None:
     """Send a response of JSON text."""
-    await _send(send, HttpAnswer(status, (CONTENT_TYPES[JSON], (b"content-length", b"%d" % len(body))), body))
+    await _send(send, json_answer(status, body))
 
 
 async def _send(send: Send, answer: HttpAnswer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 

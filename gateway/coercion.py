@@ -128,8 +128,7 @@ class VariableCoercion:
             self._check_size(given)
             exact = self._exact(given)
             return Variables(exact.coerced, lambda: exact)
-        floats = {name: value for name, value in coerced.items() if type(value) is float}
-        return Variables(coerced, lambda: self._exact({**given, **floats}))
+        return Variables(coerced, lambda: self._exact({**given, **_floats(coerced)}))
 
     def _check_size(self, given: Mapping[str, object]) -> None:
         most = self._limits.max_values
@@ -150,6 +149,10 @@ class VariableCoercion:
         if isinstance(found, list):
             raise RequestError(Code.BAD_USER_INPUT, 400, *(self._discreet.told(told(error), given) for error in found))
         return found
+
+
+def _floats(values: Mapping[str, object]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if type(value) is float}
 
 
 def _plain_coercer(node: TypeNode) -> Coercer:

@@ -69,9 +69,8 @@ class Planned:
 
         :raises RequestError: a variable is null where the argument may not be.
         """
-        return Arguments(
-            [coerce(variables) for coerce in self.calls], {index: coerce(variables) for index, coerce in self.links.items()}
-        )
+        calls, links = [coerce(variables) for coerce in self.calls], self.links
+        return Arguments(calls, {index: coerce(variables) for index, coerce in links.items()} if links else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,8 @@ class Document:
 
     definitions: tuple[Definition, ...]
     mistakes: tuple[dict[str, object], ...]
+    by_name: Mapping[str | None, Definition]
+    """Those of them that have a name, the first of each."""
     priority: Priority = Priority.NORMAL
     """That of the most important operation that it asks for."""
 
@@ -118,7 +119,7 @@ class Document:
 
         :raises RequestError: there is none, or it is a mutation in a read-only request, or the document is not valid.
         """
-        definition = self._named(name)
+        definition = self.by_name.get(name) or self._unnamed(name)
         if is_read_only and definition.is_mutation:
             message = "A mutation cannot be sent with GET; use POST."
             raise RequestError(Code.MUTATION_NOT_ALLOWED_OVER_HTTP_GET, 405, {"message": message})
@@ -126,12 +127,9 @@ class Document:
             raise RequestError(Code.GRAPHQL_VALIDATION_FAILED, 400, *self.mistakes)
         return definition
 
-    def _named(self, name: str | None) -> Definition:
+    def _unnamed(self, name: str | None) -> Definition:
         if name is None and len(self.definitions) == 1:
             return self.definitions[0]
-        for definition in self.definitions:
-            if name is not None and definition.name == name:
-                return definition
         message = "Must provide operation name if query contains multiple operations."
         if name is not None:
             message = f"Unknown operation named '{name[:80]}'."
@@ -184,7 +182,10 @@ class Documents:
             node, nodes = DocumentNode(definitions=()), [_named(definition) for definition in nodes]
         overlaid = tuple(sorted(self.blueprint.overlaid & fields))
         made = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
-        return Document(made, told_mistakes, Priority.NORMAL if told_mistakes else self._priority(node))
+        by_name: dict[str | None, Definition] = {
+            definition.name: definition for definition in reversed(made) if definition.name is not None
+        }
+        return Document(made, told_mistakes, by_name, Priority.NORMAL if told_mistakes else self._priority(node))
 
     def _priority(self, node: DocumentNode) -> Priority:
         asked = (self.blueprint.operations.get(name) for name in root_names(node))

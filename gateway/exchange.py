@@ -4,6 +4,7 @@ import asyncio
 from enum import Enum, auto
 from typing import ClassVar
 
+from gateway.head import Head
 from gateway.http_request import HttpMessage
 
 
@@ -24,18 +25,22 @@ class _Nobody:
         """Tell nobody."""
 
 
-class Exchange:
-    """A GraphQL request and its answer. It stands where uvicorn has a cycle of ASGI messages, and has of that what uvicorn looks at."""
+class Exchange(HttpMessage):
+    """A GraphQL request and its answer. It stands where uvicorn has a cycle of ASGI messages, and has of that what uvicorn looks at.
 
-    __slots__ = ("body", "disconnected", "is_begun", "is_whole", "keep_alive", "message", "response_complete", "size", "task")
+    One whose body comes with its head needs no more of what follows than the class has.
+    """
+
     message_event: ClassVar = _Nobody()
+    size = 0
+    """Bytes of its body so far."""
+    is_whole = is_begun = False
+    """Whether all of the request is there, and whether its turn has come."""
+    response_complete = disconnected = False
+    task: asyncio.Task[None] | None = None
 
-    def __init__(self, message: HttpMessage, *, keep_alive: bool) -> None:
-        self.message = message
-        self.keep_alive = keep_alive
-        self.body: list[bytes] = []
-        self.size = 0
-        self.is_whole = self.is_begun = False
-        """Whether all of the request is there, and whether its turn has come."""
-        self.response_complete = self.disconnected = False
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, head: Head, body: bytes, request_id: str, arrived_at: float, peer: str) -> None:
+        super().__init__(head.method, head.query_string, head.headers, body, request_id, arrived_at, peer)
+        self.keep_alive = not head.is_last
+        self.parts: list[bytes] = []
+        """Of a body that comes in several."""

@@ -10,27 +10,25 @@ import re
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol
 
-from gateway.admission import RETRY_AFTER, Admission, Share, Shares
+from gateway.admission import Admission, Share, Shares
 from gateway.batching import Batch
 from gateway.blueprint import Priority, RateLimits
 from gateway.document import Document
 from gateway.errors import Code, RequestError
 from gateway.generation import GraphQLRequest, Rest
-from gateway.http_request import JSON, RESPONSE_JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
+from gateway.http_answer import UNEXPECTED, HttpAnswer, http_answer, too_much_answer
+from gateway.http_request import JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
 from gateway.json_text import json_text
 from gateway.rates import Counters
-from gateway.record import record
 from gateway.resolver import RequestContext
 from gateway.telling import CLIENT_LEFT, Telling, note_errors, refuse
 
 log = logging.getLogger("stepgraph.http")
 
 GRAPHQL_PATH = "/graphql"
-REQUEST_ID_HEADER = b"x-request-id"
-VERSION_HEADER = b"x-config-version"
 _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LEGACY_200 = {
     Code.GRAPHQL_PARSE_FAILED,
@@ -39,8 +37,6 @@ _LEGACY_200 = {
     Code.OPERATION_RESOLUTION_FAILURE,
 }
 """Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
-
-HeaderList = tuple[tuple[bytes, bytes], ...]
 
 
 class RequestIds:
@@ -55,15 +51,6 @@ class RequestIds:
         if given is not None and _SOUND_ID.fullmatch(given):
             return given
         return f"{self._process}{next(self._count):016x}"
-
-
-@record
-class HttpAnswer:
-    """A whole HTTP response."""
-
-    status: int
-    headers: HeaderList
-    body: bytes
 
 
 RestOfAnswer = Callable[[], Coroutine[Any, Any, HttpAnswer]]
@@ -145,7 +132,7 @@ class GraphQLEndpoint:
             return self._failed(error, message, media_type, version)
         if isinstance(begun, bytes):
             self.telling.ended(message.method, GRAPHQL_PATH, 200, message)
-            return _answer(200, media_type, version, message.request_id, begun)
+            return http_answer(200, media_type, version, message.request_id, begun)
         return partial(self._finish, begun, share, message, media_type, version)
 
     def _counted(
@@ -171,7 +158,7 @@ class GraphQLEndpoint:
         if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
             return self._too_much(message, version)
         try:
-            answer = _answer(200, media_type, version, message.request_id, await rest())
+            answer = http_answer(200, media_type, version, message.request_id, await rest())
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
             return self._failed(error, message, media_type, version)
         finally:
@@ -182,13 +169,12 @@ class GraphQLEndpoint:
     def _too_much(self, message: HttpMessage, version: bytes) -> HttpAnswer:
         """Return the answer to a request that is not let in, which must cost next to nothing."""
         self.telling.shed()
-        common = _common_too_much(message.headers.get("accept"), version)
-        return HttpAnswer(503, (*common, (REQUEST_ID_HEADER, message.request_id.encode())), _TOO_MUCH)
+        return too_much_answer(message.headers.get("accept"), version, message.request_id)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpAnswer:
         """Return the answer to what is refused before it is a GraphQL request."""
         self.telling.refused(error, request_id)
-        return _answer(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
+        return http_answer(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
 
     def left(self, message: HttpMessage) -> None:
         """Note that a client has left before its answer was there."""
@@ -200,15 +186,15 @@ class GraphQLEndpoint:
             log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
             note_errors(message.ending, _UNEXPECTED_ERRORS, has_data=False)
             self.telling.ended(message.method, GRAPHQL_PATH, 500, message)
-            return _answer(500, media_type, version, message.request_id, UNEXPECTED)
+            return http_answer(500, media_type, version, message.request_id, UNEXPECTED)
         status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
         refuse(message.ending, error)
         self.telling.ended(message.method, GRAPHQL_PATH, status, message)
-        answer = _answer(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
+        answer = http_answer(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
         if status == 405:
-            return HttpAnswer(status, (*answer.headers, (b"allow", b"GET, POST")), answer.body)
+            return answer.with_header(b"allow", b"GET, POST")
         if error.retry_after is not None:
-            return HttpAnswer(status, (*answer.headers, (b"retry-after", b"%d" % error.retry_after)), answer.body)
+            return answer.with_header(b"retry-after", b"%d" % error.retry_after)
         return answer
 
 
@@ -235,34 +221,4 @@ def _begin_all(generation: Responds, batch: Batch, context: RequestContext) -> R
     return answer
 
 
-def error_text(code: Code, message: str) -> bytes:
-    """Return the body of an answer that is one error."""
-    return json_text({"errors": [{"message": message, "extensions": {"code": str(code)}}]})
-
-
 _UNEXPECTED_ERRORS = ({"extensions": {"code": str(Code.INTERNAL_SERVER_ERROR)}},)
-UNEXPECTED = error_text(Code.INTERNAL_SERVER_ERROR, "The gateway failed.")
-CONTENT_TYPES = {media_type: (b"content-type", f"{media_type}; charset=utf-8".encode()) for media_type in (JSON, RESPONSE_JSON)}
-
-
-_TOO_MUCH = error_text(Code.REQUEST_CONCURRENCY_LIMITED, "The gateway has too much to do; try again later.")
-
-
-@lru_cache(maxsize=16)
-def _common_too_much(accept: str | None, version: bytes) -> HeaderList:
-    try:
-        media_type = negotiate(accept)
-    except RequestError:
-        media_type = JSON
-    return (*_common(media_type, version), (b"content-length", b"%d" % len(_TOO_MUCH)), (b"retry-after", b"%d" % RETRY_AFTER))
-
-
-def _answer(status: int, media_type: str, version: bytes, request_id: str, body: bytes) -> HttpAnswer:
-    headers = (*_common(media_type, version), (b"content-length", b"%d" % len(body)), (REQUEST_ID_HEADER, request_id.encode()))
-    return HttpAnswer(status, headers, body)
-
-
-@lru_cache(maxsize=16)
-def _common(media_type: str, version: bytes) -> HeaderList:
-    """Return the headers that the answers of a version have in common."""
-    return (CONTENT_TYPES[media_type], (VERSION_HEADER, version)) if version else (CONTENT_TYPES[media_type],)

@@ -47,6 +47,11 @@ class Found:
     table: Mapping[object, object] = field(default_factory=dict)
     """When everything was asked for: what a parent gets by the very value of its key, where that alone tells; see :func:`tabulate`."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether each call gave its own values."""
+        return self.failure is None and self.served is None
+
     def fail(self, keys: Iterable[Key], failure: Failure) -> None:
         """Record that a call for these keys failed."""
         self.failure = self.failure or failure

@@ -93,7 +93,11 @@ class StepMeters:
         for meter, outcome, span in zip(meters, results.outcomes, results.spans):  # noqa: B905 - a node each, and a check takes its time
             if outcome is None:
                 continue
-            if type(outcome) is Success and outcome.instead_of is None and type(outcome.value) is not Found:
+            if (
+                type(outcome) is Success
+                and outcome.instead_of is None
+                and (type(outcome.value) is not Found or outcome.value.is_whole)
+            ):
                 meter.ok += 1
             elif type(outcome) is Skipped:
                 self._count_unusual(meter, SKIPPED)

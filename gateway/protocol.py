@@ -5,7 +5,7 @@ Everything but a GraphQL request goes uvicorn's way, as ASGI messages to the app
 
 import asyncio
 import logging
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -15,8 +15,9 @@ from gateway.edge import Edge, malformed, too_large_head, too_late, too_long_url
 from gateway.errors import RequestError
 from gateway.exchange import Exchange, Phase
 from gateway.head import Head, read_head
-from gateway.http import HttpAnswer, RestOfAnswer
-from gateway.http_request import HttpMessage, too_large
+from gateway.http import RestOfAnswer
+from gateway.http_answer import HttpAnswer
+from gateway.http_request import too_large
 
 log = logging.getLogger("stepgraph.http")
 
@@ -46,7 +47,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self.frame_size = 0  # bytes of the message beside its body: its head, the sizes of its chunks, its trailers
         self.is_reading = self.is_in_head = self.has_ended = False
         """Whether a message has begun and not ended; whether its head has not either; whether one has ended in these bytes."""
+        self.cycle: Any = None  # uvicorn's, for the requests that go its way, or an exchange
         self.answering: Exchange | RequestResponseCycle | None = None
+        self.every: list[tuple[bytes, bytes]] = []
+        self.every_line = b""
+        """The headers that every answer of the moment has, and their lines."""
         self.unread = 0
         """Bytes that a slow client had not read at the last look."""
 
@@ -127,8 +132,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _take(self, head: Head) -> None:
         """Take a GraphQL request, whose body is still to come."""
-        exchange = self._exchange(head)
-        before, self.cycle = self.cycle, cast("RequestResponseCycle", exchange)
+        before: Any = self.cycle
+        self.cycle = self._exchange(head, b"")
         self.is_in_head = False
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
@@ -140,19 +145,14 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _take_whole(self, head: Head, data: bytes) -> None:
         """Take a GraphQL request of which everything is there, and of which the parser need see nothing, as it has seen its head before."""
-        exchange = self._exchange(head)
-        exchange.body.append(data[len(head.text) :])
+        exchange = self.answering = self.cycle = self._exchange(head, data[len(head.text) :])
         exchange.is_whole = exchange.is_begun = True
-        self.answering = exchange
-        self.cycle = cast("RequestResponseCycle", exchange)
         self.phase, self.limit_at = Phase.ANSWER, _NEVER
         self._answer(exchange)
 
-    def _exchange(self, head: Head) -> Exchange:
+    def _exchange(self, head: Head, body: bytes) -> Exchange:
         request_id = self.front.ids.of(head.headers.get("x-request-id"))
-        peer = self.client[0] if self.client else ""
-        message = HttpMessage(head.method, head.query_string, head.headers, b"", request_id, self.loop.time(), peer)
-        return Exchange(message, keep_alive=not (head.is_last or self.edge.is_draining))
+        return Exchange(head, body, request_id, self.loop.time(), self.client[0] if self.client else "")
 
     def _pass_on(self) -> None:
         """Let uvicorn have a request that is not for GraphQL."""
@@ -176,7 +176,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if not isinstance(exchange, Exchange):
             super().on_body(body)
             return
-        exchange.body.append(body)
+        exchange.parts.append(body)
         exchange.size += len(body)
         if exchange.size > self.keys.max_request_bytes:
             raise too_large(self.keys.max_request_bytes)
@@ -192,6 +192,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if not isinstance(exchange, Exchange):
             super().on_message_complete()
             return
+        exchange.body = b"".join(exchange.parts)
         exchange.is_whole = True
         if exchange.is_begun:
             self._answer(exchange)
@@ -212,14 +213,12 @@ class GatewayProtocol(HttpToolsProtocol):
     def _answer(self, exchange: Exchange) -> None:
         if self.transport.is_closing():
             return
-        message = exchange.message
-        message.body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
-        begun = self.front.endpoint.begin(message)
+        begun = self.front.endpoint.begin(exchange)
         if isinstance(begun, HttpAnswer):
             self._respond(exchange, begun)
             return
-        exchange.task = self.loop.create_task(self._finish(exchange, begun))
-        self.tasks.add(exchange.task)
+        task = exchange.task = self.loop.create_task(self._finish(exchange, begun))
+        self.tasks.add(task)
 
     async def _finish(self, exchange: Exchange, rest: RestOfAnswer) -> None:
         try:
@@ -227,11 +226,11 @@ class GatewayProtocol(HttpToolsProtocol):
         except asyncio.CancelledError:
             if not exchange.disconnected:
                 raise
-            self.front.endpoint.left(exchange.message)
+            self.front.endpoint.left(exchange)
         else:
             self._respond(exchange, answer)
         finally:
-            self.tasks.discard(cast("asyncio.Task[None]", exchange.task))
+            self.tasks.discard(exchange.task)
 
     def _respond(self, exchange: Exchange, answer: HttpAnswer) -> None:
         """Send an answer in one piece."""
@@ -245,11 +244,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _write(self, answer: HttpAnswer, *, keep_alive: bool) -> None:
-        lines = [STATUS_LINE[answer.status]]
-        for name, value in (*self.server_state.default_headers, *answer.headers):
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n" if keep_alive else b"connection: close\r\n\r\n", answer.body)
-        self.transport.write(b"".join(lines))
+        if self.every is not self.server_state.default_headers:  # there are new ones each second
+            self.every = self.server_state.default_headers
+            self.every_line = b"".join([b"%b: %b\r\n" % header for header in self.every])
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[answer.status], self.every_line, answer.head, end, answer.body)))
 
     def on_response_complete(self) -> None:
         """Turn to the next request, or wait for one."""
@@ -261,10 +260,10 @@ class GatewayProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
             if not self._has_its_turn():
                 return
-        if not self.flow.write_paused:
-            self.flow.resume_reading()
-        else:
+        if self.flow.write_paused:
             self.flow.pause_reading()  # a client that does not read its answers does not get more of them
+        elif self.flow.read_paused:
+            self.flow.resume_reading()
         if self.is_in_head:
             self._enter(Phase.HEAD, self.keys.header_read_timeout_ms)
         elif self.is_reading:

@@ -98,13 +98,13 @@ class CallContext:
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
     """What tells a service of the attempt that begins, where requests are traced."""
-    shape: Shape | None = None
-    """How a reply that is JSON text is to be read, if its value need not be all that the text has."""
     _key = ""
 
-    def __init__(self, request: RequestContext, deadline: float) -> None:
+    def __init__(self, request: RequestContext, deadline: float, shape: Shape | None = None) -> None:
         self.request = request
         self.deadline = deadline
+        self.shape = shape
+        """How a reply that is JSON text is to be read, if its value need not be all that the text has."""
 
     @property
     def idempotency_key(self) -> str:

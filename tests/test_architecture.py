@@ -47,7 +47,8 @@ STAGES = """
 LIFE = """
     gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
     gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.admin gateway.edge
-    gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http gateway.asgi gateway.head gateway.exchange
+    gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http_answer gateway.http gateway.asgi
+    gateway.head gateway.exchange
     gateway.examples gateway.runs gateway.playground gateway.protocol gateway.app gateway.workers gateway.server
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__

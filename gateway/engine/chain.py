@@ -38,36 +38,44 @@ async def run_chain(run: Execution) -> Results:
     try:
         for node in run.plan.nodes:
             state, span = run.states[node.call], run.spans[node.index]
-            if state.blocked is not None:
-                outcome: Outcome = _CANCELLED
-            elif deadline is not None and deadline.has_rung:
-                outcome = late(run, node)
-            else:
+            if state.blocked is None and (deadline is None or not deadline.has_rung):
                 span.ready = loop.time()
-                outcome = await _perform(run, node, deadline)
-            span.ended = loop.time()
+                try:
+                    outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+                    outcome = _unexpected(run, node, error, deadline)
+            else:
+                outcome = late(run, node) if state.blocked is None else _CANCELLED
+            if type(outcome) is not Success:
+                outcome = _otherwise(run, node, outcome)
             run.outcomes[node.index] = outcome
+            span.ended = loop.time()
             state.scope[node.step.name] = outcome.value if type(outcome) is Success else None
-            if node.step.is_required and type(outcome) is Failure:
-                state.blocked = outcome
     finally:
         if deadline is not None:
             deadline.timer.cancel()
     return run.results()
 
 
-async def _perform(run: Execution, node: Node, deadline: Alarm | None) -> Outcome:
-    """Return the outcome of a node, or of the first fallback that has one; whatever goes wrong unexpectedly is a failure like any other."""
-    try:
-        if node.use is not None:  # the fallbacks of a link stand in for each of its calls
-            return await follow_link(run, node, node.use)
-        outcome = await perform_step(run, node)
-    except asyncio.CancelledError as error:
-        if deadline is None or not deadline.is_cancelled():
-            return run.unexpected(node, error)
-        if not deadline.is_cause():
-            raise
-        return late(run, node)
-    except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
-        outcome = run.unexpected(node, error)
-    return outcome if type(outcome) is Success or not wants_fallback(node, outcome) else at_hand(run, node, outcome)
+def _unexpected(run: Execution, node: Node, error: Exception | asyncio.CancelledError, deadline: Alarm | None) -> Outcome:
+    """Return the outcome of a node that has raised what no step should: it is late, or has failed.
+
+    :raises asyncio.CancelledError: the client has left.
+    """
+    if not isinstance(error, asyncio.CancelledError) or deadline is None or not deadline.is_cancelled():
+        return run.unexpected(node, error)
+    if not deadline.is_cause():
+        raise error
+    return late(run, node)
+
+
+def _otherwise(run: Execution, node: Node, outcome: Outcome) -> Outcome:
+    """Return what a fallback gives instead of the outcome of a node; a required one that has none ends its operation.
+
+    The fallbacks of a link have stood in for each of its calls.
+    """
+    if node.use is None and wants_fallback(node, outcome):
+        outcome = at_hand(run, node, outcome)
+    if node.step.is_required and type(outcome) is Failure:
+        run.states[node.call].blocked = outcome
+    return outcome

@@ -22,15 +22,16 @@ log = logging.getLogger("stepgraph.engine")
 class CallState:
     """One operation call while it runs: its scope, its deadline (event loop clock), and how many of its eager nodes have not ended."""
 
-    __slots__ = ("blocked", "deadline", "finished", "places", "scope", "unsettled")
+    finished: asyncio.Future[None] | None = None
+    places: asyncio.Semaphore | None = None
+    blocked: Failure | None = None
 
     def __init__(self, call: OperationCall, scope: dict[str, object], arrived_at: float) -> None:
         self.scope = scope
         self.deadline = arrived_at + call.deadline
         self.unsettled = call.eager
-        self.finished: asyncio.Future[None] | None = None
-        self.places = asyncio.Semaphore(call.operation.concurrency) if call.operation.concurrency else None
-        self.blocked: Failure | None = None
+        if call.operation.concurrency:
+            self.places = asyncio.Semaphore(call.operation.concurrency)
 
 
 class Execution:
@@ -86,9 +87,8 @@ class Execution:
 
     def context(self, node: Node) -> CallContext:
         """Return the context of a new call for a node."""
-        context = CallContext(self.request, self.request.arrived_at + node.deadline)
-        context.shape = node.shape
-        return context
+        request = self.request
+        return CallContext(request, request.arrived_at + node.deadline, node.shape)
 
     def failed(self, node: Node, fault: StepFault, context: CallContext | None = None, error: Exception | None = None) -> Failure:
         """Return the failure that a fault makes of a node, and log it, once for each node, with what went wrong at each attempt.

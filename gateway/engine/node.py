@@ -1,7 +1,7 @@
 """One node → its outcome: the condition, the inputs, the call, the selection. Whatever goes wrong is a failure, not an exception."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 
 from gateway.engine.execution import Execution
 from gateway.errors import Code, StepFault
@@ -24,9 +24,12 @@ async def perform_step(
     if context is None:
         context = run.spans[node.index].context = run.context(node)
     context.inputs = inputs
-    step, call = node.step, _call if run.states[node.call].places is None else _call_in_turn
+    step = node.step
     try:
-        reply = await call(run, node, inputs, context)
+        if node.is_shared or run.states[node.call].places is not None:
+            reply = await _call_in_turn(run, node, inputs, context)
+        else:
+            reply = await run.calls[step](inputs, context)
         return Success(step.select.search(reply.value) if step.select else reply.value)
     except StepFault as fault:
         return run.failed(node, fault, context)
@@ -79,19 +82,15 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     return Skipped(Reason.MISSING_INPUT)
 
 
-def _call(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Awaitable[Reply]:
-    """Begin the step's call, or take the reply of an equal one."""
-    return _shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context)
-
-
 async def _call_in_turn(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
-    """Perform the step's call once its operation has a place for it."""
+    """Perform the step's call once its operation has a place for it, or take the reply of an equal one."""
     places = run.states[node.call].places
-    assert places is not None
+    if places is None:
+        return await _shared(run, node, inputs, context)
     context.begin_wait(asyncio.get_running_loop().time())
     async with places:
         context.end_wait(asyncio.get_running_loop().time())
-        return await _call(run, node, inputs, context)
+        return await (_shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context))
 
 
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:

@@ -12,8 +12,6 @@ _RESOLUTION = 0.001
 class Limit(Alarm):
     """The end of an attempt that begins now: after ``timeout`` seconds, or at the deadline of the call, which may move while it runs."""
 
-    __slots__ = ("_context", "_own")
-
     def __init__(self, timeout: float, context: CallContext) -> None:
         loop = asyncio.get_running_loop()
         began = context.began_at = loop.time()
