@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, cast
 
@@ -44,7 +44,7 @@ class Found:
     """What a fallback gave instead of a call, if any did; of several the oldest."""
     calls: "list[BatchCall]" = field(default_factory=list)
     """The calls that ask for the keys."""
-    table: Mapping[object, object] = field(default_factory=dict)
+    table: dict[object, object] = field(default_factory=dict)
     """When everything was asked for: what a parent gets by the very value of its key, where that alone tells; see :func:`tabulate`."""
 
     @property
@@ -95,6 +95,9 @@ class Forgetful(dict[object, object]):
 FORGETFUL = Forgetful()
 _TELLING = frozenset({str, int, NoneType})
 """The types whose equal values are the same key as text. 1, 1.0 and true are equal to Python and three keys to us."""
+
+
+_ONE_KIND = ({int}, {str})
 
 
 def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
@@ -192,6 +195,9 @@ def wanted(link: Link, parents: Sequence[Object]) -> Found:
     owners: Sequence[Any] = parents
     if link.match:  # a batch is asked for by the keys alone, a single call by all that its parent has
         values = list(dict.fromkeys(values))
+        if values and set(map(type, values)) in _ONE_KIND:  # then no two of them are one key
+            texts: Iterable[Key] = zip(map(str, values), strict=True)
+            return Found(dict(zip(texts, [{name: value} for value in values], strict=True)))
         owners = [{name: value} for value in values]
     keys: dict[Key, Mapping[str, object]] = {}
     for value, owner in zip(values, owners, strict=True):
@@ -220,12 +226,11 @@ def tabulate(link: Link, joined: Found) -> None:
     name = single_name(link)
     if name is None or joined.table is FORGETFUL:
         return
-    miss: object = [] if link.is_list else None
-    table: dict[object, object] = {None: miss}
-    for key, parent in joined.parents.items():
-        value = joined.values.get(key)
-        table[parent[name]] = miss if value is None else value
-    joined.table = table
+    values: Iterable[object] = map(joined.values.get, joined.parents)
+    if link.is_list:
+        values = [[] if value is None else value for value in values]
+    joined.table = dict(zip(map(itemgetter(name), joined.parents.values()), values, strict=True))
+    joined.table[None] = [] if link.is_list else None
 
 
 def batches(link: Link, keys: Parents) -> list[Parents]:
@@ -240,6 +245,9 @@ def scope_of(link: Link, batch: Parents) -> dict[str, object]:
     """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}
+    name = single_name(link)
+    if name is not None:
+        return {"keys": list(map(itemgetter(name), batch.values()))}
     names = [reference.path[0] for reference in link.key]
     if len(names) == 1:
         return {"keys": [parent[names[0]] for parent in batch.values()]}
@@ -253,28 +261,31 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
     """
     if not link.match:
         return {next(iter(batch)): value}
-    results: dict[Key, object] = dict.fromkeys(batch)
-    is_list = link.is_list
     items = value if isinstance(value, _LISTS) else [] if value is None else [value]
     keys = _keys_of(link, items)
     if keys is None:
         return None
+    if not link.is_list:
+        first = dict(zip(reversed(keys), reversed(items), strict=True))
+        return dict(zip(batch, map(first.get, batch), strict=True))
+    groups: dict[Key, Any] = dict.fromkeys(batch)
     for key, item in zip(keys, items, strict=True):
-        if key not in results:
-            continue
-        group = results[key]
-        if group is None:
-            results[key] = [item] if is_list else item
-        elif is_list:
-            group.append(item)  # type: ignore[attr-defined]
-    return results
+        if key in groups:
+            group = groups[key]
+            if group is None:
+                groups[key] = [item]
+            else:
+                group.append(item)
+    return groups
 
 
 def _keys_of(link: Link, items: Sequence[Any]) -> list[Key] | None:
     """Return whose each result is; None when one of them is no object."""
-    if not all(isinstance(item, _OBJECTS) for item in items):
+    if not all(issubclass(kind, _OBJECTS) for kind in set(map(type, items))):
         return None
     columns = [_values(items, name) for name in link.match]
     if len(columns) == 1:
-        return [(str(part) if type(part) is int else _text(part),) for part in columns[0]]
+        (parts,) = columns
+        texts = map(str, parts) if set(map(type, parts)) == {int} else map(_text, parts)
+        return list(zip(texts, strict=True))
     return [tuple(map(_text, parts)) for parts in zip(*columns, strict=True)]

@@ -67,10 +67,11 @@ def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
 def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
     for name, value in query.items():
         head = f"{_quoted(name)}="
+        if type(value) is list and set(map(type, value)) == {int}:  # as nearly all keys of a batch are
+            yield head + f"&{head}".join(map(str, value))
+            continue
         for item in value if isinstance(value, list) else (value,):
-            if type(item) is int:  # nearly every key of a batch is a number
-                yield f"{head}{item}"
-            elif item is not None:
+            if item is not None:
                 yield head + _quoted(_scalar_text(item, Reference(("query", name))))
 
 

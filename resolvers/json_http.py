@@ -199,7 +199,8 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
 def decode(response: HttpResponse, shape: Shape | None = None) -> object:
     """Return the value of a JSON body, by its shape where it has one; 204 and 205 are null.
 
-    :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep.
+    :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep (by a shape: so deep that msgspec refuses
+        it, as what is not wanted of a body is only passed over).
     """
     if response.status in {204, 205}:
         return None
@@ -207,12 +208,12 @@ def decode(response: HttpResponse, shape: Shape | None = None) -> object:
     if not _is_json(content_type):
         detail = f"content type '{content_type[:80]}': {response.body[:200]!r}"
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
-    may_be_deep = _may_be_deep(response.body)
-    if shape is not None and not may_be_deep:
+    if shape is not None:
         try:
             return shape.read(response.body)
         except Misfit:
             pass  # it is read in the usual way, which finds out what is wrong
+    may_be_deep = _may_be_deep(response.body)
     try:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:

@@ -122,7 +122,7 @@ NOT_JSON = [
     b'[{"id":1,}]',
     b'\xef\xbb\xbf[{"id":1}]',
     b'[{"id":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}]",
-    b'[{"id":1,"x":' + b"[" * 130 + b"]" * 130 + b"}]",
+    b'[{"id":1,"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}]",
 ]
 
 
@@ -133,6 +133,13 @@ def test_what_is_no_json_is_no_answer_although_the_mistake_is_in_a_part_that_is_
     with pytest.raises(StepFault) as raised:
         decode(response, shape_of("id"))
     assert raised.value.code is Code.SUBREQUEST_MALFORMED_RESPONSE
+
+
+def test_what_is_left_out_is_passed_over_however_deep_it_is_as_long_as_it_is_json() -> None:
+    text = b'[{"id":1,"x":' + b"[" * 130 + b"]" * 130 + b"}]"
+    assert plain(decode(HttpResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
+    with pytest.raises(StepFault):
+        decode(HttpResponse(200, {}, text))
 
 
 @pytest.mark.parametrize("text", ['[{"id": "x", "title": 5}]', '{"id": 1}', "null", '"text"'])

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.document import Document
-from gateway.engine import run
+from gateway.engine import Results, run
 from gateway.resolver import RequestContext
 from gateway.shape import plain
 from tests import virtual
@@ -51,7 +51,11 @@ def answered(case: Case) -> Answer:
     upstreams.case, upstreams.calls, upstreams.shaped, upstreams.misfits = case, [], 0, 0
     unwinding: set[asyncio.Future[Any]] = set()
     request = RequestContext("request-1", case.headers, 0.0, {"said": case.headers})
-    results = virtual.run(run(planned.plan, theatre.calls, request, arguments, unwinding))
+
+    async def play() -> Results:
+        return await run(planned.plan, theatre.calls, request, arguments, unwinding)
+
+    results = virtual.run(play())
     assert not unwinding, "something was left running"
     errors: list[dict[str, object]] = []
     data = json.dumps(plain(planned.project(results, meta, errors)))
