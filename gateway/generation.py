@@ -216,7 +216,9 @@ class Generation:
         context.ending.version = self.blueprint.version
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
-        context, effective = self.overlays.resolve(context)
+        effective = None
+        if self.blueprint.overlays:
+            context, effective = self.overlays.resolve(context)
         planned = self.documents.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)

@@ -235,8 +235,8 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
 
     :raises RequestError: one is missing or of the wrong type.
     """
-    query, name = parameters.get("query"), parameters.get("operationName")
-    variables, extensions = parameters.get("variables"), parameters.get("extensions")
+    get = parameters.get
+    query, name, variables, extensions = get("query"), get("operationName"), get("variables"), get("extensions")
     if not isinstance(query, str) or not query:
         raise _bad_request("The parameter 'query' must be a non-empty string.")
     if name is not None and not isinstance(name, str):
@@ -245,5 +245,5 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
         raise _bad_request("The parameter 'variables' must be an object.")
     if extensions is not None and not isinstance(extensions, dict):
         raise _bad_request("The parameter 'extensions' must be an object.")
-    wants_trace = headers.get(TRACE_HEADER) == "1" or (extensions or {}).get("trace") is True
+    wants_trace = headers.get(TRACE_HEADER) == "1" or (extensions is not None and extensions.get("trace") is True)
     return GraphQLRequest(query, name or None, variables or {}, wants_trace, is_read_only)

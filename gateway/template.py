@@ -199,6 +199,8 @@ def _mapping_renderer(tree: Mapping[str, object]) -> Renderer:
 
 def _list_renderer(tree: tuple[object, ...]) -> Renderer:
     items = [renderer(item) for item in tree]
+    if not any(reference.is_optional for reference in references(tree)):
+        return lambda scope: [render(scope) for render in items]
     return lambda scope: [value for value in (render(scope) for render in items) if value is not OMITTED]
 
 

@@ -29,20 +29,20 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
 
     That function raises StepFault for a value that cannot stand where its reference does.
     """
-    parts = [as_written(part) if isinstance(part, str) else part for part in parts_of(parse(endpoint))]
-    pairs: list[tuple[str | Reference, bool]] = []
-    is_in_query = False
-    for part in parts:
-        pairs.append((part, is_in_query))
-        is_in_query = is_in_query or (isinstance(part, str) and "?" in part)
+    pattern, is_in_query = "", False
+    references: list[tuple[Reference, bool]] = []
+    for part in parts_of(parse(endpoint)):
+        if isinstance(part, Reference):
+            pattern += "%s"
+            references.append((part, is_in_query))
+        else:
+            pattern += as_written(part).replace("%", "%%")
+            is_in_query = is_in_query or "?" in part
 
     def render(values: Sequence[object], query: Mapping[str, object]) -> str:
-        remaining = iter(values)
-        texts = [part if isinstance(part, str) else _encode(next(remaining), part, in_query) for part, in_query in pairs]
+        target = pattern % tuple([_encode(value, *reference) for value, reference in zip(values, references, strict=True)])
         encoded = "&".join(_query_pairs(query)) if query else ""
-        if encoded:
-            texts.append(("&" if is_in_query else "?") + encoded)
-        return "".join(texts)
+        return f"{target}{'&' if is_in_query else '?'}{encoded}" if encoded else target
 
     return render
 
