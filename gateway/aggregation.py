@@ -19,10 +19,6 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
     value a part did not fit the schema; ``degraded`` those whose value a fallback gave, with what served it, and how old a stale
     one is. ``path`` is the root field's. ``errors`` are those of the response.
     """
-    return None if not errors and _is_whole(plan, results) else _account(plan, results, errors)
-
-
-def _account(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]]) -> dict[str, object] | None:
     missing: list[dict[str, object]] = []
     degraded: list[dict[str, object]] = []
     for call in plan.calls:
@@ -45,17 +41,6 @@ def _account(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]]) 
     if not missing and not degraded:
         return None
     return {"missing": missing, "degraded": degraded}
-
-
-def _is_whole(plan: Plan, results: Results) -> bool:
-    """Tell whether every step that ran gave its own value, and all of it: what is nearly always so is found quickly."""
-    for outcome in results.outcomes:
-        if type(outcome) is not Success:
-            if outcome is not None:
-                return False
-        elif outcome.instead_of is not None or (type(outcome.value) is Found and not outcome.value.is_whole):
-            return False
-    return plan.is_applicable
 
 
 def _first_key(plan: Plan, call: int) -> str:

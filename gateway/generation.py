@@ -245,7 +245,9 @@ class Generation:
         meta = self.documents.introspect(planned, request.variables) if planned.introspection else {}
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         results = await (self._to_the_end(running) if plan.is_mutation else running)
-        self._measures.steps.count(planned.meters, results)
+        is_whole = results.is_whole()
+        steps = self._measures.steps
+        (steps.count if is_whole else steps.count_each)(planned.meters, results)
         errors: list[dict[str, object]] = []
         data = planned.project(results, meta, errors)
         body: Body = {"data": data}
@@ -255,7 +257,7 @@ class Generation:
             note_errors(
                 context.ending, told, has_data=isinstance(data, dict) and any(value is not None for value in data.values())
             )
-        report = completeness(plan, results, errors)
+        report = None if is_whole and plan.is_applicable and not errors else completeness(plan, results, errors)
         if report or request.wants_trace:
             body["extensions"] = _extensions(prepared, results, report)
         return body

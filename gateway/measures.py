@@ -89,25 +89,25 @@ class StepMeters:
         return has_room
 
     def count(self, meters: Sequence[StepMeter], results: Results) -> None:
-        """Count how a run ended; ``meters`` are those of the plan's nodes."""
-        for meter, outcome, span in zip(meters, results.outcomes, results.spans):  # noqa: B905 - a node each, and a check takes its time
-            if outcome is None:
-                continue
-            if (
-                type(outcome) is Success
-                and outcome.instead_of is None
-                and (type(outcome.value) is not Found or outcome.value.is_whole)
-            ):
-                meter.ok += 1
-            elif type(outcome) is Skipped:
-                self._count_unusual(meter, SKIPPED)
-                continue
-            else:
-                self._count_other(meter, outcome)
-            if span.ready is not None and span.ended is not None:
+        """Count how a run ended whose nodes have all given their own values; ``meters`` are those of the plan's nodes."""
+        for meter, span in zip(meters, results.spans):  # noqa: B905 - a node each, and a check takes its time
+            if span.ended is not None and span.ready is not None:
                 histogram, seconds = meter.seconds, span.ended - span.ready
                 histogram.counts[bisect_left(STEP_BOUNDS, seconds)] += 1  # as `observe` does, which would cost as much again
                 histogram.total += seconds
+                meter.ok += 1
+
+    def count_each(self, meters: Sequence[StepMeter], results: Results) -> None:
+        """Count how a run ended in which a node has failed, was skipped, or has another value than its own."""
+        for meter, outcome, span in zip(meters, results.outcomes, results.spans, strict=True):
+            if outcome is None:
+                continue
+            if isinstance(outcome, Skipped):
+                self._count_unusual(meter, SKIPPED)
+                continue
+            self._count_outcome(meter, outcome)
+            if span.ready is not None and span.ended is not None:
+                meter.seconds.observe(span.ended - span.ready)
 
     def count_known(self, meters: Sequence[StepMeter]) -> None:
         """Count steps whose values are always the same and were known already."""
@@ -115,7 +115,7 @@ class StepMeters:
             meter.ok += 1
             meter.seconds.counts[0] += 1
 
-    def _count_other(self, meter: StepMeter, outcome: Outcome) -> None:
+    def _count_outcome(self, meter: StepMeter, outcome: Outcome) -> None:
         found = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Found) else None
         served = found.served if found else outcome if isinstance(outcome, Success) else None
         failure = found.failure if found else outcome

@@ -86,7 +86,7 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
             assert serving.generation is not None
             for code in Code:  # the worst that can be: every code in every place
                 for meter in list(serving.telling.measures.steps):
-                    serving.telling.measures.steps.count([meter], failed(code))
+                    serving.telling.measures.steps.count_each([meter], failed(code))
                 serving.telling.measures.errors[str(code)] += 1
                 for outcome in ("ok", "partial", "failed", "refused", "left"):
                     serving.telling.measures.requests[outcome, 400 + len(code)] += 1
@@ -95,7 +95,7 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
                 await respond(serving.generation, request, RequestContext("r", {}, asyncio.get_running_loop().time()))
             for code in Code:
                 for meter in list(serving.telling.measures.steps):
-                    serving.telling.measures.steps.count([meter], failed(code))
+                    serving.telling.measures.steps.count_each([meter], failed(code))
             return series(serving)
 
     found = asyncio.run(scenario())
@@ -121,7 +121,7 @@ def test_a_step_counts_by_how_it_ended() -> None:
     assert meters.of("o", "a") is meter
     down = Failure("a", Code.GATEWAY_TIMEOUT, "late")
     for outcome in (Success(1), Success(2), down, Skipped(Reason.CONDITION), Success(1, "value", down), None):
-        meters.count([meter], Results([outcome], [span(1.0, 1.03)], [None]))
+        meters.count_each([meter], Results([outcome], [span(1.0, 1.03)], [None]))
     assert (meter.ok, meter.outcomes, meter.served) == (2, {"GATEWAY_TIMEOUT": 2, "skipped": 1}, 1)
     assert sum(meter.seconds.counts) == 4, "what was not run took no time"
     assert meter.seconds.counts[2] == 4

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from gateway.outcome import Failure, Outcome
+from gateway.links import Found
+from gateway.outcome import Failure, Outcome, Success
 from gateway.record import record
 from gateway.resolver import CallContext
 
@@ -36,3 +37,13 @@ class Results:
     blocked: Sequence[Failure | None]
     fallbacks: Mapping[int, Sequence[int]] = field(default_factory=dict)
     """The nodes of fallback steps that each node has waited for."""
+
+    def is_whole(self) -> bool:
+        """Tell whether every node that ran gave its own value, and all of it: what is nearly always so is found quickly."""
+        for outcome in self.outcomes:
+            if type(outcome) is not Success:
+                if outcome is not None:
+                    return False
+            elif outcome.instead_of is not None or (type(outcome.value) is Found and not outcome.value.is_whole):
+                return False
+        return True
