@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import Code, RequestError
-from gateway.generation import GraphQLRequest, Rest
+from gateway.generation import Rest
 from gateway.json_text import json_text
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import Ending
 from gateway.telling import note_errors
 

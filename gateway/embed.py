@@ -18,7 +18,8 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gateway.errors import Code, RequestError
-from gateway.generation import Generation, GraphQLRequest
+from gateway.generation import Generation
+from gateway.prepared import GraphQLRequest
 from gateway.reload import Conduct, serve_folder
 from gateway.resolver import RequestContext, StepType
 from resolvers import STEP_TYPES

@@ -9,28 +9,26 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import field
 from functools import lru_cache, partial
 from typing import Any, cast
 
 from gateway.admission import Shares
-from gateway.aggregation import capped, completeness, trace
 from gateway.blueprint import Blueprint, Step
 from gateway.cycles import take_apart
-from gateway.document import Document, Documents, Planned
-from gateway.engine import Arguments, Results, at_once, run
+from gateway.document import Document, Documents
+from gateway.engine import Results, at_once, run
 from gateway.errors import Code, RequestError
 from gateway.json_text import json_text
 from gateway.overlays import Overlays
 from gateway.policies import apply
 from gateway.pools import Pools
-from gateway.record import record
+from gateway.prepared import Body, GraphQLRequest, Prepared
 from gateway.replies import Replies, Shared, with_shared
 from gateway.resolver import Call, Ending, RequestContext, StepType
 from gateway.schema import build_schema
 from gateway.shape import plain, shaped_text
 from gateway.sharing import Flights
-from gateway.telling import Telling, note_errors, tell_misfits
+from gateway.telling import Telling
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -42,21 +40,7 @@ MAX_CALLS = 10_000
 MAX_KEPT_ANSWER = 4096
 """Bytes of an answer that is kept with its plan, of which there are many."""
 _AT_ONCE = 100
-
-
-@record
-class GraphQLRequest:
-    """A well-formed request (GraphQL-over-HTTP 5.1)."""
-
-    query: str
-    operation_name: str | None = None
-    variables: Mapping[str, object] = field(default_factory=dict)
-    wants_trace: bool = False
-    is_read_only: bool = False
-    """Whether it came by GET, which may not change anything."""
-
-
-Body = dict[str, object]
+_NOTHING: Mapping[str, object] = {}
 Rest = Callable[[], Coroutine[Any, Any, bytes]]
 """What is left of an answer in JSON text."""
 
@@ -77,7 +61,7 @@ class Generation:
         self.uses: Counter[str] = Counter()
         """How often texts were asked for lately."""
         self.max_batch = documents.blueprint.limits.max_batch
-        self._max_cost = documents.blueprint.limits.max_cost
+        self._max_cost, self._max_errors = documents.blueprint.limits.max_cost, documents.blueprint.limits.max_errors
         self.shares = Shares(documents.blueprint)
         self.rate_limits = documents.blueprint.rate_limits
         self.schema = documents.schema
@@ -104,7 +88,7 @@ class Generation:
         self._enter()
         try:
             prepared = self._prepare(request, context)
-            body = await self._perform(prepared)
+            body = self._body(prepared, await self._run(prepared))
             return cast("Body", plain(body)) if prepared.planned.is_shaped else body
         finally:
             self._leave()
@@ -124,22 +108,22 @@ class Generation:
         if self._shares_queries and prepared.is_shareable:
             return partial(self._respond_together, prepared)
         if planned.plan.is_immediate:
-            body = at_once(self._perform(prepared))
+            body = self._body(prepared, at_once(self._run(prepared)))
             text = json_text(body)
             if planned.is_constant and len(text) <= MAX_KEPT_ANSWER and body.keys() == {"data"}:
                 planned.answer = text
             return text
         return partial(self._respond, prepared)
 
-    async def _respond(self, prepared: "_Prepared") -> bytes:
+    async def _respond(self, prepared: Prepared) -> bytes:
         self._enter()
         try:
-            body = await self._perform(prepared)
+            body = self._body(prepared, await self._run(prepared))
             return shaped_text(body) if prepared.planned.is_shaped else json_text(body)
         finally:
             self._leave()
 
-    async def _respond_together(self, prepared: "_Prepared") -> bytes:
+    async def _respond_together(self, prepared: Prepared) -> bytes:
         """Answer with the text of an equal query that is under way, or begin one; both end alike."""
         identity, ending = prepared.identity, prepared.context.ending
 
@@ -212,7 +196,7 @@ class Generation:
         await take_apart(self.schema)
         vars(self.overlays).clear()
 
-    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> "_Prepared":
+    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> Prepared:
         context.ending.version = self.blueprint.version
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
@@ -226,7 +210,8 @@ class Generation:
         arguments = planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
-        return _Prepared(request, context, planned, arguments)
+        meta = self.documents.introspect(planned, request.variables) if planned.introspection else _NOTHING
+        return Prepared(request, context, planned, arguments, meta)
 
     def _check_cost(self, cost: int, most: int, context: RequestContext) -> None:
         if cost <= most:
@@ -237,30 +222,22 @@ class Generation:
         message = f"The query is estimated to cost {cost}, which is more than {most}."
         raise RequestError(Code.COST_ESTIMATED_TOO_EXPENSIVE, 400, {"message": message})
 
-    async def _perform(self, prepared: "_Prepared") -> Body:
-        planned, request, context = prepared.planned, prepared.request, prepared.context
-        plan = planned.plan
-        if asyncio.get_running_loop().time() >= context.arrived_at + planned.deadline:
+    def _run(self, prepared: Prepared) -> Coroutine[Any, Any, Results]:
+        """Begin to run a plan.
+
+        :raises RequestError: it is too late for that.
+        """
+        plan, context = prepared.planned.plan, prepared.context
+        if asyncio.get_running_loop().time() >= context.arrived_at + prepared.planned.deadline:
             raise RequestError(Code.GATEWAY_TIMEOUT, 504, {"message": "The request could not be begun with in time."})
-        meta = self.documents.introspect(planned, request.variables) if planned.introspection else {}
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
-        results = await (self._to_the_end(running) if plan.is_mutation else running)
-        is_whole = results.is_whole()
-        steps = self._measures.steps
-        (steps.count if is_whole else steps.count_each)(planned.meters, results)
-        errors: list[dict[str, object]] = []
-        data = planned.project(results, meta, errors)
-        body: Body = {"data": data}
-        if errors:
-            body["errors"] = told = capped(errors, self.blueprint.limits.max_errors)
-            tell_misfits(plan, results, errors, context)
-            note_errors(
-                context.ending, told, has_data=isinstance(data, dict) and any(value is not None for value in data.values())
-            )
-        report = None if is_whole and plan.is_applicable and not errors else completeness(plan, results, errors)
-        if report or request.wants_trace:
-            body["extensions"] = _extensions(prepared, results, report)
-        return body
+        return self._to_the_end(running) if plan.is_mutation else running
+
+    def _body(self, prepared: Prepared, results: Results) -> Body:
+        """Count what a run has come to, and return the body of the answer."""
+        is_whole, steps = results.is_whole(), self._measures.steps
+        (steps.count if is_whole else steps.count_each)(prepared.planned.meters, results)
+        return prepared.body(results, self._max_errors, is_whole=is_whole)
 
     async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
         """Await something that goes on although the client leaves: what a mutation has begun it finishes."""
@@ -268,44 +245,6 @@ class Generation:
         self._unwinding.add(task)
         task.add_done_callback(self._unwinding.discard)
         return await asyncio.shield(task)
-
-
-@record
-class _Prepared:
-    """A request that is sound: its plan, and what the plan runs with."""
-
-    request: GraphQLRequest
-    context: RequestContext
-    planned: Planned
-    arguments: Arguments
-
-    @property
-    def is_shareable(self) -> bool:
-        """Whether its answer is all that it is for, and would be that of an equal request."""
-        return not (self.planned.plan.is_mutation or self.request.wants_trace or self.planned.introspection)
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """What the answer depends on: the plan (of which there is one for each operation and set of overlays), and all that it reads."""
-        plan, context = self.planned.plan, self.context
-        read = [_at(context.said, path) for path in plan.request_reads]
-        arguments = self.arguments
-        return id(self.planned), repr((arguments.calls, arguments.links, read, context.values if plan.reads_context else None))
-
-
-def _at(value: object, path: tuple[str, ...]) -> object:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _extensions(prepared: _Prepared, results: Results, report: Body | None) -> Body:
-    extensions: Body = {"completeness": report} if report else {}
-    if prepared.request.wants_trace:
-        planned, now = prepared.planned, asyncio.get_running_loop().time()
-        told = trace(planned.plan, results, prepared.context.arrived_at, now)
-        extensions["trace"] = {"cost": planned.cost.of(prepared.arguments), **told}
-    return extensions
 
 
 @asynccontextmanager

@@ -18,10 +18,11 @@ from gateway.batching import Batch
 from gateway.blueprint import Priority, RateLimits
 from gateway.document import Document
 from gateway.errors import Code, RequestError
-from gateway.generation import GraphQLRequest, Rest
+from gateway.generation import Rest
 from gateway.http_answer import UNEXPECTED, HttpAnswer, http_answer, too_much_answer
 from gateway.http_request import JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
 from gateway.json_text import json_text
+from gateway.prepared import GraphQLRequest
 from gateway.rates import Counters
 from gateway.resolver import RequestContext
 from gateway.telling import CLIENT_LEFT, Telling, note_errors, refuse

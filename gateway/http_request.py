@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 
 from gateway.batching import Batch
 from gateway.errors import Code, RequestError
-from gateway.generation import GraphQLRequest
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import NO_VALUES, Ending, RequestContext
 
 RESPONSE_JSON = "application/graphql-response+json"

@@ -11,10 +11,11 @@ from graphql import GraphQLError, Lexer, Source, TokenKind
 from gateway.blueprint import Step
 from gateway.coercion import NO_VARIABLES
 from gateway.errors import MESSAGES, Code, RequestError
-from gateway.generation import Body, Generation, GraphQLRequest, Rest
+from gateway.generation import Generation, Rest
 from gateway.json_text import json_text
 from gateway.masking import MASK
 from gateway.plan import Plan
+from gateway.prepared import Body, GraphQLRequest
 from gateway.resolver import RequestContext
 
 MAX_RUNS = 50

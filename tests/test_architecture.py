@@ -45,7 +45,8 @@ STAGES = """
     gateway.document
 """
 LIFE = """
-    gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.generation gateway.worst_case gateway.background gateway.difference
+    gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.prepared gateway.generation
+    gateway.worst_case gateway.background gateway.difference
     gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.admin gateway.edge
     gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http_answer gateway.http gateway.asgi
     gateway.head gateway.exchange

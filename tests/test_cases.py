@@ -41,7 +41,8 @@ from graphql import print_schema
 from gateway.config.files import Files
 from gateway.config.rules import build
 from gateway.errors import RequestError
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext, StepType
 from resolvers import STEP_TYPES
 from resolvers.api import Api

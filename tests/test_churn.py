@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from gateway.config.files import read_files
-from gateway.generation import GraphQLRequest
+from gateway.prepared import GraphQLRequest
 from gateway.reload import Conduct, Serving, serve_folder
 from gateway.resolver import RequestContext
 from resolvers import STEP_TYPES

@@ -7,7 +7,8 @@ import pytest
 from gateway.cost import MOST
 from gateway.document import Documents
 from gateway.errors import Code, RequestError
-from gateway.generation import Generation, GraphQLRequest
+from gateway.generation import Generation
+from gateway.prepared import GraphQLRequest
 from gateway.replies import Replies
 from gateway.resolver import RequestContext
 from gateway.schema import build_schema

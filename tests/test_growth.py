@@ -13,7 +13,8 @@ from gateway import generation as generations
 from gateway.blueprint import Blueprint, Step
 from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.generation import GraphQLRequest, open_generation
+from gateway.generation import open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import Call, RequestContext, StepType
 from resolvers import STEP_TYPES
 from resolvers.value import Value

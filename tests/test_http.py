@@ -396,7 +396,7 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(Generation, "_perform", fail)
+    monkeypatch.setattr(Generation, "_run", fail)
     monkeypatch.setattr(Generation, "answer", fail)  # which is what records runs in development
     gateway = gateway_of(stage, mode)
     response = stage.run(

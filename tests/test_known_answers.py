@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config.rules import load
-from gateway.generation import MAX_KEPT_ANSWER, Generation, GraphQLRequest, open_generation
+from gateway.generation import MAX_KEPT_ANSWER, Generation, open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext
 from resolvers import STEP_TYPES
 

@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.engine import Results, Span
 from gateway.errors import Code
-from gateway.generation import Generation, GraphQLRequest
+from gateway.generation import Generation
 from gateway.measures import MAX_STEP_SERIES, Measures, StepMeters, watching_the_loop
 from gateway.metrics import metrics_text
 from gateway.outcome import Failure, Reason, Skipped, Success
+from gateway.prepared import GraphQLRequest
 from gateway.reload import Serving, serve_folder
 from gateway.resolver import RequestContext
 from resolvers import STEP_TYPES

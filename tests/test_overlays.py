@@ -16,8 +16,9 @@ from gateway.cli import command_line
 from gateway.config.files import Files
 from gateway.config.rules import build
 from gateway.errors import ConfigurationError, Problem, RequestError
-from gateway.generation import GraphQLRequest, open_generation
+from gateway.generation import open_generation
 from gateway.overlays import Overlays, winning_lines
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import KeyProblem, RequestContext
 from resolvers import STEP_TYPES
 from resolvers.api import Api

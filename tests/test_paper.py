@@ -10,7 +10,8 @@ import pytest
 from gateway.blueprint import Blueprint
 from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.generation import GraphQLRequest, open_generation
+from gateway.generation import open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext
 from playground.demo.warehouse import seed
 from resolvers import STEP_TYPES

@@ -13,7 +13,8 @@ from graphql import print_schema
 
 from gateway.config.rules import load
 from gateway.errors import ConfigurationError
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext
 from resolvers import STEP_TYPES
 

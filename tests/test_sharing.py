@@ -10,7 +10,8 @@ import pytest
 
 from gateway.config.files import Files
 from gateway.config.rules import build
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext, StepType
 from resolvers import STEP_TYPES
 from resolvers.api import Api

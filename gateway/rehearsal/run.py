@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from gateway.blueprint import Blueprint
 from gateway.errors import RequestError
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
 from gateway.overlays import Overlays
 from gateway.plan import Plan
+from gateway.prepared import GraphQLRequest
 from gateway.rehearsal.cases import Case
 from gateway.rehearsal.coverage import Point, reached
 from gateway.rehearsal.differences import Actual, Difference, differences

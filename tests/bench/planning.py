@@ -8,7 +8,8 @@ import uvloop
 
 from gateway.config.rules import load
 from gateway.engine import Results, run
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import CallContext, Inputs, Reply
 from resolvers import STEP_TYPES
 from tests.bench.generated import many_steps, wide_query

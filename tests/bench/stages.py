@@ -11,10 +11,11 @@ import uvloop
 
 from gateway.config.rules import load
 from gateway.engine import Results, run
-from gateway.generation import Generation, GraphQLRequest, open_generation
+from gateway.generation import Generation, open_generation
 from gateway.http import GraphQLEndpoint
 from gateway.http_answer import HttpAnswer
 from gateway.http_request import HttpMessage
+from gateway.prepared import GraphQLRequest
 from gateway.resolver import RequestContext
 from gateway.shape import shaped_text
 from resolvers import STEP_TYPES
