@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.plan import Node, Plan, Role
-from tests.oracle import Stage, Theatre
+from tests.oracle import Act, Stage, Theatre
 
 # account ◄─ credit (when, fallback: creditElse ◄─ tariff) ◄─ offer; risk follows account; fraud stands alone; hidden is not exposed
 CUSTOMER = """
@@ -283,3 +283,48 @@ def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]
     for found in plan.nodes:
         assert names(plan, found.needs) == list(found.step.needs)
         assert names(plan, found.follows) == list(found.step.follows)
+
+
+# -- chains
+
+CHAINS = """
+    operation: o
+    args: { id: ID! }
+    steps:
+      - { name: a, type: act, input: "{id}" }
+      - { name: b, type: act, input: "{a.x}" }
+      - { name: c, type: act, input: "{id}", depends_on: [b] }
+      - { name: d, type: act, input: "{a.y}" }
+      - { name: e, type: act, input: "{id}", fallback: [{ value: 1 }] }
+      - { name: f, type: act, input: "{id}", fallback: [{ step: a }] }
+---
+    operation: m
+    kind: mutation
+    args: { id: ID! }
+    steps: [{ name: w, type: act, idempotent: false }, { name: x, type: act, idempotent: false }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "is_chain"),
+    [
+        ("{ o(id: 1) { a } }", True),
+        ("{ o(id: 1) { b } }", True),
+        ("{ o(id: 1) { c a } }", True),
+        ("{ o(id: 1) { e } }", True),
+        ("{ __typename }", True),
+        ("{ o(id: 1) { b d } }", False),  # two wait for one
+        ("{ o(id: 1) { a e } }", False),  # two wait for nobody
+        ("{ o(id: 1) { f } }", False),  # one may run in place of another
+        ("{ o(id: 1) { a } p: o(id: 2) { a } }", False),  # two operations, each with its deadline
+        ("mutation { m(id: 1) { x } }", True),
+        ("mutation { m(id: 1) { x } n: m(id: 2) { x } }", False),
+    ],
+)
+def test_a_plan_is_a_chain_when_no_two_of_its_nodes_can_be_under_way_at_once(query: str, *, is_chain: bool) -> None:
+    assert plan_of(query, Theatre.open(CHAINS, Stage())).is_chain is is_chain
+
+
+def test_steps_whose_cancelled_calls_take_time_to_end_are_no_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Act, "is_prompt", False)
+    assert not plan_of("{ o(id: 1) { a } }", Theatre.open(CHAINS, Stage())).is_chain
