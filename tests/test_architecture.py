@@ -50,7 +50,7 @@ LIFE = """
     gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.admin gateway.edge
     gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http_answer gateway.http gateway.asgi
     gateway.head gateway.exchange
-    gateway.examples gateway.runs gateway.playground gateway.protocol gateway.app gateway.workers gateway.server
+    gateway.examples gateway.runs gateway.playground gateway.request_reader gateway.protocol gateway.app gateway.workers gateway.server
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
 """
@@ -104,7 +104,7 @@ SHARED = {
     "aiosqlite": "resolvers.databases.sqlite gateway.versions",
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",
     "httpx": "resolvers.transport.httpx_transport gateway.importing.fetch",
-    "httptools": "resolvers.transport.http1_connection gateway.protocol",
+    "httptools": "resolvers.transport.http1_connection gateway.request_reader",
     # JSON is read and written at several borders.
     "orjson": """
         gateway.json_text gateway.logs gateway.http_request gateway.playground gateway.cli.demo gateway.cli.describe gateway.cli.plan
@@ -117,7 +117,7 @@ SHARED = {
         gateway.cli.terminal gateway.cli.test gateway.cli.history
     """,
     "starlette": "gateway.admin gateway.asgi gateway.http_request gateway.playground gateway.app",
-    "uvicorn": "gateway.admin gateway.protocol gateway.server",
+    "uvicorn": "gateway.admin gateway.protocol gateway.request_reader gateway.server",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
         gateway.importing.command gateway.cli gateway.cli.check gateway.cli.demo gateway.cli.describe gateway.cli.plan gateway.cli.serve
