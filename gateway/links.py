@@ -144,6 +144,11 @@ def table_of(outcome: Outcome | None) -> Mapping[object, object]:
     return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Found) else FORGETFUL
 
 
+def fits(table: Mapping[object, object], kind: type) -> bool:
+    """Tell whether all that is in the table of a link is null or an object of one type."""
+    return {kind, NoneType}.issuperset(map(type, table.values()))
+
+
 def memory_for(table: Mapping[object, object]) -> dict[object, object]:
     """Return an empty memory for what is made of the values of a table, by the same keys."""
     return FORGETFUL if table is FORGETFUL else {}

@@ -11,7 +11,7 @@ from gateway.code_writer import object_text, tuple_text
 from gateway.completion import Errors, Null, absent, leaf, mismatch, unfit
 from gateway.completion_code import CompletionWriter, is_non_null
 from gateway.engine import Results
-from gateway.links import MISSING, found, memory_for, table_of
+from gateway.links import MISSING, fits, found, memory_for, table_of
 from gateway.outcome import Failure, Skipped, Success
 from gateway.plan import OperationCall, Plan, Root
 from gateway.selection import TYPENAME, Selected
@@ -31,7 +31,7 @@ def source_of(plan: Plan) -> str:
     return _Writer(plan).source()
 
 
-_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found, table_of, memory_for)
+_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found, fits, table_of, memory_for)
 """What the generated code calls by name."""
 
 

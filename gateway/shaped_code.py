@@ -5,10 +5,13 @@ An object that is the answer as it is stays as it is: only what its links lead t
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
+from operator import attrgetter
 
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
 from gateway.code_writer import CodeWriter, object_text
+from gateway.links import single_name
 from gateway.plan import Plan, written_arguments
 from gateway.selection import TYPENAME, Selected
 from gateway.shape import Form
@@ -60,15 +63,66 @@ class ShapedWriter(CodeWriter):
         if keeps and not self.has_links(parts, spot):
             self.line("pass")
             return
-        result, index, element = self.name(), self.name("i"), self.name()
         if not keeps:
+            result = self.name()
             self.line(f"{result} = []")
+            self.shaped_each(value, item, parts, spot, result)
+            self.line(f"{value} = {result}")
+            return
+        is_filled = self.fill(value, parts, spot)
+        with self.block(f"if not {is_filled}:") if is_filled else nullcontext():
+            self.shaped_each(value, item, parts, spot, None)
+
+    def shaped_each(
+        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot, result: str | None
+    ) -> None:
+        """Write the loop over the items of a list, which may append them to another one."""
+        index, element = self.name("i"), self.name()
         with self.block(f"for {index}, {element} in enumerate({value}):"):
             self.shaped(element, item, parts, spot.item(index))
-            if not keeps:
+            if result is not None:
                 self.line(f"{result}.append({element})")
-        if not keeps:
-            self.line(f"{value} = {result}")
+
+    def fill(self, value: str, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> str | None:
+        """Write the way that is nearly always open to objects which are answered as they are: each is only given what its links have found.
+
+        Return the name of what tells that they were; None where there is no such way.
+        """
+        ((type_name, selection),) = parts.items()
+        loops, conditions = [], []
+        for part in selection:
+            index = self.link_of(type_name, part, spot)
+            if index is None:
+                if self.has_links(part.parts, spot.field(part)):
+                    return None
+                continue
+            key, form = self.found_as_it_is(part, index)
+            if key is None or form is None:
+                return None
+            table, parent, found = self.hoisted(f"table_of(outcomes[{index}])"), self.name(), self.name()
+            conditions.append(self.hoisted(f"fits({table}, {self.constant(form.type)})"))
+            keys = f"map({self.constant(attrgetter(key))}, {value})"
+            head = f"for {parent}, {found} in zip({value}, map({table}.__getitem__, {keys})):"
+            loops.append((head, f"{parent}.{part.name} = {found}"))
+        is_filled = self.name()
+        self.line(f"{is_filled} = {' and '.join(conditions)}")
+        with self.block(f"if {is_filled}:"):
+            with self.block("try:"):
+                for head, body in loops:
+                    with self.block(head):
+                        self.line(body)
+            with self.block("except (AttributeError, KeyError):"):  # there is a null among them, or a key in another spelling
+                self.line(f"{is_filled} = False")
+        return is_filled
+
+    def found_as_it_is(self, part: Selected, index: int) -> tuple[str | None, Form | None]:
+        """Return the one field that is the key of a link, and the form of the objects that it finds, if these are answered as they are."""
+        use, form = self.plan.nodes[index].use, self.form(part.type, part.parts)
+        assert use is not None
+        is_kept = form is not None and form.is_answer and isinstance(part.type, GraphQLObjectType)
+        if not is_kept or self.has_links(part.parts, Spot((), "", index, ())):
+            return None, None
+        return single_name(use.link), form
 
     def has_links(self, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> bool:
         """Tell whether a link is selected of an object at a spot, or of one below."""

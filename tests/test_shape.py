@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from gateway.errors import Code, StepFault
-from gateway.outcome import Success
+from gateway.links import match, parents_of, tabulate, wanted
+from gateway.outcome import Failure, Success
+from gateway.projection import source_of
 from gateway.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
 from resolvers.json_http import decode
 from resolvers.transport import HttpResponse
@@ -36,6 +38,10 @@ step: { type: act, input: "{parent.id}" }
 ---
 field: Post.must
 returns: Thing!
+step: { type: act, input: "{keys}", batch: { key: userId, match: id } }
+---
+field: Post.thing
+returns: Thing
 step: { type: act, input: "{keys}", batch: { key: userId, match: id } }
 ---
 field: Post.comments
@@ -207,3 +213,61 @@ def test_answers_are_objects_as_they_were_read_where_they_can_be_and_others_wher
     data: Any = planned.project(results, {}, [])
     assert data["posts"] is values["list"]
     assert data["again"] == {"plain": [{"number": 2, "__typename": "Thing", "name": None}]}
+
+
+def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
+    """Return the answer to a query with a link, and its errors; None for things whose call has failed."""
+    query = "{ posts { id userId thing { id name } } }"
+    planned, *_ = THEATRE.plan(THEATRE.documents.read(query), {})
+    parent, child = planned.plan.nodes
+    assert parent.shape is not None
+    assert child.shape is not None
+    assert child.use is not None
+    value, link = parent.shape.read(posts.encode()), child.use.link
+    joined = wanted(link, parents_of(value, ()))
+    if things is None:
+        joined.fail(joined.parents, Failure("Post.thing", Code.GATEWAY_TIMEOUT, "too late"))
+    else:
+        joined.values |= match(link, joined.parents, child.shape.read(things.encode())) or {}
+        tabulate(link, joined)
+    results: Any = type("Results", (), {"outcomes": [Success(value), Success(joined)], "blocked": [None]})
+    errors: list[Any] = []
+    return plain(planned.project(results, {}, errors)["posts"]), errors
+
+
+X, Y = {"id": 1, "name": "x"}, {"id": 2, "name": None}
+
+
+@pytest.mark.parametrize(
+    ("posts", "found"),
+    [
+        ([7, 7], []),
+        ([1, 2, 1], [X, Y, X]),
+        ([2, 3, 1], [Y, None, X]),
+        ([1, None, 2], [X, None, Y]),
+        ([], []),
+    ],
+)
+def test_objects_are_given_what_their_links_have_found(posts: list[int | None], found: list[Any]) -> None:
+    found = found or [None] * len(posts)
+    text = json.dumps([{"id": 5, "userId": key} for key in posts])
+    answer, errors = linked(text, json.dumps([Y, X]))
+    assert answer == [{"id": 5, "userId": key, "thing": thing} for key, thing in zip(posts, found, strict=True)]
+    assert not errors
+
+
+def test_a_null_among_objects_stays_one_beside_what_links_have_found() -> None:
+    answer, errors = linked('[{"id": 5, "userId": 1}, null, {"id": 6, "userId": 2}]', json.dumps([X, Y]))
+    assert answer == [{"id": 5, "userId": 1, "thing": X}, None, {"id": 6, "userId": 2, "thing": Y}]
+    assert not errors
+
+
+def test_each_object_has_an_error_of_its_own_where_a_link_has_failed() -> None:
+    answer, errors = linked('[{"id": 5, "userId": 1}, {"id": 6, "userId": 1}, {"id": 7}]', None)
+    assert [each["thing"] for each in answer] == [None, None, None]
+    assert [error["path"] for error in errors] == [["posts", 0, "thing"], ["posts", 1, "thing"]]
+
+
+def test_the_projection_of_objects_with_links_that_are_answered_as_they_are_is_short() -> None:
+    planned, *_ = THEATRE.plan(THEATRE.documents.read("{ posts { id userId thing { id name } } }"), {})
+    assert "__getitem__" in source_of(planned.plan)
