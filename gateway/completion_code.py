@@ -20,7 +20,6 @@ from graphql import (
 )
 
 from gateway.code_writer import object_text
-from gateway.links import single_name
 from gateway.plan import Plan
 from gateway.planner import hops_into
 from gateway.scalars import SCALARS, is_known, passes_anything
@@ -237,7 +236,7 @@ class CompletionWriter(ShapedWriter):
         use = self.plan.nodes[index].use
         assert use is not None
         spot = replace(spot, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
-        link, name = self.constant(use.link), single_name(use.link)
+        link, name = self.constant(use.link), use.link.single
         if name is None:
             self.line(f"{value} = found(outcomes[{index}], {parent}, {link})")
             self.from_found(value, selected, spot)

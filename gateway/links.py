@@ -192,7 +192,7 @@ def _values(objects: Sequence[Any], name: str) -> list[object]:
 
 def wanted(link: Link, parents: Sequence[Object]) -> Found:
     """Return the distinct keys of parents, with nothing found yet. Shaped parents have a single key, and are asked for in batches."""
-    name = single_name(link)
+    name = link.single
     values = _values(parents, name) if name is not None else []
     if name is None or not _TELLING.issuperset(map(type, values)):
         owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
@@ -220,21 +220,14 @@ def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
     return keys
 
 
-def single_name(link: Link) -> str | None:
-    """Return the field of the parent that is the key, where it is a single one."""
-    (reference, *others) = link.key
-    return reference.path[0] if not others and len(reference.path) == 1 and not reference.is_optional else None
-
-
 def tabulate(link: Link, joined: Found) -> None:
     """Fill the table of what was found, now that it is complete: a parent then costs one look-up, without its key as text."""
-    name = single_name(link)
-    if name is None or joined.table is FORGETFUL:
+    if link.single is None or joined.table is FORGETFUL:
         return
     values: Iterable[object] = map(joined.values.get, joined.parents)
     if link.is_list:
         values = [[] if value is None else value for value in values]
-    joined.table = dict(zip(map(itemgetter(name), joined.parents.values()), values, strict=True))
+    joined.table = dict(zip(map(itemgetter(link.single), joined.parents.values()), values, strict=True))
     joined.table[None] = [] if link.is_list else None
 
 
@@ -250,9 +243,8 @@ def scope_of(link: Link, batch: Parents) -> dict[str, object]:
     """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}
-    name = single_name(link)
-    if name is not None:
-        return {"keys": list(map(itemgetter(name), batch.values()))}
+    if link.single is not None:
+        return {"keys": list(map(itemgetter(link.single), batch.values()))}
     names = [reference.path[0] for reference in link.key]
     if len(names) == 1:
         return {"keys": [parent[names[0]] for parent in batch.values()]}

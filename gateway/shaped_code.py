@@ -11,7 +11,6 @@ from operator import attrgetter
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
 from gateway.code_writer import CodeWriter, object_text
-from gateway.links import single_name
 from gateway.plan import Plan, written_arguments
 from gateway.selection import TYPENAME, Selected
 from gateway.shape import Form
@@ -122,7 +121,7 @@ class ShapedWriter(CodeWriter):
         is_kept = form is not None and form.is_answer and isinstance(part.type, GraphQLObjectType)
         if not is_kept or self.has_links(part.parts, Spot((), "", index, ())):
             return None, None
-        return single_name(use.link), form
+        return use.link.single, form
 
     def has_links(self, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> bool:
         """Tell whether a link is selected of an object at a spot, or of one below."""

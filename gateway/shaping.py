@@ -12,7 +12,6 @@ from typing import Any
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, GraphQLScalarType, get_named_type
 
 from gateway.blueprint import Link
-from gateway.links import single_name
 from gateway.plan import Hops, Node, written_arguments
 from gateway.selection import TYPENAME, Selected
 from gateway.shape import LEAVES, Form, Shape, object_type
@@ -136,7 +135,7 @@ def _leaf(declared: GraphQLOutputType) -> Any:
 
 def _key_of(link: Link, declared: GraphQLObjectType, part: Selected) -> str:
     """Return the field of the parent by which a link finds its value."""
-    name = single_name(link)
+    name = link.single
     if name is None or not link.match or isinstance(part.type, GraphQLNonNull):
         raise _ShapelessError
     _key_type(declared, name)

@@ -22,10 +22,12 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
         return Skipped(Reason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
     joined = run.joins[node.index] = wanted(link, parents_of(parent.value, use.hops))
     total = run.spans[node.index].context = run.context(node)
-    joined.calls = [BatchCall(batch, run.context(node)) for batch in batches(link, joined.parents)]
-    if len(joined.calls) == 1:
-        await _join(run, node, joined.calls[0], joined, total)
+    if len(joined.parents) <= link.max:
+        joined.calls = [BatchCall(joined.parents, total)] if joined.parents else []
+        for call in joined.calls:
+            await _join(run, node, call, joined, total)
     else:
+        joined.calls = [BatchCall(batch, run.context(node)) for batch in batches(link, joined.parents)]
         await _join_all(run, node, joined, total)
         # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
         joined.values = {key: joined.values.get(key) for key in joined.parents}
@@ -59,7 +61,8 @@ async def _join(run: Execution, node: Node, call: BatchCall, joined: Found, tota
     assert node.use is not None
     link: Link = node.use.link
     outcome = await perform_step(run, node, run.scope(node) | scope_of(link, call.batch), call.context)
-    total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
+    if call.context is not total:
+        total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
     results = match(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
     if results is None:
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), call.context)
