@@ -21,9 +21,9 @@ class Limit(Alarm):
 
     def ring(self) -> None:
         """Cancel the task, or wait on: a request with a later deadline may have joined the call meanwhile."""
-        time = min(self._own, self._context.deadline)
-        if time - self.loop.time() > _RESOLUTION:
-            self.timer = self.loop.call_at(time, self.ring)
+        loop, time = asyncio.get_running_loop(), min(self._own, self._context.deadline)
+        if time - loop.time() > _RESOLUTION:
+            self.timer = loop.call_at(time, self.ring)
         else:
             super().ring()
 
