@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from gateway.error_handlers import ERROR_HANDLERS
 from gateway.metrics import CONTENT_TYPE, metrics_text
 from gateway.reload import Serving
 
@@ -49,7 +50,7 @@ def create_admin_app(serving: Serving, crew: Crew | None = None) -> ASGIApp:
     routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"]), Route("/metrics", metrics)]
     # A page of another site could else reach it under a name of its own that leads to this machine.
     local = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
-    return Starlette(routes=routes, middleware=[local])
+    return Starlette(routes=routes, middleware=[local], exception_handlers=ERROR_HANDLERS)
 
 
 def state(serving: Serving) -> dict[str, object]:

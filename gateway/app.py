@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -16,9 +15,8 @@ from gateway.admin import Crew, admin_listener, create_admin_app
 from gateway.admission import Admission
 from gateway.asgi import Front
 from gateway.edge import Edge
-from gateway.errors import Code, RequestError
+from gateway.error_handlers import ERROR_HANDLERS
 from gateway.http import GraphQLEndpoint
-from gateway.http_answer import UNEXPECTED
 from gateway.logs import flush_logs
 from gateway.measures import watching_the_loop
 from gateway.playground import Playground
@@ -83,8 +81,7 @@ def create_app(
     routes += [Route(path, ready) for path in ("/health/ready", "/ready")]
     if playground:
         routes += playground.routes()
-    handlers = {HTTPException: _http_error, RequestError: _refused, Exception: _failed}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=ERROR_HANDLERS)
     app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
     return Front(app, endpoint, edge)
 
@@ -96,22 +93,6 @@ def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:
     if edge.is_draining:
         return "draining"
     return "overloaded" if admission.is_overloaded else "ready"
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(error.status_code, Code.BAD_REQUEST)
-    body = {"errors": [{"message": error.detail, "extensions": {"code": str(code)}}]}
-    return JSONResponse(body, error.status_code, error.headers)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    return JSONResponse({"errors": error.errors}, error.status)
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return Response(UNEXPECTED, 500, media_type="application/json")  # it is raised again, and logged by who gets it
 
 
 @contextmanager

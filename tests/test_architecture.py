@@ -47,9 +47,9 @@ STAGES = """
 LIFE = """
     gateway.admission gateway.overlays gateway.json_text gateway.pools gateway.prepared gateway.generation
     gateway.worst_case gateway.background gateway.difference
-    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.admin gateway.edge
-    gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http_answer gateway.http gateway.asgi
-    gateway.head gateway.exchange
+    gateway.versions gateway.rollback gateway.watch gateway.reload gateway.logs gateway.metrics gateway.edge
+    gateway.batching gateway.http_request gateway.rates gateway.redis_store gateway.http_answer
+    gateway.error_handlers gateway.admin gateway.http gateway.asgi gateway.head gateway.exchange
     gateway.examples gateway.runs gateway.playground gateway.request_reader gateway.protocol gateway.app gateway.workers gateway.server
     gateway.embed gateway.report gateway.pictures gateway.blueprint_json gateway.lint.*
     gateway.rehearsal.* gateway.importing.* gateway.cli.* gateway.__main__
@@ -116,7 +116,7 @@ SHARED = {
         gateway.pictures gateway.report gateway.importing.command gateway.cli.check gateway.cli.describe gateway.cli.serve
         gateway.cli.terminal gateway.cli.test gateway.cli.history
     """,
-    "starlette": "gateway.admin gateway.asgi gateway.http_request gateway.playground gateway.app",
+    "starlette": "gateway.admin gateway.asgi gateway.error_handlers gateway.http_request gateway.playground gateway.app",
     "uvicorn": "gateway.admin gateway.protocol gateway.request_reader gateway.server",
     "strawberry": "gateway.strawberry_types gateway.embed",
     "typer": """
