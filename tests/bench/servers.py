@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.bench.cases import APOLLO, FLOOR, MERCURIUS, OURS, SHARED, STRAWBERRY, TAILCALL, TAILCALL_OWN, YOGA
+from tests.bench.cases import APOLLO, CEILING, FLOOR, MERCURIUS, OURS, SHARED, STRAWBERRY, TAILCALL, TAILCALL_OWN, YOGA
 from tests.bench.measure import Bench
 from tests.bench.processes import DidNotStartError, Server, free_port, running
 
@@ -84,6 +84,11 @@ def floor(port: int, upstream: str, _: Path) -> Start:
     return Start([sys.executable, "-m", "tests.bench.apps.raw"], {"PORT": str(port), "UPSTREAM": upstream})
 
 
+def ceiling(port: int, upstream: str, _: Path) -> Start:
+    """Start the answers by hand over the gateway's own client."""
+    return Start([sys.executable, "-m", "tests.bench.apps.ceiling"], {"PORT": str(port), "UPSTREAM": upstream})
+
+
 def strawberry(port: int, upstream: str, _: Path) -> Start:
     """Start the hand-written Strawberry application."""
     return Start([sys.executable, "-m", "tests.bench.apps.strawberry_by_hand"], {"PORT": str(port), "UPSTREAM": upstream})
@@ -141,6 +146,7 @@ def _runs(program: Path) -> bool:
 RECIPES: dict[str, Recipe] = {
     OURS: ours,
     SHARED: ours_shared,
+    CEILING: ceiling,
     FLOOR: floor,
     MERCURIUS: node("mercurius.mjs"),
     YOGA: node("yoga.mjs"),
