@@ -175,18 +175,16 @@ class Link:
     match: tuple[str, ...]
     max: int
     step: Step
+    is_list: bool = field_of(init=False)
+    """Whether one parent may have several results."""
     single: str | None = field_of(init=False)
     """The field of the parent that is the key, where it is a single one and must be there."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "is_list", self.returns.startswith("["))
         reference, *others = self.key
         is_single = not others and len(reference.path) == 1 and not reference.is_optional
         object.__setattr__(self, "single", reference.path[0] if is_single else None)
-
-    @property
-    def is_list(self) -> bool:
-        """Whether one parent may have several results."""
-        return self.returns.startswith("[")
 
 
 class Strategy(StrEnum):

@@ -6,7 +6,6 @@ An object that is the answer as it is stays as it is: only what its links lead t
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
-from operator import attrgetter
 
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
@@ -88,7 +87,7 @@ class ShapedWriter(CodeWriter):
         Return the name of what tells that they were; None where there is no such way.
         """
         ((type_name, selection),) = parts.items()
-        loops, conditions = [], []
+        parent, gifts, conditions = self.name(), [], []
         for part in selection:
             index = self.link_of(type_name, part, spot)
             if index is None:
@@ -98,18 +97,15 @@ class ShapedWriter(CodeWriter):
             key, form = self.found_as_it_is(part, index)
             if key is None or form is None:
                 return None
-            table, parent, found = self.hoisted(f"table_of(outcomes[{index}])"), self.name(), self.name()
+            table = self.hoisted(f"table_of(outcomes[{index}])")
             conditions.append(self.hoisted(f"fits({table}, {self.constant(form.type)})"))
-            keys = f"map({self.constant(attrgetter(key))}, {value})"
-            head = f"for {parent}, {found} in zip({value}, map({table}.__getitem__, {keys})):"
-            loops.append((head, f"{parent}.{part.name} = {found}"))
+            gifts.append(f"{parent}.{part.name} = {table}[{parent}.{key}]")
         is_filled = self.name()
         self.line(f"{is_filled} = {' and '.join(conditions)}")
         with self.block(f"if {is_filled}:"):
-            with self.block("try:"):
-                for head, body in loops:
-                    with self.block(head):
-                        self.line(body)
+            with self.block("try:"), self.block(f"for {parent} in {value}:"):
+                for gift in gifts:
+                    self.line(gift)
             with self.block("except (AttributeError, KeyError):"):  # there is a null among them, or a key in another spelling
                 self.line(f"{is_filled} = False")
         return is_filled

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from gateway.errors import Code, StepFault
@@ -39,8 +40,12 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
             pattern += as_written(part).replace("%", "%%")
             is_in_query = is_in_query or "?" in part
 
+    fixed = None if references else pattern % ()
+
     def render(values: Sequence[object], query: Mapping[str, object]) -> str:
-        target = pattern % tuple([_encode(value, *reference) for value, reference in zip(values, references, strict=True)])
+        target = fixed or pattern % tuple(
+            [_encode(value, *reference) for value, reference in zip(values, references, strict=True)]
+        )
         encoded = "&".join(_query_pairs(query)) if query else ""
         return f"{target}{'&' if is_in_query else '?'}{encoded}" if encoded else target
 
@@ -66,13 +71,18 @@ def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
 
 def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
     for name, value in query.items():
-        head = f"{_quoted(name)}="
+        head = _head(name)
         if type(value) is list and set(map(type, value)) == {int}:  # as nearly all keys of a batch are
             yield head + f"&{head}".join(map(str, value))
             continue
         for item in value if isinstance(value, list) else (value,):
             if item is not None:
                 yield head + _quoted(_scalar_text(item, Reference(("query", name))))
+
+
+@lru_cache(maxsize=1000)
+def _head(name: str) -> str:
+    return f"{_quoted(name)}="
 
 
 def _quoted(text: str) -> str:

@@ -270,4 +270,4 @@ def test_each_object_has_an_error_of_its_own_where_a_link_has_failed() -> None:
 
 def test_the_projection_of_objects_with_links_that_are_answered_as_they_are_is_short() -> None:
     planned, *_ = THEATRE.plan(THEATRE.documents.read("{ posts { id userId thing { id name } } }"), {})
-    assert "__getitem__" in source_of(planned.plan)
+    assert ".thing = h" in source_of(planned.plan)
