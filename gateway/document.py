@@ -21,7 +21,7 @@ from graphql import (
 )
 
 from gateway.blueprint import Blueprint, Priority
-from gateway.coercion import ArgumentCoercion, VariableCoercion, Variables, told, told_once
+from gateway.coercion import NO_VARIABLES, ArgumentCoercion, VariableCoercion, Variables, told, told_once
 from gateway.cost import Cost, cost_of
 from gateway.cycles import cut_tokens
 from gateway.discretion import read_discreetly
@@ -61,6 +61,8 @@ class Planned:
     """Whether all its requests have the same answer."""
     is_shaped: bool = False
     """Whether an answer may have objects in it that were read by a shape."""
+    fixed: Arguments | None = None
+    """The arguments, where the definition has no variables and so they are the same in all requests."""
     answer: bytes | None = None
     """That answer in JSON text, once it is known."""
 
@@ -277,7 +279,11 @@ class Documents:
         is_constant = made.is_constant and introspection is None and not definition.node.variable_definitions
         project = compile_projection(made)
         is_shaped = any(node.shape for node in made.nodes)
-        return Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
+        planned = Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
+        if not definition.node.variable_definitions:
+            with suppress(RequestError):  # which each request is told when it asks for its arguments
+                planned.fixed = planned.arguments(NO_VARIABLES)
+        return planned
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]

@@ -166,12 +166,13 @@ class Generation:
 
         :raises RequestError: the text is no valid document.
         """
-        if len(query) > MAX_CACHED_TEXT:
+        size, uses = len(query), self.uses
+        if size > MAX_CACHED_TEXT:
             return self.documents.read(query)
-        document = self._read_cached(query) if len(query) <= LARGE_TEXT else self._read_large(query)
-        self.uses[query] += 1  # not before: of what is refused nothing stays
-        if len(self.uses) > 2 * MAX_DOCUMENTS:
-            self.uses = Counter(dict(self.uses.most_common(MAX_DOCUMENTS)))
+        document = self._read_cached(query) if size <= LARGE_TEXT else self._read_large(query)
+        uses[query] += 1  # not before: of what is refused nothing stays
+        if len(uses) > 2 * MAX_DOCUMENTS:
+            self.uses = Counter(dict(uses.most_common(MAX_DOCUMENTS)))
         return document
 
     def prepare(self, old: "Generation", count: int) -> None:
@@ -207,7 +208,7 @@ class Generation:
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
         context.ending.operations += planned.operations  # of a batch each request has its own
-        arguments = planned.arguments(variables)
+        arguments = planned.fixed or planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
         meta = self.documents.introspect(planned, request.variables) if planned.introspection else _NOTHING
