@@ -25,7 +25,7 @@ def plan_of(config: str, query: str, types: str = "") -> Plan:
 def project(plan: Plan, *blocked: Failure | None, **outcomes: Outcome) -> tuple[Any, list[dict[str, Any]]]:
     """Project the outcomes of a plan's steps by name."""
     found = [outcomes.get(node.step.name) for node in plan.nodes]
-    results = Results(found, [Span() for _ in found], blocked or [None] * len(plan.calls))
+    results = Results(found, [Span() for _ in found], list(blocked) or [None] * len(plan.calls))
     errors: list[dict[str, Any]] = []
     return compile_projection(plan)(results, {}, errors), errors
 

@@ -38,14 +38,14 @@ async def run_chain(run: Execution) -> Results:
     try:
         for node in run.plan.nodes:
             state, span = run.states[node.call], run.spans[node.index]
-            if state.blocked is None and (deadline is None or not deadline.has_rung):
+            if run.blocked[node.call] is None and (deadline is None or not deadline.has_rung):
                 span.ready = loop.time()
                 try:
                     outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
                     outcome = _unexpected(run, node, error, deadline)
             else:
-                outcome = late(run, node) if state.blocked is None else _CANCELLED
+                outcome = late(run, node) if run.blocked[node.call] is None else _CANCELLED
             if type(outcome) is not Success:
                 outcome = _otherwise(run, node, outcome)
             run.outcomes[node.index] = outcome
@@ -54,7 +54,7 @@ async def run_chain(run: Execution) -> Results:
     finally:
         if deadline is not None:
             deadline.put_off()
-    return run.results()
+    return run
 
 
 def _unexpected(run: Execution, node: Node, error: Exception | asyncio.CancelledError, deadline: Alarm | None) -> Outcome:
@@ -77,5 +77,5 @@ def _otherwise(run: Execution, node: Node, outcome: Outcome) -> Outcome:
     if node.use is None and wants_fallback(node, outcome):
         outcome = at_hand(run, node, outcome)
     if node.step.is_required and type(outcome) is Failure:
-        run.states[node.call].blocked = outcome
+        run.blocked[node.call] = outcome
     return outcome

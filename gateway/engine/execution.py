@@ -24,7 +24,6 @@ class CallState:
 
     finished: asyncio.Future[None] | None = None
     places: asyncio.Semaphore | None = None
-    blocked: Failure | None = None
 
     def __init__(self, call: OperationCall, scope: dict[str, object], arrived_at: float) -> None:
         self.scope = scope
@@ -34,8 +33,8 @@ class CallState:
             self.places = asyncio.Semaphore(call.operation.concurrency)
 
 
-class Execution:
-    """The state of one run of a plan."""
+class Execution(Results):
+    """The state of one run of a plan, which is its results in the end."""
 
     def __init__(
         self,
@@ -50,14 +49,12 @@ class Execution:
         self.request = request
         self.arguments = arguments
         self.replies = replies
-        self.outcomes: list[Outcome | None] = [None] * len(plan.nodes)
-        self.spans = [Span() for _ in plan.nodes]
+        super().__init__([None] * len(plan.nodes), [Span() for _ in plan.nodes], [None] * len(plan.calls))
         self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
         self.joins: dict[int, Found] = {}
         """What links have found so far."""
         self.primaries: dict[int, Outcome] = {}
         """How nodes ended that fallbacks are now tried for."""
-        self.fallbacks: dict[int, list[int]] = {}
         self.flights: Flights[Reply] | None = None
         """The calls that several nodes of this request make together, where there may be such."""
         self.shared_contexts: dict[Hashable, CallContext] = {}
@@ -72,10 +69,6 @@ class Execution:
         if self.plan.reads_context:
             scope["context"] = self.request.values
         return scope
-
-    def results(self) -> Results:
-        """Return how the run has ended."""
-        return Results(self.outcomes, self.spans, [state.blocked for state in self.states], self.fallbacks)
 
     def scope(self, node: Node) -> dict[str, object]:
         """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""

@@ -25,18 +25,23 @@ class Arguments:
     links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
 
 
-@record
 class Results:
     """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
 
-    ``outcomes`` has None for lazy nodes that nothing asked for.
+    ``outcomes`` has None for lazy nodes that nothing asked for. ``fallbacks`` has the nodes of fallback steps that each node has waited for.
     """
 
-    outcomes: Sequence[Outcome | None]
-    spans: Sequence[Span]
-    blocked: Sequence[Failure | None]
-    fallbacks: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """The nodes of fallback steps that each node has waited for."""
+    def __init__(
+        self,
+        outcomes: list[Outcome | None],
+        spans: Sequence[Span],
+        blocked: list[Failure | None],
+        fallbacks: dict[int, list[int]] | None = None,
+    ) -> None:
+        self.outcomes = outcomes
+        self.spans = spans
+        self.blocked = blocked
+        self.fallbacks = {} if fallbacks is None else fallbacks
 
     def is_whole(self) -> bool:
         """Tell whether every node that ran gave its own value, and all of it: what is nearly always so is found quickly."""

@@ -74,7 +74,7 @@ class _Scheduler:
                     self.cancel(task)
                     self.unwinding.add(task)
                     task.add_done_callback(self.unwinding.discard)
-        return self.execution.results()
+        return self.execution
 
     async def run_calls(self, calls: Sequence[OperationCall]) -> None:
         """Run operation calls side by side, to the end of the last."""
@@ -156,9 +156,8 @@ class _Scheduler:
 
     def block(self, failed: Node, failure: Failure) -> None:
         """End an operation without a value: a required step has failed (paper 7.2)."""
-        state = self.execution.states[failed.call]
-        if state.blocked is None:
-            state.blocked = failure
+        if self.execution.blocked[failed.call] is None:
+            self.execution.blocked[failed.call] = failure
             self.stop(failed.call)
 
     def expire(self, call: int) -> None:
