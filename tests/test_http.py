@@ -16,7 +16,8 @@ import pytest
 
 from gateway.errors import RequestError
 from gateway.generation import Generation
-from gateway.http_request import negotiate
+from gateway.http_request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, graphql_request, negotiate
+from gateway.prepared import GraphQLRequest
 
 from .faults import Json
 from .serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
@@ -234,6 +235,49 @@ def test_json_in_utf8_is_taken_however_it_is_spelt(stage: Stage, content_type: s
 def test_a_compressed_body_is_415(stage: Stage, encoding: str) -> None:
     answer = stage.run(lambda: stage.production.post(b"\x1f\x8b", content_encoding=encoding))
     assert (answer.status, answer.codes) == (415, ["INVALID_CONTENT_TYPE_HEADER"])
+
+
+# -- requests whose bytes are known
+
+
+def posted_message(body: bytes, **headers: str) -> HttpMessage:
+    given = {"content-type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return HttpMessage("POST", b"", given, body, "id", 0.0)
+
+
+def read(message: HttpMessage) -> GraphQLRequest:
+    request = graphql_request(message, is_development=False)
+    assert isinstance(request, GraphQLRequest)
+    return request
+
+
+def test_a_request_without_variables_is_read_once_and_one_with_variables_each_time() -> None:
+    same, other = (json.dumps({"query": TRIVIAL, "operationName": name}).encode() for name in ("a", "b"))
+    first = read(posted_message(same))
+    assert read(posted_message(same)) is first
+    assert read(posted_message(other)).operation_name == "b"
+    varying = json.dumps({"query": TRIVIAL, "variables": {"a": 1}}).encode()
+    assert read(posted_message(varying)) is not read(posted_message(varying))
+
+
+def test_headers_are_looked_at_although_the_bytes_are_known() -> None:
+    body = json.dumps({"query": TRIVIAL, "variables": {}}).encode()
+    assert not read(posted_message(body)).wants_trace
+    assert read(posted_message(body, x_stepgraph_trace="1")).wants_trace
+    assert not read(posted_message(body)).wants_trace
+    for headers in ({"content_type": "text/plain"}, {"content_encoding": "gzip"}):
+        with pytest.raises(RequestError):
+            read(posted_message(body, **headers))
+
+
+def test_what_is_known_of_requests_is_bounded_in_number_and_size() -> None:
+    bodies = [json.dumps({"query": f"{TRIVIAL} # {number}"}).encode() for number in range(MAX_KNOWN + 1)]
+    first = read(posted_message(bodies[0]))
+    for body in bodies[1:]:
+        read(posted_message(body))
+    assert read(posted_message(bodies[0])) is not first
+    long = json.dumps({"query": TRIVIAL + " " * MAX_KNOWN_BODY}).encode()
+    assert read(posted_message(long)) is not read(posted_message(long))
 
 
 # -- GET
