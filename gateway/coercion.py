@@ -29,7 +29,7 @@ from graphql.language import ListTypeNode, Node
 
 from gateway.discretion import NOTHING_SENSITIVE, Discreet
 from gateway.errors import Code, RequestError
-from gateway.record import record
+from gateway.record import Record
 from gateway.settings import LimitsKeys
 
 log = getLogger("stepgraph.coercion")
@@ -79,8 +79,7 @@ def _boolean(value: object) -> object:
 _PLAIN: Mapping[str, Coercer] = {"String": _string, "ID": _id, "Int": _int, "Float": _float, "Boolean": _boolean}
 
 
-@record
-class Variables:
+class Variables(Record, frozen=True):
     """The coerced variables of a request; ``exact`` gives them as graphql-core wants to have them."""
 
     coerced: Mapping[str, object]

@@ -6,15 +6,14 @@ from gateway.admission import RETRY_AFTER
 from gateway.errors import Code, RequestError
 from gateway.http_request import JSON, RESPONSE_JSON, negotiate
 from gateway.json_text import json_text
-from gateway.record import record
+from gateway.record import Record
 
 REQUEST_ID_HEADER = b"x-request-id"
 VERSION_HEADER = b"x-config-version"
 CONTENT_TYPES = {media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, RESPONSE_JSON)}
 
 
-@record
-class HttpAnswer:
+class HttpAnswer(Record, frozen=True):
     """A whole HTTP response. ``head`` is its header lines as they are sent, each with its end."""
 
     status: int

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.errors import MESSAGES, Code, StepFault
-from gateway.record import record
+from gateway.record import Record
 
 
 class Reason(StrEnum):
@@ -40,8 +40,7 @@ class Failure:
         return {"message": self.message, "path": list(path), "extensions": extensions}
 
 
-@record
-class Success:
+class Success(Record, frozen=True):
     """A step that gave a value, perhaps null.
 
     ``instead_of`` is the primary's failure when a fallback gave it, ``age`` the seconds since the value was good when it is stale.

@@ -2,32 +2,29 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import field
 
 from gateway.aggregation import capped, completeness, trace
 from gateway.document import Planned
 from gateway.engine import Arguments, Results
-from gateway.record import record
+from gateway.record import Record
 from gateway.resolver import RequestContext
 from gateway.telling import note_errors, tell_misfits
 
 Body = dict[str, object]
 
 
-@record
-class GraphQLRequest:
+class GraphQLRequest(Record, frozen=True):
     """A well-formed request (GraphQL-over-HTTP 5.1)."""
 
     query: str
     operation_name: str | None = None
-    variables: Mapping[str, object] = field(default_factory=dict)
+    variables: Mapping[str, object] = {}
     wants_trace: bool = False
     is_read_only: bool = False
     """Whether it came by GET, which may not change anything."""
 
 
-@record
-class Prepared:
+class Prepared(Record, frozen=True):
     """A request that is sound: its plan, and what the plan runs with. ``meta`` is what its introspection fields have."""
 
     request: GraphQLRequest

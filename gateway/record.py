@@ -1,16 +1,13 @@
-"""Data that is made anew for every request: frozen for whoever writes code, and as cheap to make as what is not.
+"""Data that is made anew for every request: frozen, and made by msgspec in half the time that a dataclass takes which is not.
 
-A frozen dataclass sets its fields through ``object.__setattr__``, which takes four times as long (0.4 µs for five fields instead of 0.1); a
-request makes about ten such values.
+A request makes about ten such values.
 """
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+import msgspec
 
-T = TypeVar("T")
+replace = msgspec.structs.replace
+"""Return a record with other values for some fields, like the function of this name for dataclasses."""
 
 
-@dataclass_transform(frozen_default=True)
-def record(made: type[T]) -> type[T]:
-    """Make a dataclass with slots whose fields the type checker lets nobody set."""
-    return dataclass(slots=True, unsafe_hash=True)(made)
+class Record(msgspec.Struct, frozen=True):
+    """The base of such data: fields in order, with defaults or without."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
 from gateway.errors import Code, StepFault
-from gateway.record import record
+from gateway.record import Record
 from gateway.settings import SourceKeys, StepKeys
 from gateway.shape import Shape
 
@@ -123,8 +123,7 @@ class CallContext:
             self.waiting_since = None
 
 
-@record
-class Reply:
+class Reply(Record, frozen=True):
     """What a call gives back."""
 
     value: object

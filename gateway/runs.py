@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.json_text import json_text
 from gateway.masking import MASK
 from gateway.plan import Plan
 from gateway.prepared import Body, GraphQLRequest
+from gateway.record import replace
 from gateway.resolver import RequestContext
 
 MAX_RUNS = 50

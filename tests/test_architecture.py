@@ -76,7 +76,6 @@ OWNERS = {
     "jmespath": "gateway.expression",
     "opentelemetry": "gateway.tracing",
     "limits": "gateway.redis_store",
-    "msgspec": "gateway.shape",
     "prometheus_client": "gateway.metrics",
     "structlog": "gateway.logs",
     "watchfiles": "gateway.watch",
@@ -100,6 +99,7 @@ SHARED = {
         gateway.settings.vocabulary gateway.settings.policies gateway.settings.parts gateway.settings.rate_limits
         gateway.settings.server gateway.settings.documents gateway.settings.validation
     """,
+    "msgspec": "gateway.record gateway.shape",
     "pydantic_core": "gateway.settings.validation",
     "aiosqlite": "resolvers.databases.sqlite gateway.versions",
     "asyncpg": "resolvers.databases.postgresql resolvers.databases.postgresql_types gateway.importing.database.postgres",

@@ -30,7 +30,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ import pytest
 import yaml
 from graphql import print_schema
 
+from gateway import record
 from gateway.config.files import Files
 from gateway.config.rules import build
 from gateway.errors import RequestError
@@ -166,7 +167,7 @@ async def _play(page: Page, folder: Path, upstreams: Upstreams) -> dict[str, str
         # The document is known already, from a request whose conditions were all the other way round.
         others = {name: not value for name, value in request.variables.items() if isinstance(value, bool)}
         if others:
-            _plan(generation, replace(request, variables={**request.variables, **others}))
+            _plan(generation, record.replace(request, variables={**request.variables, **others}))
         if "before" in page.blocks:
             before = page.data("before")
             await _answer(generation, request, _context(before.get("headers", page.data("headers"))))

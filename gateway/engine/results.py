@@ -1,11 +1,10 @@
 """What goes into a run beside its plan, and how the run ended: the arguments, and an outcome and a span for each node."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 
 from gateway.links import Found
 from gateway.outcome import Failure, Outcome, Success
-from gateway.record import record
+from gateway.record import Record
 from gateway.resolver import CallContext
 
 
@@ -17,12 +16,11 @@ class Span:
     context: CallContext | None = None
 
 
-@record
-class Arguments:
+class Arguments(Record, frozen=True):
     """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
 
     calls: Sequence[Mapping[str, object]]
-    links: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+    links: Mapping[int, Mapping[str, object]] = {}
 
 
 class Results:
