@@ -78,7 +78,3 @@ class Alarm:
     def is_cause(self) -> bool:
         """Tell whether a cancellation that has come is this alarm and nothing else; take it back in that case."""
         return self.has_rung and self._task.uncancel() <= self._cancellations
-
-    def is_cancelled(self) -> bool:
-        """Tell whether the task is being cancelled, and does not only await what has ended as cancelled."""
-        return self._task.cancelling() > self._cancellations

@@ -218,9 +218,9 @@ def wanted(link: Link, parents: Sequence[Object]) -> Found:
     if link.match:  # a batch is asked for by the keys alone, a single call by all that its parent has
         unique = dict.fromkeys(values)
         unique.pop(None, None)
-        owners = [{name: value} for value in unique]
         if set(map(type, unique)) in _ONE_KIND:  # then no two of them are one key
-            return Found(dict(zip(zip(map(str, unique)), owners)))  # noqa: B905 - an owner each
+            return Found({(str(value),): {name: value} for value in unique})
+        owners = [{name: value} for value in unique]
         values = list(unique)
     keys: dict[Key, Mapping[str, object]] = {}
     for value, owner in zip(values, owners, strict=True):

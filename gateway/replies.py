@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.blueprint import FallbackStale, Step
+from gateway.policies.timeout import until_deadline
 from gateway.resolver import Call, CallContext, Inputs, Reply
 from gateway.sharing import Flights
 
@@ -141,6 +142,6 @@ def _joined(call: Call, step: Step, shared: Shared) -> Call:
         if under_way is not None:
             shared.counts["call_joined"] += 1
             under_way.deadline = max(under_way.deadline, context.deadline)
-        return await shared.flights.join(key, lambda: begin(key, inputs, context))
+        return await until_deadline(shared.flights.join(key, lambda: begin(key, inputs, context)), context)
 
     return join

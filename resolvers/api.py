@@ -200,8 +200,7 @@ class Api(StepType):
                     return Reply(None, 404)
                 raise status_fault(response)
             value = None if method == "HEAD" else decode(response, context.shape)
-            max_age, is_private = freshness(response.headers) if is_kept else (None, False)
-            return Reply(value, status, len(response.body), max_age, is_private)
+            return Reply(value, status, len(response.body), *(freshness(response.headers) if is_kept else ()))
 
         return send
 

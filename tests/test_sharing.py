@@ -111,6 +111,29 @@ def test_a_failure_is_everybodys_and_is_not_kept(config: str) -> None:
     assert upstreams.complaints() == []
 
 
+@pytest.mark.case("U-17")
+def test_who_joins_a_call_is_answered_at_the_own_deadline_and_those_with_a_later_one_get_its_value() -> None:
+    upstreams = Upstreams({"GET /accounts/1": {"json": "one", "delay": 130}})
+
+    async def act() -> list[Any]:
+        async with await opened(upstreams, CONFIG) as generation:
+
+            async def at(delay: float) -> tuple[Any, float]:
+                await asyncio.sleep(delay)
+                text = await respond(generation, ACCOUNT, context())
+                return orjson.loads(text), asyncio.get_running_loop().time()
+
+            answers = list(await asyncio.gather(at(0), at(0.01), at(0.06)))
+            await settled(generation)
+            return answers
+
+    first, second, third = run(act())
+    assert [error["extensions"]["code"] for answer, _ in (first, second) for error in answer["errors"]] == ["GATEWAY_TIMEOUT"] * 2
+    assert [time for _, time in (first, second, third)] == [pytest.approx(time, abs=0.002) for time in (0.1, 0.11, 0.13)]
+    assert third[0] == {"data": {"customer": {"account": "one"}}}
+    assert upstreams.complaints() == []
+
+
 @pytest.mark.parametrize("config", [CONFIG, CONFIG + QUERIES_TOO], ids=["calls", "queries"])
 @pytest.mark.case("U-17")
 def test_who_came_first_may_leave_and_the_others_are_answered(config: str) -> None:

@@ -1,10 +1,9 @@
-"""A plan whose nodes come one after the other → outcomes, in the request's own task: no other task, and one timer for the deadline."""
+"""A plan whose nodes come one after the other → outcomes, in the request's own task: no other task, and no timer."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.alarm import Alarm
 from gateway.engine.execution import Execution
 from gateway.engine.fallback import at_hand, late, wants_fallback
 from gateway.engine.link import follow_link
@@ -12,6 +11,7 @@ from gateway.engine.node import perform_step
 from gateway.engine.results import Results
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node
+from gateway.policies.timeout import RESOLUTION
 
 _CANCELLED = Skipped(Reason.CANCELLED)
 T = TypeVar("T")
@@ -31,42 +31,33 @@ def at_once(answering: Coroutine[Any, Any, T]) -> T:
 async def run_chain(run: Execution) -> Results:
     """Bring every node to its outcome; they stand in the order in which they are performed.
 
-    At the deadline the call that is under way is cancelled, which ends it at once, and what has not ended is late.
+    Each of their waits ends at the deadline by itself, so nobody has to cut them off; after it what has not begun is late.
     """
-    loop = asyncio.get_running_loop()
-    deadline = None if run.plan.is_immediate else Alarm(loop, run.states[0].deadline)
-    try:
-        for node in run.plan.nodes:
-            state, span = run.states[node.call], run.spans[node.index]
-            if run.blocked[node.call] is None and (deadline is None or not deadline.has_rung):
-                span.ready = loop.time()
-                try:
-                    outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
-                    outcome = _unexpected(run, node, error, deadline)
-            else:
-                outcome = late(run, node) if run.blocked[node.call] is None else _CANCELLED
-            if type(outcome) is not Success:
-                outcome = _otherwise(run, node, outcome)
-            run.outcomes[node.index] = outcome
-            span.ended = loop.time()
-            state.scope[node.step.name] = outcome.value if type(outcome) is Success else None
-    finally:
-        if deadline is not None:
-            deadline.put_off()
+    clock = asyncio.get_running_loop().time
+    for node in run.plan.nodes:
+        state, span = run.states[node.call], run.spans[node.index]
+        ready = clock()
+        if run.blocked[node.call] is not None:
+            outcome: Outcome = _CANCELLED
+        elif ready >= state.deadline - RESOLUTION and not run.plan.is_immediate:
+            outcome = late(run, node)
+        else:
+            span.ready = ready
+            try:
+                outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # the client has left
+                outcome = run.unexpected(node, error)
+            except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+                outcome = run.unexpected(node, error)
+        if type(outcome) is not Success:
+            outcome = _otherwise(run, node, outcome)
+        run.outcomes[node.index] = outcome
+        span.ended = clock()
+        state.scope[node.step.name] = outcome.value if type(outcome) is Success else None
     return run
-
-
-def _unexpected(run: Execution, node: Node, error: Exception | asyncio.CancelledError, deadline: Alarm | None) -> Outcome:
-    """Return the outcome of a node that has raised what no step should: it is late, or has failed.
-
-    :raises asyncio.CancelledError: the client has left.
-    """
-    if not isinstance(error, asyncio.CancelledError) or deadline is None or not deadline.is_cancelled():
-        return run.unexpected(node, error)
-    if not deadline.is_cause():
-        raise error
-    return late(run, node)
 
 
 def _otherwise(run: Execution, node: Node, outcome: Outcome) -> Outcome:

@@ -8,6 +8,7 @@ from gateway.errors import Code, StepFault
 from gateway.expression import ExpressionError
 from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.plan import Node
+from gateway.policies.timeout import until_deadline
 from gateway.resolver import CallContext, Inputs, Reply
 from gateway.template import MissingValue, Reference, UnusableValue
 
@@ -88,9 +89,12 @@ async def _call_in_turn(run: Execution, node: Node, inputs: Inputs, context: Cal
     if places is None:
         return await _shared(run, node, inputs, context)
     context.begin_wait(asyncio.get_running_loop().time())
-    async with places:
+    await until_deadline(places.acquire(), context)
+    try:
         context.end_wait(asyncio.get_running_loop().time())
         return await (_shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context))
+    finally:
+        places.release()
 
 
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:

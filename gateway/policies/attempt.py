@@ -2,7 +2,6 @@
 
 import asyncio
 
-from gateway.errors import Code, StepFault
 from gateway.policies.bulkhead import Bulkhead
 from gateway.policies.state import SourceState
 from gateway.policies.timeout import Limit
@@ -19,7 +18,6 @@ def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
     """
     breaker = state.breaker if state else None
     bulkhead = state.bulkhead if state else Bulkhead(_ROOM, 0, 0.0)
-    detail = f"no answer within {timeout * 1000:.0f} ms"
 
     async def attempt(inputs: Inputs, context: CallContext) -> Reply:
         known_by = breaker.admit() if breaker is not None else 0
@@ -27,15 +25,17 @@ def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
         try:
             if not bulkhead.take():
                 await bulkhead.wait(context)
-            limit = Limit(timeout, context)
             try:
-                reply = await call(inputs, context)
-            except (asyncio.CancelledError, TimeoutError) as error:
-                if isinstance(error, asyncio.CancelledError) and not limit.is_cause():
-                    raise
-                raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail) from None
+                limit = Limit(timeout, context)
+                try:
+                    reply = await call(inputs, context)
+                except (asyncio.CancelledError, TimeoutError) as error:
+                    if isinstance(error, asyncio.CancelledError) and not limit.is_cause():
+                        raise
+                    raise limit.fault() from None
+                finally:
+                    limit.put_off()
             finally:
-                limit.put_off()
                 bulkhead.release()
         except BaseException as error:
             if breaker is not None:
