@@ -65,7 +65,7 @@ class Breaker:
         """Take note that a call has got its answer."""
         if call != self._changes:
             return
-        self.window.add(now)
+        self.window.count(now)
         if self.is_trying:
             self.window.clear()
             self._change(is_closed=True, is_trying=False)

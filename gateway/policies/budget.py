@@ -24,7 +24,7 @@ class Budget:
 
     def count(self, now: float) -> None:
         """Count a call."""
-        self.window.add(now)
+        self.window.count(now)
 
     def take(self) -> bool:
         """Take an extra call, if there is one left."""

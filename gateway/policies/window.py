@@ -1,4 +1,4 @@
-"""Events → how many there were lately: a ring of counters in coarse buckets, so that an event costs no memory and about a quarter of a µs."""
+"""Events → how many there were lately: what was counted before each of some coarse buckets, so that an event costs no memory and little time."""
 
 _BUCKETS = 10
 
@@ -9,7 +9,7 @@ class Window:
     What is older than that leaves by tenths of it. Times are those of the event loop's clock.
     """
 
-    __slots__ = ("_calls", "_ends_at", "_index", "_marked", "_width", "calls", "marked")
+    __slots__ = ("_calls", "_ends_at", "_index", "_marked", "_starts", "_width")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / _BUCKETS
@@ -17,30 +17,41 @@ class Window:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.calls = self.marked = 0
-        self._calls = [0] * _BUCKETS
-        self._marked = [0] * _BUCKETS
+        self._calls = self._marked = 0
+        """All that there were, whenever that was."""
+        self._starts = [(0, 0)] * _BUCKETS
+        """What these were when each bucket began; the one after that of the moment is the oldest."""
         self._index = 0
         self._ends_at = 0.0
 
-    def add(self, now: float, calls: int = 1, marked: int = 0) -> None:
-        """Count calls, or marks."""
+    @property
+    def calls(self) -> int:
+        """How many calls there were in the window, as of the last event."""
+        return self._calls - self._starts[(self._index + 1) % _BUCKETS][0]
+
+    @property
+    def marked(self) -> int:
+        """How many of them were marked."""
+        return self._marked - self._starts[(self._index + 1) % _BUCKETS][1]
+
+    def count(self, now: float) -> None:
+        """Count a call."""
         if now >= self._ends_at:
             self.advance(now)
-        self._calls[self._index] += calls
-        self.calls += calls
-        if marked:
-            self._marked[self._index] += marked
-            self.marked += marked
+        self._calls += 1
+
+    def add(self, now: float, calls: int, marked: int) -> None:
+        """Count calls, or marks."""
+        self.advance(now)
+        self._calls += calls
+        self._marked += marked
 
     def advance(self, now: float) -> None:
-        """Let go of what is too old by now; ``calls`` and ``marked`` are those of the window only after that."""
+        """Let go of what is too old by now."""
         if now < self._ends_at:
             return
         passed = int((now - self._ends_at) / self._width) + 1
         for _ in range(min(passed, _BUCKETS)):
             self._index = (self._index + 1) % _BUCKETS
-            self.calls -= self._calls[self._index]
-            self.marked -= self._marked[self._index]
-            self._calls[self._index] = self._marked[self._index] = 0
+            self._starts[self._index] = self._calls, self._marked
         self._ends_at += passed * self._width

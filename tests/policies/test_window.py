@@ -21,7 +21,7 @@ def test_it_counts_what_a_list_of_times_would_give_or_what_is_less_than_a_tenth_
     window, times, now = Window(1.0), list[float](), 0.0
     for _ in range(1500):
         now += chance.choice([0.0, 0.001, 0.01, 0.05, 0.3])
-        window.add(now)
+        window.count(now)
         times.append(now)
         assert sum(now - 0.89 < time for time in times) <= window.calls <= sum(now - 1.01 < time for time in times)
 
@@ -31,6 +31,6 @@ def test_after_it_was_cleared_nothing_is_left() -> None:
     window.add(3.0, 5, 2)
     window.clear()
     assert (window.calls, window.marked) == (0, 0)
-    window.add(4.0)
+    window.count(4.0)
     window.advance(20.0)
     assert (window.calls, window.marked) == (0, 0)
