@@ -94,6 +94,8 @@ def bind_admin(port: int, *, is_common: bool = True) -> socket.socket:
         if is_common and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((HOST, port))
+        if not is_common:
+            bound.listen()  # only now it is certain that no worker which starts at the same moment has it
     except OSError:
         bound.close()
         raise

@@ -6,7 +6,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.admin import bind_own
 from tests.serving import Process, free_port, run_command, serve_command, wait_until, write_files
 
 from . import Behaviour, CloseWithoutAnswer, FaultServer, Garbage, Hang, Html, Json, Status
@@ -342,6 +343,13 @@ def test_each_of_several_workers_has_its_metrics_on_a_port_of_its_own(tmp_path: 
             httpx.post(f"{process.url}/graphql", json={"query": "{ o { a } }"}, trust_env=False, timeout=10)
         wait_until(lambda: sum(requests_counted(admin + number) for number in (1, 2)) == 20, "twenty requests, counted", 10)
         assert requests_counted(admin) in {requests_counted(admin + number) for number in (1, 2)}
+
+
+def test_workers_that_start_at_the_same_moment_have_different_ports() -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        bound = [stack.enter_context(own) for _ in range(3) for own in bind_own(port, 2)]
+        assert len({own.getsockname()[1] for own in bound}) == len(bound) == 2
 
 
 def requests_counted(port: int) -> float:
