@@ -1,6 +1,6 @@
 """A time → the running task is cancelled at that time, unless the alarm is put off before: what asyncio.timeout_at() does, for a quarter of the CPU.
 
-Every request and every call has an alarm, and next to none of them rings. A timer of the event loop for each took a twentieth of a small
+Every call has an alarm, and next to none of them rings. A timer of the event loop for each took a twentieth of a small
 request's time, so alarms wait in buckets by their times. A bucket has one timer; what is still in it when its time begins gets timers of its own.
 """
 
@@ -15,28 +15,28 @@ WIDTH = 0.125
 class _Buckets(dict[float, "set[Alarm]"]):
     """The alarms of an event loop by the number of their bucket, a whole one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
 
-    def begin(self, loop: asyncio.AbstractEventLoop, number: float, alarm: "Alarm") -> "set[Alarm]":
+    def begin(self, number: float, alarm: "Alarm") -> "set[Alarm]":
         """Return a new bucket for an alarm; one whose time has begun already is of no use, and its alarm has a timer at once."""
         bucket = set["Alarm"]()
-        if number * WIDTH <= loop.time():
-            alarm.timer = loop.call_at(alarm.time, alarm.ring)
+        if number * WIDTH <= self.loop.time():
+            alarm.timer = self.loop.call_at(alarm.time, alarm.ring)
         else:
             self[number] = bucket
-            loop.call_at(number * WIDTH, self.end, loop, number)
+            self.loop.call_at(number * WIDTH, self.end, number)
         return bucket
 
-    def end(self, loop: asyncio.AbstractEventLoop, number: float) -> None:
+    def end(self, number: float) -> None:
         """Give the alarms of a bucket, whose time begins, timers of their own."""
         for alarm in self.pop(number):
-            alarm.timer = loop.call_at(alarm.time, alarm.ring)
+            alarm.timer = self.loop.call_at(alarm.time, alarm.ring)
 
 
 class _Thread(threading.local):
-    buckets = _Buckets(None)
+    buckets: _Buckets | None = None
 
 
 _thread = _Thread()
@@ -55,12 +55,12 @@ class Alarm:
         self._task: asyncio.Task[Any] = task
         self._cancellations = task.cancelling()
         buckets = _thread.buckets
-        if buckets.loop is not loop:
+        if buckets is None or buckets.loop is not loop:
             buckets = _thread.buckets = _Buckets(loop)
         number = time // WIDTH
         bucket = buckets.get(number)
         if bucket is None:
-            bucket = buckets.begin(loop, number, self)
+            bucket = buckets.begin(number, self)
         bucket.add(self)
         self._bucket = bucket
 

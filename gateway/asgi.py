@@ -16,11 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.edge import Edge
 from gateway.errors import Code, RequestError
-from gateway.http import (
-    GRAPHQL_PATH,
-    GraphQLEndpoint,
-    RequestIds,
-)
+from gateway.http import GRAPHQL_PATH, GraphQLEndpoint, RequestIds
 from gateway.http_answer import CONTENT_TYPES, REQUEST_ID_HEADER, UNEXPECTED, VERSION_HEADER, HttpAnswer, error_text, json_answer
 from gateway.http_request import JSON, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
 from gateway.settings import CorsKeys

@@ -152,11 +152,12 @@ class Generation:
         self._in_flight -= 1
         if self._in_flight == 0 and self._idle is not None:
             self._idle.set()
+            self._idle = None
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way, nor anything that one has left to be cancelled."""
         while self._in_flight:
-            self._idle = asyncio.Event()
+            self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
         if self._unwinding:
             await asyncio.wait(self._unwinding)

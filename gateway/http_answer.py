@@ -33,8 +33,13 @@ class HttpAnswer(Record, frozen=True):
 
 def http_answer(status: int, media_type: str, version: bytes, request_id: str, body: bytes) -> HttpAnswer:
     """Return the answer to a request; ``version`` is that of the configuration, empty where none was looked at."""
-    common = _common(media_type, version)
-    return HttpAnswer(status, b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (common, len(body), request_id.encode()), body)
+    head = b"%bcontent-length: %d\r\n%b: %b\r\n" % (
+        _common(media_type, version),
+        len(body),
+        REQUEST_ID_HEADER,
+        request_id.encode(),
+    )
+    return HttpAnswer(status, head, body)
 
 
 def json_answer(status: int, body: bytes) -> HttpAnswer:
@@ -44,13 +49,13 @@ def json_answer(status: int, body: bytes) -> HttpAnswer:
 
 def too_much_answer(accept: str | None, version: bytes, request_id: str) -> HttpAnswer:
     """Return the answer to a request that is not let in, which costs next to nothing."""
-    return HttpAnswer(503, b"%bx-request-id: %b\r\n" % (_common_too_much(accept, version), request_id.encode()), _TOO_MUCH)
+    return HttpAnswer(503, _common_too_much(accept, version), _TOO_MUCH).with_header(REQUEST_ID_HEADER, request_id.encode())
 
 
 @lru_cache(maxsize=16)
 def _common(media_type: str, version: bytes) -> bytes:
     """Return the lines that the answers of a version have in common."""
-    told = b"x-config-version: %b\r\n" % version if version else b""
+    told = b"%b: %b\r\n" % (VERSION_HEADER, version) if version else b""
     return b"content-type: %b\r\n%b" % (CONTENT_TYPES[media_type], told)
 
 

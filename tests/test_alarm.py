@@ -71,13 +71,16 @@ def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_beh
         tasks = [asyncio.create_task(set_one(held)) for _ in range(1000)]
         await asyncio.sleep(0)
         assert pending(loop) == before + 1
-        (bucket,) = alarm._thread.buckets.values()
+        buckets = alarm._thread.buckets
+        assert buckets is not None
+        (bucket,) = buckets.values()
         assert len(bucket) == 1000
         held.set()
         await asyncio.gather(*tasks)
         assert not bucket
         await asyncio.sleep(6)
-        assert not alarm._thread.buckets
+        assert alarm._thread.buckets is buckets
+        assert not buckets
         assert pending(loop) == before
 
     virtual.run(play())

@@ -111,6 +111,25 @@ def test_a_failure_is_everybodys_and_is_not_kept(config: str) -> None:
     assert upstreams.complaints() == []
 
 
+def test_everybody_who_waits_until_nothing_is_under_way_is_told() -> None:
+    upstreams = Upstreams({"GET /accounts/1": ONE_AT_A_TIME})
+
+    async def act() -> list[float]:
+        async with await opened(upstreams, CONFIG) as generation:
+            request = asyncio.create_task(respond(generation, ACCOUNT, context()))
+            await asyncio.sleep(0.01)
+
+            async def wait() -> float:
+                await generation.wait_until_idle()
+                return asyncio.get_running_loop().time()
+
+            times = await asyncio.gather(wait(), wait(), wait())
+            await request
+            return list(times)
+
+    assert run(act()) == [pytest.approx(0.05, abs=0.002)] * 3
+
+
 @pytest.mark.case("U-17")
 def test_who_joins_a_call_is_answered_at_the_own_deadline_and_those_with_a_later_one_get_its_value() -> None:
     upstreams = Upstreams({"GET /accounts/1": {"json": "one", "delay": 130}})

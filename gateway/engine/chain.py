@@ -45,12 +45,7 @@ async def run_chain(run: Execution) -> Results:
             span.ready = ready
             try:
                 outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise  # the client has left
-                outcome = run.unexpected(node, error)
-            except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
                 outcome = run.unexpected(node, error)
         if type(outcome) is not Success:
             outcome = _otherwise(run, node, outcome)

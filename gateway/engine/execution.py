@@ -94,8 +94,14 @@ class Execution(Results):
         return Failure.of(node.step.name, fault)
 
     def unexpected(self, node: Node, error: Exception | asyncio.CancelledError) -> Failure:
-        """Return the failure of a node that has raised what no step should, or has ended as cancelled although nobody cancelled it."""
+        """Return the failure of a node that has raised what no step should, or has ended as cancelled although nobody cancelled it.
+
+        :raises asyncio.CancelledError: the running task, which performs the node, is being cancelled.
+        """
         if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise error
             detail = "the call ended as cancelled although nobody cancelled it"
             return self.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail))
         fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)

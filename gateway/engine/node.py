@@ -28,7 +28,7 @@ async def perform_step(
     step = node.step
     try:
         if node.is_shared or run.states[node.call].places is not None:
-            reply = await _call_in_turn(run, node, inputs, context)
+            reply = await _call_among_others(run, node, inputs, context)
         else:
             reply = await run.calls[step](inputs, context)
         return Success(step.select.search(reply.value) if step.select else reply.value)
@@ -83,8 +83,8 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     return Skipped(Reason.MISSING_INPUT)
 
 
-async def _call_in_turn(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
-    """Perform the step's call once its operation has a place for it, or take the reply of an equal one."""
+async def _call_among_others(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Perform a call that waits for others of its request: for a place that its operation has, or for an equal one."""
     places = run.states[node.call].places
     if places is None:
         return await _shared(run, node, inputs, context)

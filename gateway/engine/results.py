@@ -29,17 +29,11 @@ class Results:
     ``outcomes`` has None for lazy nodes that nothing asked for. ``fallbacks`` has the nodes of fallback steps that each node has waited for.
     """
 
-    def __init__(
-        self,
-        outcomes: list[Outcome | None],
-        spans: Sequence[Span],
-        blocked: list[Failure | None],
-        fallbacks: dict[int, list[int]] | None = None,
-    ) -> None:
+    def __init__(self, outcomes: list[Outcome | None], spans: Sequence[Span], blocked: list[Failure | None]) -> None:
         self.outcomes = outcomes
         self.spans = spans
         self.blocked = blocked
-        self.fallbacks = {} if fallbacks is None else fallbacks
+        self.fallbacks: dict[int, list[int]] = {}
 
     def is_whole(self) -> bool:
         """Tell whether every node that ran gave its own value, and all of it: what is nearly always so is found quickly."""

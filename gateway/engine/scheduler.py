@@ -109,11 +109,7 @@ class _Scheduler:
         while True:
             try:
                 outcome = await (perform_step(run, node) if node.use is None else follow_link(run, node, node.use))
-            except asyncio.CancelledError as error:
-                if task.cancelling():
-                    raise
-                outcome = run.unexpected(node, error)
-            except Exception as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
                 outcome = run.unexpected(node, error)
             can_fall_back = node.step.fallbacks and node.use is None  # those of a link stand in for each of its calls
             if can_fall_back and run.outcomes[node.index] is None and wants_fallback(node, outcome):
