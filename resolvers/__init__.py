@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.resolver import StepType
+from gateway.contract import StepType
 from resolvers.api import Api
 from resolvers.graphql import GraphQLStep
 from resolvers.python_call import PythonCall

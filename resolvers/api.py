@@ -10,10 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
-from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.language.template import Reference, TemplateError, parse
 from gateway.settings import Status, StepKeys, Text, empty, such_as
-from gateway.template import Reference, TemplateError, parse
-from resolvers.encoding import encode_headers, parts_of, target_renderer
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -32,6 +31,7 @@ from resolvers.json_http import (
     varying_headers,
 )
 from resolvers.transport import Headers, HttpRequest, Transport
+from resolvers.transport.encoding import encode_headers, parts_of, target_renderer
 from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse, print_ast
 
 from gateway.blueprint import Source, Step
+from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.contract.outcome import Failure
 from gateway.errors import Code, StepFault, nearest
-from gateway.outcome import Failure
-from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import StepKeys, Text, empty
-from resolvers.encoding import as_written, encode_headers
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -34,6 +33,7 @@ from resolvers.json_http import (
     varying_headers,
 )
 from resolvers.transport import HttpRequest, Transport
+from resolvers.transport.encoding import as_written, encode_headers
 from resolvers.transport.stand_in import StandInTransport
 
 _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from gateway.contract import CallContext, KeyProblem
+from gateway.contract.shape import Misfit, Shape
 from gateway.errors import Code, StepFault
-from gateway.resolver import CallContext, KeyProblem
+from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
-from gateway.shape import Misfit, Shape
-from gateway.template import parse
-from resolvers.encoding import CONTROL, encode_headers
 from resolvers.transport import Headers, HttpResponse, Limits, Transport
+from resolvers.transport.encoding import CONTROL, encode_headers
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import verifying

@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import Any
 
 from gateway.blueprint import Step
+from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.errors import Code, StepFault
-from gateway.resolver import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.settings import FunctionPath, StepKeys, Text, empty
 
 MAX_THREADS = 32
@@ -119,7 +119,7 @@ class PythonCall(StepType):
 @cache
 def _objects() -> Any:
     """Return the module that knows Strawberry: importing that takes 60 ms, for which only a configuration with Python steps shall wait."""
-    return import_module("gateway.strawberry_types")
+    return import_module("gateway.language.python_types")
 
 
 def _load(path: str) -> Callable[..., Any]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.blueprint import Step
-from gateway.expression import compile_expression
-from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
+from gateway.contract import Call, CallContext, Exchange, Inputs, Reply, StepType
+from gateway.language.expression import compile_expression
+from gateway.language.template import Reference
 from gateway.settings import StepKeys, Text
-from gateway.template import Reference
 
 
 class TransformKeys(StepKeys):

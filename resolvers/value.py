@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from gateway.blueprint import Step
-from gateway.resolver import Call, CallContext, Exchange, Inputs, Reply, StepType
+from gateway.contract import Call, CallContext, Exchange, Inputs, Reply, StepType
 from gateway.settings import StepKeys, such_as
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
+from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
 from gateway.errors import Code, StepFault, nearest
-from gateway.resolver import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.language.template import Reference
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
-from gateway.template import Reference
 from resolvers.databases import database_type
 from resolvers.databases.database import Database, DatabaseType, Place
-from resolvers.databases.rows import row_tests
+from resolvers.databases.sql.rows import row_tests
+from resolvers.databases.sql.text import Statement, has_limit, quoted_references, read_statement
 from resolvers.databases.stand_in import StandInDatabase
-from resolvers.sql import Statement, has_limit, quoted_references, read_statement
 
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 

@@ -19,11 +19,11 @@ import asyncpg
 import duckdb
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.generation import Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext
+from gateway.contract import RequestContext
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 SERVER = os.environ.get("STEPGRAPH_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gateway.config.rules import load
-from gateway.importing.folder import write_folder
-from gateway.importing.result import Imported
-from gateway.schema import build_schema
+from gateway.develop.importing.folder import write_folder
+from gateway.develop.importing.result import Imported
+from gateway.load.build.build import load
+from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 from tests.serving import Gateway
 

@@ -22,11 +22,11 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.app import create_app
-from gateway.asgi import Front
-from gateway.config.rules import load
-from gateway.protocol import GatewayProtocol
-from gateway.resolver import StepType
+from gateway.contract import StepType
+from gateway.load.build.build import load
+from gateway.process.app import create_app
+from gateway.serve.connections.connection import GatewayProtocol
+from gateway.serve.http.asgi import Front
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer

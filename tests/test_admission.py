@@ -13,14 +13,14 @@ import httpx
 import pytest
 import uvicorn
 
-import gateway.app
-from gateway.admission import LONG_TURN, MANY, Admission, Share, Shares
-from gateway.app import create_app
+import gateway.process.app
 from gateway.blueprint import Priority
-from gateway.config.rules import load
-from gateway.protocol import GatewayProtocol
-from gateway.reload import serve_folder
-from gateway.server import Server, bind
+from gateway.load.build.build import load
+from gateway.operate.serving import serve_folder
+from gateway.process.app import create_app
+from gateway.process.server import Server, bind
+from gateway.serve.admission.admission import LONG_TURN, MANY, Admission, Share, Shares
+from gateway.serve.connections.connection import GatewayProtocol
 from resolvers import STEP_TYPES
 
 from .faults import Delay, FaultServer, Hang, Json, refused_port
@@ -332,7 +332,7 @@ def test_it_is_ready_whatever_its_upstreams_and_its_next_configuration_are(tmp_p
 
 
 def test_after_many_refusals_it_says_for_a_while_that_it_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.admission.AVOIDED", 1.0)
+    monkeypatch.setattr("gateway.serve.admission.admission.AVOIDED", 1.0)
 
     async def scenario() -> None:
         async with loaded(tmp_path, "max_in_flight: 1") as (gateway, upstream):
@@ -366,7 +366,7 @@ def test_while_the_configuration_is_loaded_the_port_answers_and_says_so(tmp_path
         async with serve_folder(*arguments, **keywords) as served:
             yield served
 
-    monkeypatch.setattr(gateway.app, "serve_folder", slowly)
+    monkeypatch.setattr(gateway.process.app, "serve_folder", slowly)
     text = config_text("http://127.0.0.1:1", "drain_delay_ms: 0")
 
     async def scenario() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from gateway import alarm
-from gateway.alarm import WIDTH, Alarm
+from gateway.run.policies import timers as alarm
+from gateway.run.policies.timers import WIDTH, Alarm
 from tests import virtual
 
 

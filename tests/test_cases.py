@@ -39,12 +39,12 @@ import yaml
 from graphql import print_schema
 
 from gateway import record
-from gateway.config.files import Files
-from gateway.config.rules import build
+from gateway.contract import RequestContext, StepType
 from gateway.errors import RequestError
-from gateway.generation import Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext, StepType
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.graphql import GraphQLStep

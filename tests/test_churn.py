@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.config.files import read_files
-from gateway.prepared import GraphQLRequest
-from gateway.reload import Conduct, Serving, serve_folder
-from gateway.resolver import RequestContext
+from gateway.contract import RequestContext
+from gateway.load.read.files import read_files
+from gateway.operate.serving import Conduct, Serving, serve_folder
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer, Json

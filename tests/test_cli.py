@@ -314,8 +314,8 @@ def test_a_server_imports_nothing_of_other_commands_nor_what_its_configuration_d
         "asyncpg",
         "duckdb",
         "markdown_it",
-        "gateway.lint",
-        "gateway.importing",
-        "gateway.rehearsal",
+        "gateway.develop.lint",
+        "gateway.develop.importing",
+        "gateway.develop.testing",
     )
     assert [name for name in strangers if name in imported] == []

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.cost import MOST
-from gateway.document import Documents
+from gateway.contract import RequestContext
+from gateway.document.document import Documents
 from gateway.errors import Code, RequestError
-from gateway.generation import Generation
-from gateway.prepared import GraphQLRequest
-from gateway.replies import Replies
-from gateway.resolver import RequestContext
-from gateway.schema import build_schema
+from gateway.plan.cost import MOST
+from gateway.run.reply_cache import Replies
+from gateway.schema.build import build_schema
+from gateway.serve.generation.generation import Generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from tests.oracle import blueprint_of
 
 TYPES = """

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from graphql import build_schema, execute_sync, get_introspection_query, parse
 
-from gateway.coercion import MAX_MESSAGE
-from gateway.document import MAX_PLANS, Document, Documents, Planned
+from gateway.answer.projection import source_of
+from gateway.document.coercion import MAX_MESSAGE
+from gateway.document.document import MAX_PLANS, Document, Documents, Planned
 from gateway.errors import Code, RequestError
-from gateway.generation import MAX_CACHED_TEXT, Generation
-from gateway.projection import source_of
-from gateway.replies import Replies
-from gateway.schema import build_schema as build
+from gateway.run.reply_cache import Replies
+from gateway.schema.build import build_schema as build
+from gateway.serve.generation.generation import MAX_CACHED_TEXT, Generation
 from tests import virtual
 from tests.oracle import Stage, Theatre, blueprint_of, perform
 

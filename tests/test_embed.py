@@ -14,8 +14,8 @@ from starlette.routing import Mount
 from strawberry.asgi import GraphQL
 from strawberry.fastapi import GraphQLRouter
 
-from gateway.embed import embedded_schema
 from gateway.errors import ConfigurationError
+from gateway.process.embed import embedded_schema
 
 CONFIG = """
 operation: greeting

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.contract.outcome import Failure, Reason, Skipped, Success
 from gateway.errors import Code, StepFault
-from gateway.outcome import Failure, Reason, Skipped, Success
 from tests import virtual
 from tests.oracle import HANGS, Act, Part, Performance, Stage, Theatre, now_ms, perform, settle
 

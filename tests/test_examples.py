@@ -11,10 +11,10 @@ import httpx
 import pytest
 from graphql import FieldNode, OperationDefinitionNode, parse, print_ast
 
-from gateway.config.files import Files, read_files
-from gateway.config.rules import build, load
-from gateway.generation import open_generation
-from gateway.resolver import Call, CallContext, Inputs, Reply
+from gateway.contract import Call, CallContext, Inputs, Reply
+from gateway.load.build.build import build, load
+from gateway.load.read.files import Files, read_files
+from gateway.serve.generation.generation import open_generation
 from playground.demo.data import CUSTOMER_IDS
 from playground.demo.warehouse import DEFAULT_PATH, seed, statements
 from resolvers import STEP_TYPES

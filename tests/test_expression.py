@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.expression import ExpressionError, compile_expression
+from gateway.language.expression import ExpressionError, compile_expression
 
 
 @pytest.mark.parametrize(

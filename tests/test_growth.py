@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway import generation as generations
 from gateway.blueprint import Blueprint, Step
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.generation import open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import Call, RequestContext, StepType
+from gateway.contract import Call, RequestContext, StepType
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation import generation as generations
+from gateway.serve.generation.generation import open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.value import Value
 

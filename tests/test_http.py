@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from gateway.errors import RequestError
-from gateway.generation import Generation
-from gateway.http_request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, graphql_request, negotiate
-from gateway.prepared import GraphQLRequest
+from gateway.serve.generation.generation import Generation
+from gateway.serve.generation.prepared import GraphQLRequest
+from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, graphql_request, negotiate
 
 from .faults import Json
 from .serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import command_line
-from gateway.config.source import read_documents, read_plain
-from gateway.importing.folder import write_folder
-from gateway.importing.result import ImportFault
-from gateway.importing.yaml_text import Commented, Document, yaml_text
+from gateway.develop.importing.folder import write_folder
+from gateway.develop.importing.result import ImportFault
+from gateway.develop.importing.yaml_text import Commented, Document, yaml_text
+from gateway.load.read.yaml_source import read_documents, read_plain
 from tests.serving import run_command
 
 DEMO = str(Path(__file__).parent / "imports" / "demo.yaml")

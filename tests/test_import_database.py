@@ -11,8 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.importing.database import import_database
-from gateway.importing.result import Imported, ImportFault
+from gateway.develop.importing.database import import_database
+from gateway.develop.importing.result import Imported, ImportFault
 from playground.demo.warehouse import seed
 from resolvers.warehouse import Warehouse, WarehouseSourceKeys
 from tests.imported import data, written

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from gateway.importing.graphql_endpoint import import_graphql, translate
-from gateway.importing.result import Imported, ImportFault, by_reason
+from gateway.develop.importing.graphql_endpoint import import_graphql, translate
+from gateway.develop.importing.result import Imported, ImportFault, by_reason
 from tests.imported import data, written
 from tests.serving import listening, serving, write_files
 

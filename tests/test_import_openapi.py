@@ -12,10 +12,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from gateway.importing.openapi import import_openapi
-from gateway.importing.openapi.configuration import translate
-from gateway.importing.openapi.description import Description, read_description
-from gateway.importing.result import Imported, ImportFault, by_reason
+from gateway.develop.importing.openapi import import_openapi
+from gateway.develop.importing.openapi.configuration import translate
+from gateway.develop.importing.openapi.description import Description, read_description
+from gateway.develop.importing.result import Imported, ImportFault, by_reason
 from playground.demo.behaviours import DEFAULTS, Behaviour
 from playground.demo.upstream import create_app
 from tests.imported import data, written

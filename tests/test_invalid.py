@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import command_line
-from gateway.config.rules import load
+from gateway.develop.lint.rules.catalogue import RULES
 from gateway.errors import ConfigurationError, Problem
-from gateway.lint.rules import RULES
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 from tests import test_rules, test_source, test_tracing
 

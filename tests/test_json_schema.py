@@ -12,8 +12,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from gateway.config.json_schema import document_schema
-from gateway.config.source import YamlDocument, read_documents
+from gateway.develop.reference.json_schema import document_schema
+from gateway.load.read.yaml_source import YamlDocument, read_documents
 from gateway.settings import Keys, SourceKeys, StepKeys
 from resolvers import STEP_TYPES
 from resolvers.json_http import HttpSourceKeys

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.rules import load
-from gateway.generation import MAX_KEPT_ANSWER, Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext
+from gateway.contract import RequestContext
+from gateway.load.build.build import load
+from gateway.serve.generation.generation import MAX_KEPT_ANSWER, Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 from .serving import write_files

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import Built, build_next
-from gateway.config.unit import digest
-from gateway.schema import build_schema
+from gateway.load.build.build import Built, build_next
+from gateway.load.build.unit import digest
+from gateway.load.read.files import Files
+from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
 SOURCES = "sources: { core: { type: api, base_url: http://127.0.0.1:1 } }\ndefaults: { api: core }\n"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway.config.files import read_files
-from gateway.config.rules import build
-from gateway.lint.finding import Finding, Severity
-from gateway.lint.formats import as_json, as_sarif
-from gateway.lint.rules import ABOUT_IGNORES, RULES, all_rules, lint
-from gateway.lint.subject import Subject, read_subject
+from gateway.develop.lint.finding import Finding, Severity
+from gateway.develop.lint.formats import as_json, as_sarif
+from gateway.develop.lint.rules.catalogue import ABOUT_IGNORES, RULES, all_rules, lint
+from gateway.develop.lint.subject import Subject, read_subject
+from gateway.load.build.build import build
+from gateway.load.read.files import read_files
 from resolvers import STEP_TYPES
 
 from .serving import write_files

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.reload import Serving, serve_folder
+from gateway.operate.serving import Serving, serve_folder
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer, Json

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.logs import LineWriter, render_columns, render_json
+from gateway.telemetry.logs import LineWriter, render_columns, render_json
 
 from .serving import CHECKOUT, wait_until
 
@@ -124,7 +124,7 @@ def _all_lines(reading: int) -> Iterator[str]:
 
 def test_the_last_lines_are_written_before_the_process_ends() -> None:
     code = (
-        "import logging; from gateway.logs import configure_logging; configure_logging(is_development=False);"
+        "import logging; from gateway.telemetry.logs import configure_logging; configure_logging(is_development=False);"
         "[logging.getLogger('stepgraph.x').warning('line', extra={'number': n}) for n in range(3000)]"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True, cwd=CHECKOUT)
@@ -133,7 +133,7 @@ def test_the_last_lines_are_written_before_the_process_ends() -> None:
 
 def test_a_process_whose_log_nobody_reads_ends_all_the_same() -> None:
     code = (
-        "import logging; from gateway.logs import configure_logging; configure_logging(is_development=False);"
+        "import logging; from gateway.telemetry.logs import configure_logging; configure_logging(is_development=False);"
         "[logging.getLogger('stepgraph.x').warning('x' * 1000) for _ in range(3000)]"
     )
     reading, written = os.pipe()

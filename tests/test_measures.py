@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.engine import Results, Span
+from gateway.contract import RequestContext
+from gateway.contract.outcome import Failure, Reason, Skipped, Success
 from gateway.errors import Code
-from gateway.generation import Generation
-from gateway.measures import MAX_STEP_SERIES, Measures, StepMeters, watching_the_loop
-from gateway.metrics import metrics_text
-from gateway.outcome import Failure, Reason, Skipped, Success
-from gateway.prepared import GraphQLRequest
-from gateway.reload import Serving, serve_folder
-from gateway.resolver import RequestContext
+from gateway.operate.prometheus import metrics_text
+from gateway.operate.serving import Serving, serve_folder
+from gateway.run import Results, Span
+from gateway.serve.generation.generation import Generation
+from gateway.serve.generation.prepared import GraphQLRequest
+from gateway.telemetry.counters import MAX_STEP_SERIES, Measures, StepMeters, watching_the_loop
 from resolvers import STEP_TYPES
 
 from . import virtual

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import build
 from gateway.errors import ConfigurationError
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
 
 SOURCES = "sources: { core: { type: api, base_url: http://core }, db: { type: warehouse, url: sqlite:///x.db } }\n"

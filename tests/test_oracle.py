@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.contract.outcome import Success
 from gateway.errors import RequestError
-from gateway.outcome import Success
 from tests.oracle.executor import Expected, executed
 from tests.oracle.gateway_answer import Answer, answered
 from tests.oracle.generate import FITTING, NOT_FINITE, Case, make_case

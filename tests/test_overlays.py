@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from gateway.blueprint import Blueprint, Operation
 from gateway.cli import command_line
-from gateway.config.files import Files
-from gateway.config.rules import build
+from gateway.contract import KeyProblem, RequestContext
 from gateway.errors import ConfigurationError, Problem, RequestError
-from gateway.generation import open_generation
-from gateway.overlays import Overlays, winning_lines
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import KeyProblem, RequestContext
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation.generation import open_generation
+from gateway.serve.generation.overlays import Overlays, winning_lines
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.value import Value, ValueKeys

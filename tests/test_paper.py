@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.blueprint import Blueprint
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.generation import open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext
+from gateway.contract import RequestContext
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation.generation import open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from playground.demo.warehouse import seed
 from resolvers import STEP_TYPES
 from resolvers.api import Api

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.cli import plan as plan_command
+from gateway.cli.author import plan as plan_command
 
 from .serving import write_files
 from .test_cli import run

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.blueprint import Blueprint
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.document import Documents
-from gateway.plan import Plan
-from gateway.schema import build_schema
+from gateway.document.document import Documents
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.plan.nodes import Plan
+from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
 SOURCES = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.plan import Node, Plan, Role
+from gateway.plan.nodes import Node, Plan, Role
 from tests.oracle import Act, Stage, Theatre
 
 # account ◄─ credit (when, fallback: creditElse ◄─ tariff) ◄─ offer; risk follows account; fraud stands alone; hidden is not exposed

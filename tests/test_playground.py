@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from graphql import build_schema, parse, validate
 
-from gateway import playground, runs
-from gateway.examples import examples
-from gateway.masking import MASK
-from gateway.runs import masked_text
+from gateway.blueprint.redaction import MASK
+from gateway.develop.playground import endpoints as playground
+from gateway.develop.playground import runs
+from gateway.develop.playground.examples import examples
+from gateway.develop.playground.runs import masked_text
 
 from .serving import Gateway, serving, write_files
 

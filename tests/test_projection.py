@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.engine import Results, Span
+from gateway.answer.projection import compile_projection, source_of
+from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.errors import Code
-from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
-from gateway.plan import Plan
-from gateway.projection import compile_projection, source_of
+from gateway.plan.nodes import Plan
+from gateway.run import Results, Span
 from tests.oracle import Stage, Theatre
 
 Error = tuple[list[Any], str, str]

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.app import create_app
-from gateway.asgi import Front
-from gateway.head import Head
+from gateway.process.app import create_app
+from gateway.serve.connections.head import Head
+from gateway.serve.http.asgi import Front
 
 from .faults import Drip, FaultServer, Json
 from .serving import Stage, listening, write_files

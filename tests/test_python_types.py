@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from graphql import print_schema
 
-from gateway.config.rules import load
+from gateway.contract import RequestContext
 from gateway.errors import ConfigurationError
-from gateway.generation import Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext
+from gateway.load.build.build import load
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 MODULE = """

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from gateway.blueprint import RateLimit, RateLimits
-from gateway.config.rules import load
 from gateway.errors import ConfigurationError, RequestError
-from gateway.expression import compile_expression
-from gateway.http_request import HttpMessage, client_address
-from gateway.rates import MAX_KEYS, Counters, Windows
+from gateway.language.expression import compile_expression
+from gateway.load.build.build import load
+from gateway.serve.admission.rate_limits import MAX_KEYS, Counters, Windows
+from gateway.serve.http.request import HttpMessage, client_address
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer, Hang, refused_port
@@ -130,7 +130,7 @@ def test_the_store_keeps_no_more_clients_than_it_may_and_forgets_who_was_not_see
 
 
 def test_a_few_clients_with_very_many_requests_take_no_more_memory_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rates.MAX_STAMPS", 1000)
+    monkeypatch.setattr("gateway.serve.admission.rate_limits.MAX_STAMPS", 1000)
     windows, (rule,) = Windows(Clock()), limits("1000/hour").rules
     for number in range(50):
         windows.hit(rule, str(number), 500)
@@ -268,7 +268,7 @@ def test_a_store_needs_the_client_of_redis(tmp_path: Path, monkeypatch: pytest.M
     text = CONFIG.replace("RATES", "rate_limits: [ { key: peer, limit: 1/minute } ]\n  rate_limit_store: redis://127.0.0.1")
     folder = write_files(tmp_path, {"graph.yaml": text.replace("TRUST", "false")})
     assert load(folder, STEP_TYPES).rate_limits
-    monkeypatch.setattr("gateway.config.rate_limits.find_spec", lambda _: None)
+    monkeypatch.setattr("gateway.load.build.rate_limits.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError) as refused:
         load(folder, STEP_TYPES)
     (problem,) = refused.value.problems

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import build
 from gateway.errors import MESSAGES, Code
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
 from tests.demo import copy_examples, running_demo
 from tests.serving import wait_until

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.config.case_keys import CaseKeys
-from gateway.config.decode import decode
-from gateway.config.reference_page import COMMAND, reference_page, reference_sections
-from gateway.config.source import read_documents
+from gateway.develop.reference.page import COMMAND, reference_page, reference_sections
+from gateway.load.read.decode import decode
+from gateway.load.read.yaml_source import read_documents
 from gateway.settings import DOCUMENTS, Keys, SourceKeys, StepKeys, json_schema, validate
+from gateway.settings.cases import CaseKeys
 from resolvers import STEP_TYPES
 
 PAGE = Path("schema_configs/REFERENCE.md")

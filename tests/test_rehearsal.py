@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from gateway.config.case_keys import CaseKeys
-from gateway.config.files import read_files
+from gateway.load.read.files import read_files
 from gateway.settings import Keys, validate
+from gateway.settings.cases import CaseKeys
 
 from .serving import write_files
 from .test_cli import refused, run

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from blockbuster import BlockingError
 
-from gateway.config.files import read_files
-from gateway.config.rules import Built, build_next
-from gateway.reload import Conduct, Serving, serve_folder
-from gateway.resolver import KeyProblem, StepType
+from gateway.contract import KeyProblem, StepType
+from gateway.load.build.build import Built, build_next
+from gateway.load.read.files import read_files
+from gateway.operate.serving import Conduct, Serving, serve_folder
 from resolvers import STEP_TYPES
 from resolvers.value import Value
 
@@ -369,7 +369,7 @@ def test_where_no_more_folders_may_be_watched_changes_are_noticed_by_looking(
     def refuse(*_: object, **__: object) -> AsyncIterator[object]:
         raise RuntimeError("Error creating recommended watcher: Too many open files (os error 24)")
 
-    monkeypatch.setattr("gateway.watch.awatch", refuse)
+    monkeypatch.setattr("gateway.operate.watch.awatch", refuse)
     write_files(tmp_path, {"base.yaml": BASE, "reload.yaml": "reload: { poll_ms: 200 }"})
 
     async def run() -> None:
@@ -403,7 +403,7 @@ def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path,
         made.append(build_next(*given))
         return made[-1]
 
-    monkeypatch.setattr("gateway.reload.build_next", build)
+    monkeypatch.setattr("gateway.operate.serving.build_next", build)
     folder = write_files(tmp_path, {"base.yaml": BASE, "types.graphql": "type T { a: Int }"})
 
     async def run() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from gateway.blueprint import Step
-from gateway.config.files import Files
-from gateway.config.rules import build
+from gateway.contract import CallContext, Inputs, Reply, RequestContext
 from gateway.errors import ConfigurationError
-from gateway.replies import Replies, Shared, with_shared
-from gateway.resolver import CallContext, Inputs, Reply, RequestContext
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.run.reply_cache import Replies, Shared, with_shared
 from resolvers import STEP_TYPES
 from tests.virtual import run
 

@@ -11,9 +11,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from gateway.config.rules import load
+from gateway.cli.report import MAX_WIDTH, read_lines, report
 from gateway.errors import ConfigurationError, Place, Problem
-from gateway.report import MAX_WIDTH, read_lines, report
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.blueprint import Blueprint, FallbackStep, FallbackValue, Operation, Origin, Retry, Strategy
-from gateway.config.files import Files, read_files
-from gateway.config.graph import find_cycles
-from gateway.config.rules import build, load
+from gateway.blueprint.graph import find_cycles
 from gateway.errors import ConfigurationError, Place, Problem, nearest
+from gateway.load.build.build import build, load
+from gateway.load.read.files import Files, read_files
 from resolvers import STEP_TYPES
 from tests.test_paper import PAPER
 

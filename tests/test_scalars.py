@@ -10,10 +10,10 @@ from graphql import GraphQLError, GraphQLScalarType, parse_value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.files import Files
-from gateway.config.rules import build
 from gateway.errors import ConfigurationError
-from gateway.scalars import SCALARS, equip, passes_anything
+from gateway.language.scalars import SCALARS, equip, passes_anything
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
 
 IDENTITY = "0f8fad5b-d9cb-469f-a165-70867728950e"

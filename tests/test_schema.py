@@ -6,9 +6,9 @@ import pytest
 from graphql import GraphQLSchema, assert_valid_schema, print_schema
 from graphql import build_schema as build_from_sdl
 
-from gateway.config.files import Files
-from gateway.config.rules import build, load
-from gateway.schema import build_schema
+from gateway.load.build.build import build, load
+from gateway.load.read.files import Files
+from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
 EXAMPLES = Path(__file__).parent.parent / "schema_configs"

@@ -3,7 +3,7 @@
 import pytest
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
 
-from gateway.selection import Selected, _Collector, condition_variables, select
+from gateway.document.selection import Selected, _Collector, condition_variables, select
 
 SCHEMA = build_schema("""
     type Query { a: T b: T animal: Animal thing: Thing leaf: Int with(n: Int): Int }

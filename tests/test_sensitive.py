@@ -7,12 +7,12 @@ import pytest
 from graphql import parse, print_schema
 
 from gateway.blueprint import Blueprint
-from gateway.blueprint_json import blueprint_json
-from gateway.config.rules import load
-from gateway.discretion import Discreet, read_discreetly
+from gateway.blueprint.redaction import MASK, masked_detail
+from gateway.blueprint.view import blueprint_json
+from gateway.document.redaction import Discreet, read_discreetly
 from gateway.errors import ConfigurationError
-from gateway.masking import MASK, masked_detail
-from gateway.schema import build_schema
+from gateway.load.build.build import load
+from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
 from .serving import run_command, write_files

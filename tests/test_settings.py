@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mistakes import Mistake
 from gateway.settings import (
     AggregationKeys,
     BatchKeys,
@@ -21,6 +20,7 @@ from gateway.settings import (
     StepKeys,
     validate,
 )
+from gateway.settings.mistakes import Mistake
 from resolvers import STEP_TYPES
 from resolvers.api import ApiKeys, ApiSourceKeys
 from resolvers.graphql import GraphQLKeys, GraphQLSourceKeys

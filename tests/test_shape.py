@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.answer.projection import source_of
+from gateway.contract.outcome import Failure, Success
+from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
 from gateway.errors import Code, StepFault
-from gateway.links import match, parents_of, tabulate, wanted
-from gateway.outcome import Failure, Success
-from gateway.projection import source_of
-from gateway.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
+from gateway.run.joins import match, parents_of, tabulate, wanted
 from resolvers.json_http import decode
 from resolvers.transport import HttpResponse
 from tests.oracle import Stage, Theatre

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.generation import Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext, StepType
+from gateway.contract import RequestContext, StepType
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from tests.scripted import Upstreams

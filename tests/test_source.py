@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.config.files import Files, read_files
-from gateway.config.source import Marks, YamlDocument, plain_scalar, read_documents
 from gateway.errors import Place, Problem
+from gateway.load.read.files import Files, read_files
+from gateway.load.read.yaml_source import Marks, YamlDocument, plain_scalar, read_documents
 
 
 def read(text: str, environment: Mapping[str, str] | None = None) -> tuple[list[YamlDocument], list[Problem]]:
@@ -476,7 +476,7 @@ HOSTILE = {
 MEASURE = """
 import os, resource, sys, time
 from pathlib import Path
-from gateway.config.rules import load
+from gateway.load.build.build import load
 from gateway.errors import ConfigurationError
 from resolvers import STEP_TYPES
 

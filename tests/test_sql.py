@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolvers import STEP_TYPES
-from resolvers.sql import called_in_quotes, expand_lists, list_names, quoted_references, read_statement
+from resolvers.databases.sql.text import called_in_quotes, expand_lists, list_names, quoted_references, read_statement
 from resolvers.warehouse import WarehouseKeys
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.template import (
+from gateway.language.template import (
     OMITTED,
     MissingValue,
     Reference,

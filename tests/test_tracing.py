@@ -14,9 +14,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from gateway.config import shared
-from gateway.config.rules import load
 from gateway.errors import ConfigurationError
+from gateway.load.build import shared
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer, Hang, Json, Status
@@ -174,5 +174,5 @@ def test_what_is_not_traced_does_not_load_the_library(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.yaml": "operation: o\nsteps: [ { name: a, type: value, value: 1 } ]"})
     done = run_command("check", str(tmp_path), PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
-    assert "gateway.config.shared" in done.stderr
+    assert "gateway.load.build.shared" in done.stderr
     assert "opentelemetry.trace" not in done.stderr

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.errors import Code, StepFault
-from gateway.outcome import Failure, Outcome, Skipped, Success
 from tests.oracle import HANGS, Part, Performance, Stage, perform
 
 TABLE = """

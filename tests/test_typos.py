@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.files import Files
-from gateway.config.rules import build
 from gateway.errors import ConfigurationError, Problem
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
 from tests.typos import Typo, reference, shipped, typos
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.files import Files, read_files
-from gateway.config.rules import build
-from gateway.difference import changes
-from gateway.reload import Conduct, serve_folder
-from gateway.rollback import NotOurs, write_back
-from gateway.versions import MAX_VERSIONS, Versions, default_state
+from gateway.load.build.build import build
+from gateway.load.read.files import Files, read_files
+from gateway.operate.history import MAX_VERSIONS, Versions, default_state
+from gateway.operate.rollback import NotOurs, write_back
+from gateway.operate.serving import Conduct, serve_folder
+from gateway.schema.changes import changes
 from resolvers import STEP_TYPES
 
 from .serving import run_command, serve_command, wait_until, write_files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config.files import read_files
+from gateway.load.read.files import read_files
 from gateway.settings import ContextKeys, LinkKeys, OperationKeys, OverlayKeys
 from resolvers import STEP_TYPES
 

@@ -1,5 +1,5 @@
 """The virtual time of ``stepgraph test``, for this suite."""
 
-from gateway.rehearsal.virtual_time import SLICE, SLICES, VirtualLoop, run
+from gateway.develop.testing.virtual_time import SLICE, SLICES, VirtualLoop, run
 
 __all__ = ["SLICE", "SLICES", "VirtualLoop", "run"]

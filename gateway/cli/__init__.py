@@ -10,18 +10,18 @@ from gateway.background import starting
 from gateway.cli.version import version
 
 COMMANDS = {
-    "serve": "gateway.cli.serve:serve",
-    "check": "gateway.cli.check:check",
-    "plan": "gateway.cli.plan:plan",
-    "schema": "gateway.cli.describe:schema",
-    "blueprint": "gateway.cli.describe:blueprint",
-    "reference": "gateway.cli.describe:reference",
-    "versions": "gateway.cli.history:versions",
-    "diff": "gateway.cli.history:diff",
-    "rollback": "gateway.cli.history:rollback",
-    "demo": "gateway.cli.demo:demo",
-    "test": "gateway.cli.test:run_tests",
-    "import": "gateway.importing.command:importing",
+    "serve": "gateway.cli.operate.serve:serve",
+    "check": "gateway.cli.author.check:check",
+    "plan": "gateway.cli.author.plan:plan",
+    "schema": "gateway.cli.author.describe:schema",
+    "blueprint": "gateway.cli.author.describe:blueprint",
+    "reference": "gateway.cli.author.describe:reference",
+    "versions": "gateway.cli.operate.history:versions",
+    "diff": "gateway.cli.operate.history:diff",
+    "rollback": "gateway.cli.operate.history:rollback",
+    "demo": "gateway.cli.operate.demo:demo",
+    "test": "gateway.cli.author.test:run_tests",
+    "import": "gateway.cli.author.importing:importing",
 }
 """Commands by name. Only the one that is asked for is imported: a server has no use for what the others need."""
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from gateway.blueprint import Blueprint
-from gateway.config.rules import load
+from gateway.cli.report import report
 from gateway.errors import ConfigurationError
-from gateway.report import report
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 
 out = Console(highlight=False, emoji=False)

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
 
-from gateway.mistakes import Misfit, Mistake, mistakes_of
 from gateway.settings.documents import DOCUMENTS
+from gateway.settings.mistakes import Misfit, Mistake, mistakes_of
 from gateway.settings.vocabulary import (
     Keys,
     KeysT,

@@ -16,9 +16,9 @@ import orjson
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
-from resolvers.databases.rows import expand_rows
-from resolvers.databases.values import is_text, refused, to_json
-from resolvers.sql import expand_lists, rename, tokens
+from resolvers.databases.sql.rows import expand_rows
+from resolvers.databases.sql.text import expand_lists, rename, tokens
+from resolvers.databases.sql.values import is_text, refused, to_json
 
 _IS_INSTALLED = find_spec("duckdb") is not None
 if _IS_INSTALLED:  # it is large, and so an extra of its own

@@ -17,7 +17,7 @@ import orjson
 from asyncpg import Range, Record
 from asyncpg.types import Type
 
-from resolvers.databases.values import is_text, to_json
+from resolvers.databases.sql.values import is_text, to_json
 
 Convert = Callable[[Any], object]
 

@@ -11,9 +11,9 @@ import aiosqlite
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
-from resolvers.databases.rows import expand_rows
-from resolvers.databases.values import MAX_INTEGER, is_text, refused, to_json
-from resolvers.sql import expand_lists
+from resolvers.databases.sql.rows import expand_rows
+from resolvers.databases.sql.text import expand_lists
+from resolvers.databases.sql.values import MAX_INTEGER, is_text, refused, to_json
 
 _BUSY_WAIT = 0.01
 _INTERRUPT_EVERY = 0.02

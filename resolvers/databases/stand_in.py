@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from gateway.contract import Exchange
 from gateway.errors import Code, StepFault
-from gateway.resolver import Exchange
 from resolvers.databases.database import Database, Params, Row
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.errors import Code, StepFault
-from resolvers.encoding import as_written
 from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits
+from resolvers.transport.encoding import as_written
 from resolvers.transport.http1_connection import READ_SIZE, Common, Connection
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying

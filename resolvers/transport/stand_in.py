@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import orjson
 
+from gateway.contract import Exchange, MockAnswer
 from gateway.errors import Code, StepFault
-from gateway.resolver import Exchange, MockAnswer
 from resolvers.transport import HttpRequest, HttpResponse
 
 

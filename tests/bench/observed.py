@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import gateway.server
-from gateway.asgi import Front
-from gateway.reload import Conduct
+import gateway.process.server
+from gateway.operate.serving import Conduct
+from gateway.serve.http.asgi import Front
 
 LAG_PATH = "/lag"
 TICK = 0.001
@@ -43,7 +43,7 @@ class Observed:
 
 def main() -> int:
     """Serve a folder on a port with everything else as it always is."""
-    names = vars(gateway.server)
+    names = vars(gateway.process.server)
     plain = names["create_app"]
 
     def observed(*arguments: Any, **keywords: Any) -> Front:
@@ -52,7 +52,9 @@ def main() -> int:
         return front
 
     names["create_app"] = observed
-    return gateway.server.serve(Path(sys.argv[1]), gateway.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
+    return gateway.process.server.serve(
+        Path(sys.argv[1]), gateway.process.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct()
+    )
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from typing import Any
 
 import uvloop
 
-from gateway.config.rules import load
-from gateway.engine import Results, run
-from gateway.generation import Generation, open_generation
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import CallContext, Inputs, Reply
+from gateway.contract import CallContext, Inputs, Reply
+from gateway.load.build.build import load
+from gateway.run import Results, run
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from tests.bench.generated import many_steps, wide_query
 from tests.bench.growth import STEPS, Section, table

@@ -9,15 +9,15 @@ from typing import Any
 
 import uvloop
 
-from gateway.config.rules import load
-from gateway.engine import Results, run
-from gateway.generation import Generation, open_generation
-from gateway.http import GraphQLEndpoint
-from gateway.http_answer import HttpAnswer
-from gateway.http_request import HttpMessage
-from gateway.prepared import GraphQLRequest
-from gateway.resolver import RequestContext
-from gateway.shape import shaped_text
+from gateway.contract import RequestContext
+from gateway.contract.shape import shaped_text
+from gateway.load.build.build import load
+from gateway.run import Results, run
+from gateway.serve.generation.generation import Generation, open_generation
+from gateway.serve.generation.prepared import GraphQLRequest
+from gateway.serve.http.endpoint import GraphQLEndpoint
+from gateway.serve.http.request import HttpMessage
+from gateway.serve.http.response import HttpAnswer
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.json_http import TRANSPORTS, decode

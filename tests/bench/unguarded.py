@@ -3,17 +3,17 @@
 import sys
 from pathlib import Path
 
-import gateway.policies
-import gateway.server
-from gateway.admission import Admission
+import gateway.process.server
+import gateway.run.policies
 from gateway.background import starting
-from gateway.exchange import Phase
-from gateway.measures import StepMeters
-from gateway.policies.attempt import with_attempt
-from gateway.policies.retry import with_retry
-from gateway.protocol import GatewayProtocol
-from gateway.reload import Conduct
-from gateway.telling import Telling
+from gateway.operate.serving import Conduct
+from gateway.run.policies.attempt import with_attempt
+from gateway.run.policies.retry import with_retry
+from gateway.serve.admission.admission import Admission
+from gateway.serve.connections.connection import GatewayProtocol
+from gateway.serve.connections.exchange import Phase
+from gateway.telemetry.counters import StepMeters
+from gateway.telemetry.telemetry import Telling
 
 NEEDLESS: dict[type, tuple[str, ...]] = {
     Admission: ("leave",),
@@ -49,7 +49,7 @@ def unguard() -> None:
     setattr(GatewayProtocol, "_enter", enter)  # noqa: B010 - it is no attribute that a class may be given otherwise
     for name in ("admits", "take"):
         setattr(Admission, name, admitted)
-    gateway.policies.ORDER = (
+    gateway.run.policies.ORDER = (
         lambda call, step, _: with_attempt(call, step.timeout, None),
         lambda call, step, _: with_retry(call, step, None),
     )
@@ -59,7 +59,9 @@ def main() -> int:
     """Serve a folder on a port."""
     with starting():  # as the command does, so that the collector of cycles is no part of the difference
         unguard()
-    return gateway.server.serve(Path(sys.argv[1]), gateway.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
+    return gateway.process.server.serve(
+        Path(sys.argv[1]), gateway.process.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct()
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.blueprint import Step
-from gateway.resolver import Call, CallContext, Inputs, Reply
+from gateway.contract import Call, CallContext, Inputs, Reply
 from resolvers import STEP_TYPES
 from resolvers.value import Value
 from tests.serving import Stage, serve_command, serving, until_tasks_end, write_files

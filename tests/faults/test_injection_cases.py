@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.config.rules import load
 from gateway.errors import ConfigurationError
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 from tests.serving import write_files
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.config.rules import load
 from gateway.errors import ConfigurationError
+from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 from tests.serving import wait_until
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.admin import bind_own
+from gateway.operate.admin import bind_own
 from tests.serving import Process, free_port, run_command, serve_command, wait_until, write_files
 
 from . import Behaviour, CloseWithoutAnswer, FaultServer, Garbage, Hang, Html, Json, Status

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from gateway.blueprint import Blueprint
-from gateway.config.files import Files
-from gateway.config.rules import build
 from gateway.errors import ConfigurationError
-from gateway.generation import open_generation
-from gateway.schema import build_schema
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.schema.build import build_schema
+from gateway.serve.generation.generation import open_generation
 from resolvers import STEP_TYPES
 from tests.fuzz import budget
 from tests.fuzz.configurations import SOUND, Variation, generated, grafted, mutated

@@ -15,17 +15,17 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.aggregation import completeness, trace
+from gateway.answer.completeness import completeness, trace
 from gateway.blueprint import Blueprint, Step
-from gateway.config.files import Files
-from gateway.config.rules import build
-from gateway.document import Document, Documents, Planned
-from gateway.engine import Arguments, Results, Span, run
-from gateway.outcome import Failure, Outcome
-from gateway.plan import Node, Plan
-from gateway.policies import SourceState, apply
-from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext, StepType
-from gateway.schema import build_schema
+from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext, StepType
+from gateway.contract.outcome import Failure, Outcome
+from gateway.document.document import Document, Documents, Planned
+from gateway.load.build.build import build
+from gateway.load.read.files import Files
+from gateway.plan.nodes import Node, Plan
+from gateway.run import Arguments, Results, Span, run
+from gateway.run.policies import SourceState, apply
+from gateway.schema.build import build_schema
 from gateway.settings import SourceKeys, StepKeys, Text
 from tests import virtual
 

@@ -33,8 +33,8 @@ from graphql import (
 )
 from graphql.pyutils import Path
 
+from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.errors import Code
-from gateway.outcome import Failure, Outcome, Skipped, Success
 from tests.oracle import levels
 from tests.oracle.gateway_answer import Answer, Place
 from tests.oracle.generate import Case

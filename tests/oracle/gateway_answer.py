@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from gateway.document import Document
-from gateway.engine import Results, run
-from gateway.resolver import RequestContext
-from gateway.shape import plain
+from gateway.contract import RequestContext
+from gateway.contract.shape import plain
+from gateway.document.document import Document
+from gateway.run import Results, run
 from tests import virtual
 from tests.oracle import Theatre
 from tests.oracle.generate import Case

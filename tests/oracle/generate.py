@@ -29,8 +29,8 @@ from graphql import (
     visit,
 )
 
+from gateway.contract.outcome import Failure, Success
 from gateway.errors import Code
-from gateway.outcome import Failure, Success
 from tests.oracle.documents import draw_document
 from tests.oracle.specs import LinkSpec, World
 from tests.oracle.worlds import make_world

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from graphql import GraphQLOutputType, get_named_type, is_abstract_type
 
+from gateway.contract.outcome import Failure, Reason, Skipped
 from gateway.errors import Code
-from gateway.outcome import Failure, Reason, Skipped
 from tests.oracle.generate import Case
 from tests.oracle.specs import LinkSpec
 from tests.oracle.upstream import Call, Key, as_json, as_key, of_link

@@ -19,7 +19,7 @@ from graphql import (
     visit,
 )
 
-from gateway.outcome import Success
+from gateway.contract.outcome import Success
 from tests.oracle.generate import Case, Ending, Rows
 
 MAX_TRIES = 3000

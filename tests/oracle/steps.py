@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
 from tests.oracle.generate import Case
 from tests.oracle.specs import OperationSpec, StepSpec
 from tests.oracle.upstream import Call, as_json, of_step

@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 from zlib import crc32
 
+from gateway.contract import CallContext, Reply
+from gateway.contract.outcome import Failure, Success
+from gateway.contract.shape import Misfit, Shape
 from gateway.errors import StepFault
-from gateway.outcome import Failure, Success
-from gateway.resolver import CallContext, Reply
-from gateway.shape import Misfit, Shape
 from tests.oracle import Stage
 from tests.oracle.generate import VARIANTS, Case, Ending
 from tests.oracle.specs import LinkSpec

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.contract import Call, CallContext, Reply, RequestContext
 from gateway.errors import Code, StepFault
-from gateway.policies import SourceState
-from gateway.policies.breaker import Breaker
-from gateway.resolver import Call, CallContext, Reply, RequestContext
+from gateway.run.policies import SourceState
+from gateway.run.policies.breaker import Breaker
 from tests import virtual
 from tests.oracle import Part, Stage, Theatre, now_ms, settle
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.errors import StepFault
-from gateway.policies import SourceState
-from gateway.policies.adaptive import Adaptive, with_adaptive
-from gateway.policies.attempt import with_attempt
-from gateway.resolver import Call, CallContext, Inputs, Reply, RequestContext
+from gateway.run.policies import SourceState
+from gateway.run.policies.adaptive import Adaptive, with_adaptive
+from gateway.run.policies.attempt import with_attempt
 from gateway.settings import AdaptiveKeys, SourceKeys
 from tests import virtual
 

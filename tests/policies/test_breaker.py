@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code, StepFault
-from gateway.policies.breaker import State
-from gateway.resolver import CallContext, RequestContext
+from gateway.run.policies.breaker import State
 from tests.oracle import HANGS, Part, Stage, now_ms
 from tests.policies import BUSY, DONE, REFUSED, Ask, ask, ending_of, fault_of
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code, StepFault
-from gateway.policies.bulkhead import Bulkhead
-from gateway.resolver import CallContext, RequestContext
+from gateway.run.policies.bulkhead import Bulkhead
 from tests import virtual
 from tests.oracle import HANGS, Part, Stage
 from tests.policies import BUSY, DONE, Ask, ask, fault_of

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code
-from gateway.policies.hedge import Latency
-from gateway.resolver import CallContext, RequestContext
+from gateway.run.policies.hedge import Latency
 from gateway.settings import HedgeKeys
 from tests import virtual
 from tests.oracle import HANGS, Part, Stage, Theatre, now_ms

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from gateway.blueprint import Source
 from gateway.errors import Place
-from gateway.pools import Pools
+from gateway.serve.generation.pools import Pools
 from gateway.settings import SourceKeys
 from tests import virtual
 from tests.oracle import Act, Stage

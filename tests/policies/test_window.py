@@ -2,7 +2,7 @@
 
 import random
 
-from gateway.policies.window import Window
+from gateway.run.policies.window import Window
 
 
 def test_what_is_older_than_the_window_is_forgotten_by_tenths_of_it() -> None:

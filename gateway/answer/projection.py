@@ -1,0 +1,141 @@
+"""Plan → a function from outcomes to the response, compiled to Python: its root fields and composites. graphql-core is the oracle of its tests.
+
+What stands below a step's value is written by :mod:`gateway.answer.completion_writer`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.answer.code_writer import object_text, tuple_text
+from gateway.answer.completion import Errors, Null, absent, leaf, mismatch, unfit
+from gateway.answer.completion_writer import CompletionWriter, is_non_null
+from gateway.answer.position import Spot
+from gateway.blueprint import Operation, Strategy
+from gateway.contract.outcome import Failure, Skipped, Success
+from gateway.document.selection import TYPENAME, Selected
+from gateway.plan.nodes import OperationCall, Plan, Root
+from gateway.run import Results
+from gateway.run.joins import MISSING, fits, found, memory_for, table_of
+
+Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
+"""From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""
+
+
+def compile_projection(plan: Plan) -> Projection:
+    """Compile the projection of a plan."""
+    return _Writer(plan).compile()
+
+
+def source_of(plan: Plan) -> str:
+    """Return the Python source of a plan's projection, for people who want to read it."""
+    return _Writer(plan).source()
+
+
+_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found, fits, table_of, memory_for)
+"""What the generated code calls by name."""
+
+
+class _Writer(CompletionWriter):
+    """Writes the source of one projection."""
+
+    def compile(self) -> Projection:
+        code = compile(self.source(), "<projection>", "exec")
+        namespace: dict[str, Any] = {support.__name__: support for support in _SUPPORT} | {"MISSING": MISSING} | self.constants
+        exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
+        projection: Projection = namespace.pop("project")  # which would else refer to itself by its globals
+        return projection
+
+    def source(self) -> str:
+        with self.function("def project(results, meta, errors):\n    outcomes = results.outcomes"):
+            values = [(root.selected.key, self.root(root)) for root in self.plan.roots]
+            self.line(f"return {object_text(values)}")
+        return "\n".join(self.functions) + "\n"
+
+    # -- root fields and composites
+
+    def root(self, root: Root) -> str:
+        """Write one root field; return the name of its value."""
+        selected, value = root.selected, self.name()
+        if root.call is None:
+            name = "Mutation" if self.plan.is_mutation else "Query"
+            self.line(f"{value} = {name!r}" if selected.name == TYPENAME else f"{value} = meta[{selected.key!r}]")
+            return value
+        call, path = self.plan.calls[root.call], (repr(selected.key),)
+        self.line(f"{value} = results.blocked[{call.index}]")
+        with self.block(f"if {value} is not None:"):
+            self.line(f"errors.append({value}.error({tuple_text(path)}))")
+            self.line(f"{value} = None")
+        with self.block("else:"):
+            self.composite(value, call, selected, path)
+        return value
+
+    def composite(self, value: str, call: OperationCall, selected: Selected, path: tuple[str, ...]) -> None:
+        operation = call.operation
+        nodes = {self.plan.nodes[index].step.name: index for index in call.nodes}
+        reported = self.constant(self.reported(operation, selected))
+        if operation.picked is not None:
+            self.from_node(value, nodes[operation.picked], selected, path, reported)
+            return
+        (fields,) = selected.parts.values()
+        with self.nullable(value, any(is_non_null(part.type) for part in fields if part.name != TYPENAME)):
+            objects = {} if operation.strategy is Strategy.MERGE else self.objects(operation, fields, nodes, path, reported)
+            values = []
+            for part in fields:
+                name = self.name()
+                values.append((part.key, name))
+                if part.name == TYPENAME:
+                    self.line(f"{name} = {operation.returns!r}")
+                    continue
+                if part.name not in operation.origins:
+                    self.line(f"{name} = None")
+                    continue
+                origin = operation.origins[part.name]
+                part_path = (*path, repr(part.key))
+                if origin.key is None:
+                    self.from_node(name, nodes[origin.step], part, part_path, reported)
+                else:
+                    spot = Spot(part_path, origin.step, nodes[origin.step], (origin.key,))
+                    self.from_object(name, objects[origin.step], part, spot)
+            self.line(f"{value} = {object_text(values)}")
+
+    def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
+        """Return the steps whose failure a selected field tells."""
+        if operation.picked is not None:
+            return frozenset({operation.picked})
+        (fields,) = selected.parts.values()
+        return frozenset(operation.origins[part.name].step for part in fields if part.name in operation.origins)
+
+    def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
+        """Write the value of a step's node at the field that it fills."""
+        spot = Spot(path, self.plan.nodes[index].step.name, index, ())
+        self.line(f"{value} = outcomes[{index}]")
+        with self.block(f"if type({value}) is Success:"):
+            self.line(f"{value} = {value}.value")
+            self.complete(value, selected.type, selected.parts, spot)
+        with self.block("else:"):
+            self.nothing(value, selected, spot, reported)
+
+    def objects(
+        self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: tuple[str, ...], reported: str
+    ) -> dict[str, str]:
+        """Write the objects that a flattened composite takes its fields from: ``None`` for one that is not there."""
+        names: dict[str, str] = {}
+        for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name in operation.origins):
+            value = names[step] = self.name()
+            self.line(f"{value} = outcomes[{nodes[step]}]")
+            with self.block(f"if type({value}) is Success:"):
+                self.line(f"{value} = {{}} if {value}.value is None else {value}.value")
+                with self.block(f"if type({value}) is not dict:"):
+                    self.line(f"mismatch(errors, {tuple_text(path)}, {step!r}, 'an object')")
+                    self.line(f"{value} = None")
+            with self.block("else:"):
+                self.line(f"{value} = None if absent({value}, errors, {tuple_text(path)}, {reported}) else {{}}")
+        return names
+
+    def from_object(self, value: str, owner: str, part: Selected, spot: Spot) -> None:
+        """Write a flattened field; when its object is not there, the error stands at the operation already."""
+        with self.block(f"if {owner} is None:"):
+            self.line("raise Null" if is_non_null(part.type) else f"{value} = None")
+        with self.block("else:"):
+            self.line(f"{value} = {owner}.get({part.name!r})")
+            self.complete(value, part.type, part.parts, spot)

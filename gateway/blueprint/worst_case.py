@@ -1,0 +1,68 @@
+"""Operation → the longest that it can take: attempts times timeout plus waits, fallbacks included, along the longest path of its steps.
+
+Waiting for a free place is left aside: how long that takes is up to the load, not to the configuration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from gateway.blueprint.blueprint import FallbackStep, Operation, Step
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The seconds of the longest path, and the steps on it in order, each with its own seconds."""
+
+    seconds: float
+    path: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        return " → ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in self.path)
+
+
+def longest_call(step: Step) -> float:
+    """Return the seconds of all attempts of a call and the waits between them, at their longest."""
+    retry = step.retry
+    attempts = retry.attempts if step.is_idempotent else 1
+    waits = [min(retry.cap, retry.base * 2.0**index) for index in range(attempts - 1)]
+    return attempts * step.timeout + sum(waits)
+
+
+def worst_case(operation: Operation) -> WorstCase:
+    """Return the longest path of an operation. The steps of a mutation run one after the other."""
+    steps = operation.steps
+    if operation.is_mutation:
+        whole = tuple((name, longest_call(step)) for name, step in steps.items())
+        return WorstCase(sum(seconds for _, seconds in whole), whole)
+    ready: dict[str, float] = {}
+    ended: dict[str, float] = {}
+    before: dict[str, str | None] = {}
+    for name in TopologicalSorter({name: _waits_for(step) for name, step in steps.items()}).static_order():
+        step = steps[name]
+        last = max((*step.needs, *step.follows), key=lambda other: ended[other], default=None)
+        before[name], ready[name] = last, ended[last] if last else 0.0
+        end = ready[name] + longest_call(step)
+        for fallback in _fallback_steps(step):
+            end = max(end, ready[fallback]) + ended[fallback] - ready[fallback]
+        ended[name] = end
+    return _along(max(ended, key=lambda name: ended[name]), steps, ended, before)
+
+
+def _along(last: str, steps: Mapping[str, Step], ended: Mapping[str, float], before: Mapping[str, str | None]) -> WorstCase:
+    path: list[tuple[str, float]] = []
+    name: str | None = last
+    while name is not None:
+        start = ended[before[name] or ""] if before[name] else 0.0
+        shown = " or ".join([name, *_fallback_steps(steps[name])])
+        path.append((shown, ended[name] - start))
+        name = before[name]
+    return WorstCase(ended[last], tuple(reversed(path)))
+
+
+def _waits_for(step: Step) -> tuple[str, ...]:
+    return (*step.needs, *step.follows, *_fallback_steps(step))
+
+
+def _fallback_steps(step: Step) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)))

@@ -1,0 +1,50 @@
+"""``stepgraph schema``, ``blueprint``, ``reference``: what a configuration makes, and what can be written in one."""
+
+from typing import Annotated
+
+import orjson
+import typer
+from graphql import print_schema
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+
+from gateway.blueprint.view import blueprint_json
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out, print_json
+from gateway.develop.reference.json_schema import document_schema
+from gateway.develop.reference.page import reference_page, reference_sections
+from gateway.errors import nearest
+from gateway.schema.build import build_schema
+from resolvers import STEP_TYPES
+
+
+def schema(
+    config_dir: ConfigDir = DEFAULT_DIR,
+    of_config: Annotated[bool, typer.Option("--config", help="Print the JSON Schema of the YAML files instead.")] = False,
+) -> None:
+    """Print the GraphQL schema (SDL) that a configuration makes, or the JSON Schema that editors check its files with."""
+    if of_config:
+        text, language = orjson.dumps(document_schema(STEP_TYPES), option=orjson.OPT_INDENT_2).decode(), "json"
+    else:
+        text, language = print_schema(build_schema(load_or_exit(config_dir))), "graphql"
+    out.print(Syntax(text, language, background_color="default") if out.is_terminal else text, markup=False, soft_wrap=True)
+
+
+def blueprint(config_dir: ConfigDir = DEFAULT_DIR) -> None:
+    """Print what a configuration means as JSON: what `policy:` documents look through. No header, body or credential is in it."""
+    print_json(blueprint_json(load_or_exit(config_dir)))
+
+
+def reference(
+    name: Annotated[
+        str | None, typer.Argument(metavar="PART", help="One part of it, such as operation, api, 'api source' or retry.")
+    ] = None,
+) -> None:
+    """Print the reference of the configuration: every key, what it takes, its default and its meaning."""
+    sections = reference_sections(STEP_TYPES)
+    wanted = [section for section in sections if name in section.names]
+    if name is not None and not wanted:
+        names = [name for section in sections for name in section.names]
+        hint = nearest(name, names) or f"; it has {', '.join(names)}"
+        raise failure(f"the reference has no '{name}'{hint}")
+    text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in wanted)
+    out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")

@@ -1,0 +1,134 @@
+"""``stepgraph plan``: what a query would run, without running it."""
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from gateway.blueprint import Blueprint
+from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out, print_json
+from gateway.document.document import Documents
+from gateway.errors import Code, RequestError, nearest
+from gateway.plan.diagrams import as_dot, as_mermaid, as_trees, in_full
+from gateway.plan.nodes import Plan
+from gateway.schema.build import build_schema
+from gateway.serve.generation.overlays import Overlays, winning_lines
+
+
+class Format(StrEnum):
+    """How a plan is printed."""
+
+    TEXT = "text"
+    TREE = "tree"
+    MERMAID = "mermaid"
+    JSON = "json"
+    DOT = "dot"
+
+
+def plan(
+    config_dir: ConfigDir,
+    query_file: Annotated[
+        Path, typer.Argument(metavar="QUERY_FILE", help="A file with a GraphQL document; '-' for standard input.")
+    ],
+    variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
+    operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How it is printed; left out: a tree on a terminal, else text.")
+    ] = None,
+    context: Annotated[list[str] | None, typer.Option(help="What the request says about itself, as KEY=VALUE.")] = None,
+) -> None:
+    """Print what a query would run, without running it. Diamonds that are filled mark the critical path of the tree.
+
+    stepgraph plan schema_configs query.graphql --variables '{"id": 42}'
+
+    echo '{ posts { title user { name } } }' | stepgraph plan schema_configs - --format mermaid
+
+    stepgraph plan schema_configs query.graphql --format dot | dot -Tsvg > plan.svg
+    """
+    blueprint = load_or_exit(config_dir)
+    documents = Documents(blueprint, build_schema(blueprint), is_development=True)
+    overlays = Overlays(blueprint)
+    matching = overlays.matching(_context(blueprint, context or []))
+    try:
+        effective = overlays.effective(matching)
+        text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
+        document = documents.read(text)
+        definition = document.definition(operation, is_read_only=False)
+        coerced = definition.variables(_variables(variables))
+        planned = documents.plan(definition, coerced, effective)
+        cost = planned.cost.of(planned.arguments(coerced))
+    except OSError as error:
+        hint = f"; {_INLINE}" if "{" in str(query_file) else ""
+        raise failure(f"{query_file}: {error.strerror}{hint}") from None
+    except UnicodeDecodeError:
+        raise failure(f"{query_file}: not UTF-8") from None
+    except RequestError as error:
+        raise failure("\n  ".join(_told(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
+    lines = list(winning_lines(blueprint, matching))
+    _print(planned.plan, cost, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
+
+
+_INLINE = "a query that is no file goes through standard input: echo '{ … }' | stepgraph plan CONFIG_DIR -"
+
+
+def _told(error: RequestError, file: str) -> Iterator[str]:
+    """Yield each error of a document with its place: where it is in the file, or the option that is wrong."""
+    for mistake in error.errors:
+        match mistake:
+            case _ if error.code is Code.BAD_USER_INPUT:
+                yield f"--variables: {mistake['message']}"
+            case {"locations": [{"line": line, "column": column}, *_]}:
+                yield f"{file}:{line}:{column}: {mistake['message']}"
+            case _:
+                yield str(mistake["message"])
+
+
+def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) -> None:
+    """Print a plan and its cost; ``lines`` are the values that overlays set, each with its place."""
+    if form is Format.JSON:
+        print_json({**plan.as_json(), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
+    elif form is Format.MERMAID:
+        out.print(as_mermaid(plan), markup=False, soft_wrap=True)
+    elif form is Format.DOT:
+        out.print(as_dot(plan), markup=False, soft_wrap=True)
+    else:
+        for tree in as_trees(plan) if form is Format.TREE else ():
+            out.print(
+                tree if out.is_terminal else in_full(tree),
+                no_wrap=True,
+                overflow="ellipsis" if out.is_terminal else "ignore",
+                crop=out.is_terminal,
+            )
+        width = max((len(value) for value, _ in lines), default=0)
+        told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
+        text = plan.projection_text() if form is Format.TREE else plan.as_text()
+        out.print("\n".join([text, f"cost: {cost}", *told]), markup=False, soft_wrap=True)
+
+
+def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
+    """Read the context values of a command line."""
+    values: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise failure(f"--context is KEY=VALUE, not '{text}'")
+        if key not in blueprint.context:
+            hint = nearest(key, blueprint.context) or "; the configuration has no such key in a document 'context:'"
+            raise failure(f"unknown context key '{key}'{hint}")
+        values[key] = value
+    return values
+
+
+def _variables(text: str) -> dict[str, object]:
+    """Read the variables of the command line, or say what is wrong and exit with 1."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise failure('--variables is not a JSON object, such as {"id": "42"}')
+    return value

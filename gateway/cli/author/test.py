@@ -1,0 +1,118 @@
+"""``stepgraph test``: the tests of a configuration."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import track
+from rich.text import Text
+
+from gateway.cli.report import counted, report
+from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, err, failure, load_or_exit, out, print_json
+from gateway.develop.testing.cases import Case, find_files, read_cases
+from gateway.develop.testing.coverage import Point, points
+from gateway.develop.testing.formats import as_json, as_junit
+from gateway.develop.testing.run import Rehearsal, rehearse
+from gateway.errors import ConfigurationError
+from resolvers import STEP_TYPES
+
+
+class Format(StrEnum):
+    """How the outcome is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+def run_tests(
+    config_dir: ConfigDir = DEFAULT_DIR,
+    tests: Annotated[
+        list[Path] | None, typer.Option(help="A test file, or a folder of such; left out: those in the configuration folder.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TEXT,
+) -> None:
+    """Run the tests of a configuration: `*.test.yaml`, each a request, what its steps answer, and what must come of it.
+
+    Nothing is sent and time is virtual, so a timeout takes no time. The outcome also names the steps and policies (fallback, retry,
+    required, when) that no test reaches. Exits with 1 when a test fails.
+
+        stepgraph test
+
+        stepgraph test schema_configs --tests my_tests --format junit > tests.xml
+    """
+    blueprint = load_or_exit(config_dir)
+    paths = tests or [config_dir]
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
+        raise failure(f"{missing}: no such file or folder")
+    try:
+        cases = read_cases(find_files(paths), blueprint, STEP_TYPES)
+    except ConfigurationError as error:
+        report(error.problems, err)
+        raise typer.Exit(1) from None
+    if not cases:
+        raise failure(f"no test below {', '.join(map(str, paths))}; a test is a document 'test:' in a file '*.test.yaml'")
+    with _quiet():
+        going = rehearse(cases, blueprint, STEP_TYPES)
+        shown = track(going, "testing", len(cases), console=err, transient=True, disable=not err.is_terminal)
+        rehearsals = list(shown)
+    _print(rehearsals, points(blueprint), form)
+    if any(rehearsal.differences for rehearsal in rehearsals):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: what fails in a test is meant to."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _print(rehearsals: Sequence[Rehearsal], every: Sequence[Point], form: Format) -> None:
+    if form is Format.JSON:
+        print_json(as_json(rehearsals, every))
+    elif form is Format.JUNIT:
+        out.print(as_junit(rehearsals), markup=False, soft_wrap=True)
+    else:
+        for rehearsal in rehearsals:
+            _print_one(rehearsal)
+        _print_summary(rehearsals, every)
+
+
+def _print_one(rehearsal: Rehearsal) -> None:
+    mark = ("✗", "red") if rehearsal.differences else ("✓", "green")
+    took = (f"  {rehearsal.seconds * 1000:.0f} ms", "dim")
+    out.print(Text.assemble(mark, f" {rehearsal.case.keys.test}", took, (f"  {_where(rehearsal.case)}", "dim")), soft_wrap=True)
+    for found in rehearsal.differences:
+        for line in found.lines:
+            style = "green" if line.startswith("-") else "red" if line.startswith("+") else "dim"
+            out.print(Text(f"    {line}", style), soft_wrap=True)
+
+
+def _where(case: Case) -> str:
+    return f"{case.place.file}:{case.place.line}"
+
+
+def _print_summary(rehearsals: Sequence[Rehearsal], every: Sequence[Point]) -> None:
+    failed = sum(bool(rehearsal.differences) for rehearsal in rehearsals)
+    reached = {point for rehearsal in rehearsals for point in rehearsal.reached}
+    left = [point for point in every if point not in reached]
+    steps, policies = ([point for point in every if bool(point.policy) is is_policy] for is_policy in (False, True))
+    if left:
+        out.print("not reached", style="bold")
+        for point in left:
+            out.print(f"  {point}", markup=False, soft_wrap=True)
+    mark = "[red]✗[/]" if failed else "[green]✓[/]"
+    told = f"{counted(len(rehearsals) - failed, 'test')} passed" + (f", {failed} failed" if failed else "")
+    of_steps = f"{len(reached & set(steps))} of {counted(len(steps), 'step')}"
+    of_policies = f"{len(reached & set(policies))} of {len(policies)} policies"
+    out.print(f"{mark} {told}; reached {of_steps}, {of_policies}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Tools for those who write a configuration: lint, tests, imports, reference, playground."""

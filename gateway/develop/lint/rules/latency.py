@@ -1,0 +1,33 @@
+"""Rules about time: what an operation can take at the worst against its deadline."""
+
+from collections.abc import Iterator
+
+from gateway.blueprint import Operation
+from gateway.blueprint.worst_case import longest_call, worst_case
+from gateway.develop.lint.finding import Spot
+from gateway.develop.lint.rules.fan_out import first_arrivals
+from gateway.develop.lint.subject import Subject
+
+
+def operations_over_their_deadline(subject: Subject) -> Iterator[Spot]:
+    """Yield operations whose longest path does not fit. Where the operation itself is too long its overlays are not told as well."""
+    for variants in subject.operations.values():
+        too_long = [(operation, worst) for operation in variants if (worst := worst_case(operation)).seconds > operation.deadline]
+        for operation, worst in too_long[:1] if too_long and too_long[0][0] is variants[0] else too_long:
+            message = f"at the worst its steps take {worst.seconds * 1000:.0f} ms ({worst}), and {_deadline(operation)}"
+            yield subject.at(operation.place, "deadline_ms"), f"operation {operation.name} · deadline_ms", message
+
+
+def links_over_a_deadline(subject: Subject) -> Iterator[Spot]:
+    """Yield links of which one call alone can take longer than the tightest operation that leads to them has."""
+    tightest_first = sorted(subject.blueprint.operations.values(), key=lambda operation: operation.deadline)
+    for link, arrival in first_arrivals(subject, tightest_first):
+        longest = longest_call(link.step)
+        if longest > arrival.operation.deadline:
+            message = f"at the worst one call takes {longest * 1000:.0f} ms; by {arrival.path}, {_deadline(arrival.operation)}"
+            yield subject.at(link.step.place, "timeout_ms"), f"field {link.type}.{link.field}", message
+
+
+def _deadline(operation: Operation) -> str:
+    advice = "what is not there by then is left out; lower timeouts or attempts, or raise it"
+    return f"the deadline of '{operation.name}' is {operation.deadline * 1000:.0f} ms: {advice}"

@@ -1,0 +1,54 @@
+"""Rules of the team's own: ``policy:`` documents over the blueprint as data."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import Any
+
+from gateway.blueprint import PolicyRule
+from gateway.blueprint.view import Data, blueprint_json
+from gateway.develop.lint.finding import Rule, Severity, Spot
+from gateway.develop.lint.subject import Subject
+from gateway.errors import Place
+from gateway.language.expression import ExpressionError
+
+_PLACE = re.compile(r"(.+):(\d+):(\d+)")
+_NAMES = ("name", "field")
+
+
+def policy_rules(subject: Subject) -> list[Rule]:
+    """Return the configuration's own rules; they look at one view, which is made when the first of them looks."""
+    view = cache(partial(blueprint_json, subject.blueprint))
+    return [_rule(policy, view) for policy in subject.blueprint.policy_rules]
+
+
+def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
+    def find(_: Subject) -> Iterator[Spot]:
+        about = f"policy {policy.name}"
+        try:
+            found = policy.find.search(view())
+        except ExpressionError as error:
+            yield policy.place, about, f"the policy cannot be evaluated: {error}"
+            return
+        for item in found if isinstance(found, list) else [found]:
+            if item in (None, False, "", {}, []):
+                continue
+            place = _place(item) or policy.place
+            yield place, f"{about}{_name(item)}", policy.message
+
+    return Rule(f"policy/{policy.name}", Severity[policy.severity.upper()], policy.message, find)
+
+
+def _place(item: object) -> Place | None:
+    """Return the place that an object of the view tells as ``at``."""
+    text = item.get("at") if isinstance(item, Mapping) else None
+    match = _PLACE.fullmatch(text) if isinstance(text, str) else None
+    return Place(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, Mapping):
+        name = next((item[key] for key in _NAMES if item.get(key)), None)
+        owner = item.get("operation")
+        return f" · {owner}.{name}" if name and owner else f" · {name}" if name else ""
+    return f" · {item}" if isinstance(item, str) else ""

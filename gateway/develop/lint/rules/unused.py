@@ -1,0 +1,105 @@
+"""Rules about what nothing leads to, and about what has no type."""
+
+from collections.abc import Iterator
+
+from graphql import (
+    GraphQLNamedType,
+    GraphQLObjectType,
+    get_named_type,
+    is_abstract_type,
+    is_input_object_type,
+    is_interface_type,
+    is_object_type,
+)
+
+from gateway.blueprint import FallbackStep, Operation
+from gateway.develop.lint.finding import Spot
+from gateway.develop.lint.subject import Subject, step_subject
+from gateway.errors import Place
+
+
+def unused_steps(subject: Subject) -> Iterator[Spot]:
+    """Yield steps that no field, step, condition or fallback uses, whatever overlays hold."""
+    for variants in subject.operations.values():
+        used = set().union(*map(_used_steps, variants))
+        for operation in variants:
+            for step in operation.steps.values():
+                if step.name not in used and not operation.is_mutation:
+                    message = "nothing uses the step, so it is never run; expose it, refer to it, or remove it"
+                    yield subject.at(step.place, "name"), step_subject(operation, step), message
+
+
+def _used_steps(operation: Operation) -> set[str]:
+    waiting = [origin.step for origin in operation.origins.values()]
+    waiting += [operation.picked] if operation.picked else []
+    used: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            step = operation.steps[name]
+            fallbacks = [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
+            waiting += [*step.needs, *step.follows, *fallbacks]
+    return used
+
+
+def unused_sources(subject: Subject) -> Iterator[Spot]:
+    """Yield sources that no step calls."""
+    used = {step.source.name for _, step in subject.steps() if step.source}
+    for source in subject.blueprint.sources.values():
+        if source.name not in used:
+            yield source.place, f"source {source.name}", "no step calls the source; remove it"
+
+
+def unused_types(subject: Subject) -> Iterator[Spot]:
+    """Yield types of the SDL that no operation, link or argument leads to."""
+    used = _used_types(subject)
+    for declared in subject.blueprint.types.values():
+        place = _declared_at(declared)
+        if place is not None and declared.name not in used:
+            yield place, f"type {declared.name}", "nothing leads to the type, so no query can see it; remove it"
+
+
+def _declared_at(declared: GraphQLNamedType) -> Place | None:
+    """Return where a type of an SDL file has its name; None for types of other origins."""
+    location = declared.ast_node.name.loc if declared.ast_node else None
+    if location is None or not location.source.name.endswith(".graphql"):
+        return None
+    return Place(location.source.name, location.start_token.line, location.start_token.column)
+
+
+def _used_types(subject: Subject) -> set[str]:
+    used: set[str] = set()
+    waiting: list[GraphQLNamedType] = [root for root in (subject.schema.query_type, subject.schema.mutation_type) if root]
+    while waiting:
+        found = waiting.pop()
+        if found.name not in used:
+            used.add(found.name)
+            waiting += _leads_to(subject, found)
+    return used
+
+
+def _leads_to(subject: Subject, found: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
+    if is_abstract_type(found):
+        yield from subject.schema.get_possible_types(found)
+    if is_object_type(found) or is_interface_type(found):
+        yield from found.interfaces
+        for field in found.fields.values():
+            yield get_named_type(field.type)
+            yield from (get_named_type(argument.type) for argument in field.args.values())
+    elif is_input_object_type(found):
+        yield from (get_named_type(field.type) for field in found.fields.values())
+
+
+def untyped_steps(subject: Subject) -> Iterator[Spot]:
+    """Yield steps that fill a field and say nothing of its type, neither themselves nor in the SDL."""
+    for variants in subject.operations.values():
+        for operation in variants:
+            composite = subject.blueprint.types.get(operation.returns)
+            typed = composite.ast_node.fields or () if isinstance(composite, GraphQLObjectType) and composite.ast_node else ()
+            names = {field.name.value for field in typed}
+            for step in operation.steps.values():
+                fills = step.is_exposed or operation.picked == step.name
+                if fills and step.returns == "JSON" and step.keys.returns is None and step.field not in names:
+                    message = "the field is JSON: nothing of it is checked or can be selected; add 'returns:'"
+                    yield step.place, step_subject(operation, step), message

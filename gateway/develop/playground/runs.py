@@ -1,0 +1,213 @@
+"""Requests and their answers → a bounded record of what ran, without what the client gave: for the playground, in development alone."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from graphql import GraphQLError, Lexer, Source, TokenKind
+
+from gateway.answer.json_text import json_text
+from gateway.blueprint import Step
+from gateway.blueprint.redaction import MASK
+from gateway.contract import RequestContext
+from gateway.document.coercion import NO_VARIABLES
+from gateway.errors import MESSAGES, Code, RequestError
+from gateway.plan.nodes import Plan
+from gateway.record import replace
+from gateway.serve.generation.generation import Generation, Rest
+from gateway.serve.generation.prepared import Body, GraphQLRequest
+
+MAX_RUNS = 50
+MAX_TEXT = 50_000
+"""Characters of a document that is recorded; of a longer one only the beginning."""
+_VALUES = {TokenKind.INT, TokenKind.FLOAT, TokenKind.STRING, TokenKind.BLOCK_STRING}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One request that was answered. ``request`` and ``context`` are kept to run it again; only ``record`` may be shown."""
+
+    request: GraphQLRequest
+    context: RequestContext
+    record: Mapping[str, object]
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """The record without its document, plan and trace."""
+        return {key: value for key, value in self.record.items() if key not in {"query", "plan", "trace", "errors"}}
+
+
+class Runs:
+    """The last runs, newest first, by their request ids."""
+
+    def __init__(self) -> None:
+        self._runs: deque[Run] = deque(maxlen=MAX_RUNS)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def get(self, request_id: str) -> Run:
+        """Return the newest run of a request id.
+
+        :raises RequestError: there is none, or it has given way to newer ones.
+        """
+        for run in self._runs:
+            if run.context.request_id == request_id:
+                return run
+        raise RequestError(Code.NOT_FOUND, 404, {"message": f"The run is not among the last {MAX_RUNS} any more."})
+
+    def add(self, run: Run) -> None:
+        """Record a run; the oldest gives way."""
+        self._runs.appendleft(run)
+
+
+class Recorded:
+    """A generation whose answers are recorded, each with its plan and trace; the client gets a trace only when it asks."""
+
+    def __init__(self, generation: Generation, runs: Runs) -> None:
+        self.generation = generation
+        self.version = generation.version
+        self.max_batch = generation.max_batch
+        self.in_use = generation.in_use
+        self.shares = generation.shares
+        self.read = generation.read
+        self.rate_limits = generation.rate_limits
+        self.adapt = generation.adapt
+        self._runs = runs
+
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> Rest:
+        """Return what is left to be awaited of an answer in JSON text, which is all of it."""
+
+        async def respond() -> bytes:
+            return json_text(await self.answer(request, context))
+
+        return respond
+
+    async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
+        """Answer as the generation does, but each request by itself: with a trace, no query shares the run of an equal one.
+
+        :raises RequestError: nothing was run; that is recorded too.
+        """
+        try:
+            body = await self.generation.answer(replace(request, wants_trace=True), context)
+        except RequestError as error:
+            self._add(request, context, {"outcome": "refused", "errors": [{"code": str(error.code)}]})
+            raise
+        except BaseException as error:
+            self._add(request, context, {"outcome": "failed" if isinstance(error, Exception) else "abandoned"})
+            raise
+        extensions: Any = body["extensions"]
+        trace = extensions["trace"] if request.wants_trace else extensions.pop("trace")
+        plan = planned(self.generation, request, context)[0]
+        if plan.calls:  # what only asks for the schema is no run
+            told = [_told(error) for error in _errors(body)]
+            self._add(
+                request,
+                context,
+                {"outcome": _outcome(body), "plan": _without_arguments(plan_json(plan)), "trace": trace, "errors": told},
+            )
+        if not extensions:
+            del body["extensions"]
+        return body
+
+    def _add(self, request: GraphQLRequest, context: RequestContext, found: Mapping[str, object]) -> None:
+        trace: Any = found.get("trace", {})
+        record = {
+            "id": context.request_id,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "tenant": self.generation.overlays.adapt(context).values.get("tenant"),
+            "operation_name": request.operation_name,
+            "query": masked_text(request.query),
+            "variables": masked(request.variables),
+            "headers": dict.fromkeys(sorted(context.headers), MASK),
+            "duration_ms": trace.get("duration_ms"),
+            "operations": [operation["operation"] for operation in _operations(found)],
+            **found,
+        }
+        self._runs.add(Run(request, context, record))
+
+
+def _operations(found: Mapping[str, Any]) -> Any:
+    return found.get("plan", {}).get("operations", ())
+
+
+def _errors(body: Body) -> Any:
+    return body.get("errors", ())
+
+
+def _outcome(body: Body) -> str:
+    """Tell in a word how a request went."""
+    data, extensions = body["data"], body.get("extensions")
+    report: Any = extensions.get("completeness", {}) if isinstance(extensions, dict) else {}
+    if data is None or (isinstance(data, dict) and "errors" in body and not any(value is not None for value in data.values())):
+        return "failed"
+    if "errors" in body or report.get("missing"):
+        return "partial"
+    return "degraded" if report.get("degraded") else "ok"
+
+
+def _told(error: Mapping[str, Any]) -> dict[str, object]:
+    """Return what is recorded of a step's error: its own message may repeat what the client gave, the catalogue's does not."""
+    code, step = error["extensions"]["code"], error["extensions"]["step"]
+    return {"code": code, "step": step, "path": error["path"], "message": MESSAGES.get(Code(code), "").format(step=step)}
+
+
+def planned(generation: Generation, request: GraphQLRequest, context: RequestContext) -> tuple[Plan, list[dict[str, object]]]:
+    """Return the plan of a request that is not run, and what is wrong with its variables, which it may be without.
+
+    :raises RequestError: the document is not valid, or a variable that decides what is selected is missing.
+    """
+    definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
+    _, effective = generation.overlays.resolve(context)
+    problems: list[dict[str, object]] = []
+    try:
+        variables = definition.variables(request.variables)
+    except RequestError as error:
+        problems, variables = error.errors, NO_VARIABLES
+    return generation.documents.plan(definition, variables, effective).plan, problems
+
+
+def plan_json(plan: Plan) -> dict[str, object]:
+    """Return a plan as data, with what is known of the steps that it leaves out."""
+    made: Any = plan.as_json()
+    for shown, call in zip(made["operations"], plan.calls, strict=True):
+        shown["pruned"] = [_left_out(call.operation.steps[name]) for name in call.pruned]
+    return dict(made)
+
+
+def _without_arguments(plan: dict[str, Any]) -> dict[str, Any]:
+    for operation in plan["operations"]:
+        operation["arguments"] = masked_text(operation["arguments"])
+        for node in operation["nodes"]:
+            node["arguments"] = masked_text(node["arguments"] or "")
+    return plan
+
+
+def _left_out(step: Step) -> dict[str, object]:
+    return {"step": step.name, "type": step.type, "source": step.source.name if step.source else None}
+
+
+def masked(value: object) -> object:
+    """Return JSON with every value in it hidden: keys and shapes stay."""
+    if isinstance(value, Mapping):
+        return {key: masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def masked_text(text: str) -> str:
+    """Return GraphQL text with every literal value in it hidden; what is no GraphQL is hidden whole."""
+    text = text[:MAX_TEXT]
+    parts, end = [], 0
+    lexer = Lexer(Source(text))
+    try:
+        while (token := lexer.advance()).kind is not TokenKind.EOF:
+            if token.kind in _VALUES:
+                parts += [text[end : token.start], f'"{MASK}"']
+                end = token.end
+    except GraphQLError:
+        return MASK
+    return "".join([*parts, text[end:]])

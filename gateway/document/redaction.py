@@ -1,0 +1,97 @@
+"""A document → what in it must not be repeated: the values of arguments that are declared sensitive, and the variables that give them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    EnumValueNode,
+    FieldNode,
+    FloatValueNode,
+    IntValueNode,
+    StringValueNode,
+    VariableNode,
+    Visitor,
+    print_ast,
+    visit,
+)
+
+from gateway.blueprint import Argument
+from gateway.blueprint.redaction import MASK, without
+
+_LITERALS = StringValueNode | IntValueNode | FloatValueNode | EnumValueNode
+
+
+@dataclass(frozen=True, slots=True)
+class Discreet:
+    """The variables of a document that are sensitive, and the literals."""
+
+    variables: frozenset[str] = frozenset()
+    literals: frozenset[str] = frozenset()
+
+    def told(self, error: dict[str, Any], given: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return an error without the values; ``given`` are the variables of the request that it is about."""
+        values = {*self.literals, *(text for name in self.variables for text in _texts((given or {}).get(name)))}
+        return {**error, "message": without(error["message"], values)} if values else error
+
+
+NOTHING_SENSITIVE = Discreet()
+
+
+def read_discreetly(document: DocumentNode, names: frozenset[str]) -> Discreet:
+    """Find what is given in a document for arguments of these names, whichever field has them."""
+    if not names:
+        return NOTHING_SENSITIVE
+    found = _Found(names)
+    visit(document, found)
+    return Discreet(frozenset(found.variables), frozenset(found.literals))
+
+
+class _Found(Visitor):
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self.names = names
+        self.variables: set[str] = set()
+        self.literals: set[str] = set()
+
+    def enter_argument(self, node: ArgumentNode, *_: object) -> None:
+        if node.name.value in self.names:
+            visit(node.value, _Values(self))
+
+
+class _Values(Visitor):
+    """Collects what a value is made of."""
+
+    def __init__(self, found: _Found) -> None:
+        super().__init__()
+        self.found = found
+
+    def enter_variable(self, node: VariableNode, *_: object) -> None:
+        self.found.variables.add(node.name.value)
+
+    def enter(self, node: object, *_: object) -> None:
+        if isinstance(node, _LITERALS) and node.value:
+            self.found.literals.add(node.value)
+
+
+def _texts(value: object) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [str(value)] if value not in (None, "", True, False) else []
+
+
+def shown_arguments(node: FieldNode, declared: Iterable[Argument], written: str) -> str:
+    """Return the arguments of a field as a plan shows them: ``written``, but for literals that are sensitive."""
+    sensitive = {argument.name for argument in declared if argument.is_sensitive}
+    if not sensitive:
+        return written
+    return ", ".join(sorted(f"{given.name.value}: {_shown(given, sensitive)}" for given in node.arguments or ()))
+
+
+def _shown(given: ArgumentNode, sensitive: set[str]) -> str:
+    is_hidden = given.name.value in sensitive and not isinstance(given.value, VariableNode)
+    return f'"{MASK}"' if is_hidden else print_ast(given.value)

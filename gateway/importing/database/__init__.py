@@ -1,3 +1,0 @@
-"""The catalogue of a SQL database → types, operations by key, lists, and links along its foreign keys."""
-
-from gateway.importing.database.configuration import import_database as import_database

@@ -1,3 +1,0 @@
-"""OpenAPI 3.0 and 3.1 → one operation for each GET, and types for what they answer."""
-
-from gateway.importing.openapi.configuration import import_openapi as import_openapi

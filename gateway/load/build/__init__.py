@@ -1,0 +1,1 @@
+"""Files → units, those that have not changed taken over → Blueprint."""

@@ -1,0 +1,105 @@
+"""Units and what they stand on → the Blueprint, given that they fit together."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from gateway.blueprint import Blueprint, Link, Operation, Overlay
+from gateway.errors import Place, Problem
+from gateway.load.build.unit import Ground, MadeLink, Unit, digest
+from gateway.load.check.link import links_by_type
+from gateway.load.check.overlay import Overlaid
+from gateway.load.read.files import Files
+from gateway.load.types.sdl import Types, read_types
+
+
+def assemble(files: Files, units: Mapping[str, Unit], ground: Ground, *, is_whole: bool) -> Blueprint:
+    """Return the blueprint of units; ``is_whole`` says that they are all that the files have, so that the hash of these tells what they are."""
+    positions = {file: position for position, file in enumerate(files.texts)}
+
+    def order(place: Place) -> tuple[int, Place]:
+        return positions.get(place.file, len(positions)), place
+
+    ordered = sorted(units.values(), key=lambda unit: order(unit.place))
+    overlaid = {unit.operation.name: unit.made for unit in ordered if unit.operation and isinstance(unit.made, Overlaid)}
+    overlays = sorted((overlay for made in overlaid.values() for overlay in made.overlays), key=lambda item: order(item.place))
+    served = [f"{unit.key} {unit.digest} {unit.overlays}" for unit in ordered]
+    return Blueprint(
+        version=files.version if is_whole else digest(files.version, *served)[:16],
+        sources=ground.shared.sources,
+        operations={name: made.operations[name] for name, made in overlaid.items()},
+        links=links_of(ordered, ground, []),
+        types=ground.types.fresh(),
+        context=ground.shared.context,
+        overlays=tuple(overlays),
+        overlaid=frozenset(overlay.operation for overlay in overlays),
+        effective=_Effective(overlaid, overlays).operation,
+        server=ground.shared.server,
+        policy_rules=ground.shared.policy_rules,
+        reload=ground.shared.reload,
+        limits=ground.shared.limits,
+        telemetry=ground.shared.telemetry,
+        sensitive=frozenset(_sensitive(ordered)),
+        rate_limits=ground.shared.rate_limits,
+        called=frozenset(ground.shared.sources.values()).union(*(unit.called() for unit in ordered)),
+    )
+
+
+def _sensitive(units: Iterable[Unit]) -> Iterator[str]:
+    """Yield the names of arguments that are sensitive, those of kept definitions included."""
+    for unit in units:
+        arguments = unit.operation.arguments if unit.operation else ()
+        arguments = unit.made.link.arguments if isinstance(unit.made, MadeLink) else arguments
+        yield from (argument.name for argument in arguments if argument.is_sensitive)
+
+
+@dataclass(frozen=True, slots=True)
+class _Effective:
+    """Makes operations with overlays, which are counted over the whole configuration, by what each operation has of them."""
+
+    overlaid: Mapping[str, Overlaid]
+    overlays: list[Overlay]
+
+    def operation(self, name: str, positions: tuple[int, ...]) -> Operation:
+        """Make the operation of a name with the overlays at these positions.
+
+        :raises ConfigurationError: the overlays, each sound alone, contradict each other.
+        """
+        made = self.overlaid[name]
+        return made.effective(name, tuple(made.overlays.index(self.overlays[position]) for position in positions))
+
+
+def links_of(units: Collection[Unit], ground: Ground, problems: list[Problem]) -> dict[tuple[str, str], Link]:
+    """Return the links among some units by type and field; those that do not fit to others are reported."""
+    made = [(unit.made.decoded, unit.made.link) for unit in units if isinstance(unit.made, MadeLink)]
+    links = links_by_type(made, ground.types.schema, problems)
+    operations = {unit.composite: unit.operation.name for unit in units if unit.operation and unit.composite}
+    documents = {link: decoded.link for decoded, link in made}
+    for (owner, _), link in links.items():
+        if owner in operations:
+            message = f"the fields of '{owner}' are those of the steps of the operation '{operations[owner]}'; add a step to it"
+            problems.append(documents[link].problem(("field",), message, "link-of-operation"))
+    return links
+
+
+def fit_together(units: Mapping[str, Unit], ground: Ground) -> bool:
+    """Tell whether no two operations make the same type, and no two links the same field."""
+    names = [unit.composite for unit in units.values() if unit.composite]
+    problems: list[Problem] = []
+    links_of(units.values(), ground, problems)
+    return len(names) == len(set(names)) and not problems
+
+
+def widen(units: Mapping[str, Unit], ground: Ground, before: Ground) -> Ground | None:
+    """Return a ground with what kept units were built on beside it; None where a type of theirs has changed meanwhile."""
+    known = ground.types.digests
+    missing = {name for unit in units.values() for name, text in unit.basis.items() if text and name not in known}
+    types: Types | None = ground.types
+    if missing:
+        types, problems = read_types({"types": ground.types.text(known), "kept": before.types.text(missing)})
+        types = None if problems else types
+    if types is None or not all(
+        types.digests.get(name, "") == text for unit in units.values() for name, text in unit.basis.items()
+    ):
+        return None
+    context = {**before.shared.context, **ground.shared.context}
+    return replace(ground, types=types, shared=replace(ground.shared, context=context))

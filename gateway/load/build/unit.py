@@ -1,0 +1,180 @@
+"""Operations and links as units of compilation: each knows what it was made of, so that a change rebuilds only what it touches.
+
+A unit is an operation with its overlays, or a link. It stays as it is for as long as its own text, the types that the text names, and the
+sources, defaults and context that it was checked against stay as they are.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gateway.blueprint import Link, Operation, PolicyRule, RateLimits, Source, Step
+from gateway.contract import StepType
+from gateway.errors import Place, Problem
+from gateway.language.expression import Expression
+from gateway.load.check.overlay import Overlaid
+from gateway.load.read.decode import DecodedLink
+from gateway.load.read.yaml_source import YamlDocument
+from gateway.load.types.sdl import Types
+from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, TelemetryKeys
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def digest(*texts: str) -> str:
+    """Hash texts; their number and order count."""
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all units share besides types. ``digests`` tell whether a source is still the same; ``digest`` is of the rest."""
+
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    templates: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    """The names of all sources, those in which something is wrong included."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, Expression] = field(default_factory=dict)
+    python_types: str = ""
+    python_place: Place | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    server: ServerKeys = field(default_factory=ServerKeys)
+    reload: ReloadKeys = field(default_factory=ReloadKeys)
+    limits: LimitsKeys = field(default_factory=LimitsKeys)
+    policy_rules: tuple[PolicyRule, ...] = ()
+    telemetry: TelemetryKeys = field(default_factory=TelemetryKeys)
+    rate_limits: RateLimits | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of the defaults and the context."""
+        context = {name: expression.text for name, expression in self.context.items()}
+        return digest(repr(self.defaults), repr(context))
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What tells whether requests are served alike: rate limits are among the keys of the server."""
+        return self.digests, self.digest, self.python_types, self.server, self.reload, self.limits, self.telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What units stand on: the types and the shared parts of one build."""
+
+    types: Types
+    shared: Shared
+    shared_digest: str
+
+    def basis(self, words: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of the types that some words name, and of some names whether there is such a type or not."""
+        declared = self.types.digests
+        return {name: declared.get(name, "") for name in names} | self.types.closure(words)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeLink:
+    """A link, and the document that made it, which problems with all links together are told by."""
+
+    decoded: DecodedLink
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A compiled operation or link and what it was made of: digests of its text, of its overlays, of types and of sources."""
+
+    key: str
+    """``operation <name>`` or ``field <type>.<field>``."""
+    place: Place
+    """Where its name stands."""
+    made: Overlaid | MadeLink
+    operation: Operation | None
+    """The operation, if it is one."""
+    digest: str
+    overlays: str
+    words: frozenset[str]
+    basis: Mapping[str, str]
+    sources: Mapping[str, str]
+    shared: str
+
+    @property
+    def file(self) -> str:
+        """The file that it comes from."""
+        return self.place.file
+
+    @property
+    def composite(self) -> str | None:
+        """The type that it makes, if it makes one."""
+        return self.operation.returns if self.operation is not None and self.operation.picked is None else None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield its steps, those of overlays left aside."""
+        if self.operation is not None:
+            yield from self.operation.steps.values()
+        elif isinstance(self.made, MadeLink):
+            yield self.made.link.step
+
+    def called(self) -> Iterator[Source]:
+        """Yield the sources that it calls."""
+        yield from (step.source for step in self.steps() if step.source is not None)
+        if isinstance(self.made, Overlaid):
+            yield from (source for name, source in self.made.around.sources.items() if name in self.sources)
+
+    def stands_on(self, ground: Ground) -> bool:
+        """Tell whether the types and shared parts that it was made with are the same there."""
+        return (
+            self.shared == ground.shared_digest
+            and all(ground.shared.digests.get(name) == known for name, known in self.sources.items())
+            and self.basis == ground.basis(self.words, self.own_types)
+        )
+
+    @property
+    def own_types(self) -> tuple[str, ...]:
+        """The names of types for which it matters whether somebody declares them."""
+        return (self.composite,) if self.composite else ()
+
+    def is_whole(self, step_types: Mapping[str, StepType]) -> bool:
+        """Tell whether each step has the source that its type calls; one in which something is wrong is missing here."""
+        return all(step.source is not None or step_types[step.type].source_keys is None for step in self.steps())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A document that may become a unit, the problems of reading it, and the hash of where and what it is."""
+
+    key: str
+    document: YamlDocument
+    text: str
+    digest: str
+    """A hash of its text and of where it begins, as steps know their places."""
+    problems: list[Problem]
+
+
+def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found], ground: Ground) -> Unit:
+    """Return the unit of what was compiled on a ground."""
+    layers = list(overlays)
+    operation = next(iter(made.operations.values())) if isinstance(made, Overlaid) else None
+    steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, MadeLink) else []
+    texts = (found.text, *(layer.text for layer in layers), *{step.returns for step in steps})
+    words = set[str]().union(*map(_WORD.findall, texts))
+    names = (operation.returns,) if operation and operation.picked is None else ()
+    declared = ground.types.digests
+    kept = frozenset(word for word in words if word[0].isupper() or word in declared)
+    used = {step.source.name for step in steps if step.source}
+    if layers:
+        used |= {name for name in ground.shared.digests if name in words or name in ground.shared.defaults.values()}
+    kind = found.key.partition(" ")[0]
+    return Unit(
+        key=found.key,
+        place=found.document.marks.at((kind,)),
+        made=made,
+        operation=operation,
+        digest=found.digest,
+        overlays=digest(*(layer.digest for layer in layers)),
+        words=kept,
+        basis=ground.basis(kept, names),
+        sources={name: ground.shared.digests[name] for name in used},
+        shared=ground.shared_digest,
+    )

@@ -1,0 +1,177 @@
+"""One decoded step → a draft: its templates, conditions, source and type are read, but not yet held against the rest of its operation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphql import GraphQLSchema, is_output_type
+
+from gateway.blueprint import Source
+from gateway.contract import KeyProblem, StepType
+from gateway.errors import Problem, nearest
+from gateway.language.expression import Expression, ExpressionError, compile_expression
+from gateway.load.check.references import PlacedReference, placed_references, read_templates, resolve_type
+from gateway.load.read.decode import Decoded
+from gateway.settings import StepKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an operation is checked against: sources with their templates, default sources, step types, the SDL's types, the context."""
+
+    sources: Mapping[str, Source]
+    source_templates: Mapping[str, Mapping[str, object]]
+    source_names: frozenset[str]
+    defaults: Mapping[str, str]
+    step_types: Mapping[str, StepType]
+    types: GraphQLSchema | None
+    context: Mapping[str, Expression]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of the environment that the files refer to, with the references."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A step on its way: its keys, its own templates, and what these and its conditions refer to. ``returns`` is a type, as text."""
+
+    decoded: Decoded[StepKeys]
+    keys: StepKeys
+    field: str
+    """The name of the field that the step fills, if it is exposed."""
+    step_type: StepType
+    source: Source | None
+    templates: Mapping[str, object]
+    placed: list[PlacedReference]
+    when: Expression | None
+    select: Expression | None
+    scope_paths: tuple[tuple[str, tuple[str, ...]], ...]
+    """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
+    returns: str
+
+    def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+        """Yield what only the step type can see, given the names of the arguments in order."""
+        if self.keys.cache is not None and not self.step_type.is_idempotent(self.keys):
+            yield KeyProblem(
+                "cache",
+                "a call that may change something cannot be answered with an older reply; remove it",
+                "cache-not-idempotent",
+            )
+        elif self.keys.cache == "http" and not self.step_type.tells_freshness:
+            message = f"a step of the type '{self.keys.type}' has no 'Cache-Control'; write 'cache: {{ ttl_ms: … }}'"
+            yield KeyProblem("cache", message, "cache-not-http")
+        if isinstance(self.keys.list_size, str) and self.keys.list_size not in arguments:
+            message = f"unknown argument '{self.keys.list_size}'{nearest(self.keys.list_size, arguments)}"
+            yield KeyProblem("list_size", message, "unknown-argument")
+        yield from self._policy_problems()
+        yield from self._fallback_problems()
+        yield from self.step_type.check(self.keys, arguments)
+        if self.source is not None:
+            yield from self.step_type.check_against(self.keys, self.source)
+
+    def _policy_problems(self) -> Iterator[KeyProblem]:
+        written = self.keys.retry.model_fields_set if self.keys.retry else set()
+        for key in ("budget_percent", "budget_min"):
+            if key in written:
+                message = "the budget is that of all calls to a source; write it in the 'retry:' of the source"
+                yield KeyProblem(("retry", key), message, "budget-of-step", is_about_key=True)
+        is_hedged = self.keys.hedge is not None and self.keys.hedge.enabled
+        if is_hedged and self.step_type.source_keys is None:
+            yield KeyProblem("hedge", f"a step of the type '{self.step_type.name}' calls no source; remove it", "unused-key")
+        elif is_hedged and not self.step_type.is_read(self.keys):
+            message = "a call that may change something is not made twice at once; remove it"
+            yield KeyProblem("hedge", message, "hedge-not-read")
+
+    def _fallback_problems(self) -> Iterator[KeyProblem]:
+        for index, fallback in enumerate(self.keys.fallback):
+            if len(fallback.model_fields_set) != 1:
+                message = "a fallback has exactly one of the keys step, value, stale_ms"
+                yield KeyProblem(("fallback", index), message, "bad-fallback")
+            elif fallback.stale_ms is not None and not self.step_type.is_idempotent(self.keys):
+                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
+                yield KeyProblem(("fallback", index, "stale_ms"), message, "stale-not-idempotent")
+
+
+def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> Draft:
+    """Read a step, given what the SDL declares of its field; what cannot be read is added to ``problems`` and left out."""
+    step_type = around.step_types[decoded.keys.type]
+    templates = read_templates(decoded, step_type.templated, problems)
+    source = _source(decoded, step_type, around, problems)
+    when, select = _expression(decoded, "when", problems), _expression(decoded, "select", problems)
+    expressions = {"when": when, "select": select if step_type.selects_from_scope else None}
+    return Draft(
+        decoded,
+        decoded.keys,
+        decoded.keys.as_ or decoded.keys.name,
+        step_type,
+        source,
+        templates,
+        placed_references(decoded, templates),
+        when,
+        select,
+        tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths),
+        _returns(decoded, step_type, around, declared, problems),
+    )
+
+
+def _source(decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, problems: list[Problem]) -> Source | None:
+    said = decoded.keys.source
+    if step_type.source_keys is None:
+        if said is not None:
+            message = f"a step of the type '{step_type.name}' calls no source; remove it"
+            problems.append(decoded.problem(("source",), message, "unused-source"))
+        return None
+    name = said or around.defaults.get(step_type.name)
+    if name is None:
+        message = f"no source; write 'source:', or a default in 'defaults: {{ {step_type.name}: … }}'"
+        problems.append(decoded.problem((), message, "missing-source"))
+    elif name in around.sources:
+        source = around.sources[name]
+        if source.keys.type == step_type.name:
+            return source
+        if said is not None:
+            message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type.name}'"
+            problems.append(decoded.problem(("source",), message, "wrong-source"))
+    elif name not in around.source_names and said is not None:
+        candidates = [name for name, source in around.sources.items() if source.keys.type == step_type.name]
+        hint = nearest(name, candidates) or "; declare it under 'sources:'"
+        problems.append(decoded.problem(("source",), f"unknown source '{name}'{hint}", "unknown-source"))
+    return None
+
+
+def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -> Expression | None:
+    text = getattr(decoded.keys, key)
+    if text is None:
+        return None
+    try:
+        return compile_expression(text)
+    except ExpressionError as error:
+        problems.append(decoded.problem((key,), f"not a JMESPath expression: {error}", "bad-expression"))
+        return None
+
+
+def _returns(
+    decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, declared: str | None, problems: list[Problem]
+) -> str:
+    """Return the type of a step as text: what the SDL says of its field, what it says itself, what its type knows, or JSON."""
+    said = decoded.keys.returns
+    if declared is not None:
+        if said is not None and said != declared:
+            message = f"'{said}' is not the type of the field in the SDL, '{declared}'; remove one of them"
+            problems.append(decoded.problem(("returns",), message, "type-conflict"))
+        return declared
+    if said is None and decoded.keys.select is None:
+        said = step_type.returns(decoded.keys)
+    if said is not None and around.types is not None:
+        found = resolve_type(said, around.types)
+        if isinstance(found, str):
+            origin = (
+                "" if decoded.keys.returns else "; the function is annotated so: name its class in 'types:', or write 'returns:'"
+            )
+            problems.append(decoded.problem(("returns",), found + origin, "unknown-type"))
+            return "JSON"
+        if not is_output_type(found):
+            problems.append(
+                decoded.problem(("returns",), f"'{said}' is an input type; a step returns an output type", "not-an-output-type")
+            )
+            return "JSON"
+        return str(found)
+    return said or "JSON"

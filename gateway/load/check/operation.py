@@ -1,0 +1,268 @@
+"""One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
+
+from collections.abc import Mapping
+
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
+
+from gateway.blueprint import Argument, Operation, Priority, Step, Strategy
+from gateway.blueprint.graph import closure, find_cycles
+from gateway.errors import Problem, nearest
+from gateway.load.check.arguments import read_arguments
+from gateway.load.check.composite import Composite
+from gateway.load.check.draft import Draft, Surroundings, read_draft
+from gateway.load.check.references import RESERVED, Names, resolve_type
+from gateway.load.check.sensitive_steps import sensitive_steps
+from gateway.load.check.step import StepScope, build_step
+from gateway.load.read.decode import Decoded, DecodedOperation
+from gateway.settings import OperationKeys, StepKeys
+
+
+def build_operation(decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> Operation | None:
+    """Check an operation and return it, or None when a problem (added to ``problems``) keeps it from being served."""
+    before = len(problems)
+    rules = _Rules(decoded, around, problems)
+    rules.check()
+    is_whole = decoded.step_names == set(rules.drafts)
+    return rules.assemble() if len(problems) == before and is_whole else None
+
+
+class _Rules:
+    def __init__(self, decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> None:
+        self.operation = decoded.operation
+        self.keys: OperationKeys = decoded.operation.keys
+        self.step_names = decoded.step_names
+        self.overlay_fields = decoded.overlay_fields
+        self.around = around
+        self.problems = problems
+        self.composite = Composite(decoded.operation, around.types, problems)
+        distinct = self._distinct(decoded.steps)
+        self.drafts = {step.keys.name: self._draft(step) for step in distinct}
+        self.arguments = self._arguments()
+
+    def _draft(self, step: Decoded[StepKeys]) -> Draft:
+        return read_draft(step, self.around, self.composite.declared_type(step.keys), self.problems)
+
+    def check(self) -> None:
+        """Report everything that is wrong."""
+        names = Names(
+            {argument.name: self._type_of(argument.type) for argument in self.arguments},
+            dict.fromkeys(self.step_names) | {name: self._type_of(draft.returns) for name, draft in self.drafts.items()},
+            context=self.around.context,
+        )
+        for draft in self.drafts.values():
+            self._check_step(draft, names)
+        self._check_names()
+        self.composite.check(self.drafts, self.step_names, self.overlay_fields)
+        self._check_cycles()
+
+    def assemble(self) -> Operation:
+        """Return the operation, given that nothing is wrong."""
+        strategy = self.composite.strategy
+        picked = self.drafts[self.keys.aggregation.step or ""] if strategy is Strategy.PICK else None
+        arguments = tuple(argument.name for argument in self.arguments)
+        sensitive = sensitive_steps(self.drafts, self.arguments, self.composite.sensitive_fields(), self.around.types)
+        scope = StepScope(arguments, frozenset(self.drafts), self._paths_read(), sensitive)
+        return Operation(
+            name=self.keys.operation,
+            description=self.keys.description,
+            deprecated=self.keys.deprecated,
+            is_mutation=self.keys.kind == "mutation",
+            place=self.operation.place,
+            arguments=self.arguments,
+            are_arguments_inferred=self.keys.args is None,
+            deadline=self.keys.deadline_ms / 1000,
+            concurrency=self.keys.concurrency,
+            steps={name: self._step(draft, scope) for name, draft in self.drafts.items()},
+            strategy=strategy,
+            returns=picked.returns.removesuffix("!") if picked else self.composite.name,
+            picked=picked.keys.name if picked else None,
+            origins=self.composite.origins(self.drafts),
+            priority=Priority[self.keys.priority.upper()],
+        )
+
+    # -- names and arguments
+
+    def _distinct(self, steps: tuple[Decoded[StepKeys], ...]) -> list[Decoded[StepKeys]]:
+        distinct: dict[str, Decoded[StepKeys]] = {}
+        for step in steps:
+            if step.keys.name in distinct:
+                self._report(step, ("name",), f"a second step of the name '{step.keys.name}'", "duplicate-name")
+            distinct.setdefault(step.keys.name, step)
+        return list(distinct.values())
+
+    def _check_names(self) -> None:
+        if self.keys.operation.startswith("__"):
+            self._report(self.operation, ("operation",), "names that begin with '__' belong to GraphQL", "reserved-name")
+        given = {argument.name for argument in self.arguments}
+        for name in given:
+            if name in RESERVED or name.startswith("__"):
+                message = f"the name '{name}' is reserved; choose another"
+                self.problems.append(self.operation.problem(("args", name), message, "reserved-name", is_about_key=True))
+        for name, draft in self.drafts.items():
+            if name in RESERVED:
+                self._report(
+                    draft.decoded,
+                    ("name",),
+                    f"the name '{name}' is reserved; choose another",
+                    "reserved-name",
+                )
+            if name in given:
+                self._report(
+                    draft.decoded,
+                    ("name",),
+                    f"an argument has the name '{name}' too; rename one",
+                    "duplicate-name",
+                )
+        self._check_fields()
+
+    def _check_fields(self) -> None:
+        fields: dict[str, str] = {}
+        for name, draft in self.drafts.items():
+            path = ("as",) if draft.keys.as_ else ("name",)
+            if draft.field.startswith("__"):
+                self._report(draft.decoded, path, "names that begin with '__' belong to GraphQL", "reserved-name")
+            if not draft.keys.expose:
+                continue
+            if draft.field in fields:
+                message = f"the step '{fields[draft.field]}' fills the field '{draft.field}' too; rename one with 'as:'"
+                self._report(draft.decoded, path, message, "duplicate-field")
+            fields.setdefault(draft.field, name)
+
+    def _arguments(self) -> tuple[Argument, ...]:
+        if self.keys.args is None:
+            inferred = (placed.reference for draft in self.drafts.values() for placed in draft.placed)
+            taken = self.step_names | set(RESERVED)
+            names = dict.fromkeys(item.root for item in inferred if len(item.path) == 1 and item.root not in taken)
+            return tuple(Argument(name, "ID!") for name in names)
+        read = read_arguments(self.operation, self.keys.args, self.around.types, self.problems)
+        return tuple(item.argument for item in read)
+
+    # -- steps
+
+    def _type_of(self, text: str) -> GraphQLType | None:
+        found = resolve_type(text, self.around.types) if self.around.types else None
+        return None if isinstance(found, str) else found
+
+    def _check_step(self, draft: Draft, names: Names) -> None:
+        for placed in draft.placed:
+            mistake = names.mistake(placed.reference.path)
+            if mistake:
+                self._report(draft.decoded, placed.path, *mistake)
+            elif self._is_whole_object(placed.reference.path):
+                message = (
+                    f"'{placed.reference}' is an object of which nothing is asked for; name the fields: '{placed.reference}.name'"
+                )
+                self._report(draft.decoded, placed.path, message, "whole-object")
+        self._check_expressions(draft, names)
+        for index, name in enumerate(draft.keys.depends_on):
+            self._check_step_name(draft.decoded, ("depends_on", index), name)
+        self._check_fallbacks(draft)
+        if draft.keys.batch is not None:
+            self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
+        for problem in draft.key_problems([argument.name for argument in self.arguments]):
+            self.problems.append(draft.decoded.of_key(problem))
+
+    def _is_whole_object(self, path: tuple[str, ...]) -> bool:
+        """Tell whether a reference wants an object of a step that is asked for the fields that are named, and for no others."""
+        step = self.drafts.get(path[0])
+        if step is None or not step.step_type.takes_selection(step.keys):
+            return False
+        found = get_named_type(self._type_of(step.returns))
+        for name in path[1:]:
+            if not name.isdecimal():
+                found = (
+                    get_named_type(found.fields[name].type)
+                    if isinstance(found, GraphQLObjectType | GraphQLInterfaceType)
+                    else None
+                )
+        return is_composite_type(found)
+
+    def _check_expressions(self, draft: Draft, names: Names) -> None:
+        for key, path in draft.scope_paths:
+            mistake = names.mistake(path) if path else ("'@' reads everything; name what is needed", "unknown-reference")
+            if path[:1] == ("request",):
+                mistake = ("an expression reads arguments, steps and context, not the request", "unknown-reference")
+            if mistake:
+                quotes = "; text takes single quotes" if f'"{path[0] if path else ""}"' in getattr(draft.keys, key) else ""
+                self._report(draft.decoded, (key,), mistake[0] + quotes, mistake[1])
+
+    def _check_step_name(
+        self, decoded: Decoded[StepKeys] | Decoded[OperationKeys], path: tuple[str | int, ...], name: str
+    ) -> None:
+        if name not in self.step_names:
+            hint = nearest(name, self.step_names) or "; it is not a step of this operation"
+            self._report(decoded, path, f"unknown step '{name}'{hint}", "unknown-step")
+
+    def _check_fallbacks(self, draft: Draft) -> None:
+        for index, fallback in enumerate(draft.keys.fallback):
+            if fallback.step is not None:
+                self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
+                other = self.drafts.get(fallback.step)
+                if other and "JSON" not in {other.returns, draft.returns} and other.returns != draft.returns:
+                    message = f"'{fallback.step}' returns '{other.returns}', not '{draft.returns}'"
+                    self._report(draft.decoded, ("fallback", index, "step"), message, "type-conflict")
+
+    def _step(self, draft: Draft, scope: StepScope) -> Step:
+        name = draft.keys.name
+        is_required = name in self.keys.aggregation.required_steps
+        return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
+
+    def _paths_read(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """Return the paths into each step's value that any step reads."""
+        paths: dict[str, tuple[tuple[str, ...], ...]] = {}
+        for draft in self.drafts.values():
+            for path in (*(placed.reference.path for placed in draft.placed), *(path for _, path in draft.scope_paths)):
+                if path and path[0] in self.drafts:
+                    paths[path[0]] = (*paths.get(path[0], ()), path[1:])
+        return paths
+
+    def _effective_returns(self, draft: Draft) -> str:
+        """Return the type of a step; one without a type that only stands in for another has that other's."""
+        if draft.keys.returns is None and not draft.keys.expose:
+            for other in self.drafts.values():
+                if any(fallback.step == draft.keys.name for fallback in other.keys.fallback):
+                    return other.returns
+        return draft.returns
+
+    # -- order
+
+    def _check_cycles(self) -> None:
+        edges = {name: self._prerequisites(draft) for name, draft in self.drafts.items()}
+        hint = ""
+        if self.keys.kind == "mutation" and not any(find_cycles(edges)):
+            hint = (
+                "; a mutation runs its steps in written order, but for those with 'expose: false' that only stand in for others"
+            )
+            edges = self._in_written_order(edges)
+        for cycle in find_cycles(edges):
+            draft = self.drafts[cycle[0]]
+            self._report(draft.decoded, (), f"the steps wait for each other: {' → '.join((*cycle, cycle[0]))}{hint}", "cycle")
+
+    def _in_written_order(self, edges: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Return what steps wait for when each that runs on its own also waits for the one written before it."""
+        waits = {name: [other for other in self._waits_for(draft) if other in edges] for name, draft in self.drafts.items()}
+        only_fallbacks = {fallback.step for draft in self.drafts.values() for fallback in draft.keys.fallback}
+        only_fallbacks -= {name for name, draft in self.drafts.items() if draft.keys.expose}
+        awaited = closure(waits, [name for name in edges if name not in only_fallbacks])
+        names = [name for name in edges if name in awaited]
+        pairs = zip(names[1:], names, strict=False)
+        before = {name: [other] for name, other in pairs if name not in closure(waits, [other])}
+        return {name: [*others, *before.get(name, ())] for name, others in edges.items()}
+
+    def _prerequisites(self, draft: Draft) -> list[str]:
+        names = (*self._waits_for(draft), *(fallback.step for fallback in draft.keys.fallback if fallback.step))
+        return [name for name in dict.fromkeys(names) if name in self.drafts]
+
+    def _waits_for(self, draft: Draft) -> list[str]:
+        """Return what a step reads, arguments among it, and the steps that it follows."""
+        read = [placed.reference.root for placed in draft.placed]
+        return [*read, *(path[0] for _, path in draft.scope_paths if path), *draft.keys.depends_on]
+
+    def _report(
+        self,
+        decoded: Decoded[StepKeys] | Decoded[OperationKeys],
+        path: tuple[str | int, ...],
+        message: str,
+        code: str,
+    ) -> None:
+        self.problems.append(decoded.problem(path, message, code))

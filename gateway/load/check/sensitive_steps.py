@@ -1,0 +1,37 @@
+"""What is declared ``sensitive`` → the steps of which nothing may be told: those that return it, and those that are given it."""
+
+from collections.abc import Iterable, Mapping
+
+from graphql import GraphQLSchema
+
+from gateway.blueprint import Argument
+from gateway.load.check.draft import Draft
+from gateway.load.types.sensitive import holds_sensitive
+
+
+def sensitive_steps(
+    drafts: Mapping[str, Draft], arguments: Iterable[Argument], declared: Iterable[str], types: GraphQLSchema | None
+) -> frozenset[str]:
+    """Return the names of an operation's sensitive steps; ``declared`` are the fields of its type that the SDL declares so."""
+    fields = set(declared)
+    names = {argument.name for argument in arguments if argument.is_sensitive}
+    names |= {
+        name
+        for name, draft in drafts.items()
+        if draft.keys.sensitive or holds_sensitive(draft.returns, types) or draft.field in fields
+    }
+    reads = {name: _read(draft) for name, draft in drafts.items()}
+    while found := {name for name, read in reads.items() if name not in names and not names.isdisjoint(read)}:
+        names |= found
+    return frozenset(names & drafts.keys())
+
+
+def reads_sensitive(draft: Draft, arguments: Iterable[Argument]) -> bool:
+    """Tell whether a step is given an argument that is sensitive."""
+    return not _read(draft).isdisjoint(argument.name for argument in arguments if argument.is_sensitive)
+
+
+def _read(draft: Draft) -> set[str]:
+    """Return the names of arguments and steps that a step reads."""
+    paths = [*(placed.reference.path for placed in draft.placed), *(path for _, path in draft.scope_paths)]
+    return {path[1] if path[0] == "args" and len(path) > 1 else path[0] for path in paths if path}

@@ -1,0 +1,1 @@
+"""A folder → texts → YAML with places → decoded documents."""

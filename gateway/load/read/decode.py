@@ -1,0 +1,314 @@
+"""YAML documents → models of their keys; every wrong key, name and type is a problem with its place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Generic
+
+from gateway.contract import KeyProblem, StepType
+from gateway.errors import Place, Problem, nearest
+from gateway.load.read.yaml_source import Marks, YamlDocument
+from gateway.settings import (
+    ContextKeys,
+    KeysT,
+    LimitsDocumentKeys,
+    LinkKeys,
+    OperationKeys,
+    OverlayKeys,
+    PolicyKeys,
+    ReloadDocumentKeys,
+    ServerDocumentKeys,
+    SharedKeys,
+    SourceKeys,
+    StepKeys,
+    TelemetryDocumentKeys,
+    validate,
+)
+from gateway.settings.words import expected
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[KeysT]):
+    """A model, the words that tell people what it is, and where its mapping stands."""
+
+    keys: KeysT
+    subject: str
+    marks: Marks
+
+    def problem(self, path: Path, message: str, code: str, *, is_about_key: bool = False) -> Problem:
+        """Return a problem with the value, or the key, under a path of YAML keys."""
+        key = next((str(part) for part in path if isinstance(part, str)), None)
+        return Problem(
+            self.marks.at(path, is_key=is_about_key),
+            f"{self.subject} · {key}" if key else self.subject,
+            message,
+            code,
+        )
+
+    def of_key(self, wrong: KeyProblem) -> Problem:
+        """Return what a step type has found as a problem."""
+        return self.problem(wrong.path, wrong.message, wrong.code, is_about_key=wrong.is_about_key)
+
+    @property
+    def place(self) -> Place:
+        """Where the mapping begins."""
+        return self.marks.place
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedOperation:
+    """An operation document; ``steps`` are those that could be read, ``step_names`` the names of all.
+
+    ``overlay_fields`` are the names of the fields that it need not fill, as an overlay does.
+    """
+
+    operation: Decoded[OperationKeys]
+    steps: tuple[Decoded[StepKeys], ...]
+    step_names: frozenset[str]
+    document: YamlDocument
+    overlay_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedLink:
+    """A link document and its step."""
+
+    link: Decoded[LinkKeys]
+    step: Decoded[StepKeys]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedOverlay:
+    """An overlay, and as much of its document as could be read: the values are decoded as part of the operations that they make."""
+
+    overlay: Decoded[OverlayKeys]
+    document: YamlDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """All documents of a configuration by kind, and the problems that were found in reading them."""
+
+    operations: list[DecodedOperation] = field(default_factory=list)
+    links: list[DecodedLink] = field(default_factory=list)
+    contexts: list[Decoded[ContextKeys]] = field(default_factory=list)
+    overlays: list[DecodedOverlay] = field(default_factory=list)
+    policies: list[Decoded[PolicyKeys]] = field(default_factory=list)
+    sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
+    source_names: set[str] = field(default_factory=set)
+    classes: list[tuple[str, Place]] = field(default_factory=list)
+    """Python classes whose GraphQL types are wanted, with their places."""
+    defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
+    """Step types to source names, each with the problem to report where there is no such source."""
+    servers: list[Decoded[ServerDocumentKeys]] = field(default_factory=list)
+    limits: list[Decoded[LimitsDocumentKeys]] = field(default_factory=list)
+    reloads: list[Decoded[ReloadDocumentKeys]] = field(default_factory=list)
+    telemetries: list[Decoded[TelemetryDocumentKeys]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+StepTypes = Mapping[str, StepType]
+KINDS = (
+    "operation",
+    "field",
+    "overlay",
+    "context",
+    "policy",
+    "sources",
+    "defaults",
+    "types",
+    "server",
+    "limits",
+    "reload",
+    "telemetry",
+)
+"""The keys that tell what kind of document it is."""
+
+
+def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
+    """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
+    result = Documents()
+    for document in documents:
+        if document.value.keys() & {"overlay", "when"}:
+            _decode_overlay(document, result)
+        elif "operation" in document.value:
+            operation = decode_operation(document, step_types, result.problems)
+            result.operations.extend([operation] if operation else [])
+        elif document.value.keys() & {"context", "server", "limits", "policy", "reload", "telemetry"}:
+            _decode_whole(document, result)
+        elif "field" in document.value:
+            link = decode_link(document, step_types, result.problems)
+            result.links.extend([link] if link else [])
+        elif document.value.keys() & {"sources", "defaults", "types"}:
+            _decode_shared(document, step_types, result)
+        else:
+            result.problems.append(_unknown_kind(document))
+    return result
+
+
+def _decode_whole(document: YamlDocument, result: Documents) -> None:
+    """Decode a document that is all of one model."""
+    if "context" in document.value:
+        context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
+        result.contexts.extend([context] if context else [])
+    elif "server" in document.value:
+        server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
+        result.servers.extend([server] if server else [])
+    elif "limits" in document.value:
+        limits = _decode(LimitsDocumentKeys, document.value, "limits", document.marks, result.problems)
+        result.limits.extend([limits] if limits else [])
+    elif "reload" in document.value:
+        reload = _decode(ReloadDocumentKeys, document.value, "reload", document.marks, result.problems)
+        result.reloads.extend([reload] if reload else [])
+    elif "telemetry" in document.value:
+        telemetry = _decode(TelemetryDocumentKeys, document.value, "telemetry", document.marks, result.problems)
+        result.telemetries.extend([telemetry] if telemetry else [])
+    else:
+        policy = decode_document(PolicyKeys, document, "policy", result.problems)
+        result.policies.extend([policy] if policy else [])
+
+
+def _unknown_kind(document: YamlDocument) -> Problem:
+    hints = (nearest(key, KINDS) for key in document.value)
+    hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(KINDS)}")
+    return Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
+
+
+def decode_document(model: type[KeysT], document: YamlDocument, kind: str, problems: list[Problem]) -> Decoded[KeysT] | None:
+    """Decode a document of the kind that one of its keys tells; whatever is wrong with it is added to ``problems``."""
+    return _decode(model, document.value, _subject(kind, document), document.marks, problems)
+
+
+def _decode_overlay(document: YamlDocument, result: Documents) -> None:
+    subject = _subject("overlay", document)
+    overlay = _decode(OverlayKeys, document.value, subject, document.marks, result.problems)
+    if overlay is not None:
+        readable = {key: value for key, value in document.value.items() if key in overlay.keys.model_fields_set}
+        result.overlays.append(DecodedOverlay(overlay, replace(document, value=readable)))
+
+
+def decode_operation(
+    document: YamlDocument, step_types: StepTypes, problems: list[Problem], subject: str = ""
+) -> DecodedOperation | None:
+    """Decode an operation document and its steps; ``subject`` is what problems call it, where that is not its name."""
+    subject = subject or _subject("operation", document)
+    operation = _decode(OperationKeys, document.value, subject, document.marks, problems)
+    steps, names, models = [], set(), _step_models(step_types)
+    raw_steps = document.value.get("steps")
+    for index, raw in enumerate(raw_steps if isinstance(raw_steps, list) else []):
+        if not isinstance(raw, dict):
+            continue
+        names.add(str(raw.get("name")))
+        marks = document.marks.part("steps").part(index)
+        step_subject = f"{subject} · step {str(raw.get('name', index + 1))[:80]}"
+        model = _model_of(raw, models, step_subject, marks, problems)
+        step = _decode(model, raw, step_subject, marks, problems) if model else None
+        if step is not None:
+            steps.append(step)
+    return DecodedOperation(operation, tuple(steps), frozenset(names), document) if operation else None
+
+
+def decode_link(document: YamlDocument, step_types: StepTypes, problems: list[Problem]) -> DecodedLink | None:
+    """Decode a link document and its step."""
+    subject = _subject("field", document)
+    link = _decode(LinkKeys, document.value, subject, document.marks, problems)
+    raw = document.value.get("step")
+    if link is None or not isinstance(raw, dict):
+        return None
+    marks = document.marks.part("step")
+    subject = f"{subject} · step"
+    model = _model_of(raw, _step_models(step_types), subject, marks, problems)
+    # A link's step has no name of its own; it goes by the name of its field.
+    named = {**raw, "name": link.keys.field.partition(".")[2]} if "name" not in raw else raw
+    step = _decode(model, named, subject, marks, problems) if model else None
+    return DecodedLink(link, step) if step is not None else None
+
+
+def _step_models(step_types: StepTypes) -> dict[str, type[StepKeys]]:
+    return {name: step_type.keys for name, step_type in step_types.items()}
+
+
+def _subject(kind: str, document: YamlDocument) -> str:
+    name = document.value.get(kind)
+    return f"{kind} {name[:80]}" if isinstance(name, str) else kind
+
+
+def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+    shared = _decode(SharedKeys, document.value, "document", document.marks, result.problems)
+    if shared is None:
+        return
+    models = {name: step_type.source_keys for name, step_type in step_types.items() if step_type.source_keys}
+    for name, raw in shared.keys.sources.items():
+        subject = f"source {name}"
+        marks = document.marks.part("sources").part(name)
+        if name in result.source_names:
+            place = document.marks.at(("sources", name), is_key=True)
+            result.problems.append(Problem(place, subject, f"a second source of the name '{name}'", "duplicate-name"))
+            continue
+        result.source_names.add(name)
+        model = _model_of(raw, models, subject, marks, result.problems)
+        source = _decode(model, raw, subject, marks, result.problems) if model else None
+        if source is not None:
+            result.sources[name] = source
+    result.classes.extend((path, shared.marks.at(("types", index))) for index, path in enumerate(shared.keys.types))
+    for step_type, source_name in shared.keys.defaults.items():
+        _decode_default(shared, step_type, source_name, list(models), result)
+
+
+def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, known: list[str], result: Documents) -> None:
+    def problem(message: str, code: str, *, is_about_key: bool) -> Problem:
+        place = shared.marks.at(("defaults", step_type), is_key=is_about_key)
+        return Problem(place, "defaults", message, code)
+
+    if step_type not in known:
+        message = f"no step type '{step_type}' calls a source{nearest(step_type, known)}"
+        result.problems.append(problem(message, "unknown-step-type", is_about_key=True))
+    elif step_type in result.defaults:
+        result.problems.append(problem(f"a second default for '{step_type}'", "duplicate-name", is_about_key=True))
+    else:
+        unknown = problem(f"unknown source '{source}'", "unknown-source", is_about_key=False)
+        result.defaults[step_type] = (source, unknown)
+
+
+def _model_of(
+    raw: Mapping[str, object],
+    models: Mapping[str, type[KeysT]],
+    subject: str,
+    marks: Marks,
+    problems: list[Problem],
+) -> type[KeysT] | None:
+    """Return the model that the key ``type`` of a mapping asks for."""
+    name = raw.get("type")
+    if isinstance(name, str) and name in models:
+        return models[name]
+    place = marks.at(("type",))
+    misspelt = next((key for key in raw if nearest(key, ["type"])), None) if "type" not in raw else None
+    if misspelt is not None:
+        message = f"unknown key '{misspelt[:80]}'; did you mean 'type'?"
+        problems.append(Problem(marks.at((misspelt,), is_key=True), f"{subject} · {misspelt[:80]}", message, "unknown-key"))
+    elif "type" not in raw:
+        problems.append(Problem(place, subject, f"the key 'type' is missing; one of {', '.join(models)}", "missing-key"))
+    else:
+        if isinstance(name, str):
+            hint = nearest(name, models) or f"; one of {', '.join(models)}"
+            message = f"unknown type '{name[:80]}'{hint}"
+        else:
+            message = expected({"enum": list(models)}, name, {})
+        problems.append(Problem(place, f"{subject} · type", message, "unknown-step-type"))
+    return None
+
+
+def _decode(
+    model: type[KeysT], raw: Mapping[str, object], subject: str, marks: Marks, problems: list[Problem]
+) -> Decoded[KeysT] | None:
+    """Decode a mapping; where keys are wrong, report them and go on without, so that the rest is still checked."""
+    keys = validate(model, raw)
+    if isinstance(keys, list):
+        for mistake in keys:
+            key = next((str(part) for part in mistake.path if isinstance(part, str)), None)
+            place = marks.at(mistake.path, is_key=mistake.is_about_key)
+            problems.append(Problem(place, f"{subject} · {key}" if key else subject, mistake.message, mistake.code))
+        wrong = {mistake.path[0] for mistake in keys if mistake.path}
+        keys = validate(model, {key: value for key, value in raw.items() if key not in wrong})
+    return None if isinstance(keys, list) else Decoded(keys, subject, marks)

@@ -1,0 +1,328 @@
+"""The text of a file → YAML documents that know where each of their values stands.
+
+YAML 1.2 core scalars only, so that ``no``, ``on``, ``010`` and ``12:30`` stay text. Duplicate keys, keys that are not text, tags,
+anchors that multiply, deep nesting and large scalars are problems. ``${NAME:-default}`` is replaced after parsing, in values only.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.error import Mark
+
+from gateway.errors import Place, Problem
+from gateway.language.environment import VARIABLE
+
+MAX_DEPTH = 64
+MAX_SCALAR = 100_000
+MAX_ALIASED = 10_000
+MAX_VALUES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list.
+
+    Most of what is read is sound, and nobody asks where it stands: places are made of the parser's own marks when they are asked for.
+    """
+
+    file: str
+    mark: Mark
+    keys: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
+    parts: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where the value begins."""
+        return Place(self.file, self.mark.line + 1, self.mark.column + 1)
+
+    def part(self, key: object) -> "Marks":
+        """Return the marks of a part."""
+        return _marks(self.file, self.parts[key])
+
+    def key(self, key: object) -> "Marks":
+        """Return the marks of a key."""
+        return _marks(self.file, self.keys[key])
+
+    def at(self, path: Sequence[str | int], *, is_key: bool = False) -> Place:
+        """Return the place of the value under a path, or of its key; where the path ends early, the last place known."""
+        marks = self
+        for depth, part in enumerate(path):
+            if is_key and depth == len(path) - 1 and part in marks.keys:
+                return marks.key(part).place
+            marks = marks.part(part) if part in marks.parts else marks
+        return marks.place
+
+
+def _marks(file: str, found: Marks | Mark) -> Marks:
+    return found if isinstance(found, Marks) else Marks(file, found)
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """One document of a YAML file."""
+
+    value: Mapping[str, object]
+    marks: Marks
+
+
+class _Mistake(Exception):
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
+def _too_deep(place: Place) -> Problem:
+    return Problem(place, "file", f"nested more than {MAX_DEPTH} deep", "too-deep")
+
+
+def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+    if "nesting depth" in (error.problem or ""):  # a limit of libyaml's own, which reads ahead of the reader's
+        return _too_deep(place)
+    return Problem(place, "file", f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
+
+
+def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
+    """Parse the documents of one YAML file. A syntax error ends the file; every other problem leaves the rest readable."""
+    reader, documents = _Reader(file, environment), list[YamlDocument]()
+    try:
+        for value, marks in reader.documents(text):
+            if isinstance(value, dict):
+                documents.append(YamlDocument(value, marks))
+            elif value is not None:
+                reader.report(marks.place, "a document is a mapping of keys to values", "not-a-mapping")
+    except _Mistake as mistake:
+        reader.problems.append(mistake.problem)
+    except yaml.MarkedYAMLError as error:
+        reader.problems.append(_syntax_problem(file, error))
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position].decode(errors="ignore")  # the C parser counts bytes
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        reader.report(place, f"YAML cannot be read: the character U+{int(error.character):04X} is not allowed", "yaml-syntax")
+    except yaml.YAMLError as error:
+        reader.report(Place(file), f"YAML cannot be read: {' '.join(str(error).split())}", "yaml-syntax")
+    return documents, reader.problems
+
+
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...] = (
+    (re.compile(r"[-+]?(0|[1-9][0-9]{0,17})"), int),
+    (re.compile(r"0x[0-9a-fA-F]{1,15}"), lambda text: int(text, 16)),
+    (re.compile(r"0o[0-7]{1,20}"), lambda text: int(text, 8)),
+    (re.compile(r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+)
+
+
+def plain_scalar(text: str) -> object:
+    """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros and an end."""
+    if text in _WORDS:
+        return _WORDS[text]
+    for pattern, convert in _NUMBERS if text[0] in "-+.0123456789" else ():
+        if pattern.fullmatch(text):
+            value = convert(text)
+            return value if math.isfinite(value) else text
+    return text
+
+
+class UnreadableYaml(Exception):
+    """A text is not YAML; the message says where and why."""
+
+
+class _PlainLoader(yaml.CSafeLoader):
+    """Loads values without marks; its scalars are those of :func:`plain_scalar`."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+
+def _construct_scalar(loader: Any, node: yaml.ScalarNode) -> object:
+    return node.value if node.style else plain_scalar(node.value)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:str", _construct_scalar)
+
+
+def read_plain(text: str) -> object:
+    """Return the value of a foreign YAML document, in which nothing is replaced; keys become text.
+
+    :raises UnreadableYaml: it cannot be read.
+    """
+    try:
+        return _with_text_keys(yaml.load(text, Loader=_PlainLoader), {})  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+        raise UnreadableYaml(str(error)) from None
+
+
+def _with_text_keys(value: object, done: dict[int, object]) -> object:
+    """Make all keys text. What an alias shares stays shared, so that no alias can multiply."""
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, dict):
+        made: dict[str, object] = {}
+        done[id(value)] = made
+        made.update((str(key), _with_text_keys(item, done)) for key, item in value.items())
+        return made
+    if isinstance(value, list):
+        items: list[object] = []
+        done[id(value)] = items
+        items.extend(_with_text_keys(item, done) for item in value)
+        return items
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for: how many values, and how deep."""
+
+    value: object
+    marks: Marks | Mark
+    size: int
+    depth: int
+
+
+class _Reader:
+    """Turns the events of one file into values and marks, in one pass and with every size bounded.
+
+    An operation has some 50 events, so what is done for each of them is most of the time that it takes to read a configuration.
+    """
+
+    def __init__(self, file: str, environment: Mapping[str, str]) -> None:
+        self.file = file
+        self.environment = environment
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, _Anchored] = {}
+        self.measured: dict[int, _Anchored] = {}
+        """What has an anchor, by the identity of its marks."""
+        self.aliased = 0
+        self.values = 0
+
+    def report(self, place: Place, message: str, code: str) -> None:
+        self.problems.append(Problem(place, "file", message, code))
+
+    def mistake(self, event: Any, message: str, code: str) -> _Mistake:
+        return _Mistake(Problem(self.place(event), "file", message, code))
+
+    def documents(self, text: str) -> Iterator[tuple[object, Marks]]:
+        loader = yaml.CSafeLoader(text)
+        self.next: Callable[[], Any] = loader.get_event
+        try:
+            while event := self.next():
+                if type(event) is yaml.DocumentStartEvent:
+                    self.anchors.clear()
+                    value, marks = self.value(self.next(), 0)
+                    yield value, _marks(self.file, marks)
+        finally:
+            loader.dispose()
+
+    def value(self, event: Any, depth: int) -> tuple[object, Marks | Mark]:
+        """Return the value that begins with an event, and its marks: of a scalar that of the parser."""
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise self.mistake(event, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
+        if depth > MAX_DEPTH:
+            raise _Mistake(_too_deep(self.place(event)))
+        kind = type(event)
+        if kind is yaml.AliasEvent:
+            return self.alias(event, depth)
+        if event.tag is not None and event.tag not in {"!", "tag:yaml.org,2002:str"}:
+            self.report(self.place(event), f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
+        value: object
+        marks: Marks | Mark
+        if kind is yaml.ScalarEvent:
+            value, marks = self.scalar(event), event.start_mark
+        elif kind is yaml.MappingStartEvent:
+            value, marks = self.mapping(event, depth)
+        else:
+            value, marks = self.sequence(event, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = self.measured[id(marks)] = _Anchored(value, marks, *self.measure(marks))
+        return value, marks
+
+    def measure(self, marks: Marks | Mark) -> tuple[int, int]:
+        """Return how many values there are, and how deep; what an alias stands for was measured before, so no alias can multiply the work."""
+        known = self.measured.get(id(marks))
+        if known is not None:
+            return known.size, known.depth
+        if not isinstance(marks, Marks):
+            return 1, 0
+        below = [self.measure(part) for part in marks.parts.values()]
+        return 1 + sum(size for size, _ in below), 1 + max((depth for _, depth in below), default=0)
+
+    def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, Marks | Mark]:
+        found = self.anchors.get(str(event.anchor))
+        if found is None:
+            raise self.mistake(event, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
+        if depth + found.depth > MAX_DEPTH:
+            raise _Mistake(_too_deep(self.place(event)))
+        self.aliased += found.size
+        if self.aliased > MAX_ALIASED:
+            raise self.mistake(event, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
+        return found.value, found.marks
+
+    def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], Marks]:
+        values: dict[str, object] = {}
+        keys: dict[object, Marks | Mark] = {}
+        parts: dict[object, Marks | Mark] = {}
+        while type(event := self.next()) is not yaml.MappingEndEvent:
+            key = self.key(event, depth + 1)
+            value, marks = self.value(self.next(), depth + 1)
+            if key is None:
+                continue
+            if key in values:
+                first = _marks(self.file, keys[key]).place
+                message = f"the key '{_short(key)}' stands twice, first on line {first.line}"
+                self.report(self.place(event), message, "duplicate-key")
+                continue
+            values[key], keys[key], parts[key] = value, event.start_mark, marks
+        return values, Marks(self.file, start.start_mark, keys, parts)
+
+    def key(self, event: Any, depth: int) -> str | None:
+        key, marks = self.value(event, depth)
+        if type(event) is not yaml.ScalarEvent:
+            place = _marks(self.file, marks).place
+            self.report(place, "a key is text, not a list or a mapping", "key-not-text")
+            return None
+        if type(key) is not str:
+            self.report(self.place(event), f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
+        return str(event.value)
+
+    def sequence(self, start: Any, depth: int) -> tuple[list[object], Marks]:
+        values: list[object] = []
+        parts: dict[object, Marks | Mark] = {}
+        while type(event := self.next()) is not yaml.SequenceEndEvent:
+            value, parts[len(values)] = self.value(event, depth + 1)
+            values.append(value)
+        return values, Marks(self.file, start.start_mark, {}, parts)
+
+    def scalar(self, event: yaml.ScalarEvent) -> object:
+        text = event.value
+        if len(text) > MAX_SCALAR:
+            raise self.mistake(event, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
+        if "${" in text:
+            text = VARIABLE.sub(lambda match: self.variable(match, event), text)
+        return plain_scalar(text) if event.implicit[0] and event.tag is None else text
+
+    def variable(self, match: re.Match[str], event: yaml.Event) -> str:
+        value = self.environment.get(match[1]) or match[2]
+        if value is None:
+            message = f"the environment variable '{match[1]}' is not set; set it, or write ${{{match[1]}:-default}}"
+            self.report(self.place(event), message, "missing-environment")
+            return ""
+        return value
+
+    def place(self, event: yaml.Event) -> Place:
+        mark = event.start_mark
+        assert mark is not None, "the C parser marks every event"
+        return Place(self.file, mark.line + 1, mark.column + 1)
+
+
+def _short(text: object) -> str:
+    return str(text)[:80]

@@ -1,0 +1,1 @@
+"""SDL and Python classes → GraphQL types."""

@@ -1,0 +1,130 @@
+"""The admin listener: the state of the configuration, and a way to have it read again. It is a server of its own, for this machine alone."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gateway.operate.prometheus import CONTENT_TYPE, metrics_text
+from gateway.operate.serving import Serving
+from gateway.serve.http.error_handlers import ERROR_HANDLERS
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The worker processes that one is among: the process that supervises them, which passes a reload on to the others, and their number."""
+
+    supervisor: int
+    size: int
+
+
+def create_admin_app(serving: Serving, crew: Crew | None = None) -> ASGIApp:
+    """Return the admin application of what is served, by one process or one of a crew."""
+
+    async def config(_: Request) -> Response:
+        return JSONResponse(state(serving))
+
+    async def reload(_: Request) -> Response:
+        outcome = await serving.reload()
+        if crew is not None:
+            os.kill(crew.supervisor, signal.SIGHUP)
+        return JSONResponse({"outcome": outcome, **state(serving)}, 409 if outcome in {"rejected", "failed"} else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(metrics_text(serving), media_type=CONTENT_TYPE)
+
+    routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"]), Route("/metrics", metrics)]
+    # A page of another site could else reach it under a name of its own that leads to this machine.
+    local = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
+    return Starlette(routes=routes, middleware=[local], exception_handlers=ERROR_HANDLERS)
+
+
+def state(serving: Serving) -> dict[str, object]:
+    """Return what is served and what is wrong with the files, as JSON: an operation or link is ``current``, ``kept`` or ``left out``."""
+    blueprint = serving.generation.blueprint if serving.generation else None
+    names = [f"operation {name}" for name in blueprint.operations] if blueprint else []
+    names += dict.fromkeys(f"field {link.step.name}" for link in blueprint.links.values()) if blueprint else []
+    units: dict[str, object] = {name: {"state": "current"} for name in names}
+    for name, since in serving.kept.items():
+        units[name] = {"state": "kept" if name in units else "left out", "since": since.isoformat(timespec="milliseconds")}
+    problems = [
+        {"place": str(problem.place), "subject": problem.subject, "message": problem.message, "code": problem.code}
+        for problem in serving.problems
+    ]
+    return {
+        "version": serving.version,
+        "since": serving.since.isoformat(timespec="milliseconds"),
+        "state": "problems" if problems else "current",
+        "problems": problems,
+        "units": units,
+        "changes": dict(serving.outcomes),
+    }
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the one beside it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind_admin(port: int, *, is_common: bool = True) -> socket.socket:
+    """Return a socket on this machine's own address; on a common one all workers can listen, and any of them answers.
+
+    :raises OSError: the address is in use.
+    """
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_common and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((HOST, port))
+        if not is_common:
+            bound.listen()  # only now it is certain that no worker which starts at the same moment has it
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def bind_own(port: int, workers: int) -> list[socket.socket]:
+    """Return a socket that this worker alone listens on, so that its metrics can be told from those of others: the first free port of so many.
+
+    A worker that takes the place of one that has died finds the port of that one. There is none where all are taken by others.
+    """
+    for number in range(port + 1, port + 1 + workers):
+        with suppress(OSError, OverflowError):
+            return [bind_admin(number, is_common=False)]
+    return []
+
+
+@asynccontextmanager
+async def admin_listener(app: ASGIApp, port: int, crew: Crew | None = None) -> AsyncIterator[None]:
+    """Serve the admin application on a port for as long as the context lasts; one of several workers also on a port of its own."""
+    config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
+    server = _Server(config)
+    with ExitStack() as stack:
+        sockets = [bind_admin(port), *(bind_own(port, crew.size) if crew else ())]
+        for bound in sockets:
+            stack.enter_context(bound)
+        running = asyncio.create_task(server.serve(sockets=sockets))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await asyncio.gather(running, return_exceptions=True)

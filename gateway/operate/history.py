@@ -1,0 +1,111 @@
+"""Generations → their history: each version with its files, in a SQLite file outside the configuration folder; the oldest go first."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiosqlite
+
+from gateway.load.read.files import Files, files_as_read
+
+log = logging.getLogger("stepgraph.versions")
+
+MAX_VERSIONS = 200
+_TABLE = """CREATE TABLE IF NOT EXISTS versions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, version TEXT NOT NULL, at REAL NOT NULL, problems INTEGER NOT NULL, files BLOB NOT NULL)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A generation that has answered, since when, and how many problems its files had."""
+
+    version: str
+    at: datetime
+    problems: int
+
+
+def default_state(folder: Path) -> Path:
+    """Return the folder of the history of a configuration folder where none is given: one of the user's own for it."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = str(folder.resolve())
+    return Path(state, "stepgraph", f"{folder.resolve().name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
+
+
+class Versions:
+    """The history in a state folder. A version that answers again, after another, stands in it again."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "history.db"
+
+    async def keep(self, files: Files, version: str, problems: int) -> None:
+        """Add a version unless it is the last one already; a history that cannot be written is no reason not to serve."""
+        try:
+            packed = await asyncio.to_thread(_pack, files)
+            await asyncio.to_thread(self._path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            async with self._open() as database:
+                await database.execute("BEGIN IMMEDIATE")
+                last = await (await database.execute("SELECT version FROM versions ORDER BY id DESC LIMIT 1")).fetchone()
+                if last is None or last[0] != version:
+                    row = (version, time.time(), problems, packed)
+                    await database.execute("INSERT INTO versions (version, at, problems, files) VALUES (?, ?, ?, ?)", row)
+                    oldest = "SELECT id FROM versions ORDER BY id DESC LIMIT -1 OFFSET ?"
+                    await database.execute(f"DELETE FROM versions WHERE id IN ({oldest})", (MAX_VERSIONS,))  # noqa: S608 - constant
+                await database.commit()
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the history of versions cannot be written", extra={"path": self._path, "detail": str(error)})
+
+    async def all(self) -> list[Version]:
+        """Return all versions, the latest first."""
+        if not await asyncio.to_thread(self._path.exists):
+            return []
+        async with self._open() as database:
+            rows = await database.execute_fetchall("SELECT version, at, problems FROM versions ORDER BY id DESC")
+        return [Version(version, datetime.fromtimestamp(at, UTC), problems) for version, at, problems in rows]
+
+    async def find(self, prefix: str, folder: Path) -> Files | None:
+        """Return the files of the version that begins so, as files of a folder; None when it is not one alone."""
+        versions = {found.version for found in await self.all() if found.version.startswith(prefix)}
+        if len(versions) != 1:
+            return None
+        (version,) = versions
+        async with self._open() as database:
+            query = "SELECT files FROM versions WHERE version = ? ORDER BY id DESC LIMIT 1"
+            row = await (await database.execute(query, (version,))).fetchone()
+        assert row is not None
+        return replace(files_as_read(folder, _unpack(row[0])), version=version)
+
+    async def since_sound(self, folder: Path) -> list[Files]:
+        """Return the files of the last version without problems and of all after it, in order; none where they cannot be read."""
+        try:
+            async with self._open() as database:
+                last = "SELECT MAX(id) FROM versions WHERE problems = 0"
+                query = f"SELECT files FROM versions WHERE id >= ({last}) ORDER BY id"  # noqa: S608 - constant
+                return [files_as_read(folder, _unpack(packed)) for (packed,) in await database.execute_fetchall(query)]
+        except (OSError, sqlite3.Error):
+            return []
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with aiosqlite.connect(self._path, isolation_level=None, timeout=5) as database:
+            await database.execute(_TABLE)
+            yield database
+
+
+def _pack(files: Files) -> bytes:
+    texts = {os.path.relpath(name, files.folder): text for name, text in files.texts.items()}
+    return zlib.compress(json.dumps(texts).encode())
+
+
+def _unpack(packed: bytes) -> dict[str, str]:
+    texts: dict[str, str] = json.loads(zlib.decompress(packed))
+    return texts

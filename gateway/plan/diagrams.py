@@ -1,0 +1,196 @@
+"""Plan → pictures of its graph: a tree for the terminal, Mermaid and DOT text for other programs. The critical path is marked in each."""
+
+from collections.abc import Iterator
+from io import StringIO
+from itertools import pairwise
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from gateway.blueprint import FallbackStale, FallbackStep
+from gateway.plan.nodes import Node, OperationCall, Plan, Role
+
+_LONGEST = 60
+_NO_EDGE = 1000
+_MERMAID_SHAPES = {
+    Role.REQUIRED: ('[["', '"]]'),
+    Role.OPTIONAL: ('["', '"]'),
+    Role.LINK: ('[/"', '"/]'),
+    Role.FALLBACK: ('(["', '"])'),
+}
+_DOT_SHAPES = {
+    Role.REQUIRED: "box, peripheries=2",
+    Role.OPTIONAL: "box",
+    Role.LINK: "box, style=rounded",
+    Role.FALLBACK: "box, style=dashed",
+}
+_MERMAID_ENTITIES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
+
+
+# -- the tree
+
+
+def as_trees(plan: Plan) -> list[Tree]:
+    """Return a tree for each operation: a node hangs on the prerequisite that ends last, a fallback on the node that it stands in for."""
+    return [_Branches(plan, call).tree() for call in plan.calls]
+
+
+def in_full(tree: Tree) -> Text:
+    """Return a tree as text without colours that no edge of a terminal cuts."""
+    wide = Console(file=StringIO(), width=_NO_EDGE, color_system=None)
+    with wide.capture() as captured:
+        wide.print(tree, no_wrap=True)
+    return Text("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+class _Branches:
+    def __init__(self, plan: Plan, call: OperationCall) -> None:
+        self.plan = plan
+        self.call = call
+        self.critical = plan.critical_nodes(call)
+        self.parents = plan.latest_prerequisites(call)
+        self.drawn: dict[int, Tree] = {}
+
+    def tree(self) -> Tree:
+        deadline = f"critical path {self.plan.critical_path(self.call) * 1000:.0f} ms of {self.call.deadline * 1000:.0f} ms"
+        root = Tree(Text.assemble((_head(self.call), "bold"), "  ", (deadline, "yellow")), guide_style="dim")
+        for index, parent in self.parents.items():
+            branch = root if parent is None else self.drawn[parent]
+            self.drawn[index] = branch.add(self.label(self.plan.nodes[index], parent))
+        for index in self.parents:
+            self.add_fallbacks(self.plan.nodes[index])
+        for index in self.call.nodes:
+            if index not in self.drawn:
+                self.drawn[index] = root.add(
+                    Text.assemble(("only for a fallback: ", "dim"), self.label(self.plan.nodes[index], None))
+                )
+        return root
+
+    def add_fallbacks(self, node: Node) -> None:
+        """Hang the fallbacks of a node on it in order, and theirs on them; one that is drawn already is only named."""
+        branch = self.drawn[node.index]
+        for text, other in _fallbacks(node):
+            if other is None or other in self.drawn:
+                branch.add(Text(f"else {text}", "dim"))
+                continue
+            substitute = self.plan.nodes[other]
+            self.drawn[other] = branch.add(Text.assemble(("else ", "dim"), self.label(substitute, None)))
+            self.add_fallbacks(substitute)
+
+    def label(self, node: Node, parent: int | None) -> Text:
+        is_critical = node.index in self.critical
+        others = sorted(other + 1 for other in {*node.needs, *node.follows} if other != parent)
+        notes = [f"after {', '.join(map(str, others))}"] if others else []
+        notes += _notes(node)
+        return Text.assemble(
+            ("◆ " if is_critical else "◇ ", "yellow" if is_critical else "dim"),
+            (f"{node.index + 1} {node.step.name}", "bold yellow" if is_critical else "bold"),
+            f"  {node.role}  {node.step.timeout * 1000:.0f} ms",
+            *(f"  {note}" for note in notes),
+            (f"  {node.step.type} {_short(node.step.description)}", "cyan"),
+        )
+
+
+# -- text for other programs
+
+
+def as_mermaid(plan: Plan) -> str:
+    """Return a Mermaid flowchart."""
+    lines = ["flowchart TD"]
+    for call in plan.calls:
+        lines.append(f'  subgraph c{call.index + 1}["{_escaped(_title(plan, call))}"]')
+        for index in call.nodes:
+            opening, closing = _MERMAID_SHAPES[plan.nodes[index].role]
+            text = "<br/>".join(map(_escaped, _lines(plan.nodes[index])))
+            lines.append(f"    n{index + 1}{opening}{text}{closing}")
+        lines.append("  end")
+    for before, after, is_critical in _edges(plan):
+        lines.append(f"  n{before + 1} {'==>' if is_critical else '-->'} n{after + 1}")
+    lines += [f"  n{primary + 1} -. else .-> n{other + 1}" for primary, other in _substitutions(plan)]
+    critical = [f"n{index + 1}" for call in plan.calls for index in plan.critical_nodes(call)]
+    if critical:
+        lines += ["  classDef critical stroke:#c60,stroke-width:3px", f"  class {','.join(critical)} critical"]
+    return "\n".join(lines)
+
+
+def as_dot(plan: Plan) -> str:
+    """Return a graph in Graphviz's DOT language."""
+    critical = {index for call in plan.calls for index in plan.critical_nodes(call)}
+    lines = [
+        "digraph plan {",
+        "  rankdir=LR",
+        '  graph [fontname="sans-serif"]',
+        '  node [fontname="sans-serif"]',
+        '  edge [fontname="sans-serif"]',
+    ]
+    for call in plan.calls:
+        lines += [f"  subgraph cluster_{call.index + 1} {{", f"    label={_quoted(_title(plan, call))}"]
+        for index in call.nodes:
+            node = plan.nodes[index]
+            style = ', color="#cc6600", penwidth=3' if index in critical else ""
+            lines.append(f"    n{index + 1} [label={_quoted(*_lines(node))}, shape={_DOT_SHAPES[node.role]}{style}]")
+        lines.append("  }")
+    for before, after, is_critical in _edges(plan):
+        style = ' [color="#cc6600", penwidth=3]' if is_critical else ""
+        lines.append(f"  n{before + 1} -> n{after + 1}{style}")
+    lines += [f'  n{primary + 1} -> n{other + 1} [style=dashed, label="else"]' for primary, other in _substitutions(plan)]
+    return "\n".join([*lines, "}"])
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_MERMAID_ENTITIES)
+
+
+def _quoted(*lines: str) -> str:
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + text.replace("\n", "\\n") + '"'
+
+
+# -- what all pictures tell
+
+
+def _head(call: OperationCall) -> str:
+    return f"{call.operation.name}({call.shown})" if call.arguments else call.operation.name
+
+
+def _title(plan: Plan, call: OperationCall) -> str:
+    return f"{_head(call)} · critical path {plan.critical_path(call) * 1000:.0f} ms"
+
+
+def _lines(node: Node) -> list[str]:
+    step = node.step
+    lines = [step.name, f"{step.type} · {_short(step.description)}", f"{node.role} · {step.timeout * 1000:.0f} ms"]
+    return [*lines, *_notes(node), *(f"else {text}" for text, other in _fallbacks(node) if other is None)]
+
+
+def _notes(node: Node) -> list[str]:
+    notes = [f"when {_short(node.step.when.text)}"] if node.step.when else []
+    return [*notes, *([f"batches of {node.use.link.max}"] if node.use and node.use.link.match else [])]
+
+
+def _fallbacks(node: Node) -> Iterator[tuple[str, int | None]]:
+    """Yield the fallbacks of a node in words, each with its node if it is a step."""
+    for fallback in node.step.fallbacks:
+        if isinstance(fallback, FallbackStep):
+            index = node.substitutes[fallback.step]
+            yield f"{index + 1} {fallback.step}", index
+        else:
+            yield "stale" if isinstance(fallback, FallbackStale) else "value", None
+
+
+def _edges(plan: Plan) -> Iterator[tuple[int, int, bool]]:
+    """Yield the prerequisites of each node, and whether the edge is one of a critical path."""
+    critical = {pair for call in plan.calls for pair in pairwise(plan.critical_nodes(call))}
+    for node in plan.nodes:
+        for other in (*node.needs, *node.follows):
+            yield other, node.index, (other, node.index) in critical
+
+
+def _substitutions(plan: Plan) -> Iterator[tuple[int, int]]:
+    for node in plan.nodes:
+        yield from ((node.index, other) for _, other in _fallbacks(node) if other is not None)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,314 @@
+"""What is selected → the Plan: the steps asked for, closed over what they refer to; everything else is left out (paper 5.3).
+
+A plan has no conditions left: ``@skip`` and ``@include`` were decided with the selection.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from graphql import GraphQLOutputType, get_named_type, is_abstract_type
+
+from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
+from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
+from gateway.language.template import renderer
+from gateway.plan.nodes import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root, written_arguments
+from gateway.plan.shapes import with_shapes
+from gateway.plan.upstream_selection import selection_text
+
+
+@dataclass(slots=True)
+class _Drafted:
+    """The nodes of a plan while it is made, those of links by what they are, and what is selected of the value of each node."""
+
+    nodes: list[Node] = field(default_factory=list)
+    links: dict[tuple[int, Hops, str, str], int] = field(default_factory=dict)
+    values: dict[int, list[Selected]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _CallDraft:
+    """An operation call while root fields are still added to it."""
+
+    operation: Operation
+    roots: list[Selected] = field(default_factory=list)
+
+    @property
+    def asked(self) -> set[str]:
+        """The names of the steps that the root fields ask for; all but mere fallbacks in a mutation."""
+        if self.operation.is_mutation:
+            return set(self.operation.steps) - _hidden_fallbacks(self.operation.steps)
+        return {step for root in self.roots for step in _asked(self.operation, root)}
+
+
+def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: bool = False) -> Plan:
+    """Plan the selected root fields of one document. Those of a mutation each are a call of their own."""
+    drafts: dict[tuple[str, ...], _CallDraft] = {}
+    order = []
+    for selected in selection:
+        if selected.name == TYPENAME or selected.name in INTROSPECTION:
+            order.append(Root(selected, None))
+            continue
+        operation = blueprint.operations[selected.name]
+        identity = (operation.name, written_arguments(selected), *((selected.key,) if is_mutation else ()))
+        drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
+        order.append(Root(selected, list(drafts).index(identity)))
+    drafted = _Drafted()
+    calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
+    nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
+    shared = with_shapes(nodes if is_mutation else _mark_shared(nodes), drafted.links, drafted.values)
+    request_reads = tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads))
+    reads_context = any(node.step.reads_context for node in shared)
+    is_immediate = not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared)
+    return Plan(
+        roots=tuple(order),
+        calls=calls,
+        nodes=shared,
+        waiting=tuple(len(node.needs) + len(node.follows) for node in shared),
+        dependents=_dependents(shared),
+        links=drafted.links,
+        request_reads=request_reads,
+        reads_context=reads_context,
+        is_mutation=is_mutation,
+        is_chain=is_immediate or (len(calls) == 1 and _is_chain(shared)),
+        is_immediate=is_immediate,
+        is_constant=is_immediate and not (request_reads or reads_context),
+        is_applicable=not any(call.not_applicable for call in calls),
+    )
+
+
+def _is_immediate(node: Node, operation: Operation) -> bool:
+    """Tell whether a node ends without a wait: for an upstream, for an equal call, for its turn, for another node that stands in."""
+    step = node.step
+    waits = step.calls_out or step.lifetime is not None or node.is_shared or node.use is not None
+    return not (waits or node.substitutes or operation.concurrency)
+
+
+def _is_chain(nodes: tuple[Node, ...]) -> bool:
+    """Tell whether each node waits for the one before it, and can be given up at once at the deadline."""
+    if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.is_prompt for node in nodes):
+        return False
+    return all(before.index in (*node.needs, *node.follows) for before, node in itertools.pairwise(nodes))
+
+
+def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
+    dependents: list[list[int]] = [[] for _ in nodes]
+    for node in nodes:
+        for other in (*node.needs, *node.follows):
+            dependents[other].append(node.index)
+    return tuple(tuple(of_node) for of_node in dependents)
+
+
+def _asked(operation: Operation, selected: Selected) -> set[str]:
+    """Return the steps that fill the selected fields. A picked step always runs: without it not even null-ness is known."""
+    if operation.picked is not None:
+        return {operation.picked}
+    (fields,) = selected.parts.values()
+    return {operation.origins[part.name].step for part in fields if part.name in operation.origins}
+
+
+def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, ...]:
+    """Return the steps of overlays that do not hold for this request although a field of theirs is selected."""
+    names = dict.fromkeys(part.name for root in roots for fields in root.parts.values() for part in fields)
+    missing = (
+        operation.overlay_fields[name] for name in names if name in operation.overlay_fields.keys() - operation.origins.keys()
+    )
+    return tuple(dict.fromkeys(field.origin.step for field in missing))
+
+
+def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Drafted) -> OperationCall:
+    """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
+    steps = draft.operation.steps
+    eager = _closure(steps, draft.asked, with_fallbacks=False)
+    chosen = _closure(steps, draft.asked, with_fallbacks=True)
+    nodes = drafted.nodes
+    start = len(nodes)
+    before = _written_order(steps, eager) if draft.operation.is_mutation else {}
+    position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
+    for name, place in position.items():
+        step = steps[name]
+        is_lazy = name not in eager
+        role = Role.FALLBACK if is_lazy else Role.REQUIRED if step.is_required else Role.OPTIONAL
+        nodes.append(
+            Node(
+                index=place,
+                call=index,
+                step=step,
+                render=renderer(step.inputs),
+                role=role,
+                needs=tuple(position[other] for other in step.needs),
+                follows=tuple(position[other] for other in (*step.follows, *before.get(name, ()))),
+                substitutes={other: position[other] for other in _fallback_steps(step)},
+                is_lazy=is_lazy,
+                is_shared=False,
+                deadline=blueprint.deadline_of(draft.operation),
+            )
+        )
+    _LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
+    pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
+    first = draft.roots[0]
+    return OperationCall(
+        index=index,
+        operation=draft.operation,
+        field=first.node,
+        arguments=written_arguments(first),
+        nodes=tuple(range(start, len(nodes))),
+        eager=sum(not node.is_lazy for node in nodes[start:]),
+        first=tuple(node.index for node in nodes[start:] if not (node.is_lazy or node.needs or node.follows)),
+        pruned=pruned,
+        not_applicable=_not_applicable(draft.operation, draft.roots),
+        deadline=blueprint.deadline_of(draft.operation),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkPlanner:
+    """Finds the links of an operation call: one node for each link, level and set of arguments, whatever the number of parents."""
+
+    call: int
+    operation: Operation
+    blueprint: Blueprint
+    drafted: _Drafted
+
+    def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
+        for root in roots:
+            if self.operation.picked is not None:
+                self.descend(root, position[self.operation.picked], ())
+                continue
+            for fields in root.parts.values():
+                for part in fields:
+                    origin = self.operation.origins.get(part.name)
+                    if origin is not None:
+                        self.descend(part, position[origin.step], (origin.key,) if origin.key else ())
+
+    def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
+        """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
+        if not hops:
+            self.drafted.values.setdefault(parent, []).append(selected)
+        for type_name, fields in selected.parts.items():
+            below = hops_into(selected.type, type_name, hops)
+            for part in fields:
+                link = self.blueprint.links.get((type_name, part.name))
+                if link is not None:
+                    arguments = written_arguments(part)
+                    index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
+                    self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
+                    self.descend(part, index, ())
+                elif part.parts:
+                    self.descend(part, parent, (*below, part.name))
+
+    def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
+        """Return the hops to all objects of one level that a link is asked of: those of an interface have several concrete types."""
+        names = tuple(
+            name
+            for name, fields in selected.parts.items()
+            if any(
+                self.blueprint.links.get((name, part.name)) is link and written_arguments(part) == arguments for part in fields
+            )
+        )
+        return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
+
+    def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
+        """Return the node of a link, which is made where there is none yet."""
+        arguments = written_arguments(part)
+        identity = (parent, hops, f"{link.type}.{link.field}", arguments)
+        if identity not in self.drafted.links:
+            index = self.drafted.links[identity] = len(self.drafted.nodes)
+            self.drafted.nodes.append(
+                Node(
+                    index=index,
+                    call=self.call,
+                    step=link.step,
+                    render=renderer(link.step.inputs),
+                    role=Role.LINK,
+                    needs=(parent,),
+                    follows=(),
+                    substitutes={},
+                    is_lazy=False,
+                    is_shared=False,
+                    deadline=self.blueprint.deadline_of(self.operation),
+                    use=LinkUse(link, parent, hops, part.node, arguments),
+                )
+            )
+        return self.drafted.links[identity]
+
+
+def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
+    """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
+    return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops
+
+
+def _fallback_steps(step: Step) -> list[str]:
+    return [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
+
+
+def _hidden_fallbacks(steps: Mapping[str, Step]) -> set[str]:
+    """Return the steps that fill no field and only stand in for others."""
+    return {name for step in steps.values() for name in _fallback_steps(step) if not steps[name].is_exposed}
+
+
+def _written_order(steps: Mapping[str, Step], eager: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return for each step of a mutation the one written before it, as far as that does not wait for it."""
+    names = [name for name in steps if name in eager]
+    pairs = zip(names[1:], names, strict=False)
+    return {
+        name: (before,) for name, before in pairs if before not in steps[name].needs and name not in _closure(steps, {before})
+    }
+
+
+def _waits_for(step: Step) -> tuple[str, ...]:
+    return (*step.needs, *step.follows)
+
+
+def _closure(steps: Mapping[str, Step], asked: set[str], *, with_fallbacks: bool = False) -> set[str]:
+    """Return the asked steps and everything that they wait for, to any depth."""
+    found: set[str] = set()
+    waiting = list(asked)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            step = steps[name]
+            waiting += _waits_for(step)
+            waiting += _fallback_steps(step) if with_fallbacks else ()
+    return found
+
+
+def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
+    """Sort topologically, a fallback after the step that it stands in for, otherwise in file order."""
+    before: dict[str, set[str]] = {name: set(_waits_for(steps[name])) for name in chosen}
+    for name in chosen:
+        for other in _fallback_steps(steps[name]):
+            if other not in _closure(steps, {name}):  # a primary may itself wait for what stands in for it
+                before[other].add(name)
+    ordered: list[str] = []
+    remaining = [name for name in steps if name in chosen]
+    while remaining:
+        ready = next((name for name in remaining if before[name].issubset(ordered)), remaining[0])
+        ordered.append(ready)
+        remaining.remove(ready)
+    return ordered
+
+
+def _with_selection(node: Node, drafted: _Drafted, blueprint: Blueprint) -> Node:
+    """Tell a node that takes it what is selected of its value."""
+    if not node.step.takes_selection:
+        return node
+    match = ((name,) for name in node.use.link.match) if node.use else ()
+    selected = drafted.values.get(node.index, ())
+    return replace(node, selection=selection_text(selected, (*node.step.read_by_others, *match), blueprint.links))
+
+
+def _mark_shared(nodes: list[Node]) -> tuple[Node, ...]:
+    """Mark nodes that may turn out to make the very same call; the latest of their deadlines holds for it."""
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.step.is_idempotent:
+            groups.setdefault(node.step.fingerprint, []).append(node)
+    latest = {fingerprint: max(node.deadline for node in group) for fingerprint, group in groups.items() if len(group) > 1}
+    return tuple(
+        replace(node, is_shared=True, deadline=latest[node.step.fingerprint])
+        if node.step.is_idempotent and node.step.fingerprint in latest
+        else node
+        for node in nodes
+    )

@@ -1,0 +1,115 @@
+"""One node → its outcome: the condition, the inputs, the call, the selection. Whatever goes wrong is a failure, not an exception."""
+
+import asyncio
+from collections.abc import Mapping
+
+from gateway.contract import CallContext, Inputs, Reply
+from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.errors import Code, StepFault
+from gateway.language.expression import ExpressionError
+from gateway.language.template import MissingValue, Reference, UnusableValue
+from gateway.plan.nodes import Node
+from gateway.run.execution import Execution
+from gateway.run.policies.timeout import until_deadline
+
+_NOT_CALLED = (Failure, Skipped)
+
+
+async def perform_step(
+    run: Execution, node: Node, scope: Mapping[str, object] | None = None, context: CallContext | None = None
+) -> Outcome:
+    """Check a node's condition, render its inputs, and call. ``scope`` and ``context`` are those of one call of a link, which makes several."""
+    inputs = _inputs(run, node, scope)
+    if isinstance(inputs, _NOT_CALLED):
+        return inputs
+    if context is None:
+        context = run.spans[node.index].context = run.context(node)
+    context.inputs = inputs
+    step = node.step
+    try:
+        if node.is_shared or run.states[node.call].places is not None:
+            reply = await _call_among_others(run, node, inputs, context)
+        else:
+            reply = await run.calls[step](inputs, context)
+        return Success(step.select.search(reply.value) if step.select else reply.value)
+    except StepFault as fault:
+        return run.failed(node, fault, context)
+    except ExpressionError as error:
+        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
+
+
+def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:
+    """Return the rendered inputs of a node, or why it is not called."""
+    step, own = node.step, run.states[node.call].scope
+    try:
+        if step.must_succeed:
+            _check_needs(run, node)
+        if step.when and not _is_true(step.when.search(own)):
+            return Skipped(Reason.CONDITION)
+        inputs = node.render(own if scope is None else scope)
+    except MissingValue as missing:
+        return _missing(run, node, missing.reference)
+    except UnusableValue as unusable:
+        message = f"The value of '{unusable.reference}' {unusable.reason}."
+        return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
+    except ExpressionError as error:
+        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"))
+    return {**inputs, "selection": node.selection} if step.takes_selection else inputs
+
+
+def _check_needs(run: Execution, node: Node) -> None:
+    """Make sure that what the node's expressions read is there.
+
+    :raises MissingValue: a step that one of them reads has not succeeded.
+    """
+    for index in node.needs:
+        name = run.plan.nodes[index].step.name
+        if name in node.step.must_succeed and not isinstance(run.outcomes[index], Success):
+            raise MissingValue(Reference((name,)))
+
+
+def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skipped:
+    """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""
+    root = reference.root
+    if root in run.scope(node)["args"] or root == "args":  # type: ignore[operator]
+        message = f"'{node.step.name}' was not called: the argument '{str(reference).removeprefix('args.')}' is null."
+        return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
+    for index in node.needs:
+        outcome = run.outcomes[index]
+        if run.plan.nodes[index].step.name == root and isinstance(outcome, Failure):
+            return Skipped(Reason.MISSING_INPUT, outcome)
+        if run.plan.nodes[index].step.name == root and isinstance(outcome, Skipped):
+            return Skipped(Reason.MISSING_INPUT, outcome.cause)
+    return Skipped(Reason.MISSING_INPUT)
+
+
+async def _call_among_others(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Perform a call that waits for others of its request: for a place that its operation has, or for an equal one."""
+    places = run.states[node.call].places
+    if places is None:
+        return await _shared(run, node, inputs, context)
+    context.begin_wait(asyncio.get_running_loop().time())
+    await until_deadline(places.acquire(), context)
+    try:
+        context.end_wait(asyncio.get_running_loop().time())
+        return await (_shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context))
+    finally:
+        places.release()
+
+
+async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Make a call together with equal nodes of this request; it belongs to the request, not to the first of them."""
+    key = node.step.fingerprint, repr(inputs)
+    assert run.flights is not None
+    common = run.shared_contexts.setdefault(key, context)
+    if node.use is None:
+        run.spans[node.index].context = common
+    try:
+        return await run.flights.join(key, lambda: run.calls[node.step](inputs, common))
+    finally:
+        context.faults = common.faults
+
+
+def _is_true(value: object) -> bool:
+    """Tell whether JMESPath takes a value for true: everything but null, false and what is empty."""
+    return value not in (None, False, "", [], {}) or (value == 0 and value is not False)

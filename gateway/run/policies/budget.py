@@ -1,0 +1,36 @@
+"""Calls → how many calls more they are good for: what is done beside them stays a small part of the load, whatever happens."""
+
+import asyncio
+
+from gateway.run.policies.window import Window
+
+
+class Budget:
+    """Extra calls: ``percent`` of those of the last ``seconds``, and at least ``least`` in that time."""
+
+    def __init__(self, percent: int, least: int, seconds: float = 10.0) -> None:
+        self.window = Window(seconds)
+        """Calls, and the extra ones among its marks."""
+        self.granted = 0
+        self.denied = 0
+        self._percent = percent
+        self._least = least
+
+    @property
+    def left(self) -> int:
+        """How many extra calls there may be now."""
+        self.window.advance(asyncio.get_running_loop().time())
+        return max(self._least, self.window.calls * self._percent // 100) - self.window.marked
+
+    def count(self, now: float) -> None:
+        """Count a call."""
+        self.window.count(now)
+
+    def take(self) -> bool:
+        """Take an extra call, if there is one left."""
+        if self.left <= 0:
+            self.denied += 1
+            return False
+        self.granted += 1
+        self.window.add(asyncio.get_running_loop().time(), 0, 1)
+        return True

@@ -1,0 +1,82 @@
+"""The limit of one attempt: a call is cut at its timeout or at the deadline, whichever comes first."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from gateway.contract import CallContext
+from gateway.errors import Code, StepFault
+from gateway.run.policies.timers import Alarm
+
+RESOLUTION = 0.001
+"""Seconds that a timer may be early, by the clocks of event loops."""
+_AT_DEADLINE = "cut at the deadline of the request"
+
+T = TypeVar("T")
+
+
+class Limit(Alarm):
+    """The end of an attempt that begins now: after ``timeout`` seconds, or at the deadline of the call, which may move while it runs.
+
+    :raises StepFault: the deadline is over, so that there is no use in beginning.
+    """
+
+    def __init__(self, timeout: float, context: CallContext) -> None:
+        loop = asyncio.get_running_loop()
+        began = context.began_at = loop.time()
+        if began >= context.deadline:
+            raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=_AT_DEADLINE)
+        self._context = context
+        self._own = began + timeout
+        super().__init__(loop, min(context.deadline, self._own))
+
+    def fault(self) -> StepFault:
+        """Return the fault of the attempt that it has cut off, or that has timed out by itself."""
+        seconds = self._own - (self._context.began_at or 0.0)
+        detail = f"no answer within {seconds * 1000:.0f} ms" if self._own <= self._context.deadline else _AT_DEADLINE
+        return StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail)
+
+    def ring(self) -> None:
+        """Cancel the task, or wait on: a request with a later deadline may have joined the call meanwhile."""
+        loop, time = asyncio.get_running_loop(), min(self._own, self._context.deadline)
+        if time - loop.time() > RESOLUTION:
+            self.timer = loop.call_at(time, self.ring)
+        else:
+            super().ring()
+
+
+async def until_deadline(waiting: Awaitable[T], context: CallContext) -> T:
+    """Await what may take longer than a call has time.
+
+    :raises StepFault: it does.
+    """
+    alarm = Alarm(asyncio.get_running_loop(), context.deadline)
+    try:
+        return await waiting
+    except asyncio.CancelledError:
+        if not alarm.is_cause():
+            raise
+        raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=_AT_DEADLINE) from None
+    finally:
+        alarm.put_off()
+
+
+def had_time(context: CallContext, timeout: float, now: float) -> bool:
+    """Tell whether an attempt that was cut off says something of its source: it had half of its timeout, or of all the request's time.
+
+    What the deadline cuts soon after it began, because steps before it took too long, says nothing.
+    """
+    if context.began_at is None:
+        return False
+    whole = min(timeout, context.deadline - context.request.arrived_at)
+    return now - context.began_at >= whole / 2 - RESOLUTION
+
+
+def is_cut_by_limit(context: CallContext, timeout: float, now: float) -> bool:
+    """Tell whether a cancellation that comes now comes because the attempt has taken all of its time."""
+    return context.began_at is not None and now >= min(context.began_at + timeout, context.deadline) - RESOLUTION
+
+
+def is_cut_by_deadline(context: CallContext, now: float) -> bool:
+    """Tell whether a cancellation that comes now comes because of the deadline, which a request keeps by cancelling what is under way."""
+    return now >= context.deadline - RESOLUTION

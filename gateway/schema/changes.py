@@ -1,0 +1,137 @@
+"""Two blueprints → what the way from one to the other changes: for clients (the schema), and in what is called and how long that may take."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from graphql import BreakingChange, DangerousChange, GraphQLSchema, find_breaking_changes, find_schema_changes
+
+from gateway.blueprint import Blueprint, Fallback, FallbackStale, FallbackStep, Operation, Step
+from gateway.blueprint.worst_case import worst_case
+from gateway.schema.build import build_schema
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: ``breaking``, ``dangerous`` or ``safe`` for clients, or ``behaviour``; what it is about, and what it is."""
+
+    kind: str
+    text: str
+
+
+def breaking_changes(old: GraphQLSchema, new: GraphQLSchema) -> list[str]:
+    """Return what of a new schema breaks clients of the old one."""
+    return [change.description.removesuffix(".") for change in find_breaking_changes(old, new)]
+
+
+def changes(old: Blueprint, new: Blueprint) -> list[Change]:
+    """Return all changes, those that matter most first."""
+    found = find_schema_changes(build_schema(old), build_schema(new))
+    told = [Change(_kind(change), change.description.removesuffix(".")) for change in found]
+    order = ("breaking", "dangerous", "safe")
+    told.sort(key=lambda change: order.index(change.kind))
+    return [*told, *(Change("behaviour", text) for text in _behaviour(old, new))]
+
+
+def _kind(change: object) -> str:
+    if isinstance(change, BreakingChange):
+        return "breaking"
+    return "dangerous" if isinstance(change, DangerousChange) else "safe"
+
+
+# -- behaviour
+
+
+def _behaviour(old: Blueprint, new: Blueprint) -> Iterator[str]:
+    for name in (name for name in old.operations if name in new.operations):
+        yield from (f"{name}: {text}" for text in _of_operation(old.operations[name], new.operations[name]))
+    for key in (key for key in old.links if key in new.links):
+        link, other = old.links[key], new.links[key]
+        yield from (f"{link.step.name}: {text}" for text in _of_step(link.step, other.step))
+        yield from _told(f"{link.step.name}: keys in one call", link.max, other.max)
+    yield from _of_names("overlay", _overlays(old), _overlays(new))
+    yield from _of_names("source", old.sources, new.sources)
+    for name in (name for name in old.sources if name in new.sources):
+        before, after = (found.sources[name].keys.model_dump() for found in (old, new))
+        changed = [key for key in after if before.get(key) != after[key]] if before.keys() == after.keys() else ["type"]
+        if changed:  # values of a source may be secrets
+            yield f"source {name}: other {', '.join(changed)}"
+
+
+def _overlays(blueprint: Blueprint) -> dict[str, object]:
+    """Return overlays by name with what they set."""
+    return {
+        f"{overlay.name} of {overlay.operation}": (overlay.when, [(patch.path, patch.value) for patch in overlay.patches])
+        for overlay in blueprint.overlays
+    }
+
+
+def _of_names(kind: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    yield from (f"{kind} {name} removed" for name in old if name not in new)
+    yield from (f"{kind} {name} added" for name in new if name not in old)
+    if kind == "overlay":
+        yield from (f"{kind} {name} changed" for name in old if name in new and old[name] != new[name])
+
+
+def _of_operation(old: Operation, new: Operation) -> Iterator[str]:
+    yield from (f"step {name} removed" for name in old.steps if name not in new.steps)
+    yield from (f"step {name} added: {step.description}" for name, step in new.steps.items() if name not in old.steps)
+    for name in (name for name in old.steps if name in new.steps):
+        yield from (f"{name}: {text}" for text in _of_step(old.steps[name], new.steps[name]))
+    yield from _told("deadline", _ms(old.deadline), _ms(new.deadline))
+    yield from _told("concurrency", old.concurrency or "unlimited", new.concurrency or "unlimited")
+    yield from _told("worst-case latency", *(_ms(min(found.deadline, worst_case(found).seconds)) for found in (old, new)))
+
+
+def _of_step(old: Step, new: Step) -> Iterator[str]:
+    yield from _told("type", old.type, new.type)
+    yield from _told("call", old.description, new.description)
+    yield from _told("source", old.source.name if old.source else "none", new.source.name if new.source else "none")
+    yield from _told("timeout", _ms(old.timeout), _ms(new.timeout))
+    yield from _told("attempts", old.retry.attempts, new.retry.attempts)
+    yield from _told("retried errors", _retried(old), _retried(new))
+    yield from _told("hedge", _said(old.hedge is not None), _said(new.hedge is not None))
+    yield from _told("required", _said(old.is_required), _said(new.is_required))
+    yield from _told("fallback", _fallbacks(old), _fallbacks(new))
+    yield from _told("when", _text(old.when), _text(new.when))
+    yield from _told("select", _text(old.select), _text(new.select))
+    yield from _told("waits for", _names(old), _names(new))
+    if old.description == new.description and repr(old.inputs) != repr(new.inputs):
+        yield "other inputs"
+
+
+def _told(what: str, old: object, new: object) -> Iterator[str]:
+    if old != new:
+        yield f"{what} {old} → {new}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _said(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _text(expression: object) -> str:
+    return getattr(expression, "text", "none")
+
+
+def _retried(step: Step) -> str:
+    return ", ".join(sorted(step.retry.errors)) if step.retry.attempts > 1 else "none"
+
+
+def _names(step: Step) -> str:
+    return ", ".join((*step.needs, *step.follows)) or "nothing"
+
+
+def _fallbacks(step: Step) -> str:
+    return ", ".join(_fallback(fallback, step) for fallback in step.fallbacks) or "none"
+
+
+def _fallback(fallback: Fallback, step: Step) -> str:
+    match fallback:
+        case FallbackStep(name):
+            return name
+        case FallbackStale(max_age):
+            return f"stale up to {_ms(max_age)}"
+    return "a constant" if step.is_sensitive else f"the constant {fallback.value}"

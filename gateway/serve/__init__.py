@@ -1,0 +1,1 @@
+"""Requests → answers: admission, the generation that answers, HTTP, connections."""

@@ -1,0 +1,1 @@
+"""Who is let in: concurrency limits, load shedding, rate limits."""

@@ -1,0 +1,1 @@
+"""The bytes of a client's connection ↔ whole HTTP requests and responses."""

@@ -1,0 +1,1 @@
+"""What lives as long as one configuration: its plans, connection pools and caches."""

@@ -1,0 +1,69 @@
+"""Several GraphQL requests that came as one → one answer with theirs in order. What fails of one is told in its own answer alone."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.answer.json_text import json_text
+from gateway.contract import Ending
+from gateway.errors import Code, RequestError
+from gateway.serve.generation.generation import Rest
+from gateway.serve.generation.prepared import GraphQLRequest
+from gateway.telemetry.telemetry import note_errors
+
+log = logging.getLogger("stepgraph.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The items of a JSON list that was posted; ``read`` makes a request of one, or raises RequestError."""
+
+    items: list[Any]
+    read: Callable[[Any], GraphQLRequest]
+
+    def check(self, most: int) -> None:
+        """Check how many requests there are.
+
+        :raises RequestError: there are none, or more than allowed.
+        """
+        if most == 0:
+            message = "Batching is not enabled; send one request at a time."
+            raise RequestError(Code.BATCHING_NOT_ENABLED, 400, {"message": message})
+        if not self.items:
+            raise RequestError(Code.BAD_REQUEST, 400, {"message": "The list of requests is empty."})
+        if len(self.items) > most:
+            message = f"The list has {len(self.items)} requests; {most} are allowed."
+            raise RequestError(Code.BATCH_LIMIT_EXCEEDED, 422, {"message": message})
+
+    async def answer(self, begin: Callable[[GraphQLRequest], bytes | Rest], ending: Ending) -> bytes:
+        """Answer each request by itself; those that wait for others do so together. ``ending`` is how all of them end."""
+        answers: list[bytes | asyncio.Task[bytes]] = []
+        async with asyncio.TaskGroup() as group:
+            for item in self.items:
+                begun = self._begin(item, begin, ending)
+                answers.append(begun if isinstance(begun, bytes) else group.create_task(_finish(begun, ending)))
+                await asyncio.sleep(0)  # a document that is new takes a while: others shall not wait for all of them
+        return b"[%s]" % b",".join(answer if isinstance(answer, bytes) else answer.result() for answer in answers)
+
+    def _begin(self, item: Any, begin: Callable[[GraphQLRequest], bytes | Rest], ending: Ending) -> bytes | Rest:
+        try:
+            return begin(self.read(item))
+        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
+            return _failed(error, ending)
+
+
+async def _finish(rest: Rest, ending: Ending) -> bytes:
+    try:
+        return await rest()
+    except Exception as error:  # noqa: BLE001 - it is logged where it is answered
+        return _failed(error, ending)
+
+
+def _failed(error: Exception, ending: Ending) -> bytes:
+    if not isinstance(error, RequestError):
+        log.error("a request of a batch failed unexpectedly", exc_info=error)
+        error = RequestError(Code.INTERNAL_SERVER_ERROR, 500, {"message": "The gateway failed."})
+    note_errors(ending, error.errors, has_data=True)
+    return json_text({"errors": error.errors})

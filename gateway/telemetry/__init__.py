@@ -1,0 +1,1 @@
+"""What became of requests and steps → counters, log lines, spans."""

@@ -1,0 +1,1 @@
+"""SQL text with placeholders, and the rows and values that come back."""
