@@ -1,3 +1,5 @@
 """A door: the generated schema as a Strawberry schema, for other Python applications (see :mod:`gateway.process.embed`)."""
 
-from gateway.process.embed import embedded_schema as embedded_schema
+from gateway.process.embed import embedded_schema
+
+__all__ = ["embedded_schema"]

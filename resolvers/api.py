@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
-from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.contract.mock import Exchange
 from gateway.language.template import Reference, TemplateError, parse
 from gateway.settings import Status, StepKeys, Text, empty, such_as
 from resolvers.json_http import (

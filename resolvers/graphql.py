@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse, print_ast
 
 from gateway.blueprint import Source, Step
-from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.contract.mock import Exchange
 from gateway.contract.outcome import Failure
 from gateway.errors import Code, StepFault, nearest
 from gateway.settings import StepKeys, Text, empty

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from gateway.blueprint import Step
-from gateway.contract import Call, CallContext, Exchange, Inputs, Reply, StepType
+from gateway.contract import Call, CallContext, Inputs, Reply, StepType
+from gateway.contract.mock import Exchange
 from gateway.settings import StepKeys, such_as
 
 

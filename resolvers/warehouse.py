@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
-from gateway.contract import Call, CallContext, Exchange, Inputs, KeyProblem, Reply, StepType
+from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
+from gateway.contract.mock import Exchange
 from gateway.errors import Code, StepFault, nearest
 from gateway.language.template import Reference
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as

@@ -20,10 +20,10 @@ import duckdb
 import pytest
 
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 SERVER = os.environ.get("STEPGRAPH_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")

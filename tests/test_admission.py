@@ -18,9 +18,10 @@ from gateway.blueprint import Priority
 from gateway.load.build.build import load
 from gateway.operate.serving import serve_folder
 from gateway.process.app import create_app
-from gateway.process.server import Server, bind
+from gateway.process.server import Server
 from gateway.serve.admission.admission import LONG_TURN, MANY, Admission, Share, Shares
 from gateway.serve.connections.connection import GatewayProtocol
+from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
 
 from .faults import Delay, FaultServer, Hang, Json, refused_port

@@ -258,15 +258,7 @@ def read_house() -> House:
 HOUSE = read_house()
 
 
-NOT_YET = {imports_from_below, request_time_imports, libraries_outside_their_folders}
-"""Rules that hold once definitions have left their files."""
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [pytest.param(rule, marks=[pytest.mark.xfail] if rule in NOT_YET else []) for rule in RULES],
-    ids=lambda rule: rule.__name__,
-)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_house_keeps_its_rule(rule: Callable[[House], list[str]]) -> None:
     assert rule(HOUSE) == []
 

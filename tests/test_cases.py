@@ -40,11 +40,12 @@ from graphql import print_schema
 
 from gateway import record
 from gateway.contract import RequestContext, StepType
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import RequestError
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
+from gateway.plan.text import plan_text
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.graphql import GraphQLStep
@@ -202,9 +203,9 @@ async def _answer(generation: Generation, request: GraphQLRequest, context: Requ
 
 
 def _plan(generation: Generation, request: GraphQLRequest) -> str:
-    documents, document = generation.documents, generation.read(request.query)
+    document = generation.read(request.query)
     definition = document.definition(request.operation_name, is_read_only=False)
-    return documents.plan(definition, definition.variables(request.variables)).plan.as_text() + "\n"
+    return plan_text(generation.plans.plan(definition, definition.variables(request.variables)).plan) + "\n"
 
 
 def difference(expected: Mapping[str, str], actual: Mapping[str, str]) -> str:

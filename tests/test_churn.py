@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.load.read.files import read_files
 from gateway.operate.serving import Conduct, Serving, serve_folder
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 from .faults import FaultServer, Json

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pytest
 
 from gateway.contract import RequestContext
-from gateway.document.document import Documents
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
 from gateway.plan.cost import MOST
 from gateway.run.reply_cache import Replies
 from gateway.schema.build import build_schema
 from gateway.serve.generation.generation import Generation
-from gateway.serve.generation.prepared import GraphQLRequest
+from tests.kit.documents import Documents
 from tests.oracle import blueprint_of
 
 TYPES = """

@@ -9,12 +9,14 @@ from graphql import build_schema, execute_sync, get_introspection_query, parse
 
 from gateway.answer.projection import source_of
 from gateway.document.coercion import MAX_MESSAGE
-from gateway.document.document import MAX_PLANS, Document, Documents, Planned
+from gateway.document.document import Document
 from gateway.errors import Code, RequestError
 from gateway.run.reply_cache import Replies
 from gateway.schema.build import build_schema as build
 from gateway.serve.generation.generation import MAX_CACHED_TEXT, Generation
+from gateway.serve.generation.plans import MAX_PLANS, Planned
 from tests import virtual
+from tests.kit.documents import Documents
 from tests.oracle import Stage, Theatre, blueprint_of, perform
 
 CONFIG = """
@@ -285,7 +287,7 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
         values = {f"v{bit}": bool(number >> bit & 1) for bit in range(7)}
         planned = THEATRE.documents.plan(definition, definition.variables(values))
         assert len(planned.plan.nodes) == (number > 0)
-        assert len(definition.planned) <= MAX_PLANS
+        assert 0 < len(THEATRE.documents.of(definition)) <= MAX_PLANS
 
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:

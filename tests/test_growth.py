@@ -11,11 +11,11 @@ import pytest
 
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation import generation as generations
 from gateway.serve.generation.generation import open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.value import Value
 

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import RequestError
 from gateway.serve.generation.generation import Generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, graphql_request, negotiate
 
 from .faults import Json

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import load
 from gateway.serve.generation.generation import MAX_KEPT_ANSWER, Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 from .serving import write_files
@@ -51,9 +51,9 @@ def answers(folder: Path, requests: Sequence[tuple[GraphQLRequest, dict[str, str
             found, known = [], 0
             for request, headers in requests:
                 definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-                known += any(planned.answer is not None for planned in definition.planned.values())
+                known += any(planned.answer is not None for planned in generation.plans.of(definition).values())
                 found.append(await made(generation, request, **headers))
-            return found, known, sum(meter.ok for meter in generation.documents.telling.measures.steps)
+            return found, known, sum(meter.ok for meter in generation.plans.telling.measures.steps)
 
     return asyncio.run(ask())
 

@@ -27,13 +27,13 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.document.document import Documents
 from gateway.document.limits import CHARACTERS_PER_TOKEN, EXPANDED_PER_TOKEN, MOST_TOKENS, Size, measure
 from gateway.document.overlapping_fields import conflicts
 from gateway.errors import RequestError
 from gateway.run.reply_cache import Replies
 from gateway.schema.build import build_schema as build
 from gateway.serve.generation.generation import Generation
+from tests.kit.documents import Documents
 from tests.oracle import blueprint_of
 
 CONFIG = """

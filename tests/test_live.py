@@ -262,7 +262,7 @@ def test_documents_that_are_asked_for_are_planned_before_the_swap(tmp_path: Path
             assert await followed.reload() == "accepted"
             assert followed.generation is not None
             (definition,) = followed.generation.read(query).definitions
-            assert set(definition.planned) == {(True,), (False,)}
+            assert set(followed.generation.plans.of(definition)) == {(True,), (False,)}
 
     asyncio.run(run())
 
@@ -272,7 +272,7 @@ async def warm(followed: Serving, query: str) -> None:
     assert generation is not None
     (definition,) = generation.read(query).definitions
     for including in (True, False):
-        generation.documents.plan(definition, definition.variables({"with": including}))
+        generation.plans.plan(definition, definition.variables({"with": including}))
 
 
 @pytest.mark.case("R-07")

@@ -10,12 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.contract import RequestContext
 from gateway.contract.outcome import Failure, Reason, Skipped, Success
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code
 from gateway.operate.prometheus import metrics_text
 from gateway.operate.serving import Serving, serve_folder
 from gateway.run import Results, Span
 from gateway.serve.generation.generation import Generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.telemetry.counters import MAX_STEP_SERIES, Measures, StepMeters, watching_the_loop
 from resolvers import STEP_TYPES
 

@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from gateway.blueprint import Blueprint, Operation
 from gateway.cli import command_line
+from gateway.cli.author.plan import winning_lines
 from gateway.contract import KeyProblem, RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import ConfigurationError, Problem, RequestError
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import open_generation
-from gateway.serve.generation.overlays import Overlays, winning_lines
-from gateway.serve.generation.prepared import GraphQLRequest
+from gateway.serve.generation.overlays import Overlays
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.value import Value, ValueKeys
@@ -358,7 +359,7 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
             long_to_go = asyncio.get_running_loop().time() + 10
             for tenant in range(3):
                 await generation.answer(GraphQLRequest(query), RequestContext("r", {"x-tenant": f"t{tenant}"}, long_to_go))
-            return len(generation.read(query).definitions[0].planned)
+            return len(generation.plans.of(generation.read(query).definitions[0]))
 
     assert asyncio.run(count("{ other { one } }")) == 1
     assert asyncio.run(count("{ customer(id: 1) { __typename } }")) == 3

@@ -9,10 +9,10 @@ import pytest
 
 from gateway.blueprint import Blueprint
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from playground.demo.warehouse import seed
 from resolvers import STEP_TYPES
 from resolvers.api import Api

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from gateway.blueprint import Blueprint
-from gateway.document.document import Documents
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.plan.nodes import Plan
+from gateway.plan.text import plan_json, plan_text
 from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
+from tests.kit.documents import Documents
 
 SOURCES = """
 sources:
@@ -67,7 +68,7 @@ def plan_of(query: str, *documents: str, types: str = TYPES, variables: dict[str
 
 def test_the_plan_text_of_customer_360() -> None:
     assert (
-        plan_of(QUERY).as_text()
+        plan_text(plan_of(QUERY))
         == """\
 plan customer360(customer_id: $id)                            critical path 1300 ms
   1  accountService  api        GET /accounts/{customer_id}           required  500 ms
@@ -81,7 +82,7 @@ pruned: transactionService, riskProfile"""
 
 
 def test_the_plan_of_customer_360_as_data() -> None:
-    plan: dict[str, Any] = plan_of(QUERY).as_json()
+    plan: dict[str, Any] = plan_json(plan_of(QUERY))
     (operation,) = plan["operations"]
     nodes = operation.pop("nodes")
     assert operation == {
@@ -145,11 +146,11 @@ def test_the_plan_of_customer_360_as_data() -> None:
 
 def test_order_without_data_is_after_in_the_text_and_follows_in_the_data() -> None:
     plan = plan_of("{ customer360(customer_id: 1) { riskProfile } }")
-    assert plan.as_text().splitlines()[1:3] == [
+    assert plan_text(plan).splitlines()[1:3] == [
         "  1  accountService  api        GET /accounts/{customer_id}  required  500 ms",
         "  2  riskProfile     warehouse  SELECT 1                     optional  1000 ms  after 1",
     ]
-    assert [(node["needs"], node["follows"]) for node in plan.as_json()["operations"][0]["nodes"]] == [([], []), ([], [1])]  # type: ignore[index]
+    assert [(node["needs"], node["follows"]) for node in plan_json(plan)["operations"][0]["nodes"]] == [([], []), ([], [1])]  # type: ignore[index]
 
 
 SMALL = """
@@ -202,16 +203,16 @@ project
     ids=["no step", "nothing of it", "a union", "several"],
 )
 def test_plan_texts(query: str, text: str) -> None:
-    assert plan_of(query, SMALL, types=SHAPES).as_text() == text
+    assert plan_text(plan_of(query, SMALL, types=SHAPES)) == text
 
 
 def test_a_type_of_which_nothing_is_selected_is_not_in_the_text() -> None:
-    assert plan_of("{ many { ... on Circle { r } } }", SMALL, types=SHAPES).as_text().endswith("  many { ... on Circle { r } }")
+    assert plan_text(plan_of("{ many { ... on Circle { r } } }", SMALL, types=SHAPES)).endswith("  many { ... on Circle { r } }")
 
 
 def test_a_pruned_step_is_named_once_however_many_calls_leave_it_out() -> None:
     plan = plan_of("{ x: customer360(customer_id: 1) { accountService { id } } y: customer360(customer_id: 2) { riskProfile } }")
-    assert plan.as_text().splitlines()[-1] == "pruned: transactionService, fraudSignals, creditExposure, riskProfile"
+    assert plan_text(plan).splitlines()[-1] == "pruned: transactionService, fraudSignals, creditExposure, riskProfile"
 
 
 def test_a_long_call_is_cut_in_the_text_and_whole_in_the_data() -> None:
@@ -220,9 +221,10 @@ def test_a_long_call_is_cut_in_the_text_and_whole_in_the_data() -> None:
     config = f"{{ operation: o, steps: [{{ name: s, type: warehouse, query: '{query}' }}] }}"
     plan = plan_of("{ o { s } }", config)
     assert (
-        plan.as_text().splitlines()[1] == "  1  s  warehouse  SELECT column0, column1, column2, column3, colu…  optional  1000 ms"
+        plan_text(plan).splitlines()[1]
+        == "  1  s  warehouse  SELECT column0, column1, column2, column3, colu…  optional  1000 ms"
     )
-    assert plan.as_json()["operations"][0]["nodes"][0]["call"] == query  # type: ignore[index]
+    assert plan_json(plan)["operations"][0]["nodes"][0]["call"] == query  # type: ignore[index]
 
 
 def test_the_critical_path_is_the_longest_chain_of_timeouts_without_fallbacks() -> None:
@@ -252,6 +254,6 @@ def test_a_plan_can_be_compared_and_not_be_changed() -> None:
         definition = document.definition(None, is_read_only=False)
         plans.append(documents.plan(definition, definition.variables({"id": "1"})).plan)
     assert plans[0].nodes == plans[1].nodes
-    assert plans[0].as_json() == plans[1].as_json()
+    assert plan_json(plans[0]) == plan_json(plans[1])
     with pytest.raises(FrozenInstanceError):
         plans[0].nodes = ()  # type: ignore[misc]

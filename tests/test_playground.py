@@ -14,7 +14,7 @@ from gateway.blueprint.redaction import MASK
 from gateway.develop.playground import endpoints as playground
 from gateway.develop.playground import runs
 from gateway.develop.playground.examples import examples
-from gateway.develop.playground.runs import masked_text
+from gateway.document.redaction import masked_text
 
 from .serving import Gateway, serving, write_files
 

@@ -12,10 +12,10 @@ import pytest
 from graphql import print_schema
 
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import load
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 MODULE = """

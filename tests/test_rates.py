@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.blueprint import RateLimit, RateLimits
+from gateway.blueprint import RateLimits
+from gateway.blueprint.blueprint import RateLimit
 from gateway.errors import ConfigurationError, RequestError
 from gateway.language.expression import compile_expression
 from gateway.load.build.build import load

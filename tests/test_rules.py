@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.blueprint import Blueprint, FallbackStep, FallbackValue, Operation, Origin, Retry, Strategy
+from gateway.blueprint import Blueprint, Operation, Origin, Strategy
 from gateway.blueprint.graph import find_cycles
+from gateway.blueprint.step import FallbackStep, FallbackValue, Retry
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from gateway.load.build.build import build, load
 from gateway.load.read.files import Files, read_files

@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from gateway.contract import RequestContext, StepType
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from tests.scripted import Upstreams

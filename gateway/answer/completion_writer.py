@@ -24,8 +24,8 @@ from gateway.answer.position import Spot
 from gateway.answer.shaped_writer import ShapedWriter
 from gateway.document.selection import TYPENAME, Selected
 from gateway.language.scalars import SCALARS, is_known, passes_anything
+from gateway.plan.links import hops_into
 from gateway.plan.nodes import Plan
-from gateway.plan.planner import hops_into
 
 Identity = tuple[str, tuple[int, ...], str, object]
 MAX_INDENT = 60

@@ -1,46 +1,20 @@
 """What a checked configuration means, as frozen data."""
 
-from gateway.blueprint.blueprint import (
-    Argument,
-    Blueprint,
-    Fallback,
-    FallbackStale,
-    FallbackStep,
-    FallbackValue,
-    Link,
-    Operation,
-    Origin,
-    Overlay,
-    OverlayField,
-    Patch,
-    PolicyRule,
-    Priority,
-    RateLimit,
-    RateLimits,
-    Retry,
-    Source,
-    Step,
-    Strategy,
-)
+from gateway.blueprint.blueprint import Blueprint, RateLimits
+from gateway.blueprint.operation import Argument, Link, Operation, Origin, Priority, Strategy
+from gateway.blueprint.overlay import Overlay
+from gateway.blueprint.step import Fallback, Source, Step
 
 __all__ = [
     "Argument",
     "Blueprint",
     "Fallback",
-    "FallbackStale",
-    "FallbackStep",
-    "FallbackValue",
     "Link",
     "Operation",
     "Origin",
     "Overlay",
-    "OverlayField",
-    "Patch",
-    "PolicyRule",
     "Priority",
-    "RateLimit",
     "RateLimits",
-    "Retry",
     "Source",
     "Step",
     "Strategy",

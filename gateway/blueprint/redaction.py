@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from gateway.blueprint.blueprint import Step
+from gateway.blueprint.step import Step
 
 MASK = "•••"
 _SHORT = 8

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.blueprint.blueprint import Blueprint, Fallback, FallbackStale, FallbackStep, Link, Operation, Source, Step, Strategy
+from gateway.blueprint.blueprint import Blueprint
+from gateway.blueprint.operation import Link, Operation, Strategy
 from gateway.blueprint.redaction import MASK
+from gateway.blueprint.step import Fallback, FallbackStale, FallbackStep, Source, Step
 from gateway.blueprint.worst_case import longest_call, worst_case
 
 FORMAT = 1

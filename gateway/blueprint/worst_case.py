@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from gateway.blueprint.blueprint import FallbackStep, Operation, Step
+from gateway.blueprint.operation import Operation
+from gateway.blueprint.step import FallbackStep, Step
 
 
 @dataclass(frozen=True, slots=True)

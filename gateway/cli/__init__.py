@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
-from gateway.background import starting
-from gateway.cli.version import version
+from gateway import __version__
+from gateway.garbage import starting
 
 COMMANDS = {
     "serve": "gateway.cli.operate.serve:serve",
@@ -24,6 +25,20 @@ COMMANDS = {
     "import": "gateway.cli.author.importing:importing",
 }
 """Commands by name. Only the one that is asked for is imported: a server has no use for what the others need."""
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def version(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Print the version instead of running a command."""
 
 
 def command_line(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:

@@ -1,29 +1,7 @@
 """What the engine and the step types agree on."""
 
-from gateway.contract.step_type import (
-    NO_VALUES,
-    Call,
-    CallContext,
-    Ending,
-    Exchange,
-    Inputs,
-    KeyProblem,
-    MockAnswer,
-    Reply,
-    RequestContext,
-    StepType,
-)
+from gateway.contract.call import Call, CallContext, Inputs, Reply
+from gateway.contract.request import RequestContext
+from gateway.contract.step_type import KeyProblem, StepType
 
-__all__ = [
-    "NO_VALUES",
-    "Call",
-    "CallContext",
-    "Ending",
-    "Exchange",
-    "Inputs",
-    "KeyProblem",
-    "MockAnswer",
-    "Reply",
-    "RequestContext",
-    "StepType",
-]
+__all__ = ["Call", "CallContext", "Inputs", "KeyProblem", "Reply", "RequestContext", "StepType"]

@@ -4,161 +4,17 @@ A step type (:mod:`resolvers`) turns a configured step into a :data:`Call`. A po
 The engine awaits a call and knows nothing of either.
 """
 
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
-from gateway.contract.shape import Shape
+from gateway.contract.call import Call, CallContext, Inputs, Reply
+from gateway.contract.mock import Exchange
 from gateway.errors import Code, StepFault
-from gateway.record import Record
 from gateway.settings import SourceKeys, StepKeys
-
-Inputs = Mapping[str, Any]
-"""The rendered inputs of one call, by the names that the step type gave them."""
-
-
-NO_CODES: Mapping[str, int] = {}
-NO_VALUES: Mapping[str, object] = {}
-
-
-class Ending:
-    """How a request ends, noted down while it is answered, for whoever tells of it then.
-
-    Most requests end well and need no more than the class has.
-    """
-
-    outcome = "ok"
-    """``ok``, ``partial``, ``failed`` (there is no data), or ``refused`` (nothing was run)."""
-    operations: tuple[str, ...] = ()
-    """The names of the operations that are asked for."""
-    codes: Mapping[str, int] = NO_CODES
-    """How many errors the answer has, by code."""
-    version = ""
-    """The hash of the configuration that it is answered by."""
-    began = 0.0
-    """When it began, by ``time.perf_counter``."""
-    span: Any = None
-    """Its span, where requests are traced."""
-
-
-class RequestContext:
-    """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
-
-    ``values`` is what the request says about itself, by the names of the configuration's ``context:``.
-    """
-
-    __slots__ = ("arrived_at", "ending", "headers", "request_id", "values")
-
-    def __init__(
-        self,
-        request_id: str,
-        headers: Mapping[str, str],
-        arrived_at: float,
-        values: Mapping[str, object] = NO_VALUES,
-        ending: Ending | None = None,
-    ) -> None:
-        self.request_id = request_id
-        self.headers = headers
-        self.arrived_at = arrived_at
-        self.values = values
-        self.ending = ending or Ending()
-
-    def with_values(self, values: Mapping[str, object]) -> "RequestContext":
-        """Return what is known of the same request once it is known what it says about itself."""
-        return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.ending)
-
-    @property
-    def said(self) -> Mapping[str, object]:
-        """The request as references and expressions see it."""
-        return {"id": self.request_id, "headers": self.headers}
-
-
-class CallContext:
-    """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down.
-
-    Most calls need no more than the class has, so that one is made in a third of the time of a dataclass.
-
-    ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
-    ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
-    attempt, for the log; ``retried_at`` when each further one began, ``hedged_at`` when one began beside another. ``began_at`` is when
-    the source was asked by the attempt that is under way or was last; None while it waits for its place.
-    """
-
-    attempts = 0
-    queued = 0.0
-    waiting_since: float | None = None
-    inputs: Inputs | None = None
-    faults: tuple[str, ...] = ()
-    retried_at: tuple[float, ...] = ()
-    hedged_at: tuple[float, ...] = ()
-    began_at: float | None = None
-    trace_headers: tuple[tuple[str, str], ...] = ()
-    """What tells a service of the attempt that begins, where requests are traced."""
-    _key = ""
-
-    def __init__(self, request: RequestContext, deadline: float, shape: Shape | None = None) -> None:
-        self.request = request
-        self.deadline = deadline
-        self.shape = shape
-        """How a reply that is JSON text is to be read, if its value need not be all that the text has."""
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key that all attempts of this call have in common and no other call has."""
-        self._key = self._key or uuid.uuid4().hex
-        return self._key
-
-    def begin_wait(self, now: float) -> None:
-        """Note that a wait for a place begins."""
-        self.waiting_since = now
-
-    def end_wait(self, now: float) -> None:
-        """Note that a place was found."""
-        if self.waiting_since is not None:
-            self.queued += now - self.waiting_since
-            self.waiting_since = None
-
-
-class Reply(Record, frozen=True):
-    """What a call gives back."""
-
-    value: object
-    status: int | None = None
-    size: int = 0
-    """How many bytes it had on the wire; 0 when that is not known."""
-    max_age: float | None = None
-    """Seconds for which the upstream says that it is fresh; None when it says nothing."""
-    is_private: bool = False
-    """Whether the upstream forbids keeping it."""
-
-
-Call = Callable[[Inputs, CallContext], Awaitable[Reply]]
-"""Performs a step once.
-
-:raises StepFault: the step failed.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class MockAnswer:
-    """What a mocked upstream answers: a value with an HTTP status and headers, with ``body`` that very text, or a ``fault``.
-
-    A fault is ``connect``, ``reset``, or ``error`` for whatever the upstream has for one.
-    """
-
-    value: object = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
-    fault: str | None = None
-
-
-Exchange = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
-"""Gives the answer to what would be sent to an upstream, which is told as data."""
 
 
 @dataclass(frozen=True, slots=True)

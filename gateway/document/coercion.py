@@ -5,7 +5,7 @@ A value that is plainly of its built-in type is taken as it is; everything else,
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -280,3 +280,10 @@ def told_once(errors: Iterable[GraphQLError]) -> tuple[dict[str, object], ...]:
         if before is not answer and "locations" in answer:
             before["locations"] += answer["locations"]
     return tuple(answers.values())
+
+
+class Arguments(Record, frozen=True):
+    """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
+
+    calls: Sequence[Mapping[str, object]]
+    links: Mapping[int, Mapping[str, object]] = {}

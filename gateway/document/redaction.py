@@ -10,8 +10,12 @@ from graphql import (
     EnumValueNode,
     FieldNode,
     FloatValueNode,
+    GraphQLError,
     IntValueNode,
+    Lexer,
+    Source,
     StringValueNode,
+    TokenKind,
     VariableNode,
     Visitor,
     print_ast,
@@ -95,3 +99,34 @@ def shown_arguments(node: FieldNode, declared: Iterable[Argument], written: str)
 def _shown(given: ArgumentNode, sensitive: set[str]) -> str:
     is_hidden = given.name.value in sensitive and not isinstance(given.value, VariableNode)
     return f'"{MASK}"' if is_hidden else print_ast(given.value)
+
+
+MAX_TEXT = 50_000
+"""Characters of a document that is recorded; of a longer one only the beginning."""
+
+
+_VALUES = {TokenKind.INT, TokenKind.FLOAT, TokenKind.STRING, TokenKind.BLOCK_STRING}
+
+
+def masked(value: object) -> object:
+    """Return JSON with every value in it hidden: keys and shapes stay."""
+    if isinstance(value, Mapping):
+        return {key: masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def masked_text(text: str) -> str:
+    """Return GraphQL text with every literal value in it hidden; what is no GraphQL is hidden whole."""
+    text = text[:MAX_TEXT]
+    parts, end = [], 0
+    lexer = Lexer(Source(text))
+    try:
+        while (token := lexer.advance()).kind is not TokenKind.EOF:
+            if token.kind in _VALUES:
+                parts += [text[end : token.start], f'"{MASK}"']
+                end = token.end
+    except GraphQLError:
+        return MASK
+    return "".join([*parts, text[end:]])

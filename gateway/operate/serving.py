@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.background import in_background, starting, undisturbed
 from gateway.contract import StepType
-from gateway.cycles import take_apart, take_types_apart
 from gateway.errors import ConfigurationError, Place, Problem
+from gateway.garbage import starting, take_apart, take_types_apart, undisturbed
 from gateway.load.build.build import Built, build_next, whole
 from gateway.load.read.files import Files, read_files
 from gateway.load.types.sdl import Types
@@ -115,11 +114,11 @@ class Serving:
     async def _resume(self, files: Files, built: Built) -> Built:
         """Return what those serve who have followed the folder since its last sound version: that, and upon it each change since."""
         earlier = await Versions(self._conduct.state).since_sound(self._folder) if self._conduct.state else []
-        resumed = await in_background(build_next, earlier[0], self._step_types) if earlier else built
+        resumed = await asyncio.to_thread(build_next, earlier[0], self._step_types) if earlier else built
         if resumed.blueprint is None or not earlier:
             return built
         for changed in (*earlier[1:], files):
-            following = await in_background(build_next, changed, self._step_types, resumed.memory)
+            following = await asyncio.to_thread(build_next, changed, self._step_types, resumed.memory)
             is_refused = self._is_refused(following, resumed)
             resumed = replace(resumed, problems=following.problems, kept=following.kept) if is_refused else following
         return resumed
@@ -192,7 +191,7 @@ class Serving:
 
     async def _build(self, files: Files) -> Built:
         before = self._built.memory if self._built else None
-        return await in_background(build_next, files, self._step_types, before)
+        return await asyncio.to_thread(build_next, files, self._step_types, before)
 
     async def _swap(self, files: Files, built: Built) -> list[Problem]:
         """Open a generation and let it answer from now on, unless it breaks clients and such changes are refused."""
@@ -223,13 +222,13 @@ class Serving:
 
     async def _prepare(self, old: Generation, new: Generation) -> list[Problem]:
         """Plan what is asked for most on the new generation, and return what it breaks if that is to be refused."""
-        breaks = await in_background(breaking_changes, old.schema, new.schema)
+        breaks = await asyncio.to_thread(breaking_changes, old.schema, new.schema)
         if breaks and new.blueprint.reload.reject_breaking:
             place = Place(str(self._folder))
             return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
         if breaks:
             log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
-        await in_background(new.prepare, old, MAX_HOT)
+        await asyncio.to_thread(new.prepare, old, MAX_HOT)
         return []
 
     def _refuse(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from graphql import GraphQLNamedType, get_named_type
 
 from gateway.blueprint import Step
+from gateway.document.coercion import Arguments
 from gateway.plan.nodes import Hops, Node, OfType, Plan
-from gateway.run import Arguments
 
 MOST = 10**15
 """No cost is told to be more: sizes that multiply grow without end."""

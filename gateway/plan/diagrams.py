@@ -1,18 +1,12 @@
 """Plan → pictures of its graph: a tree for the terminal, Mermaid and DOT text for other programs. The critical path is marked in each."""
 
 from collections.abc import Iterator
-from io import StringIO
 from itertools import pairwise
 
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
-
-from gateway.blueprint import FallbackStale, FallbackStep
+from gateway.blueprint.step import FallbackStale, FallbackStep
 from gateway.plan.nodes import Node, OperationCall, Plan, Role
 
 _LONGEST = 60
-_NO_EDGE = 1000
 _MERMAID_SHAPES = {
     Role.REQUIRED: ('[["', '"]]'),
     Role.OPTIONAL: ('["', '"]'),
@@ -29,67 +23,6 @@ _MERMAID_ENTITIES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">":
 
 
 # -- the tree
-
-
-def as_trees(plan: Plan) -> list[Tree]:
-    """Return a tree for each operation: a node hangs on the prerequisite that ends last, a fallback on the node that it stands in for."""
-    return [_Branches(plan, call).tree() for call in plan.calls]
-
-
-def in_full(tree: Tree) -> Text:
-    """Return a tree as text without colours that no edge of a terminal cuts."""
-    wide = Console(file=StringIO(), width=_NO_EDGE, color_system=None)
-    with wide.capture() as captured:
-        wide.print(tree, no_wrap=True)
-    return Text("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-class _Branches:
-    def __init__(self, plan: Plan, call: OperationCall) -> None:
-        self.plan = plan
-        self.call = call
-        self.critical = plan.critical_nodes(call)
-        self.parents = plan.latest_prerequisites(call)
-        self.drawn: dict[int, Tree] = {}
-
-    def tree(self) -> Tree:
-        deadline = f"critical path {self.plan.critical_path(self.call) * 1000:.0f} ms of {self.call.deadline * 1000:.0f} ms"
-        root = Tree(Text.assemble((_head(self.call), "bold"), "  ", (deadline, "yellow")), guide_style="dim")
-        for index, parent in self.parents.items():
-            branch = root if parent is None else self.drawn[parent]
-            self.drawn[index] = branch.add(self.label(self.plan.nodes[index], parent))
-        for index in self.parents:
-            self.add_fallbacks(self.plan.nodes[index])
-        for index in self.call.nodes:
-            if index not in self.drawn:
-                self.drawn[index] = root.add(
-                    Text.assemble(("only for a fallback: ", "dim"), self.label(self.plan.nodes[index], None))
-                )
-        return root
-
-    def add_fallbacks(self, node: Node) -> None:
-        """Hang the fallbacks of a node on it in order, and theirs on them; one that is drawn already is only named."""
-        branch = self.drawn[node.index]
-        for text, other in _fallbacks(node):
-            if other is None or other in self.drawn:
-                branch.add(Text(f"else {text}", "dim"))
-                continue
-            substitute = self.plan.nodes[other]
-            self.drawn[other] = branch.add(Text.assemble(("else ", "dim"), self.label(substitute, None)))
-            self.add_fallbacks(substitute)
-
-    def label(self, node: Node, parent: int | None) -> Text:
-        is_critical = node.index in self.critical
-        others = sorted(other + 1 for other in {*node.needs, *node.follows} if other != parent)
-        notes = [f"after {', '.join(map(str, others))}"] if others else []
-        notes += _notes(node)
-        return Text.assemble(
-            ("◆ " if is_critical else "◇ ", "yellow" if is_critical else "dim"),
-            (f"{node.index + 1} {node.step.name}", "bold yellow" if is_critical else "bold"),
-            f"  {node.role}  {node.step.timeout * 1000:.0f} ms",
-            *(f"  {note}" for note in notes),
-            (f"  {node.step.type} {_short(node.step.description)}", "cyan"),
-        )
 
 
 # -- text for other programs
@@ -150,26 +83,28 @@ def _quoted(*lines: str) -> str:
 # -- what all pictures tell
 
 
-def _head(call: OperationCall) -> str:
+def head(call: OperationCall) -> str:
+    """Return an operation call as people read it."""
     return f"{call.operation.name}({call.shown})" if call.arguments else call.operation.name
 
 
 def _title(plan: Plan, call: OperationCall) -> str:
-    return f"{_head(call)} · critical path {plan.critical_path(call) * 1000:.0f} ms"
+    return f"{head(call)} · critical path {plan.critical_path(call) * 1000:.0f} ms"
 
 
 def _lines(node: Node) -> list[str]:
     step = node.step
-    lines = [step.name, f"{step.type} · {_short(step.description)}", f"{node.role} · {step.timeout * 1000:.0f} ms"]
-    return [*lines, *_notes(node), *(f"else {text}" for text, other in _fallbacks(node) if other is None)]
+    lines = [step.name, f"{step.type} · {shortened(step.description)}", f"{node.role} · {step.timeout * 1000:.0f} ms"]
+    return [*lines, *notes_on(node), *(f"else {text}" for text, other in fallbacks_in_words(node) if other is None)]
 
 
-def _notes(node: Node) -> list[str]:
-    notes = [f"when {_short(node.step.when.text)}"] if node.step.when else []
+def notes_on(node: Node) -> list[str]:
+    """Return what is said of a node beside its name and times."""
+    notes = [f"when {shortened(node.step.when.text)}"] if node.step.when else []
     return [*notes, *([f"batches of {node.use.link.max}"] if node.use and node.use.link.match else [])]
 
 
-def _fallbacks(node: Node) -> Iterator[tuple[str, int | None]]:
+def fallbacks_in_words(node: Node) -> Iterator[tuple[str, int | None]]:
     """Yield the fallbacks of a node in words, each with its node if it is a step."""
     for fallback in node.step.fallbacks:
         if isinstance(fallback, FallbackStep):
@@ -189,8 +124,9 @@ def _edges(plan: Plan) -> Iterator[tuple[int, int, bool]]:
 
 def _substitutions(plan: Plan) -> Iterator[tuple[int, int]]:
     for node in plan.nodes:
-        yield from ((node.index, other) for _, other in _fallbacks(node) if other is not None)
+        yield from ((node.index, other) for _, other in fallbacks_in_words(node) if other is not None)
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text that fits into a picture."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

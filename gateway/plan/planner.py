@@ -7,23 +7,14 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from graphql import GraphQLOutputType, get_named_type, is_abstract_type
-
-from gateway.blueprint import Blueprint, FallbackStep, Link, Operation, Step
+from gateway.blueprint import Blueprint, Operation, Step
+from gateway.blueprint.step import FallbackStep
 from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.language.template import renderer
-from gateway.plan.nodes import Hops, LinkUse, Node, OfType, OperationCall, Plan, Role, Root, written_arguments
+from gateway.plan.links import LinkPlanner
+from gateway.plan.nodes import DraftedPlan, Node, OperationCall, Plan, Role, Root, written_arguments
 from gateway.plan.shapes import with_shapes
 from gateway.plan.upstream_selection import selection_text
-
-
-@dataclass(slots=True)
-class _Drafted:
-    """The nodes of a plan while it is made, those of links by what they are, and what is selected of the value of each node."""
-
-    nodes: list[Node] = field(default_factory=list)
-    links: dict[tuple[int, Hops, str, str], int] = field(default_factory=dict)
-    values: dict[int, list[Selected]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,7 +44,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         identity = (operation.name, written_arguments(selected), *((selected.key,) if is_mutation else ()))
         drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
         order.append(Root(selected, list(drafts).index(identity)))
-    drafted = _Drafted()
+    drafted = DraftedPlan()
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
     nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
     shared = with_shapes(nodes if is_mutation else _mark_shared(nodes), drafted.links, drafted.values)
@@ -116,7 +107,7 @@ def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, .
     return tuple(dict.fromkeys(field.origin.step for field in missing))
 
 
-def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Drafted) -> OperationCall:
+def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:
     """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
     steps = draft.operation.steps
     eager = _closure(steps, draft.asked, with_fallbacks=False)
@@ -144,7 +135,7 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
                 deadline=blueprint.deadline_of(draft.operation),
             )
         )
-    _LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
+    LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
     pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
     first = draft.roots[0]
     return OperationCall(
@@ -159,83 +150,6 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: _Dr
         not_applicable=_not_applicable(draft.operation, draft.roots),
         deadline=blueprint.deadline_of(draft.operation),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _LinkPlanner:
-    """Finds the links of an operation call: one node for each link, level and set of arguments, whatever the number of parents."""
-
-    call: int
-    operation: Operation
-    blueprint: Blueprint
-    drafted: _Drafted
-
-    def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
-        for root in roots:
-            if self.operation.picked is not None:
-                self.descend(root, position[self.operation.picked], ())
-                continue
-            for fields in root.parts.values():
-                for part in fields:
-                    origin = self.operation.origins.get(part.name)
-                    if origin is not None:
-                        self.descend(part, position[origin.step], (origin.key,) if origin.key else ())
-
-    def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
-        """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
-        if not hops:
-            self.drafted.values.setdefault(parent, []).append(selected)
-        for type_name, fields in selected.parts.items():
-            below = hops_into(selected.type, type_name, hops)
-            for part in fields:
-                link = self.blueprint.links.get((type_name, part.name))
-                if link is not None:
-                    arguments = written_arguments(part)
-                    index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
-                    self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
-                    self.descend(part, index, ())
-                elif part.parts:
-                    self.descend(part, parent, (*below, part.name))
-
-    def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
-        """Return the hops to all objects of one level that a link is asked of: those of an interface have several concrete types."""
-        names = tuple(
-            name
-            for name, fields in selected.parts.items()
-            if any(
-                self.blueprint.links.get((name, part.name)) is link and written_arguments(part) == arguments for part in fields
-            )
-        )
-        return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
-
-    def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
-        """Return the node of a link, which is made where there is none yet."""
-        arguments = written_arguments(part)
-        identity = (parent, hops, f"{link.type}.{link.field}", arguments)
-        if identity not in self.drafted.links:
-            index = self.drafted.links[identity] = len(self.drafted.nodes)
-            self.drafted.nodes.append(
-                Node(
-                    index=index,
-                    call=self.call,
-                    step=link.step,
-                    render=renderer(link.step.inputs),
-                    role=Role.LINK,
-                    needs=(parent,),
-                    follows=(),
-                    substitutes={},
-                    is_lazy=False,
-                    is_shared=False,
-                    deadline=self.blueprint.deadline_of(self.operation),
-                    use=LinkUse(link, parent, hops, part.node, arguments),
-                )
-            )
-        return self.drafted.links[identity]
-
-
-def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
-    """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
-    return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops
 
 
 def _fallback_steps(step: Step) -> list[str]:
@@ -290,7 +204,7 @@ def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
     return ordered
 
 
-def _with_selection(node: Node, drafted: _Drafted, blueprint: Blueprint) -> Node:
+def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint) -> Node:
     """Tell a node that takes it what is selected of its value."""
     if not node.step.takes_selection:
         return node

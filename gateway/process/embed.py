@@ -18,10 +18,10 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gateway.contract import RequestContext, StepType
+from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
 from gateway.operate.serving import Conduct, serve_folder
 from gateway.serve.generation.generation import Generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 
 

@@ -1,7 +1,8 @@
 """Plan + calls → outcomes: each node starts when its own prerequisites have ended, and every failure is a value (paper 5.4, 7.2)."""
 
+from gateway.document.coercion import Arguments
 from gateway.run.chain import at_once
-from gateway.run.results import Arguments, Results, Span
+from gateway.run.results import Results, Span
 from gateway.run.scheduler import run
 
 __all__ = ["Arguments", "Results", "Span", "at_once", "run"]

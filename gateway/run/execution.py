@@ -9,11 +9,12 @@ from gateway.blueprint import Step
 from gateway.blueprint.redaction import masked_detail
 from gateway.contract import Call, CallContext, Reply, RequestContext
 from gateway.contract.outcome import Failure, Outcome
+from gateway.document.coercion import Arguments
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import Node, OperationCall, Plan
 from gateway.run.joins import Found
 from gateway.run.reply_cache import Replies
-from gateway.run.results import Arguments, Results, Span
+from gateway.run.results import Results, Span
 from gateway.run.single_flight import Flights
 
 log = logging.getLogger("stepgraph.engine")

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from gateway.blueprint import Fallback, FallbackStep, FallbackValue
+from gateway.blueprint import Fallback
+from gateway.blueprint.step import FallbackStep, FallbackValue
 from gateway.contract import CallContext
 from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
 from gateway.errors import Code, StepFault

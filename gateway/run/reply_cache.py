@@ -10,7 +10,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.blueprint import FallbackStale, Step
+from gateway.blueprint import Step
+from gateway.blueprint.step import FallbackStale
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.timeout import until_deadline
 from gateway.run.single_flight import Flights

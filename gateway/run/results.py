@@ -1,10 +1,9 @@
 """What goes into a run beside its plan, and how the run ended: the arguments, and an outcome and a span for each node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gateway.contract import CallContext
 from gateway.contract.outcome import Failure, Outcome, Success
-from gateway.record import Record
 from gateway.run.joins import Found
 
 
@@ -14,13 +13,6 @@ class Span:
     ready: float | None = None
     ended: float | None = None
     context: CallContext | None = None
-
-
-class Arguments(Record, frozen=True):
-    """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
-
-    calls: Sequence[Mapping[str, object]]
-    links: Mapping[int, Mapping[str, object]] = {}
 
 
 class Results:

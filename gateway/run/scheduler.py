@@ -8,9 +8,11 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from gateway.blueprint import FallbackStep, Step
+from gateway.blueprint import Step
+from gateway.blueprint.step import FallbackStep
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.document.coercion import Arguments
 from gateway.plan.nodes import Node, OperationCall, Plan
 from gateway.run.chain import run_chain
 from gateway.run.execution import Execution
@@ -18,7 +20,7 @@ from gateway.run.fallback import kept, late, served, wants_fallback
 from gateway.run.link import follow_link
 from gateway.run.node import perform_step
 from gateway.run.reply_cache import Replies
-from gateway.run.results import Arguments, Results
+from gateway.run.results import Results
 from gateway.run.single_flight import Flights
 
 _CANCELLED = Skipped(Reason.CANCELLED)

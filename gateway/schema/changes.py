@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from graphql import BreakingChange, DangerousChange, GraphQLSchema, find_breaking_changes, find_schema_changes
 
-from gateway.blueprint import Blueprint, Fallback, FallbackStale, FallbackStep, Operation, Step
+from gateway.blueprint import Blueprint, Fallback, Operation, Step
+from gateway.blueprint.step import FallbackStale, FallbackStep
 from gateway.blueprint.worst_case import worst_case
 from gateway.schema.build import build_schema
 

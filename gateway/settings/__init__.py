@@ -22,8 +22,7 @@ from gateway.settings.parts import (
     StepKeys,
 )
 from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
-from gateway.settings.rate_limits import RateLimitKeys
-from gateway.settings.server import CorsKeys, LimitsDocumentKeys, LimitsKeys, ServerDocumentKeys, ServerKeys
+from gateway.settings.server import CorsKeys, LimitsDocumentKeys, LimitsKeys, RateLimitKeys, ServerDocumentKeys, ServerKeys
 from gateway.settings.telemetry import TelemetryDocumentKeys, TelemetryKeys
 from gateway.settings.validation import json_schema, validate
 from gateway.settings.vocabulary import (

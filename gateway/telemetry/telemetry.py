@@ -8,8 +8,9 @@ from time import perf_counter
 from typing import Any, Protocol, cast
 
 from gateway.blueprint import Step
-from gateway.contract import Call, Ending, RequestContext
+from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Success
+from gateway.contract.request import Ending
 from gateway.errors import Code, RequestError
 from gateway.plan.nodes import Plan
 from gateway.run import Results

@@ -19,7 +19,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway import __version__
 from gateway.blueprint import Step
-from gateway.contract import Call, CallContext, Ending, Inputs, Reply, RequestContext
+from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext
+from gateway.contract.request import Ending
 from gateway.errors import StepFault
 
 HEADERS = ("traceparent", "tracestate")

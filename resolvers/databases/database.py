@@ -1,14 +1,14 @@
 """The contract between a warehouse step and the database that its source's url names."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from resolvers.databases.sql.text import Params
+
 Row = dict[str, object]
 """Column names to values, as JSON has them."""
-Params = Mapping[str, object] | Sequence[object]
-"""What is bound: by name to ``:name``, or in order to ``?``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
+from resolvers.databases.database import Database, DatabaseType, Place, Row
 from resolvers.databases.sql.rows import expand_rows
-from resolvers.databases.sql.text import expand_lists, rename, tokens
+from resolvers.databases.sql.text import Params, expand_lists, rename, tokens
 from resolvers.databases.sql.values import is_text, refused, to_json
 
 _IS_INSTALLED = find_spec("duckdb") is not None

@@ -16,10 +16,18 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
+from resolvers.databases.database import Database, DatabaseType, Place, Row
 from resolvers.databases.postgresql_types import Column, Parameter, Unfit, column_of, parameter_of
 from resolvers.databases.sql.rows import expand_rows
-from resolvers.databases.sql.text import called_in_quotes, pairs_followed, read_statement, rename, replace_lists, without_end
+from resolvers.databases.sql.text import (
+    Params,
+    called_in_quotes,
+    pairs_followed,
+    read_statement,
+    rename,
+    replace_lists,
+    without_end,
+)
 from resolvers.databases.sql.values import refused
 
 _EXAMPLE = "expected postgresql://user:password@host:5432/database"

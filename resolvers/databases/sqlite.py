@@ -10,9 +10,9 @@ from urllib.parse import quote
 import aiosqlite
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Params, Place, Row
+from resolvers.databases.database import Database, DatabaseType, Place, Row
 from resolvers.databases.sql.rows import expand_rows
-from resolvers.databases.sql.text import expand_lists
+from resolvers.databases.sql.text import Params, expand_lists
 from resolvers.databases.sql.values import MAX_INTEGER, is_text, refused, to_json
 
 _BUSY_WAIT = 0.01

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gateway.contract import Exchange
+from gateway.contract.mock import Exchange
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, Params, Row
+from resolvers.databases.database import Database, Row
+from resolvers.databases.sql.text import Params
 
 
 class StandInDatabase(Database):

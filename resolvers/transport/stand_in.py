@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import orjson
 
-from gateway.contract import Exchange, MockAnswer
+from gateway.contract.mock import Exchange, MockAnswer
 from gateway.errors import Code, StepFault
 from resolvers.transport import HttpRequest, HttpResponse
 

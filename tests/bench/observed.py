@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gateway.process.server
 from gateway.operate.serving import Conduct
+from gateway.serve.connections.listener import bind
 from gateway.serve.http.asgi import Front
 
 LAG_PATH = "/lag"
@@ -52,9 +53,7 @@ def main() -> int:
         return front
 
     names["create_app"] = observed
-    return gateway.process.server.serve(
-        Path(sys.argv[1]), gateway.process.server.bind("127.0.0.1", int(sys.argv[2])), 1, Conduct()
-    )
+    return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Any
 import uvloop
 
 from gateway.contract import CallContext, Inputs, Reply
+from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import load
 from gateway.run import Results, run
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from resolvers import STEP_TYPES
 from tests.bench.generated import many_steps, wide_query
 from tests.bench.growth import STEPS, Section, table
@@ -56,7 +56,7 @@ async def _planning_of(generation: Generation, count: int) -> tuple[float, ...]:
     assert len(plan.nodes) == count
 
     def plan_anew() -> None:
-        generation.read(text).definition(None, is_read_only=False).planned.clear()
+        generation.plans.forget(generation.read(text).definition(None, is_read_only=False))
         generation._prepare(request, now())
 
     async def execute() -> Results:
@@ -66,7 +66,7 @@ async def _planning_of(generation: Generation, count: int) -> tuple[float, ...]:
         {
             "known": lambda: generation._prepare(request, now()),
             "run": execute,
-            "read": lambda: generation.documents.read(text),
+            "read": lambda: generation.reader.read(text),
             "plan": plan_anew,
         },
         series=max(4, 100 // count),

@@ -10,11 +10,11 @@ from typing import Any
 import uvloop
 
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest
 from gateway.contract.shape import shaped_text
 from gateway.load.build.build import load
 from gateway.run import Results, run
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.serve.http.endpoint import GraphQLEndpoint
 from gateway.serve.http.request import HttpMessage
 from gateway.serve.http.response import HttpAnswer

@@ -15,19 +15,22 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.answer.completeness import completeness, trace
+from gateway.answer.completeness import completeness
+from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext, StepType
 from gateway.contract.outcome import Failure, Outcome
-from gateway.document.document import Document, Documents, Planned
+from gateway.document.document import Document
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.plan.nodes import Node, Plan
 from gateway.run import Arguments, Results, Span, run
 from gateway.run.policies import SourceState, apply
 from gateway.schema.build import build_schema
+from gateway.serve.generation.plans import Planned
 from gateway.settings import SourceKeys, StepKeys, Text
 from tests import virtual
+from tests.kit.documents import Documents
 
 LIMITS = "limits: { max_tokens: 100000, max_root_fields: 1000, max_aliases: 10000, max_fields: 100000, max_directives: 10000, mode: measure }"
 SOURCES = """

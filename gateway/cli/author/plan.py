@@ -10,13 +10,19 @@ import orjson
 import typer
 
 from gateway.blueprint import Blueprint
+from gateway.blueprint.overlay import condition_text
+from gateway.blueprint.redaction import MASK
+from gateway.cli.plan_tree import as_trees, in_full
 from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out, print_json
-from gateway.document.document import Documents
+from gateway.document.document import DocumentReader
 from gateway.errors import Code, RequestError, nearest
-from gateway.plan.diagrams import as_dot, as_mermaid, as_trees, in_full
+from gateway.language.environment import as_written
+from gateway.plan.diagrams import as_dot, as_mermaid
 from gateway.plan.nodes import Plan
+from gateway.plan.text import plan_json, plan_text, projection_text
 from gateway.schema.build import build_schema
-from gateway.serve.generation.overlays import Overlays, winning_lines
+from gateway.serve.generation.overlays import Overlays
+from gateway.serve.generation.plans import Plans
 
 
 class Format(StrEnum):
@@ -50,16 +56,16 @@ def plan(
     stepgraph plan schema_configs query.graphql --format dot | dot -Tsvg > plan.svg
     """
     blueprint = load_or_exit(config_dir)
-    documents = Documents(blueprint, build_schema(blueprint), is_development=True)
+    schema = build_schema(blueprint)
     overlays = Overlays(blueprint)
     matching = overlays.matching(_context(blueprint, context or []))
     try:
         effective = overlays.effective(matching)
         text = sys.stdin.read() if str(query_file) == "-" else query_file.read_text("utf-8")
-        document = documents.read(text)
+        document = DocumentReader(blueprint, schema, is_development=True).read(text)
         definition = document.definition(operation, is_read_only=False)
         coerced = definition.variables(_variables(variables))
-        planned = documents.plan(definition, coerced, effective)
+        planned = Plans(blueprint, schema, is_development=True).plan(definition, coerced, effective)
         cost = planned.cost.of(planned.arguments(coerced))
     except OSError as error:
         hint = f"; {_INLINE}" if "{" in str(query_file) else ""
@@ -90,7 +96,7 @@ def _told(error: RequestError, file: str) -> Iterator[str]:
 def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) -> None:
     """Print a plan and its cost; ``lines`` are the values that overlays set, each with its place."""
     if form is Format.JSON:
-        print_json({**plan.as_json(), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
+        print_json({**plan_json(plan), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
     elif form is Format.MERMAID:
         out.print(as_mermaid(plan), markup=False, soft_wrap=True)
     elif form is Format.DOT:
@@ -105,7 +111,7 @@ def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) ->
             )
         width = max((len(value) for value, _ in lines), default=0)
         told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
-        text = plan.projection_text() if form is Format.TREE else plan.as_text()
+        text = projection_text(plan) if form is Format.TREE else plan_text(plan)
         out.print("\n".join([text, f"cost: {cost}", *told]), markup=False, soft_wrap=True)
 
 
@@ -132,3 +138,23 @@ def _variables(text: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise failure('--variables is not a JSON object, such as {"id": "42"}')
     return value
+
+
+def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the values that matching overlays set, and where each stands that won: the last one that sets it."""
+    winners: dict[tuple[str, tuple[str, ...]], tuple[object, str]] = {}
+    for position in matching:
+        overlay = blueprint.overlays[position]
+        for patch in overlay.patches:
+            below = [key for key in winners if key[0] == overlay.operation and key[1][: len(patch.path)] == patch.path]
+            for key in below:
+                del winners[key]
+            place = f"{patch.place.file}:{patch.place.line}"
+            winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
+    for (operation, path), (value, place) in winners.items():
+        shown = MASK if "headers" in path else as_written(_written(value), blueprint.variables)
+        yield f"{operation}.{'.'.join(path)} = {shown}", place
+
+
+def _written(value: object) -> str:
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list) else condition_text(value)

@@ -9,17 +9,17 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from gateway import __version__
-from gateway.background import starting
 from gateway.blueprint import Blueprint
 from gateway.cli.report import counted, report
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out
+from gateway.garbage import starting
 from gateway.load.build.build import Built, build_next
 from gateway.load.read.files import read_files
 from gateway.operate.admin import HOST
 from gateway.operate.history import default_state
 from gateway.operate.serving import Conduct
-from gateway.process.server import bind
 from gateway.process.server import serve as run_server
+from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
 
 

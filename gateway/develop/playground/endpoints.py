@@ -20,9 +20,10 @@ from starlette.types import Receive, Scope, Send
 from gateway.answer.json_text import json_text
 from gateway.contract import RequestContext
 from gateway.develop.playground.examples import examples
-from gateway.develop.playground.runs import Recorded, Runs, plan_json, planned
+from gateway.develop.playground.runs import Recorded, Runs, planned
 from gateway.errors import Code, RequestError
 from gateway.operate.serving import Serving
+from gateway.plan.text import plan_json
 from gateway.serve.http.asgi import send_error, unless_client_leaves
 from gateway.serve.http.request import headers_of, posted, read_body, refuse_simple
 
@@ -86,7 +87,7 @@ class Playground:
             plan, problems = planned(generation, asked, context)
         except RequestError as error:  # which is how most documents are while they are written
             return JSONResponse({"plan": None, "problems": error.errors})
-        return JSONResponse({"plan": plan_json(plan), "problems": problems})
+        return JSONResponse({"plan": plan_json(plan, describes_pruned=True), "problems": problems})
 
     async def _examples(self, _: Request) -> Response:
         return JSONResponse([asdict(example) for example in examples(self._current().generation.schema)])

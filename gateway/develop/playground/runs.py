@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from graphql import GraphQLError, Lexer, Source, TokenKind
-
+from gateway.answer.body import Body, errors_of
 from gateway.answer.json_text import json_text
-from gateway.blueprint import Step
 from gateway.blueprint.redaction import MASK
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest, Rest
 from gateway.document.coercion import NO_VARIABLES
+from gateway.document.redaction import masked, masked_text
 from gateway.errors import MESSAGES, Code, RequestError
 from gateway.plan.nodes import Plan
+from gateway.plan.text import plan_json
 from gateway.record import replace
-from gateway.serve.generation.generation import Generation, Rest
-from gateway.serve.generation.prepared import Body, GraphQLRequest
+from gateway.serve.generation.generation import Generation
 
 MAX_RUNS = 50
-MAX_TEXT = 50_000
-"""Characters of a document that is recorded; of a longer one only the beginning."""
-_VALUES = {TokenKind.INT, TokenKind.FLOAT, TokenKind.STRING, TokenKind.BLOCK_STRING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +99,16 @@ class Recorded:
         trace = extensions["trace"] if request.wants_trace else extensions.pop("trace")
         plan = planned(self.generation, request, context)[0]
         if plan.calls:  # what only asks for the schema is no run
-            told = [_told(error) for error in _errors(body)]
+            told = [_told(error) for error in errors_of(body)]
             self._add(
                 request,
                 context,
-                {"outcome": _outcome(body), "plan": _without_arguments(plan_json(plan)), "trace": trace, "errors": told},
+                {
+                    "outcome": _outcome(body),
+                    "plan": _without_arguments(plan_json(plan, describes_pruned=True)),
+                    "trace": trace,
+                    "errors": told,
+                },
             )
         if not extensions:
             del body["extensions"]
@@ -131,10 +133,6 @@ class Recorded:
 
 def _operations(found: Mapping[str, Any]) -> Any:
     return found.get("plan", {}).get("operations", ())
-
-
-def _errors(body: Body) -> Any:
-    return body.get("errors", ())
 
 
 def _outcome(body: Body) -> str:
@@ -166,15 +164,7 @@ def planned(generation: Generation, request: GraphQLRequest, context: RequestCon
         variables = definition.variables(request.variables)
     except RequestError as error:
         problems, variables = error.errors, NO_VARIABLES
-    return generation.documents.plan(definition, variables, effective).plan, problems
-
-
-def plan_json(plan: Plan) -> dict[str, object]:
-    """Return a plan as data, with what is known of the steps that it leaves out."""
-    made: Any = plan.as_json()
-    for shown, call in zip(made["operations"], plan.calls, strict=True):
-        shown["pruned"] = [_left_out(call.operation.steps[name]) for name in call.pruned]
-    return dict(made)
+    return generation.plans.plan(definition, variables, effective).plan, problems
 
 
 def _without_arguments(plan: dict[str, Any]) -> dict[str, Any]:
@@ -183,31 +173,3 @@ def _without_arguments(plan: dict[str, Any]) -> dict[str, Any]:
         for node in operation["nodes"]:
             node["arguments"] = masked_text(node["arguments"] or "")
     return plan
-
-
-def _left_out(step: Step) -> dict[str, object]:
-    return {"step": step.name, "type": step.type, "source": step.source.name if step.source else None}
-
-
-def masked(value: object) -> object:
-    """Return JSON with every value in it hidden: keys and shapes stay."""
-    if isinstance(value, Mapping):
-        return {key: masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    return value if value is None or isinstance(value, bool) else MASK
-
-
-def masked_text(text: str) -> str:
-    """Return GraphQL text with every literal value in it hidden; what is no GraphQL is hidden whole."""
-    text = text[:MAX_TEXT]
-    parts, end = [], 0
-    lexer = Lexer(Source(text))
-    try:
-        while (token := lexer.advance()).kind is not TokenKind.EOF:
-            if token.kind in _VALUES:
-                parts += [text[end : token.start], f'"{MASK}"']
-                end = token.end
-    except GraphQLError:
-        return MASK
-    return "".join([*parts, text[end:]])

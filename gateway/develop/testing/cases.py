@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.blueprint import Blueprint
-from gateway.contract import MockAnswer, StepType
+from gateway.contract import StepType
+from gateway.contract.mock import MockAnswer
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from gateway.load.read.decode import Decoded, decode_document
 from gateway.load.read.files import TEST_FILES, read_file

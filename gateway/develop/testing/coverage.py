@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.blueprint import Blueprint, Fallback, FallbackStale, FallbackStep, Operation, Step
+from gateway.blueprint import Blueprint, Fallback, Operation, Step
+from gateway.blueprint.step import FallbackStale, FallbackStep
 from gateway.develop.testing.script import Script
 from gateway.plan.nodes import Plan
 

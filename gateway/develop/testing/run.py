@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.blueprint import Blueprint
 from gateway.contract import RequestContext, StepType
+from gateway.contract.request import GraphQLRequest
 from gateway.develop.testing.cases import Case
 from gateway.develop.testing.coverage import Point, reached
 from gateway.develop.testing.differences import Actual, Difference, differences
@@ -14,9 +15,9 @@ from gateway.develop.testing.script import Rehearsed, Script
 from gateway.develop.testing.virtual_time import run
 from gateway.errors import RequestError
 from gateway.plan.nodes import Plan
+from gateway.plan.text import plan_text
 from gateway.serve.generation.generation import Generation, open_generation
 from gateway.serve.generation.overlays import Overlays
-from gateway.serve.generation.prepared import GraphQLRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ async def _rehearse(case: Case, blueprint: Blueprint, step_types: Mapping[str, S
         body, is_refused = await _answer(generation, request, context)
         seconds = asyncio.get_running_loop().time() - context.arrived_at
         plan = None if is_refused else _plan(generation, request, context)
-    actual = Actual(body, is_refused, plan.as_text() if plan else "", seconds)
+    actual = Actual(body, is_refused, plan_text(plan) if plan else "", seconds)
     found = reached(plan, script, body) if plan else set()
     return Rehearsal(case, tuple(differences(case.keys.expect, actual, script)), seconds, frozenset(found))
 
@@ -74,4 +75,4 @@ async def _answer(generation: Generation, request: GraphQLRequest, context: Requ
 def _plan(generation: Generation, request: GraphQLRequest, context: RequestContext) -> Plan:
     definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
     _, effective = Overlays(generation.blueprint).resolve(context)
-    return generation.documents.plan(definition, definition.variables(request.variables), effective).plan
+    return generation.plans.plan(definition, definition.variables(request.variables), effective).plan

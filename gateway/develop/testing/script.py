@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.blueprint import Source, Step
-from gateway.contract import Call, CallContext, Exchange, Inputs, MockAnswer, Reply, StepType
+from gateway.contract import Call, CallContext, Inputs, Reply, StepType
+from gateway.contract.mock import Exchange, MockAnswer
 from gateway.develop.testing.cases import Mocks
 from gateway.errors import Code, StepFault
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.blueprint import PolicyRule
+from gateway.blueprint.blueprint import PolicyRule
 from gateway.errors import Place, Problem
 from gateway.language.expression import ExpressionError, compile_expression
 from gateway.load.read.decode import Decoded

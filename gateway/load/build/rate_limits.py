@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from gateway.blueprint import RateLimit, RateLimits
+from gateway.blueprint import RateLimits
+from gateway.blueprint.blueprint import RateLimit
 from gateway.errors import Problem, nearest
 from gateway.language.expression import Expression, ExpressionError, compile_expression
 from gateway.load.build.context import request_mistake

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gateway.blueprint import Link, Operation, PolicyRule, RateLimits, Source, Step
+from gateway.blueprint import Link, Operation, RateLimits, Source, Step
+from gateway.blueprint.blueprint import PolicyRule
 from gateway.contract import StepType
 from gateway.errors import Place, Problem
 from gateway.language.expression import Expression

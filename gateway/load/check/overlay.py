@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, islice
 
-from gateway.blueprint import FallbackStep, Operation, Origin, Overlay, OverlayField, Patch
+from gateway.blueprint import Operation, Origin, Overlay
 from gateway.blueprint.graph import find_cycles
+from gateway.blueprint.operation import OverlayField
+from gateway.blueprint.overlay import Patch, condition_text
+from gateway.blueprint.step import FallbackStep
 from gateway.errors import ConfigurationError, Problem, nearest
 from gateway.load.check.draft import Surroundings
 from gateway.load.check.operation import build_operation
@@ -104,11 +107,6 @@ def _overlay(found: DecodedOverlay, base: DecodedOperation) -> Overlay:
     keys = found.overlay.keys
     when = {key: frozenset(map(condition_text, _values(value))) for key, value in keys.when.items()}
     return Overlay(keys.overlay, keys.operation, found.overlay.place, when, tuple(_patches(found.document, base)))
-
-
-def condition_text(value: object) -> str:
-    """Write a scalar as conditions are compared: as a header would have it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _values(value: ConditionValue | list[ConditionValue]) -> list[ConditionValue]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from gateway.blueprint import Fallback, FallbackStale, FallbackStep, FallbackValue, Retry, Step
+from gateway.blueprint import Fallback, Step
+from gateway.blueprint.step import FallbackStale, FallbackStep, FallbackValue, Retry
 from gateway.language.environment import as_written
 from gateway.language.template import references
 from gateway.load.check.draft import Draft, Surroundings

@@ -49,8 +49,8 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
-from gateway.cycles import cut_tokens
 from gateway.errors import Place, Problem, nearest
+from gateway.garbage import cut_tokens
 from gateway.language.scalars import SCALARS, equip
 from gateway.load.types.sensitive import holders, note_holders
 

@@ -4,7 +4,8 @@ import asyncio
 import random
 from dataclasses import replace
 
-from gateway.blueprint import Retry, Step
+from gateway.blueprint import Step
+from gateway.blueprint.step import Retry
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.errors import StepFault
 from gateway.run.policies.budget import Budget

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
-from gateway.blueprint import RateLimit, RateLimits
+from gateway.blueprint import RateLimits
+from gateway.blueprint.blueprint import RateLimit
 from gateway.errors import Code, RequestError
 from gateway.language.expression import ExpressionError
 

@@ -10,7 +10,7 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from gateway.blueprint import RateLimit
+from gateway.blueprint.blueprint import RateLimit
 
 log = logging.getLogger("stepgraph.rates")
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.serve.http.edge import malformed, no_host, too_large_head
-from gateway.serve.http.endpoint import GRAPHQL_PATH
-from gateway.serve.http.request import declared_length, too_large
+from gateway.serve.http.request import GRAPHQL_PATH, declared_length, too_large
 from gateway.settings import ServerKeys
 
 Written = tuple[bytes, bytes, str, list[tuple[bytes, bytes]]]

@@ -12,13 +12,16 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, cast
 
+from gateway.answer.body import Body, add_extension, errors_of, has_data, response_body
 from gateway.answer.json_text import json_text
+from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
-from gateway.contract import Call, Ending, RequestContext, StepType
+from gateway.contract import Call, RequestContext, StepType
+from gateway.contract.request import Ending, GraphQLRequest, Rest
 from gateway.contract.shape import plain, shaped_text
-from gateway.cycles import take_apart
-from gateway.document.document import Document, Documents
+from gateway.document.document import Document, DocumentReader
 from gateway.errors import Code, RequestError
+from gateway.garbage import take_apart
 from gateway.run import Results, at_once, run
 from gateway.run.policies import apply
 from gateway.run.reply_cache import Replies, Shared, with_shared
@@ -26,9 +29,10 @@ from gateway.run.single_flight import Flights
 from gateway.schema.build import build_schema
 from gateway.serve.admission.admission import Shares
 from gateway.serve.generation.overlays import Overlays
+from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
-from gateway.serve.generation.prepared import Body, GraphQLRequest, Prepared
-from gateway.telemetry.telemetry import Telling
+from gateway.serve.generation.prepared import Prepared
+from gateway.telemetry.telemetry import Telling, note_errors, tell_misfits
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -41,8 +45,6 @@ MAX_KEPT_ANSWER = 4096
 """Bytes of an answer that is kept with its plan, of which there are many."""
 _AT_ONCE = 100
 _NOTHING: Mapping[str, object] = {}
-Rest = Callable[[], Coroutine[Any, Any, bytes]]
-"""What is left of an answer in JSON text."""
 
 
 class Generation:
@@ -50,32 +52,33 @@ class Generation:
 
     def __init__(
         self,
-        documents: Documents,
+        plans: Plans,
         calls: dict[Step, Call],
         replies: Replies,
         unwinding: set[asyncio.Future[Any]] | None = None,
     ) -> None:
-        self.blueprint = documents.blueprint
-        self.version = documents.blueprint.version.encode()
+        self.blueprint = plans.blueprint
+        self.version = self.blueprint.version.encode()
         """The hash of the configuration, as a header has it."""
         self.uses: Counter[str] = Counter()
         """How often texts were asked for lately."""
-        self.max_batch = documents.blueprint.limits.max_batch
-        self._max_cost, self._max_errors = documents.blueprint.limits.max_cost, documents.blueprint.limits.max_errors
-        self.shares = Shares(documents.blueprint)
-        self.rate_limits = documents.blueprint.rate_limits
-        self.schema = documents.schema
-        self.documents = documents
+        self.max_batch = self.blueprint.limits.max_batch
+        self._max_cost, self._max_errors = self.blueprint.limits.max_cost, self.blueprint.limits.max_errors
+        self.shares = Shares(self.blueprint)
+        self.rate_limits = self.blueprint.rate_limits
+        self.schema = plans.schema
+        self.plans = plans
+        self.reader = DocumentReader(plans.blueprint, plans.schema, plans.is_development)
         self._calls = calls
-        self.overlays = Overlays(documents.blueprint)
+        self.overlays = Overlays(self.blueprint)
         self.adapt = self.overlays.adapt
         self._replies = replies
-        self._read_cached = lru_cache(maxsize=MAX_DOCUMENTS)(self.documents.read)
-        self._read_large = lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.documents.read)
+        self._read_cached = lru_cache(maxsize=MAX_DOCUMENTS)(self.reader.read)
+        self._read_large = lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.reader.read)
         self._unwinding = set() if unwinding is None else unwinding
-        self._shares_queries = documents.blueprint.server.dedupe_queries
+        self._shares_queries = self.blueprint.server.dedupe_queries
         self._queries: Flights[tuple[bytes, Ending]] = Flights(self._unwinding)
-        self._measures = documents.telling.measures
+        self._measures = plans.telling.measures
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         """What somebody waits for who wants to close it."""
@@ -169,7 +172,7 @@ class Generation:
         """
         size, uses = len(query), self.uses
         if size > MAX_CACHED_TEXT:
-            return self.documents.read(query)
+            return self.reader.read(query)
         document = self._read_cached(query) if size <= LARGE_TEXT else self._read_large(query)
         uses[query] += 1  # not before: of what is refused nothing stays
         if len(uses) > 2 * MAX_DOCUMENTS:
@@ -180,7 +183,7 @@ class Generation:
         """Read and plan the documents that were asked for most on an old generation, so that the first requests on this one are not slow."""
         for query, _ in old.uses.most_common(count):
             with suppress(RequestError):
-                self.documents.plan_again(self.read(query), old.read(query))
+                self.plans.plan_again(self.read(query), old.plans, old.read(query))
 
     @property
     def is_idle(self) -> bool:
@@ -203,16 +206,16 @@ class Generation:
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
         effective = None
-        if self.blueprint.overlays:
+        if definition.overlaid:
             context, effective = self.overlays.resolve(context)
-        planned = self.documents.plan(definition, variables, effective)
+        planned = self.plans.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
         context.ending.operations += planned.operations  # of a batch each request has its own
         arguments = planned.fixed or planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
-        meta = self.documents.introspect(planned, request.variables) if planned.introspection else _NOTHING
+        meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NOTHING
         return Prepared(request, context, planned, arguments, meta)
 
     def _check_cost(self, cost: int, most: int, context: RequestContext) -> None:
@@ -237,9 +240,27 @@ class Generation:
 
     def _body(self, prepared: Prepared, results: Results) -> Body:
         """Count what a run has come to, and return the body of the answer."""
-        is_whole, steps = results.is_whole(), self._measures.steps
-        (steps.count if is_whole else steps.count_each)(prepared.planned.meters, results)
-        return prepared.body(results, self._max_errors, is_whole=is_whole)
+        is_whole, steps, planned = results.is_whole(), self._measures.steps, prepared.planned
+        (steps.count if is_whole else steps.count_each)(planned.meters, results)
+        errors: list[dict[str, object]] = []
+        data = planned.project(results, prepared.meta, errors)
+        if is_whole and planned.plan.is_applicable and not errors:
+            body: Body = {"data": data}  # what nearly every answer is, and nothing is there to be told of it
+        else:
+            body = response_body(planned.plan, results, data, errors, self._max_errors)
+        if errors:
+            tell_misfits(planned.plan, results, errors, prepared.context)
+            note_errors(prepared.context.ending, errors_of(body), has_data=has_data(body))
+        if prepared.request.wants_trace:
+            add_extension(body, "trace", self._trace(prepared, results))
+        return body
+
+    def _trace(self, prepared: Prepared, results: Results) -> Body:
+        planned, now = prepared.planned, asyncio.get_running_loop().time()
+        return {
+            "cost": planned.cost.of(prepared.arguments),
+            **trace(planned.plan, results, prepared.context.arrived_at, now),
+        }
 
     async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
         """Await something that goes on although the client leaves: what a mutation has begun it finishes."""
@@ -273,7 +294,7 @@ async def open_generation(
             return with_shared(apply(call, step, pool.state if pool else None), step, shared)
 
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Documents(blueprint, schema, is_development, telling), _Calls(make), shared.replies, unwinding)
+        yield Generation(Plans(blueprint, schema, is_development, telling), _Calls(make), shared.replies, unwinding)
 
 
 class _Calls(dict[Step, Call]):

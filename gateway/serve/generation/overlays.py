@@ -12,12 +12,10 @@ from dataclasses import replace
 from typing import cast
 
 from gateway.blueprint import Blueprint, Operation, Overlay
-from gateway.blueprint.redaction import MASK
+from gateway.blueprint.overlay import condition_text
 from gateway.contract import RequestContext
 from gateway.errors import Code, ConfigurationError, RequestError
-from gateway.language.environment import as_written
 from gateway.language.expression import ExpressionError
-from gateway.load.check.overlay import condition_text
 
 log = logging.getLogger("stepgraph.overlays")
 
@@ -112,23 +110,3 @@ def _texts(value: object) -> Iterator[str]:
         yield from (condition_text(item) for item in value if item is not None)
     elif value is not None:
         yield condition_text(value)
-
-
-def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the values that matching overlays set, and where each stands that won: the last one that sets it."""
-    winners: dict[tuple[str, tuple[str, ...]], tuple[object, str]] = {}
-    for position in matching:
-        overlay = blueprint.overlays[position]
-        for patch in overlay.patches:
-            below = [key for key in winners if key[0] == overlay.operation and key[1][: len(patch.path)] == patch.path]
-            for key in below:
-                del winners[key]
-            place = f"{patch.place.file}:{patch.place.line}"
-            winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
-    for (operation, path), (value, place) in winners.items():
-        shown = MASK if "headers" in path else as_written(_written(value), blueprint.variables)
-        yield f"{operation}.{'.'.join(path)} = {shown}", place
-
-
-def _written(value: object) -> str:
-    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list) else condition_text(value)

@@ -1,27 +1,12 @@
-"""A request that is sound, with all that its plan runs with; and what comes of its run → the body of its answer."""
+"""A request that is sound, with all that its plan runs with."""
 
-import asyncio
 from collections.abc import Mapping
 
-from gateway.answer.completeness import capped, completeness, trace
 from gateway.contract import RequestContext
-from gateway.document.document import Planned
+from gateway.contract.request import GraphQLRequest
 from gateway.record import Record
-from gateway.run import Arguments, Results
-from gateway.telemetry.telemetry import note_errors, tell_misfits
-
-Body = dict[str, object]
-
-
-class GraphQLRequest(Record, frozen=True):
-    """A well-formed request (GraphQL-over-HTTP 5.1)."""
-
-    query: str
-    operation_name: str | None = None
-    variables: Mapping[str, object] = {}
-    wants_trace: bool = False
-    is_read_only: bool = False
-    """Whether it came by GET, which may not change anything."""
+from gateway.run import Arguments
+from gateway.serve.generation.plans import Planned
 
 
 class Prepared(Record, frozen=True):
@@ -45,29 +30,6 @@ class Prepared(Record, frozen=True):
         read = [_at(context.said, path) for path in plan.request_reads]
         arguments = self.arguments
         return id(self.planned), repr((arguments.calls, arguments.links, read, context.values if plan.reads_context else None))
-
-    def body(self, results: Results, max_errors: int, *, is_whole: bool) -> Body:
-        """Return the body of the answer; ``is_whole`` is what the results say of themselves."""
-        planned, plan, errors = self.planned, self.planned.plan, list[dict[str, object]]()
-        data = planned.project(results, self.meta, errors)
-        body: Body = {"data": data}
-        if errors:
-            body["errors"] = told = capped(errors, max_errors)
-            tell_misfits(plan, results, errors, self.context)
-            has_data = isinstance(data, dict) and any(value is not None for value in data.values())
-            note_errors(self.context.ending, told, has_data=has_data)
-        report = None if is_whole and plan.is_applicable and not errors else completeness(plan, results, errors)
-        if report or self.request.wants_trace:
-            body["extensions"] = self._extensions(results, report)
-        return body
-
-    def _extensions(self, results: Results, report: Body | None) -> Body:
-        extensions: Body = {"completeness": report} if report else {}
-        if self.request.wants_trace:
-            planned, now = self.planned, asyncio.get_running_loop().time()
-            told = trace(planned.plan, results, self.context.arrived_at, now)
-            extensions["trace"] = {"cost": planned.cost.of(self.arguments), **told}
-        return extensions
 
 
 def _at(value: object, path: tuple[str, ...]) -> object:

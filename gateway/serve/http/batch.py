@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.answer.json_text import json_text
-from gateway.contract import Ending
+from gateway.contract.request import Ending, GraphQLRequest, Rest
 from gateway.errors import Code, RequestError
-from gateway.serve.generation.generation import Rest
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.telemetry.telemetry import note_errors
 
 log = logging.getLogger("stepgraph.http")

@@ -16,20 +16,18 @@ from typing import Any, Protocol
 from gateway.answer.json_text import json_text
 from gateway.blueprint import Priority, RateLimits
 from gateway.contract import RequestContext
+from gateway.contract.request import GraphQLRequest, Rest
 from gateway.document.document import Document
 from gateway.errors import Code, RequestError
 from gateway.serve.admission.admission import Admission, Share, Shares
 from gateway.serve.admission.rate_limits import Counters
-from gateway.serve.generation.generation import Rest
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.serve.http.batch import Batch
-from gateway.serve.http.request import JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
+from gateway.serve.http.request import GRAPHQL_PATH, JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
 from gateway.serve.http.response import UNEXPECTED, HttpAnswer, http_answer, too_much_answer
 from gateway.telemetry.telemetry import CLIENT_LEFT, Telling, note_errors, refuse
 
 log = logging.getLogger("stepgraph.http")
 
-GRAPHQL_PATH = "/graphql"
 _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LEGACY_200 = {
     Code.GRAPHQL_PARSE_FAILED,

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Receive, Scope
 
-from gateway.contract import NO_VALUES, Ending, RequestContext
+from gateway.contract import RequestContext
+from gateway.contract.request import NO_VALUES, Ending, GraphQLRequest
 from gateway.errors import Code, RequestError
-from gateway.serve.generation.prepared import GraphQLRequest
 from gateway.serve.http.batch import Batch
 
 RESPONSE_JSON = "application/graphql-response+json"
@@ -261,3 +261,6 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
         raise _bad_request("The parameter 'extensions' must be an object.")
     wants_trace = headers.get(TRACE_HEADER) == "1" or (extensions is not None and extensions.get("trace") is True)
     return GraphQLRequest(query, name or None, variables or {}, wants_trace, is_read_only)
+
+
+GRAPHQL_PATH = "/graphql"

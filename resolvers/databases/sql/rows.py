@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from resolvers.databases.database import Params
-from resolvers.databases.sql.text import tokens
+from resolvers.databases.sql.text import Params, tokens
 from resolvers.databases.sql.values import refused
 
 _PART = r"(?:[^()']|\([^()]*\))*"

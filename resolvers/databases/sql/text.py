@@ -6,11 +6,14 @@ only one database knows is refused in its module in :mod:`resolvers.databases`.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+
+Params = Mapping[str, object] | Sequence[object]
+"""What is bound: by name to ``:name``, or in order to ``?``."""
 
 _TOKEN = re.compile(
     r"""

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from gateway.blueprint import Fallback, FallbackStep, FallbackValue, Operation, Step
+from gateway.blueprint import Fallback, Operation, Step
+from gateway.blueprint.step import FallbackStep, FallbackValue
 from gateway.develop.lint.finding import Spot
 from gateway.develop.lint.subject import Subject, step_subject
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
-from gateway.blueprint import PolicyRule
+from gateway.blueprint.blueprint import PolicyRule
 from gateway.blueprint.view import Data, blueprint_json
 from gateway.develop.lint.finding import Rule, Severity, Spot
 from gateway.develop.lint.subject import Subject

@@ -12,7 +12,8 @@ from graphql import (
     is_object_type,
 )
 
-from gateway.blueprint import FallbackStep, Operation
+from gateway.blueprint import Operation
+from gateway.blueprint.step import FallbackStep
 from gateway.develop.lint.finding import Spot
 from gateway.develop.lint.subject import Subject, step_subject
 from gateway.errors import Place

@@ -1,0 +1,39 @@
+"""Data, errors, completeness and trace → the body of an answer (GraphQL spec 7.1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from gateway.answer.completeness import capped, completeness
+from gateway.plan.nodes import Plan
+from gateway.run import Results
+
+Body = dict[str, object]
+"""The body of an answer: ``data``, ``errors`` and ``extensions``, the last two only where there are any."""
+
+
+def response_body(plan: Plan, results: Results, data: object, errors: Sequence[dict[str, object]], max_errors: int) -> Body:
+    """Return the body: with the first ``max_errors`` errors, and with completeness where something is missing or degraded."""
+    body: Body = {"data": data}
+    if errors:
+        body["errors"] = capped(errors, max_errors)
+    report = completeness(plan, results, errors)
+    if report:
+        body["extensions"] = {"completeness": report}
+    return body
+
+
+def has_data(body: Body) -> bool:
+    """Tell whether a body with errors still has the value of any root field."""
+    data = body["data"]
+    return isinstance(data, dict) and any(value is not None for value in data.values())
+
+
+def errors_of(body: Body) -> Sequence[Mapping[str, Any]]:
+    """Return the errors of a body."""
+    return cast("Sequence[Mapping[str, Any]]", body.get("errors", ()))
+
+
+def add_extension(body: Body, name: str, value: object) -> None:
+    """Put one more extension into a body."""
+    extensions: Any = body.setdefault("extensions", {})
+    extensions[name] = value

@@ -1,0 +1,104 @@
+"""Results → extensions.trace: when each node ran and waited, the critical path, and each node's slack."""
+
+from gateway.answer.completeness import reason_of
+from gateway.contract.outcome import Outcome, Success
+from gateway.plan.nodes import Node, Plan
+from gateway.run import Results
+from gateway.run.joins import Found
+
+
+def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
+    """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran, how often and when it was tried.
+
+    ``reason`` is why a node gave nothing, or no value of its own. All times are milliseconds from the arrival of the request.
+    ``critical_path`` is the chain of nodes that the answer waited for, each the last to end of those that the next one needed;
+    ``slack_ms`` is how much longer a node could have taken unnoticed.
+    """
+    latest = _latest_ends(plan, results)
+    path = _critical_path(plan, results)
+    nodes = []
+    for node in plan.nodes:
+        outcome = results.outcomes[node.index]
+        if outcome is not None:
+            entry = _trace_node(node, results, arrived_at, latest[node.index])
+            nodes.append({**entry, "is_critical": node.index in path, **_why(outcome)})
+    return {
+        "duration_ms": _ms(now - arrived_at),
+        "critical_path": [plan.nodes[index].step.name for index in path],
+        "nodes": nodes,
+    }
+
+
+def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: float) -> dict[str, object]:
+    span = results.spans[node.index]
+    ended = span.ended if span.ended is not None else arrived_at
+    ready = span.ready if span.ready is not None else ended
+    context = span.context
+    waited = context.queued if context else 0.0
+    if context and context.waiting_since is not None:
+        waited += ended - context.waiting_since
+    retries = {"retries_ms": [_ms(at - arrived_at) for at in context.retried_at]} if context and context.retried_at else {}
+    if context and context.hedged_at:
+        retries["hedges_ms"] = [_ms(at - arrived_at) for at in context.hedged_at]
+    return {
+        "id": node.index + 1,
+        "step": node.step.name,
+        "start_ms": _ms(ready - arrived_at),
+        "wait_ms": _ms(waited),
+        "run_ms": _ms(ended - ready - waited),
+        "duration_ms": _ms(ended - ready),
+        "attempts": context.attempts if context else 0,
+        **retries,
+        "outcome": type(results.outcomes[node.index]).__name__.lower(),
+        "slack_ms": _ms(max(0.0, latest_end - ended)),
+    }
+
+
+def _why(outcome: Outcome) -> dict[str, object]:
+    """Return why a node gave nothing, or gave what a fallback gave, and which."""
+    if not isinstance(outcome, Success):
+        return {"reason": reason_of(outcome)}
+    if outcome.instead_of is not None:
+        return {"reason": reason_of(outcome.instead_of), "served_by": outcome.served_by}
+    failure = outcome.value.failure if isinstance(outcome.value, Found) else None
+    return {"reason": reason_of(failure)} if failure is not None else {}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _critical_path(plan: Plan, results: Results) -> list[int]:
+    """Walk back from the node that ended last, each time to the one before that ended last.
+
+    Before a node come its prerequisites, and fallbacks that it waited for; before such a fallback also what its primary waited for.
+    """
+    ended = {index: span.ended for index, span in enumerate(results.spans) if span.ended is not None}
+    path: list[int] = []
+    current = max(ended, key=lambda index: ended[index], default=None)
+    inherited: tuple[int, ...] = ()
+    while current is not None and current not in path:
+        path.append(current)
+        node = plan.nodes[current]
+        prerequisites = (*node.needs, *node.follows, *inherited)
+        fallbacks = tuple(index for index in results.fallbacks.get(current, ()) if index in ended)
+        inherited = prerequisites if fallbacks else ()
+        before = fallbacks or tuple(index for index in prerequisites if index in ended)
+        current = max(before, key=lambda index: ended[index], default=None)
+    return path[::-1]
+
+
+def _latest_ends(plan: Plan, results: Results) -> list[float]:
+    """Return when each node could have ended at the latest without the answer being later (the backward pass of CPM)."""
+    spans = results.spans
+    ends = [span.ended or 0.0 for span in spans]
+    latest = [max(ends, default=0.0)] * len(ends)
+    # By end and not by place in the plan: a fallback ends before the node that waits for it, wherever it stands.
+    for index in sorted(range(len(ends)), key=lambda index: (ends[index], index), reverse=True):
+        node = plan.nodes[index]
+        duration = ends[index] - (spans[index].ready or ends[index])
+        for other in (*node.needs, *node.follows):
+            latest[other] = min(latest[other], latest[index] - duration)
+        for other in results.fallbacks.get(index, ()):
+            latest[other] = min(latest[other], latest[index])
+    return latest

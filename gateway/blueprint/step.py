@@ -1,0 +1,125 @@
+"""A source and a step, checked and frozen: what is called, how often, and what stands in for it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as field_of
+from typing import Literal
+
+from gateway.errors import Place
+from gateway.language.expression import Expression
+from gateway.settings import HedgeKeys, SourceKeys, StepKeys
+
+_NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback", "sensitive"}
+"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A remote system that steps call; ``keys`` are those of its type."""
+
+    name: str
+    keys: SourceKeys
+    folder: str
+    """The folder that relative paths start from: the configuration's."""
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Attempts of one call; ``base`` and ``cap`` in seconds, ``errors`` the kinds of fault that are worth another one."""
+
+    attempts: int
+    errors: frozenset[str]
+    base: float
+    cap: float
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackStep:
+    """Run another step of the operation instead."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackValue:
+    """Give a constant instead."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackStale:
+    """Give the last good value of this very call instead, if it is no older than ``max_age`` (seconds)."""
+
+    max_age: float
+
+
+Fallback = FallbackStep | FallbackValue | FallbackStale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A configured unit of work.
+
+    ``inputs`` is the template tree of its type's inputs; ``needs`` are the steps whose values it reads; ``follows`` those that must only
+    have ended before.
+    """
+
+    name: str
+    type: str
+    keys: StepKeys
+    source: Source | None
+    place: Place
+    returns: str
+    """A GraphQL type, as text."""
+    field: str
+    is_exposed: bool
+    is_required: bool
+    is_idempotent: bool
+    inputs: Mapping[str, object]
+    when: Expression | None
+    select: Expression | None
+    needs: tuple[str, ...]
+    must_succeed: tuple[str, ...]
+    """Those of ``needs`` that an expression reads: unless they have succeeded the input is missing."""
+    follows: tuple[str, ...]
+    request_reads: tuple[tuple[str, ...], ...]
+    """The paths into the request itself that its inputs read: `headers.authorization`."""
+    reads_context: bool
+    """Whether its inputs or its expressions look at what the request says about itself."""
+    takes_selection: bool
+    """Whether its calls want to know what is selected of its value."""
+    read_by_others: tuple[tuple[str, ...], ...]
+    """The paths into its value that other steps of the operation read."""
+    timeout: float
+    """Seconds of one attempt."""
+    retry: Retry
+    hedge: HedgeKeys | None
+    """Whether a slow call is made once more beside it."""
+    fallbacks: tuple[Fallback, ...]
+    calls_out: bool
+    """Whether a call asks anybody outside, and so may take time or fail."""
+    is_prompt: bool
+    """Whether a cancelled call ends at once."""
+    takes_shape: bool
+    """Whether its calls can read no more of a reply than is wanted."""
+    lifetime: float | Literal["http"] | None
+    """Seconds for which a reply is taken again, or ``http`` when each reply says so itself; None: replies are not kept for that."""
+    is_deduplicated: bool
+    """Whether equal calls of several requests that are under way are one."""
+    description: str
+    """One line that says what is called, for plans."""
+    is_sensitive: bool = False
+    """Whether nothing of what it is given or gives may be told."""
+    _fingerprint: str = field_of(default="", init=False, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that steps have in common which do the same thing with the same inputs; most steps are never asked for it."""
+        if not self._fingerprint:
+            own = self.keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
+            identity = f"{self.source.name if self.source else ''} {self.returns.startswith('[')} {own}"
+            object.__setattr__(self, "_fingerprint", hashlib.sha256(identity.encode()).hexdigest())
+        return self._fingerprint

@@ -1,0 +1,89 @@
+"""Links of one operation call → nodes, one for each level."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphql import GraphQLOutputType, get_named_type, is_abstract_type
+
+from gateway.blueprint import Blueprint, Link, Operation
+from gateway.document.selection import Selected
+from gateway.language.template import renderer
+from gateway.plan.nodes import DraftedPlan, Hops, LinkUse, Node, OfType, Role, written_arguments
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlanner:
+    """Finds the links of an operation call: one node for each link, level and set of arguments, whatever the number of parents."""
+
+    call: int
+    operation: Operation
+    blueprint: Blueprint
+    drafted: DraftedPlan
+
+    def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
+        """Add the nodes of all links below some root fields; ``position`` are the nodes of the operation's steps by name."""
+        for root in roots:
+            if self.operation.picked is not None:
+                self.descend(root, position[self.operation.picked], ())
+                continue
+            for fields in root.parts.values():
+                for part in fields:
+                    origin = self.operation.origins.get(part.name)
+                    if origin is not None:
+                        self.descend(part, position[origin.step], (origin.key,) if origin.key else ())
+
+    def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
+        """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
+        if not hops:
+            self.drafted.values.setdefault(parent, []).append(selected)
+        for type_name, fields in selected.parts.items():
+            below = hops_into(selected.type, type_name, hops)
+            for part in fields:
+                link = self.blueprint.links.get((type_name, part.name))
+                if link is not None:
+                    arguments = written_arguments(part)
+                    index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
+                    self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
+                    self.descend(part, index, ())
+                elif part.parts:
+                    self.descend(part, parent, (*below, part.name))
+
+    def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
+        """Return the hops to all objects of one level that a link is asked of: those of an interface have several concrete types."""
+        names = tuple(
+            name
+            for name, fields in selected.parts.items()
+            if any(
+                self.blueprint.links.get((name, part.name)) is link and written_arguments(part) == arguments for part in fields
+            )
+        )
+        return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
+
+    def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
+        """Return the node of a link, which is made where there is none yet."""
+        arguments = written_arguments(part)
+        identity = (parent, hops, f"{link.type}.{link.field}", arguments)
+        if identity not in self.drafted.links:
+            index = self.drafted.links[identity] = len(self.drafted.nodes)
+            self.drafted.nodes.append(
+                Node(
+                    index=index,
+                    call=self.call,
+                    step=link.step,
+                    render=renderer(link.step.inputs),
+                    role=Role.LINK,
+                    needs=(parent,),
+                    follows=(),
+                    substitutes={},
+                    is_lazy=False,
+                    is_shared=False,
+                    deadline=self.blueprint.deadline_of(self.operation),
+                    use=LinkUse(link, parent, hops, part.node, arguments),
+                )
+            )
+        return self.drafted.links[identity]
+
+
+def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
+    """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
+    return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops

@@ -1,0 +1,135 @@
+"""Plan → text for people and data for other programs."""
+
+from gateway.blueprint import Fallback, Step
+from gateway.blueprint.redaction import MASK
+from gateway.blueprint.step import FallbackStale, FallbackStep
+from gateway.document.selection import Selected
+from gateway.plan.nodes import Node, Plan
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the plan as people read it."""
+    blocks = []
+    for call in plan.calls:
+        head = f"plan {call.operation.name}({call.shown})" if call.arguments else f"plan {call.operation.name}"
+        title = f"{head:<61} critical path {plan.critical_path(call) * 1000:.0f} ms"
+        blocks.append("\n".join([title, *_table([_row(plan, index) for index in call.nodes])]))
+    return "\n".join([*blocks, projection_text(plan)])
+
+
+def projection_text(plan: Plan) -> str:
+    """Return the shape of the answer, and what is left out, as people read it."""
+    lines = ["project", *(f"  {_outline(root.selected)}" for root in plan.roots)]
+    pruned = [name for call in plan.calls for name in call.pruned]
+    if pruned:
+        lines.append(f"pruned: {', '.join(dict.fromkeys(pruned))}")
+    absent = [name for call in plan.calls for name in call.not_applicable]
+    if absent:
+        lines.append(f"not applicable: {', '.join(dict.fromkeys(absent))}")
+    return "\n".join(lines)
+
+
+def _row(plan: Plan, index: int) -> tuple[str, ...]:
+    node = plan.nodes[index]
+    step = node.step
+    notes = []
+    if node.needs or node.follows:
+        notes.append("after " + ", ".join(str(other + 1) for other in sorted({*node.needs, *node.follows})))
+    if step.when:
+        notes.append(f"when {step.when.text}")
+    notes += [f"else {_fallback_text(node, fallback)}" for fallback in step.fallbacks]
+    if node.use and node.use.link.match:
+        notes.append(f"batches of {node.use.link.max}")
+    return (
+        f"{index + 1:>3}",
+        step.name,
+        step.type,
+        _short(step.description),
+        str(node.role),
+        f"{step.timeout * 1000:.0f} ms",
+        "  ".join(notes),
+    )
+
+
+def plan_json(plan: Plan, *, describes_pruned: bool = False) -> dict[str, object]:
+    """Return the plan as data; of the steps that it leaves out the names, or where it is asked for also their types and sources."""
+    return {
+        "operations": [
+            {
+                "operation": call.operation.name,
+                "arguments": call.shown,
+                "deadline_ms": round(call.operation.deadline * 1000),
+                "critical_path_ms": round(plan.critical_path(call) * 1000),
+                "critical_path": [index + 1 for index in plan.critical_nodes(call)],
+                "nodes": [_node_json(plan, index) for index in call.nodes],
+                "pruned": [_pruned(call.operation.steps[name]) for name in call.pruned]
+                if describes_pruned
+                else list(call.pruned),
+                "not_applicable": list(call.not_applicable),
+            }
+            for call in plan.calls
+        ],
+        "project": [_outline(root.selected) for root in plan.roots],
+    }
+
+
+def _node_json(plan: Plan, index: int) -> dict[str, object]:
+    node = plan.nodes[index]
+    return {
+        "id": index + 1,
+        "step": node.step.name,
+        "arguments": node.use.shown if node.use else None,
+        "batch": node.use.link.max if node.use and node.use.link.match else None,
+        "type": node.step.type,
+        "source": node.step.source.name if node.step.source else None,
+        "call": node.step.description,
+        "role": str(node.role),
+        "timeout_ms": round(node.step.timeout * 1000),
+        "attempts": node.step.retry.attempts if node.step.is_idempotent else 1,
+        "needs": [other + 1 for other in node.needs],
+        "follows": [other + 1 for other in node.follows],
+        "when": node.step.when.text if node.step.when else None,
+        "fallback": [_fallback_json(node, fallback) for fallback in node.step.fallbacks],
+    }
+
+
+def _pruned(step: Step) -> dict[str, object]:
+    return {"step": step.name, "type": step.type, "source": step.source.name if step.source else None}
+
+
+def _fallback_text(node: Node, fallback: Fallback) -> str:
+    if isinstance(fallback, FallbackStep):
+        return str(node.substitutes[fallback.step] + 1)
+    return "stale" if isinstance(fallback, FallbackStale) else "value"
+
+
+def _fallback_json(node: Node, fallback: Fallback) -> dict[str, object]:
+    if isinstance(fallback, FallbackStep):
+        return {"node": node.substitutes[fallback.step] + 1}
+    if isinstance(fallback, FallbackStale):
+        return {"stale_ms": round(fallback.max_age * 1000)}
+    return {"value": MASK if node.step.is_sensitive else fallback.value}
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _short(text: str, limit: int = 48) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _outline(selected: Selected) -> str:
+    name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
+    if not selected.parts:
+        return name
+    shapes = {possible: _joined([_outline(part) for part in parts]) for possible, parts in selected.parts.items() if parts}
+    if len(selected.parts) == 1:
+        return f"{name} {{ {next(iter(shapes.values()))} }}"
+    return f"{name} {{ {'  '.join(f'... on {possible} {{ {shape} }}' for possible, shape in shapes.items())} }}"
+
+
+def _joined(shapes: list[str]) -> str:
+    """Join the fields of an object; wider where some have fields of their own."""
+    return ("  " if any("{" in shape for shape in shapes) else " ").join(shapes)
