@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import blockbuster_ctx
 
-from .case_table import CaseTable
+from tests.kit.case_table import CaseTable
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

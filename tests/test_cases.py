@@ -9,7 +9,7 @@ A page is a title sentence and fenced blocks, whose info string is their languag
     yaml before       `wait: N`: the same request, with other `headers` if it has any, came before; this one comes N ms after
                       its answer
     json variables    and `json headers`: of the client's request
-    yaml upstreams    the services, see tests/scripted.py
+    yaml upstreams    the services, see tests/kit/scripted.py
     sql warehouse     creates and fills the warehouse
 
 and those with what is expected, which `pytest tests/test_cases.py --update` rewrites: `json response` (of a request that is refused
@@ -49,8 +49,8 @@ from gateway.serve.generation.generation import Generation, open_generation
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.graphql import GraphQLStep
-from tests.scripted import BASE_URL, Upstreams
-from tests.virtual import run
+from tests.kit.scripted import BASE_URL, Upstreams
+from tests.kit.virtual import run
 
 FOLDER = Path(__file__).parent / "cases"
 PAGES = sorted(FOLDER.glob("*.md"))

@@ -21,7 +21,9 @@ from gateway.develop.lint.rules.catalogue import RULES
 from gateway.errors import ConfigurationError, Problem
 from gateway.load.build.build import load
 from resolvers import STEP_TYPES
-from tests import test_rules, test_source, test_tracing
+from tests.loading import test_build as test_rules
+from tests.loading import test_read as test_source
+from tests.telemetry import test_tracing
 
 FOLDER = Path(__file__).parent / "invalid"
 ROOT = Path(__file__).parent.parent
@@ -136,7 +138,7 @@ def codes_in_source() -> set[str]:
     """Every text of the source that looks like a code: words with hyphens between them."""
     texts = {"cycle"}
     for path in (
-        *(ROOT / "gateway/config").glob("*.py"),
+        *(ROOT / "gateway/load").rglob("*.py"),
         *(ROOT / "gateway/settings").glob("*.py"),
         *(ROOT / "resolvers").glob("*.py"),
     ):

@@ -16,8 +16,8 @@ from gateway.serve.generation.generation import open_generation
 from playground.demo.warehouse import seed
 from resolvers import STEP_TYPES
 from resolvers.api import Api
-from tests.scripted import BASE_URL, Upstreams
-from tests.virtual import run
+from tests.kit.scripted import BASE_URL, Upstreams
+from tests.kit.virtual import run
 
 PAPER = """\
 operation: customer360

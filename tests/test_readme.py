@@ -17,8 +17,8 @@ from gateway.errors import MESSAGES, Code
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
-from tests.demo import copy_examples, running_demo
-from tests.serving import wait_until
+from tests.kit.demo import copy_examples, running_demo
+from tests.kit.serving import wait_until
 
 README = Path("README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
-from tests.serving import CHECKOUT, Process, serve_command, write_files
+from tests.kit.paths import CHECKOUT
+from tests.kit.serving import Process, serve_command, write_files
 
 CONFIG = {
     "types.graphql": "type Account { id: ID name: String }",

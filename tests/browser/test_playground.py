@@ -7,9 +7,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.serving import Process, serve_command
-
-from .conftest import QUERY
+from tests.browser.conftest import QUERY
+from tests.kit.serving import Process, serve_command
 
 
 def run(page: Page) -> None:

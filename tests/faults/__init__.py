@@ -1,6 +1,6 @@
 """A fault server over real sockets, and the behaviours to script it with."""
 
-from .behaviours import (
+from tests.faults.behaviours import (
     BrotliBomb,
     CloseWhenIdle,
     CloseWithoutAnswer,
@@ -29,7 +29,7 @@ from .behaviours import (
     WrongLength,
     ZstandardBomb,
 )
-from .server import Behaviour, Connection, Exchange, FaultServer, Request, refused_port
+from tests.faults.server import Behaviour, Connection, Exchange, FaultServer, Request, refused_port
 
 __all__ = [
     "Behaviour",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .server import Behaviour, Exchange
+from tests.faults.server import Behaviour, Exchange
 
 JSON_TYPE = {"content-type": "application/json"}
 PIECE = 16_384

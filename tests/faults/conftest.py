@@ -7,11 +7,10 @@ from contextlib import closing
 import pytest
 
 from resolvers.json_http import TRANSPORTS
-from tests.serving import Stage
-
-from . import Json, refused_port
-from .graph import GRAPH, TABLES
-from .served import Served
+from tests.faults import Json, refused_port
+from tests.faults.graph import GRAPH, TABLES
+from tests.faults.served import Served
+from tests.kit.serving import Stage
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)

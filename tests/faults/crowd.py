@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from .served import query_body
+from tests.faults.served import query_body
 
 
 @dataclass(frozen=True, slots=True)

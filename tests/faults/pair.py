@@ -1,8 +1,7 @@
 """A faulty step beside a sound one: asked through an operation ``pair(left:, right:) { first second }`` of the stage."""
 
-from tests.serving import Answer, Stage
-
-from . import Behaviour
+from tests.faults import Behaviour
+from tests.kit.serving import Answer, Stage
 
 
 def ask(stage: Stage, query: str) -> Answer:

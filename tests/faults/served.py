@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.serving import Answer, Gateway, Process, checked, free_port, serve_command, write_files
-
-from .server import FaultServer
+from tests.faults.server import FaultServer
+from tests.kit.serving import Answer, Gateway, Process, checked, free_port, serve_command, write_files
 
 SLACK = float(os.environ.get("STEPGRAPH_TIMING_SLACK", "1.5"))
 """Seconds that a busy machine may take longer than a row of the cases says; 0 on a quiet one."""

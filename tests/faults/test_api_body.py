@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import Answer, Stage
-
-from . import (
+from tests.faults import (
     Behaviour,
     CloseWithoutAnswer,
     DeepJson,
@@ -32,7 +30,8 @@ from . import (
     Truncate,
     WrongLength,
 )
-from .pair import ask, ask_pair
+from tests.faults.pair import ask, ask_pair
+from tests.kit.serving import Answer, Stage
 
 CAP = 5_000_000
 """The default of ``max_response_bytes``."""

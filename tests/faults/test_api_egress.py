@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from resolvers.json_http import TRANSPORTS
-from tests.serving import Answer, Stage, serving, write_files
-
-from . import Behaviour, FaultServer, Html, Json, Raw, Redirect, Status
+from tests.faults import Behaviour, FaultServer, Html, Json, Raw, Redirect, Status
+from tests.kit.serving import Answer, Stage, serving, write_files
 
 CONFIG = {
     "graph.yaml": """

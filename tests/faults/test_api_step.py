@@ -9,10 +9,9 @@ import time
 
 import pytest
 
-from tests.serving import Answer, Stage
-
-from . import Behaviour, CloseWithoutAnswer, Delay, Drip, Hang, HangAfterHeaders, Json, Reset, Status, refused_port
-from .pair import ask, ask_pair
+from tests.faults import Behaviour, CloseWithoutAnswer, Delay, Drip, Hang, HangAfterHeaders, Json, Reset, Status, refused_port
+from tests.faults.pair import ask, ask_pair
+from tests.kit.serving import Answer, Stage
 
 TIMEOUT = 0.3
 """Seconds of the configuration's ``timeout_ms: 300``."""

@@ -17,9 +17,8 @@ from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
 from resolvers import STEP_TYPES
 from resolvers.value import Value
-from tests.serving import Stage, serve_command, serving, until_tasks_end, write_files
-
-from . import Delay, FaultServer, Hang, Json, Status
+from tests.faults import Delay, FaultServer, Hang, Json, Status
+from tests.kit.serving import Stage, serve_command, serving, until_tasks_end, write_files
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT max(i) AS most FROM n"
 """Many seconds of work, though not without end: a query that nobody interrupts would keep this process from ending."""

@@ -9,10 +9,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.serving import JSON, RESPONSE_JSON, wait_until
-
-from . import Behaviour, DeepJson, Html, Json, Raw, Reset, Status
-from .served import Served, query_body, raw
+from tests.faults import Behaviour, DeepJson, Html, Json, Raw, Reset, Status
+from tests.faults.served import Served, query_body, raw
+from tests.kit.serving import JSON, RESPONSE_JSON, wait_until
 
 case = pytest.mark.case
 SECRET = "Traceback (most recent call last): /srv/app/db.py SELECT * FROM users; http://10.0.0.7:8080 password=hunter2"

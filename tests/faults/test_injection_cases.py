@@ -11,11 +11,10 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import load
 from resolvers import STEP_TYPES
-from tests.serving import write_files
-
-from . import FaultServer, Json, Redirect
-from .graph import GRAPH, TABLES
-from .served import Served
+from tests.faults import FaultServer, Json, Redirect
+from tests.faults.graph import GRAPH, TABLES
+from tests.faults.served import Served
+from tests.kit.serving import write_files
 
 case = pytest.mark.case
 ACCOUNT = "query($id: JSON) { account(id: $id) { detail } }"
@@ -192,7 +191,7 @@ steps: [ {{ name: b, type: warehouse, query: "{query}" }} ]
         assert "a.yaml:6:" in problems_of(tmp_path, text)
 
 
-# -- hostile YAML (the fifteen files of tests/test_source.py are the row's)
+# -- hostile YAML (the fifteen files of tests/loading/test_read.py are the row's)
 
 SOUND = "operation: a\nsteps: [{ name: x, type: value, value: 1 }]\n"
 KEPT_AS_TEXT = [("no", "no"), ("on", "on"), ("12:30", "12:30"), ("2024-01-01", "2024-01-01")]

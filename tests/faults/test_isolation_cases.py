@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import Delay, Json, Status
-from .crowd import all_at_once, request
-from .served import SLACK, Served, under_way
+from tests.faults import Delay, Json, Status
+from tests.faults.crowd import all_at_once, request
+from tests.faults.served import SLACK, Served, under_way
 
 case = pytest.mark.case
 

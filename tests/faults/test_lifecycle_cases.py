@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from . import Drip, Hang, HangAfterHeaders, Json, refused_port
-from .crowd import Client, all_at_once, open_loop, request
-from .probes import holdings
-from .served import SLACK, Served, connection, post, query_body, status_of, under_way
+from tests.faults import Drip, Hang, HangAfterHeaders, Json, refused_port
+from tests.faults.crowd import Client, all_at_once, open_loop, request
+from tests.faults.probes import holdings
+from tests.faults.served import SLACK, Served, connection, post, query_body, status_of, under_way
 
 case = pytest.mark.case
 

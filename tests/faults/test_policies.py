@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from tests.serving import Answer, Stage
-
-from . import Behaviour, CloseWithoutAnswer, Delay, Hang, Hold, Json, Status
+from tests.faults import Behaviour, CloseWithoutAnswer, Delay, Hang, Hold, Json, Status
+from tests.kit.serving import Answer, Stage
 
 SLACK = 1.0
 """Seconds by which a busy machine may be late."""

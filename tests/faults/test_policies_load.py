@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import serve_command, write_files
-
-from . import FaultServer, Hang, Json
+from tests.faults import FaultServer, Hang, Json
+from tests.kit.serving import serve_command, write_files
 
 CONFIG = """
 sources:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import Delay, Hang, Json, Status
-from .crowd import Tally, all_at_once, closed_loop, open_loop, request
-from .probes import connections_to
-from .served import SLACK, Served, under_way
+from tests.faults import Delay, Hang, Json, Status
+from tests.faults.crowd import Tally, all_at_once, closed_loop, open_loop, request
+from tests.faults.probes import connections_to
+from tests.faults.served import SLACK, Served, under_way
 
 case = pytest.mark.case
 OPEN = 1.0

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.serving import JSON, RESPONSE_JSON
-
-from . import Json, Status
-from .served import Served, query_body
+from tests.faults import Json, Status
+from tests.faults.served import Served, query_body
+from tests.kit.serving import JSON, RESPONSE_JSON
 
 case = pytest.mark.case
 SOUND = query_body("{ constant { one } }")
@@ -114,7 +113,7 @@ def test_an_answer_with_data_has_status_200_whatever_else_went_wrong(served: Ser
 
 @case("P-09")
 def test_every_answer_is_sound_json_with_a_request_id_and_errors_that_say_their_code(served: Served) -> None:
-    """Every answer of all other tests of the cases is checked for it as well: ``tests.serving.checked``."""
+    """Every answer of all other tests of the cases is checked for it as well: ``tests.kit.serving.checked``."""
     served.upstream.script("/ninth", Json({"x": "\u2028\U0001f600"}), Status(404), Json(None))
     bodies = [
         SOUND,

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.serving import wait_until
-
-from . import Json
-from .probes import Watch, processor_seconds
-from .served import SLACK, Served, connection, parsed, post, query_body, raw, status_of
+from tests.faults import Json
+from tests.faults.probes import Watch, processor_seconds
+from tests.faults.served import SLACK, Served, connection, parsed, post, query_body, raw, status_of
+from tests.kit.serving import wait_until
 
 case = pytest.mark.case
 MAX_BODY = 2_000_000

@@ -1,4 +1,4 @@
-"""A configuration that changes while it is served (rows R-02 to R-10; ``tests/test_churn.py`` and ``tests/test_live.py`` have the others)."""
+"""A configuration that changes while it is served (rows R-02 to R-10; others are in ``tests/operate``)."""
 
 import asyncio
 import time
@@ -9,12 +9,11 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import load
 from resolvers import STEP_TYPES
-from tests.serving import wait_until
-
-from . import Json
-from .crowd import closed_loop, open_loop, percentile, request
-from .probes import Watch
-from .served import SLACK, Served, under_way
+from tests.faults import Json
+from tests.faults.crowd import closed_loop, open_loop, percentile, request
+from tests.faults.probes import Watch
+from tests.faults.served import SLACK, Served, under_way
+from tests.kit.serving import wait_until
 
 case = pytest.mark.case
 

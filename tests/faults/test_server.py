@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from . import (
+from tests.faults import (
     Behaviour,
     CloseWhenIdle,
     CloseWithoutAnswer,

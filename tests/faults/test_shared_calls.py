@@ -7,9 +7,8 @@ import asyncio
 
 import pytest
 
-from tests.serving import Stage
-
-from . import Hold, Json, Status
+from tests.faults import Hold, Json, Status
+from tests.kit.serving import Stage
 
 CONFIG = {
     "graph.yaml": """

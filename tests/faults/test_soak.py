@@ -10,25 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from . import (
-    Behaviour,
-    CloseWhenIdle,
-    DeepJson,
-    Delay,
-    GzipBomb,
-    Hang,
-    Html,
-    Json,
-    NaN,
-    Raw,
-    Reset,
-    Status,
-    Truncate,
-)
-from .crowd import Tally, closed_loop, request
-from .graph import GRAPH, TABLES
-from .probes import Holdings, Watch, holdings
-from .served import SLACK, Served
+from tests.faults import Behaviour, CloseWhenIdle, DeepJson, Delay, GzipBomb, Hang, Html, Json, NaN, Raw, Reset, Status, Truncate
+from tests.faults.crowd import Tally, closed_loop, request
+from tests.faults.graph import GRAPH, TABLES
+from tests.faults.probes import Holdings, Watch, holdings
+from tests.faults.served import SLACK, Served
 
 case = pytest.mark.case
 REQUESTS = int(os.environ.get("STEPGRAPH_SOAK_REQUESTS", "100000"))

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from .crowd import closed_loop, request
-from .probes import holdings
-from .served import SLACK, Served
+from tests.faults.crowd import closed_loop, request
+from tests.faults.probes import holdings
+from tests.faults.served import SLACK, Served
 
 case = pytest.mark.case
 PEOPLE = "{ people { count } constant { one } }"

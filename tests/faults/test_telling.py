@@ -17,9 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.operate.admin import bind_own
-from tests.serving import Process, free_port, run_command, serve_command, wait_until, write_files
-
-from . import Behaviour, CloseWithoutAnswer, FaultServer, Garbage, Hang, Html, Json, Status
+from tests.faults import Behaviour, CloseWithoutAnswer, FaultServer, Garbage, Hang, Html, Json, Status
+from tests.kit.serving import Process, free_port, run_command, serve_command, wait_until, write_files
 
 CANARIES = {
     "TOKEN": "canary-token-f00dfeed",

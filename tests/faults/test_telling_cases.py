@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from . import Behaviour, Delay, Hang, Html, Huge, Json, Reset, Status
-from .crowd import all_at_once, request
-from .served import Served, under_way
+from tests.faults import Behaviour, Delay, Hang, Html, Huge, Json, Reset, Status
+from tests.faults.crowd import all_at_once, request
+from tests.faults.served import Served, under_way
 
 case = pytest.mark.case
 

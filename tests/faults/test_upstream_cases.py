@@ -6,9 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.serving import Answer
-
-from . import (
+from tests.faults import (
     Behaviour,
     BrotliBomb,
     CloseWithoutAnswer,
@@ -35,8 +33,9 @@ from . import (
     WrongLength,
     ZstandardBomb,
 )
-from .probes import Watch
-from .served import SLACK, Served
+from tests.faults.probes import Watch
+from tests.faults.served import SLACK, Served
+from tests.kit.serving import Answer
 
 case = pytest.mark.case
 CAP = 5_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.settings import DOCUMENTS
 from resolvers import STEP_TYPES
-from tests.typos import reference, shipped
+from tests.kit.typos import reference, shipped
 
 SOUND: tuple[Mapping[str, str], ...] = (shipped(), reference())
 _PIECES = re.compile(r"\s+|[A-Za-z0-9_]+|.", re.DOTALL)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import uvloop
 
+from tests.kit.serving import Process, serve_command, write_files
 from tests.load.open_loop import Client, Measured, percentile
-from tests.serving import Process, serve_command, write_files
 
 AT_ONCE = 32
 """How many requests at a time show the peak."""

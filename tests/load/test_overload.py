@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .overload import Report, run
+from tests.load.overload import Report, run
 
 
 def check(report: Report, *, goodput: float) -> None:

@@ -29,7 +29,7 @@ from gateway.run.policies import SourceState, apply
 from gateway.schema.build import build_schema
 from gateway.serve.generation.plans import Planned
 from gateway.settings import SourceKeys, StepKeys, Text
-from tests import virtual
+from tests.kit import virtual
 from tests.kit.documents import Documents
 
 LIMITS = "limits: { max_tokens: 100000, max_root_fields: 1000, max_aliases: 10000, max_fields: 100000, max_directives: 10000, mode: measure }"

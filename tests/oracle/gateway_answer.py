@@ -11,7 +11,7 @@ from gateway.contract import RequestContext
 from gateway.contract.shape import plain
 from gateway.document.document import Document
 from gateway.run import Results, run
-from tests import virtual
+from tests.kit import virtual
 from tests.oracle import Theatre
 from tests.oracle.generate import Case
 from tests.oracle.upstream import Call, Upstreams

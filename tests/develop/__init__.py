@@ -1,0 +1,1 @@
+"""Tests of tools for those who write a configuration."""

@@ -1,0 +1,82 @@
+"""The table of the reliability cases: every row is shown by a test, and the table tells how each ended."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.faults.rows import MUST, ROWS, SHOULD
+from tests.kit.paths import TESTS
+
+MARKED = re.compile(r'\bcase\(((?:"[A-Z]-\d\d"(?:, )?)+)\)')
+SAMPLE = """
+import pytest
+
+@pytest.mark.case("U-03")
+def test_holds(): pass
+
+@pytest.mark.case("U-03", "U-04")
+def test_fails(): assert False
+
+@pytest.mark.case("U-06")
+@pytest.mark.xfail(strict=False)
+def test_is_expected_to_fail(): assert False
+
+@pytest.mark.case("U-07")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_holds_thrice(number): pass
+
+def test_of_something_else(): assert False
+"""
+
+
+def test_every_row_has_a_test() -> None:
+    texts = [path.read_text("utf-8") for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
+    shown = {row for text in texts for match in MARKED.finditer(text) for row in re.findall(r"[A-Z]-\d\d", match[1])}
+    assert ROWS.keys() - shown == set()
+
+
+def test_rows_are_told_apart_by_what_must_and_what_should_hold() -> None:
+    assert MUST.keys().isdisjoint(SHOULD)
+    assert len(ROWS) == 67
+
+
+def run(folder: Path, sample: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run some tests with the hooks of this suite, in a process of their own."""
+    (folder / "conftest.py").write_text("from tests.conftest import pytest_addoption, pytest_configure\n", "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = case: a row\n", "utf-8")
+    (folder / "test_sample.py").write_text(sample, "utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_table_tells_how_the_tests_of_each_row_ended(tmp_path: Path) -> None:
+    told = run(tmp_path, SAMPLE, "--cases").stdout.splitlines()
+    lines = {line[:4]: line for line in told if re.match(r"[A-Z]-\d\d ", line)}
+    assert lines.keys() == ROWS.keys()
+    endings = {"U-03": "failed", "U-04": "failed", "U-06": "xfailed", "U-07": "passed", "U-08": "no test"}
+    for row, ending in endings.items():
+        assert lines[row].startswith(f"{row}  must    {ending} ")
+    assert lines["U-07"].endswith(" 3 passed")
+    assert lines["U-19"].startswith("U-19  should  no test")
+    assert not any("test_" in line or "assert" in line for line in told)
+
+
+def test_without_the_option_only_rows_that_had_a_test_are_told(tmp_path: Path) -> None:
+    told = run(tmp_path, SAMPLE).stdout
+    assert re.findall(r"^[A-Z]-\d\d", told, re.MULTILINE) == ["U-03", "U-04", "U-06", "U-07"]
+    assert "test_of_something_else" in told
+
+
+def test_a_row_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    done = run(tmp_path, SAMPLE.replace("U-07", "U-99"))
+    assert done.returncode == 4
+    assert "no such case: U-99" in done.stderr

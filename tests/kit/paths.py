@@ -1,0 +1,6 @@
+"""Where things stand in the checkout."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+CHECKOUT = TESTS.parent

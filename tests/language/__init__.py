@@ -1,0 +1,1 @@
+"""Tests of the small languages inside the YAML."""

@@ -1,0 +1,1 @@
+"""Tests of change while it runs."""

@@ -1,0 +1,1 @@
+"""Tests of step types, transports and databases."""
