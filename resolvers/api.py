@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.language.template import Reference, TemplateError, parse
 from gateway.settings import Status, StepKeys, Text, empty, such_as
 from resolvers.json_http import (
@@ -31,7 +31,7 @@ from resolvers.json_http import (
     url_mistake,
     varying_headers,
 )
-from resolvers.transport import Headers, HttpRequest, Transport
+from resolvers.transport import Headers, Transport, UpstreamRequest
 from resolvers.transport.encoding import encode_headers, parts_of, target_renderer
 from resolvers.transport.stand_in import StandInTransport
 
@@ -194,7 +194,7 @@ class Api(StepType):
             headers = headers_of(inputs, context) if varies or context.trace_headers else constant
             body = encode(inputs["body"]) if "body" in inputs else None
             path = target(inputs["endpoint"], inputs["query"])
-            response = await connection.send(HttpRequest(method, path, headers, body, is_idempotent))
+            response = await connection.send(UpstreamRequest(method, path, headers, body, is_idempotent))
             status = response.status
             if status not in expected:
                 if status == 404 and keys.not_found is None:
@@ -205,9 +205,9 @@ class Api(StepType):
 
         return send
 
-    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+    def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
         """Return the call over a transport that sends nothing."""
-        return self.call(step, StandInTransport(exchange))
+        return self.call(step, StandInTransport(upstream))
 
 
 def _literals(endpoint: str) -> list[str]:

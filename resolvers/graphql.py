@@ -13,7 +13,7 @@ from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNo
 
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.contract.outcome import Failure
 from gateway.errors import Code, StepFault, nearest
 from gateway.settings import StepKeys, Text, empty
@@ -33,7 +33,7 @@ from resolvers.json_http import (
     url_mistake,
     varying_headers,
 )
-from resolvers.transport import HttpRequest, Transport
+from resolvers.transport import Transport, UpstreamRequest
 from resolvers.transport.encoding import as_written, encode_headers
 from resolvers.transport.stand_in import StandInTransport
 
@@ -170,19 +170,19 @@ class GraphQLStep(StepType):
             headers = [*constant, *encode_headers(inputs["headers"]), *context.trace_headers]
             if sends_deadline:
                 headers.append(deadline_header(context, step.timeout))
-            response = await connection.send(HttpRequest("POST", path, headers, body, step.is_idempotent))
+            response = await connection.send(UpstreamRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)
             return Reply(_value(decode(response), key, step.name), response.status)
 
         return send
 
-    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+    def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
         """Return the call over a transport that sends nothing; a mocked value is that of the field."""
         assert isinstance(step.keys, GraphQLKeys)
         field = _leaf(_definition(step.keys.query))
         key = field.alias.value if field.alias else field.name.value
-        return self.call(step, StandInTransport(exchange, lambda value: {"data": {key: value}}))
+        return self.call(step, StandInTransport(upstream, lambda value: {"data": {key: value}}))
 
 
 _SCALARS = {"ID", "String", "Int", "Float", "Boolean", "JSON"}

@@ -18,7 +18,7 @@ from gateway.contract.shape import Misfit, Shape
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
-from resolvers.transport import Headers, HttpResponse, Limits, Transport
+from resolvers.transport import Headers, Limits, Transport, UpstreamResponse
 from resolvers.transport.encoding import CONTROL, encode_headers
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.names import is_numeric, is_public
@@ -160,7 +160,7 @@ def encode(value: object) -> bytes:
         raise StepFault(Code.BAD_USER_INPUT, message=message, detail=str(error)) from None
 
 
-def status_fault(response: HttpResponse) -> StepFault:
+def status_fault(response: UpstreamResponse) -> StepFault:
     """Return the fault of a response whose status is no success."""
     return StepFault(
         Code.SUBREQUEST_HTTP_ERROR,
@@ -196,7 +196,7 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
     return max(0.0, float(lifetime[:10]) - float(age[:10] if age.isdecimal() else 0)), False
 
 
-def decode(response: HttpResponse, shape: Shape | None = None) -> object:
+def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
     """Return the value of a JSON body, by its shape where it has one; 204 and 205 are null.
 
     :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep (by a shape: so deep that msgspec refuses

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply, StepType
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.language.expression import compile_expression
 from gateway.language.template import Reference
 from gateway.settings import StepKeys, Text
@@ -54,6 +54,6 @@ class Transform(StepType):
 
         return give
 
-    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+    def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
         """Return the call itself, as it asks nobody."""
         return self.call(step, None)

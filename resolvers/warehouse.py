@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.errors import Code, StepFault, nearest
 from gateway.language.template import Reference
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from resolvers.databases import database_type
-from resolvers.databases.database import Database, DatabaseType, Place
+from resolvers.databases.database import Database, DatabaseLocation, DatabaseType
 from resolvers.databases.sql.rows import row_tests
 from resolvers.databases.sql.text import Statement, has_limit, quoted_references, read_statement
 from resolvers.databases.stand_in import StandInDatabase
@@ -132,7 +132,7 @@ class Warehouse(StepType):
         assert isinstance(keys, WarehouseSourceKeys)
         database_type = _database_type(keys)
         assert database_type is not None
-        database = database_type.open(Place(keys.url, Path(source.folder), keys.pool, keys.max_rows))
+        database = database_type.open(DatabaseLocation(keys.url, Path(source.folder), keys.pool, keys.max_rows))
         try:
             yield database
         finally:
@@ -158,9 +158,9 @@ class Warehouse(StepType):
 
         return select
 
-    def rehearse(self, step: Step, exchange: Exchange) -> Call:
+    def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
         """Return the call over a database that mocks answer for."""
-        return self.call(step, StandInDatabase(exchange))
+        return self.call(step, StandInDatabase(upstream))
 
 
 def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:

@@ -233,6 +233,16 @@ def long_functions(house: House) -> list[str]:
     ]
 
 
+def names_with_two_meanings(house: House) -> list[str]:
+    """Find public classes of one name in different folders: a reader would take one for the other."""
+    places: dict[str, set[str]] = {}
+    for module, tree in house.trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, set()).add(house.folder(module))
+    return [f"{name}: {', '.join(sorted(folders))}" for name, folders in places.items() if len(folders) > 1]
+
+
 RULES: tuple[Callable[[House], list[str]], ...] = (
     folders_without_a_floor,
     imports_from_below,
@@ -244,6 +254,7 @@ RULES: tuple[Callable[[House], list[str]], ...] = (
     imports_of_step_types,
     libraries_outside_their_folders,
     imports_in_functions,
+    names_with_two_meanings,
     modules_without_a_sentence,
     long_modules,
     long_functions,
@@ -278,6 +289,7 @@ BROKEN: Mapping[Callable[[House], list[str]], Mapping[str, str]] = {
     imports_of_step_types: {"gateway/operate/lamp.py": f"{SENTENCE}from resolvers import STEP_TYPES\n"},
     libraries_outside_their_folders: {"gateway/plan/lamp.py": f"{SENTENCE}import pydantic\n"},
     imports_in_functions: {"gateway/plan/lamp.py": f"{SENTENCE}def light() -> None:\n    import json\n"},
+    names_with_two_meanings: {"gateway/plan/lamp.py": f"{SENTENCE}class Blueprint:\n    pass\n"},
     modules_without_a_sentence: {"gateway/plan/lamp.py": "light = 1\n"},
     long_modules: {"gateway/plan/lamp.py": SENTENCE + "light = 1\n" * MAX_MODULE},
     long_functions: {"gateway/plan/lamp.py": SENTENCE + "def light() -> None:\n" + "    print()\n" * MAX_FUNCTION},

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.contract.outcome import Failure, Skipped, Success
 from gateway.plan.nodes import Plan
 from gateway.run import Results
-from gateway.run.joins import Found
+from gateway.run.joins import Joined
 
 NOT_APPLICABLE = "not_applicable"
 """Why a step of an overlay is missing from the answer to a request for which the overlay does not hold."""
@@ -27,7 +27,7 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
             outcome = results.outcomes[node.index]
             entry = {**head, "step": node.step.name}
             if isinstance(outcome, Success):
-                found = outcome.value if isinstance(outcome.value, Found) else None
+                found = outcome.value if isinstance(outcome.value, Joined) else None
                 if found and found.failure is not None:
                     missing.append({**entry, "reason": reason_of(found.failure)})
                 served = found.served if found else outcome

@@ -20,7 +20,7 @@ from graphql import (
 )
 
 from gateway.answer.code_writer import object_text
-from gateway.answer.position import Spot
+from gateway.answer.position import Position
 from gateway.answer.shaped_writer import ShapedWriter
 from gateway.document.selection import TYPENAME, Selected
 from gateway.language.scalars import SCALARS, is_known, passes_anything
@@ -54,33 +54,35 @@ class CompletionWriter(ShapedWriter):
         super().__init__(plan)
         self.written: dict[Identity, str | None] = {}
 
-    def complete(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
+    def complete(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
+    ) -> None:
         """Write the completion of ``value`` in place: afterwards it is of its type, or None where that may be, or Null was raised."""
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
-            self.leaf(value, inner, spot, is_strict=inner is not declared)
+            self.leaf(value, inner, position, is_strict=inner is not declared)
             return
-        identity = self.identity(declared, parts, spot)
+        identity = self.identity(declared, parts, position)
         if self.blocks >= MAX_BLOCKS or self.indent >= MAX_INDENT or identity in self.written:
-            self.apart(value, declared, parts, spot)
+            self.apart(value, declared, parts, position)
             return
         self.written.setdefault(identity, None)
-        self.complete_compound(value, declared, parts, spot)
+        self.complete_compound(value, declared, parts, position)
 
     def complete_compound(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
     ) -> None:
         """Write the completion of a list or object."""
         is_strict = isinstance(declared, GraphQLNonNull)
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if is_strict:
             with self.block(f"if {value} is None:"):
-                self.line(mismatch_line(spot, declared))
+                self.line(mismatch_line(position, declared))
                 self.line("raise Null")
-            self.compound(value, inner, parts, spot, on_mismatch="raise Null")
+            self.compound(value, inner, parts, position, on_mismatch="raise Null")
             return
         with self.block(f"if {value} is not None:"), self.nullable(value, _may_raise(inner, parts)):
-            self.compound(value, inner, parts, spot, on_mismatch=f"{value} = None")
+            self.compound(value, inner, parts, position, on_mismatch=f"{value} = None")
 
     @contextmanager
     def nullable(self, value: str, may_raise: bool) -> Iterator[None]:
@@ -93,10 +95,10 @@ class CompletionWriter(ShapedWriter):
         with self.block("except Null:"):
             self.line(f"{value} = None")
 
-    def leaf(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
+    def leaf(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, position: Position, *, is_strict: bool) -> None:
         """Write the check of a scalar or enum; the call to coerce it is only for values that are not right as they are."""
         if isinstance(declared, GraphQLScalarType) and declared.name not in _INLINE_CHECKS and passes_anything(declared):
-            self.anything(value, declared, spot, is_strict=is_strict)
+            self.anything(value, declared, position, is_strict=is_strict)
             return
         if isinstance(declared, GraphQLEnumType):
             names = self.constant(_enum_names(declared))
@@ -109,7 +111,7 @@ class CompletionWriter(ShapedWriter):
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
         coerce = self.constant(_coercer(declared))
         expected = f"{declared.name}!" if is_strict else declared.name
-        call = f"leaf({coerce}, {value}, errors, {spot.path_text}, {spot.step!r}, {expected!r})"
+        call = f"leaf({coerce}, {value}, errors, {position.path_text}, {position.step!r}, {expected!r})"
         usual = _INLINE_COERCIONS.get(declared.name, "").format(x=value)
         with self.block(f"if {' and '.join(conditions) or 'True'}:"):
             self.line(f"{value} = {usual} else {call}" if usual else f"{value} = {call}")
@@ -117,10 +119,10 @@ class CompletionWriter(ShapedWriter):
                 with self.block(f"if {value} is None:"):
                     self.line("raise Null")
 
-    def anything(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, spot: Spot, *, is_strict: bool) -> None:
+    def anything(self, value: str, declared: GraphQLScalarType | GraphQLEnumType, position: Position, *, is_strict: bool) -> None:
         """Write a value of the JSON scalar, or of one of which nothing is known: it is right as it is."""
         with self.block(f"if type({value}) is Failure{f' or {value} is None' if is_strict else ''}:"):
-            self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {declared.name!r})")
+            self.line(f"unfit({value}, errors, {position.path_text}, {position.step!r}, {declared.name!r})")
             self.line("raise Null" if is_strict else f"{value} = None")
 
     def compound(
@@ -128,7 +130,7 @@ class CompletionWriter(ShapedWriter):
         value: str,
         inner: GraphQLOutputType,
         parts: Mapping[str, tuple[Selected, ...]],
-        spot: Spot,
+        position: Position,
         *,
         on_mismatch: str,
     ) -> None:
@@ -138,30 +140,30 @@ class CompletionWriter(ShapedWriter):
         if form is not None:
             head = "elif"
             with self.block(f"if type({value}) is {'tuple' if expected == 'list' else self.constant(form.type)}:"):
-                self.shaped(value, GraphQLNonNull(inner), parts, spot)  # type: ignore[arg-type]
+                self.shaped(value, GraphQLNonNull(inner), parts, position)  # type: ignore[arg-type]
         with self.block(f"{head} type({value}) is not {expected}:"):
-            self.line(f"unfit({value}, errors, {spot.path_text}, {spot.step!r}, {str(inner)!r})")
+            self.line(f"unfit({value}, errors, {position.path_text}, {position.step!r}, {str(inner)!r})")
             self.line(on_mismatch)
         if isinstance(inner, GraphQLList):
             with self.block("else:"):
-                self.items(value, inner.of_type, parts, spot)
+                self.items(value, inner.of_type, parts, position)
         elif isinstance(inner, GraphQLObjectType):
             with self.block("else:"):
-                self.fields(value, inner.name, parts[inner.name], spot)
+                self.fields(value, inner.name, parts[inner.name], position)
         else:
-            self.possible_types(value, inner, parts, spot, on_mismatch=on_mismatch)
+            self.possible_types(value, inner, parts, position, on_mismatch=on_mismatch)
 
-    def items(self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
+    def items(self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> None:
         """Write the completion of every item of a list."""
         result, index, element = self.name(), self.name("i"), self.name()
         self.line(f"{result} = []")
         with self.block(f"for {index}, {element} in enumerate({value}):"):
-            self.complete(element, item, parts, spot.item(index))
+            self.complete(element, item, parts, position.item(index))
             self.line(f"{result}.append({element})")
         self.line(f"{value} = {result}")
 
-    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], spot: Spot) -> None:
-        """Write an object of one concrete type; ``spot.hops`` lead to it."""
+    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], position: Position) -> None:
+        """Write an object of one concrete type; ``position.hops`` lead to it."""
         values = []
         for part in selection:
             if part.name == TYPENAME:
@@ -169,12 +171,12 @@ class CompletionWriter(ShapedWriter):
                 continue
             name = self.name()
             values.append((part.key, name))
-            link = self.link_of(type_name, part, spot)
+            link = self.link_of(type_name, part, position)
             if link is not None:
-                self.from_link(name, value, part, spot.field(part), link)
+                self.from_link(name, value, part, position.field(part), link)
             else:
                 self.line(f"{name} = {value}.get({part.name!r})")
-                self.complete(name, part.type, part.parts, spot.field(part))
+                self.complete(name, part.type, part.parts, position.field(part))
         self.line(f"{value} = {object_text(values)}")
 
     def possible_types(
@@ -182,7 +184,7 @@ class CompletionWriter(ShapedWriter):
         value: str,
         inner: GraphQLOutputType,
         parts: Mapping[str, tuple[Selected, ...]],
-        spot: Spot,
+        position: Position,
         *,
         on_mismatch: str,
     ) -> None:
@@ -193,53 +195,57 @@ class CompletionWriter(ShapedWriter):
             head = "if"
             for type_name, selection in parts.items():
                 with self.block(f"{head} {tag} == {type_name!r}:"):
-                    hops = hops_into(inner, type_name, spot.hops)
-                    self.fields(value, type_name, selection, replace(spot, hops=hops))
+                    hops = hops_into(inner, type_name, position.hops)
+                    self.fields(value, type_name, selection, replace(position, hops=hops))
                 head = "elif"
             with self.block("else:" if parts else "if True:"):
-                self.line(mismatch_line(spot, inner))
+                self.line(mismatch_line(position, inner))
                 self.line(on_mismatch)
 
-    def apart(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
+    def apart(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
+    ) -> None:
         """Write a deep value as a function of its own, which gets its path."""
-        identity = self.identity(declared, parts, spot)
+        identity = self.identity(declared, parts, position)
         function = self.written.get(identity)
         if function is None:
             function = self.written[identity] = self.name("complete")
-            self.write_apart(function, declared, parts, spot)
-        self.line(f"{value} = {function}({value}, {spot.path_text}, errors, outcomes)")
+            self.write_apart(function, declared, parts, position)
+        self.line(f"{value} = {function}({value}, {position.path_text}, errors, outcomes)")
 
-    def identity(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> Identity:
+    def identity(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> Identity:
         """Return what the code of a completion depends on: fragments repeat selections, which are written out once and then called.
 
         Where there are links it depends on the place in the plan, too.
         """
-        place = (spot.node, spot.hops) if self.plan.links else None
-        return str(declared), tuple(id(selection) for selection in parts.values()), spot.step, place
+        place = (position.node, position.hops) if self.plan.links else None
+        return str(declared), tuple(id(selection) for selection in parts.values()), position.step, place
 
     def write_apart(
-        self, function: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot
+        self, function: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
     ) -> None:
         """Write the function of a deep value."""
         argument = self.name()
         with self.function(f"def {function}({argument}, path, errors, outcomes):"):
-            self.complete_compound(argument, declared, parts, replace(spot, path=("*path",)))
+            self.complete_compound(argument, declared, parts, replace(position, path=("*path",)))
             self.line(f"return {argument}")
 
     # -- links, and what is not there
 
-    def from_link(self, value: str, parent: str, selected: Selected, spot: Spot, index: int, *, is_shaped: bool = False) -> None:
+    def from_link(
+        self, value: str, parent: str, selected: Selected, position: Position, index: int, *, is_shaped: bool = False
+    ) -> None:
         """Write the field of a link: what its node found for this parent, or why it found nothing.
 
         Parents with an equal key have an equal value: it is completed once, unless that makes errors, which each parent has of its own.
         """
         use = self.plan.nodes[index].use
         assert use is not None
-        spot = replace(spot, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
+        position = replace(position, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
         link, name = self.constant(use.link), use.link.single
         if name is None:
             self.line(f"{value} = found(outcomes[{index}], {parent}, {link})")
-            self.from_found(value, selected, spot)
+            self.from_found(value, selected, position)
             return
         table = self.hoisted(f"table_of(outcomes[{index}])")
         memory, key, before = self.hoisted(f"memory_for({table})", is_own=True), self.name(), self.name()
@@ -251,31 +257,31 @@ class CompletionWriter(ShapedWriter):
             with self.block(f"if {value} is MISSING:"):
                 asking = object_text([(name, key)]) if is_shaped else parent
                 self.line(f"{value} = found(outcomes[{index}], {asking}, {link})")
-            self.from_found(value, selected, spot)
+            self.from_found(value, selected, position)
             with self.block(f"if len(errors) == {before}:"):
                 self.line(f"{memory}[{key}] = {value}")
 
-    def from_found(self, value: str, selected: Selected, spot: Spot) -> None:
+    def from_found(self, value: str, selected: Selected, position: Position) -> None:
         """Write what becomes of what a link found."""
         with self.block(f"if type({value}) is Failure or type({value}) is Skipped:"):
-            self.nothing(value, selected, spot, self.constant(NOTHING_REPORTED))
+            self.nothing(value, selected, position, self.constant(NOTHING_REPORTED))
         with self.block("else:"):
-            self.complete(value, selected.type, selected.parts, spot)
+            self.complete(value, selected.type, selected.parts, position)
 
-    def nothing(self, value: str, selected: Selected, spot: Spot, reported: str) -> None:
+    def nothing(self, value: str, selected: Selected, position: Position, reported: str) -> None:
         """Write the place of a value that a node does not have: ``value`` is its outcome."""
         if not is_non_null(selected.type):
-            self.line(f"absent({value}, errors, {spot.path_text}, {reported})")
+            self.line(f"absent({value}, errors, {position.path_text}, {reported})")
             self.line(f"{value} = None")
             return
-        with self.block(f"if not absent({value}, errors, {spot.path_text}, {reported}):"):
-            self.line(mismatch_line(spot, selected.type))
+        with self.block(f"if not absent({value}, errors, {position.path_text}, {reported}):"):
+            self.line(mismatch_line(position, selected.type))
         self.line("raise Null")
 
 
-def mismatch_line(spot: Spot, expected: GraphQLOutputType) -> str:
+def mismatch_line(position: Position, expected: GraphQLOutputType) -> str:
     """Return the line that records a value of the wrong type."""
-    return f"mismatch(errors, {spot.path_text}, {spot.step!r}, {str(expected)!r})"
+    return f"mismatch(errors, {position.path_text}, {position.step!r}, {str(expected)!r})"
 
 
 def is_non_null(declared: GraphQLOutputType) -> bool:

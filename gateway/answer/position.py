@@ -8,7 +8,7 @@ from gateway.plan.nodes import Hops
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Position:
     """Where a value stands: its path in the response as Python expressions, the step that gave it, and its place in the plan.
 
     ``node`` is the node whose value it is or lies in, ``hops`` the way from there.
@@ -24,10 +24,10 @@ class Spot:
         """The path as the source of a tuple."""
         return tuple_text(self.path)
 
-    def field(self, part: Selected) -> "Spot":
-        """Return the spot of a field of the object that stands here."""
+    def field(self, part: Selected) -> "Position":
+        """Return the position of a field of the object that stands here."""
         return replace(self, path=(*self.path, repr(part.key)), hops=(*self.hops, part.name))
 
-    def item(self, index: str) -> "Spot":
-        """Return the spot of an item of the list that stands here."""
+    def item(self, index: str) -> "Position":
+        """Return the position of an item of the list that stands here."""
         return replace(self, path=(*self.path, index))

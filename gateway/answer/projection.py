@@ -9,7 +9,7 @@ from typing import Any
 from gateway.answer.code_writer import object_text, tuple_text
 from gateway.answer.completion import Errors, Null, absent, leaf, mismatch, unfit
 from gateway.answer.completion_writer import CompletionWriter, is_non_null
-from gateway.answer.position import Spot
+from gateway.answer.position import Position
 from gateway.blueprint import Operation, Strategy
 from gateway.contract.outcome import Failure, Skipped, Success
 from gateway.document.selection import TYPENAME, Selected
@@ -94,8 +94,8 @@ class _Writer(CompletionWriter):
                 if origin.key is None:
                     self.from_node(name, nodes[origin.step], part, part_path, reported)
                 else:
-                    spot = Spot(part_path, origin.step, nodes[origin.step], (origin.key,))
-                    self.from_object(name, objects[origin.step], part, spot)
+                    position = Position(part_path, origin.step, nodes[origin.step], (origin.key,))
+                    self.from_object(name, objects[origin.step], part, position)
             self.line(f"{value} = {object_text(values)}")
 
     def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
@@ -107,13 +107,13 @@ class _Writer(CompletionWriter):
 
     def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
         """Write the value of a step's node at the field that it fills."""
-        spot = Spot(path, self.plan.nodes[index].step.name, index, ())
+        position = Position(path, self.plan.nodes[index].step.name, index, ())
         self.line(f"{value} = outcomes[{index}]")
         with self.block(f"if type({value}) is Success:"):
             self.line(f"{value} = {value}.value")
-            self.complete(value, selected.type, selected.parts, spot)
+            self.complete(value, selected.type, selected.parts, position)
         with self.block("else:"):
-            self.nothing(value, selected, spot, reported)
+            self.nothing(value, selected, position, reported)
 
     def objects(
         self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: tuple[str, ...], reported: str
@@ -132,10 +132,10 @@ class _Writer(CompletionWriter):
                 self.line(f"{value} = None if absent({value}, errors, {tuple_text(path)}, {reported}) else {{}}")
         return names
 
-    def from_object(self, value: str, owner: str, part: Selected, spot: Spot) -> None:
+    def from_object(self, value: str, owner: str, part: Selected, position: Position) -> None:
         """Write a flattened field; when its object is not there, the error stands at the operation already."""
         with self.block(f"if {owner} is None:"):
             self.line("raise Null" if is_non_null(part.type) else f"{value} = None")
         with self.block("else:"):
             self.line(f"{value} = {owner}.get({part.name!r})")
-            self.complete(value, part.type, part.parts, spot)
+            self.complete(value, part.type, part.parts, position)

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
 from gateway.answer.code_writer import CodeWriter, object_text
-from gateway.answer.position import Spot
-from gateway.contract.shape import Form
+from gateway.answer.position import Position
+from gateway.contract.shape import ObjectForm
 from gateway.document.selection import TYPENAME, Selected
 from gateway.plan.nodes import Plan, written_arguments
 
@@ -22,17 +22,19 @@ class ShapedWriter(CodeWriter):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.forms: Mapping[int, Form] = next((node.shape.forms for node in plan.nodes if node.shape), {})
+        self.forms: Mapping[int, ObjectForm] = next((node.shape.forms for node in plan.nodes if node.shape), {})
 
     @abstractmethod
-    def from_link(self, value: str, parent: str, selected: Selected, spot: Spot, index: int, *, is_shaped: bool = False) -> None:
+    def from_link(
+        self, value: str, parent: str, selected: Selected, position: Position, index: int, *, is_shaped: bool = False
+    ) -> None:
         """Write the field of a link."""
 
-    def link_of(self, type_name: str, part: Selected, spot: Spot) -> int | None:
-        """Return the node of a selected field of the object that stands at a spot, if it is a link."""
-        return self.plan.links.get((spot.node, spot.hops, f"{type_name}.{part.name}", written_arguments(part)))
+    def link_of(self, type_name: str, part: Selected, position: Position) -> int | None:
+        """Return the node of a selected field of the object that stands at a position, if it is a link."""
+        return self.plan.links.get((position.node, position.hops, f"{type_name}.{part.name}", written_arguments(part)))
 
-    def form(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> Form | None:
+    def form(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> ObjectForm | None:
         """Return the form of the objects in a value of which this is selected."""
         return self.forms.get(id(parts.get(get_named_type(declared).name)))
 
@@ -41,47 +43,56 @@ class ShapedWriter(CodeWriter):
         form = self.form(declared, parts)
         return form.is_answer if form else get_named_type(declared).name != "ID"
 
-    def shaped(self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
+    def shaped(
+        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
+    ) -> None:
         """Write the completion of a value in place."""
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLList | GraphQLObjectType) and inner is declared:
             with self.block(f"if {value} is not None:"):
-                self.shaped(value, GraphQLNonNull(inner), parts, spot)
+                self.shaped(value, GraphQLNonNull(inner), parts, position)
         elif isinstance(inner, GraphQLList):
-            self.shaped_items(value, inner.of_type, parts, spot)
+            self.shaped_items(value, inner.of_type, parts, position)
         elif isinstance(inner, GraphQLObjectType):
-            self.shaped_fields(value, inner.name, parts[inner.name], spot)
+            self.shaped_fields(value, inner.name, parts[inner.name], position)
         elif inner.name == "ID":
             with self.block(f"if type({value}) is int:"):
                 self.line(f"{value} = str({value})")
 
-    def shaped_items(self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> None:
+    def shaped_items(
+        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
+    ) -> None:
         """Write the completion of every item of a list."""
         keeps = self.keeps(parts, item)
-        if keeps and not self.has_links(parts, spot):
+        if keeps and not self.has_links(parts, position):
             self.line("pass")
             return
         if not keeps:
             result = self.name()
             self.line(f"{result} = []")
-            self.shaped_each(value, item, parts, spot, result)
+            self.shaped_each(value, item, parts, position, result)
             self.line(f"{value} = {result}")
             return
-        is_filled = self.fill(value, parts, spot)
+        is_filled = self.fill(value, parts, position)
         with self.block(f"if not {is_filled}:") if is_filled else nullcontext():
-            self.shaped_each(value, item, parts, spot, None)
+            self.shaped_each(value, item, parts, position, None)
 
     def shaped_each(
-        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], spot: Spot, result: str | None
+        self,
+        value: str,
+        item: GraphQLOutputType,
+        parts: Mapping[str, tuple[Selected, ...]],
+        position: Position,
+        result: str | None,
     ) -> None:
         """Write the loop over the items of a list, which may append them to another one."""
         index, element = self.name("i"), self.name()
         with self.block(f"for {index}, {element} in enumerate({value}):"):
-            self.shaped(element, item, parts, spot.item(index))
+            self.shaped(element, item, parts, position.item(index))
             if result is not None:
                 self.line(f"{result}.append({element})")
 
-    def fill(self, value: str, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> str | None:
+    def fill(self, value: str, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> str | None:
         """Write the way that is nearly always open to objects which are answered as they are: each is only given what its links have found.
 
         Return the name of what tells that they were; None where there is no such way.
@@ -89,9 +100,9 @@ class ShapedWriter(CodeWriter):
         ((type_name, selection),) = parts.items()
         parent, gifts, conditions = self.name(), [], []
         for part in selection:
-            index = self.link_of(type_name, part, spot)
+            index = self.link_of(type_name, part, position)
             if index is None:
-                if self.has_links(part.parts, spot.field(part)):
+                if self.has_links(part.parts, position.field(part)):
                     return None
                 continue
             key, form = self.found_as_it_is(part, index)
@@ -110,37 +121,37 @@ class ShapedWriter(CodeWriter):
                 self.line(f"{is_filled} = False")
         return is_filled
 
-    def found_as_it_is(self, part: Selected, index: int) -> tuple[str | None, Form | None]:
+    def found_as_it_is(self, part: Selected, index: int) -> tuple[str | None, ObjectForm | None]:
         """Return the one field that is the key of a link, and the form of the objects that it finds, if these are answered as they are."""
         use, form = self.plan.nodes[index].use, self.form(part.type, part.parts)
         assert use is not None
         is_kept = form is not None and form.is_answer and isinstance(part.type, GraphQLObjectType)
-        if not is_kept or self.has_links(part.parts, Spot((), "", index, ())):
+        if not is_kept or self.has_links(part.parts, Position((), "", index, ())):
             return None, None
         return use.link.single, form
 
-    def has_links(self, parts: Mapping[str, tuple[Selected, ...]], spot: Spot) -> bool:
-        """Tell whether a link is selected of an object at a spot, or of one below."""
+    def has_links(self, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> bool:
+        """Tell whether a link is selected of an object at a position, or of one below."""
         return any(
-            self.link_of(type_name, part, spot) is not None or self.has_links(part.parts, spot.field(part))
+            self.link_of(type_name, part, position) is not None or self.has_links(part.parts, position.field(part))
             for type_name, selection in parts.items()
             for part in selection
         )
 
-    def shaped_fields(self, value: str, type_name: str, selection: tuple[Selected, ...], spot: Spot) -> None:
+    def shaped_fields(self, value: str, type_name: str, selection: tuple[Selected, ...], position: Position) -> None:
         """Write an object."""
         is_answer, values = self.forms[id(selection)].is_answer, []
         for part in selection:
             if part.name == TYPENAME:
                 values.append((part.key, repr(type_name)))
                 continue
-            name, link = self.name(), self.link_of(type_name, part, spot)
+            name, link = self.name(), self.link_of(type_name, part, position)
             values.append((part.key, name))
             if link is not None:
-                self.from_link(name, value, part, spot.field(part), link, is_shaped=True)
+                self.from_link(name, value, part, position.field(part), link, is_shaped=True)
                 if is_answer:
                     self.line(f"{value}.{part.name} = {name}")
-            elif not is_answer or self.has_links(part.parts, spot.field(part)):
+            elif not is_answer or self.has_links(part.parts, position.field(part)):
                 self.line(f"{name} = {value}.{part.name}")
-                self.shaped(name, part.type, part.parts, spot.field(part))
+                self.shaped(name, part.type, part.parts, position.field(part))
         self.line("pass" if is_answer else f"{value} = {object_text(values)}")

@@ -18,5 +18,5 @@ class MockAnswer:
     fault: str | None = None
 
 
-Exchange = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
+MockUpstream = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
 """Gives the answer to what would be sent to an upstream, which is told as data."""

@@ -7,7 +7,7 @@ from gateway.errors import MESSAGES, Code, StepFault
 from gateway.record import Record
 
 
-class Reason(StrEnum):
+class SkipReason(StrEnum):
     """Why a node was Skipped."""
 
     CONDITION = "condition"
@@ -56,7 +56,7 @@ class Success(Record, frozen=True):
 class Skipped:
     """A step that was not run; ``cause`` is the failure that kept its input away, if one did."""
 
-    reason: Reason
+    reason: SkipReason
     cause: Failure | None = None
 
 

@@ -11,7 +11,7 @@ NO_CODES: Mapping[str, int] = {}
 NO_VALUES: Mapping[str, object] = {}
 
 
-class Ending:
+class RequestSummary:
     """How a request ends, noted down while it is answered, for whoever tells of it then.
 
     Most requests end well and need no more than the class has.
@@ -37,7 +37,7 @@ class RequestContext:
     ``values`` is what the request says about itself, by the names of the configuration's ``context:``.
     """
 
-    __slots__ = ("arrived_at", "ending", "headers", "request_id", "values")
+    __slots__ = ("arrived_at", "headers", "request_id", "summary", "values")
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class RequestContext:
         headers: Mapping[str, str],
         arrived_at: float,
         values: Mapping[str, object] = NO_VALUES,
-        ending: Ending | None = None,
+        summary: RequestSummary | None = None,
     ) -> None:
         self.request_id = request_id
         self.headers = headers
         self.arrived_at = arrived_at
         self.values = values
-        self.ending = ending or Ending()
+        self.summary = summary or RequestSummary()
 
     def with_values(self, values: Mapping[str, object]) -> "RequestContext":
         """Return what is known of the same request once it is known what it says about itself."""
-        return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.ending)
+        return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.summary)
 
     @property
     def said(self) -> Mapping[str, object]:
@@ -74,5 +74,5 @@ class GraphQLRequest(Record, frozen=True):
     """Whether it came by GET, which may not change anything."""
 
 
-Rest = Callable[[], Coroutine[Any, Any, bytes]]
+PendingAnswer = Callable[[], Coroutine[Any, Any, bytes]]
 """What is left of an answer in JSON text."""

@@ -44,7 +44,7 @@ class Shape:
 
     __slots__ = ("_decode", "forms", "misfits")
 
-    def __init__(self, declared: Any, forms: Mapping[int, "Form"]) -> None:
+    def __init__(self, declared: Any, forms: Mapping[int, "ObjectForm"]) -> None:
         self._decode = msgspec.json.Decoder(declared).decode
         self.forms = forms
         self.misfits = 0
@@ -65,7 +65,7 @@ class Shape:
             raise Misfit from None
 
 
-class Form:
+class ObjectForm:
     """The type of the objects of which one selection is made; ``is_answer`` when such an object is, as JSON, what is answered."""
 
     __slots__ = ("is_answer", "type")

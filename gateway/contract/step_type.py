@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from gateway.blueprint import Source, Step
 from gateway.contract.call import Call, CallContext, Inputs, Reply
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.errors import Code, StepFault
 from gateway.settings import SourceKeys, StepKeys
 
@@ -119,11 +119,11 @@ class StepType(ABC):
     def call(self, step: Step, connection: Any) -> Call:
         """Return the function that performs a step over its source's connection (None without a source)."""
 
-    def rehearse(self, step: Step, exchange: Exchange) -> Call:
-        """Return a call that asks ``exchange`` instead of anybody outside; all else is as it is in earnest."""
+    def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
+        """Return a call that asks ``upstream`` instead of anybody outside; all else is as it is in earnest."""
 
         async def mocked(inputs: Inputs, context: CallContext) -> Reply:
-            answer = await exchange(inputs)
+            answer = await upstream(inputs)
             if answer.fault is not None:
                 raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"mocked: {answer.fault}")
             return Reply(answer.value)

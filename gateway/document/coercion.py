@@ -27,7 +27,7 @@ from graphql.execution import get_argument_values, get_variable_values
 from graphql.execution.values import VariableValues
 from graphql.language import ListTypeNode, Node
 
-from gateway.document.redaction import NOTHING_SENSITIVE, Discreet
+from gateway.document.redaction import NOTHING_SENSITIVE, Redaction
 from gateway.errors import Code, RequestError
 from gateway.record import Record
 from gateway.settings import LimitsKeys
@@ -42,13 +42,13 @@ _MAX_FLOAT = int(sys.float_info.max)
 Coercer = Callable[[object], object]
 
 
-class NotPlain(Exception):
+class NeedsFullCoercion(Exception):
     """A value that is not plainly of its type, or is absent: graphql-core decides."""
 
 
 def _string(value: object) -> object:
     if type(value) is not str:
-        raise NotPlain
+        raise NeedsFullCoercion
     return value
 
 
@@ -58,7 +58,7 @@ def _id(value: object) -> object:
 
 def _int(value: object) -> object:
     if type(value) is not int or not -2147483648 <= value <= 2147483647:
-        raise NotPlain
+        raise NeedsFullCoercion
     return value
 
 
@@ -66,13 +66,13 @@ def _float(value: object) -> object:
     if type(value) is int and -_MAX_FLOAT <= value <= _MAX_FLOAT:  # rounded (GraphQL spec 3.5.2), where graphql-core refuses it
         return float(value)
     if type(value) is not float or not math.isfinite(value):
-        raise NotPlain
+        raise NeedsFullCoercion
     return value
 
 
 def _boolean(value: object) -> object:
     if type(value) is not bool:
-        raise NotPlain
+        raise NeedsFullCoercion
     return value
 
 
@@ -102,14 +102,14 @@ class VariableCoercion:
         schema: GraphQLSchema,
         definition: OperationDefinitionNode,
         limits: LimitsKeys,
-        discreet: Discreet = NOTHING_SENSITIVE,
+        redaction: Redaction = NOTHING_SENSITIVE,
         *,
         hides_suggestions: bool,
     ) -> None:
         self._schema = schema
         self._limits = limits
         self._definition = definition
-        self._discreet = discreet
+        self._discreet = redaction
         self._hides_suggestions = hides_suggestions
         declared = definition.variable_definitions or ()
         self._plain = [(variable.variable.name.value, _plain_coercer(variable.type)) for variable in declared]
@@ -123,7 +123,7 @@ class VariableCoercion:
             return NO_VARIABLES
         try:
             coerced = {name: coerce(given.get(name)) for name, coerce in self._plain}
-        except NotPlain:
+        except NeedsFullCoercion:
             self._check_size(given)
             exact = self._exact(given)
             return Variables(exact.coerced, lambda: exact)
@@ -160,7 +160,7 @@ def _plain_coercer(node: TypeNode) -> Coercer:
 
 
 def _never_plain(value: object) -> object:
-    raise NotPlain
+    raise NeedsFullCoercion
 
 
 class ArgumentCoercion:

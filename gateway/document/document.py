@@ -16,8 +16,8 @@ from graphql import (
 
 from gateway.blueprint import Blueprint, Priority
 from gateway.document.coercion import VariableCoercion, told, told_once
-from gateway.document.limits import MOST_TOKENS, Size, exceeded, measure
-from gateway.document.redaction import read_discreetly
+from gateway.document.limits import MOST_TOKENS, DocumentSize, exceeded, measure
+from gateway.document.redaction import read_redaction
 from gateway.document.selection import condition_variables, field_names, root_names
 from gateway.document.validation import mistakes
 from gateway.errors import Code, RequestError
@@ -112,9 +112,9 @@ class DocumentReader:
         is_circular = self._measure(text).is_circular
         try:
             node = parse(text)
-            discreet = read_discreetly(node, self.blueprint.sensitive)
+            redaction = read_redaction(node, self.blueprint.sensitive)
             found = mistakes(self.schema, node, is_circular=is_circular, hides_suggestions=self.hides_suggestions)
-            told_mistakes = tuple(discreet.told(mistake) for mistake in told_once(found))
+            told_mistakes = tuple(redaction.told(mistake) for mistake in told_once(found))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()
             cut_tokens([node])
@@ -140,12 +140,12 @@ class DocumentReader:
         self, document: DocumentNode, node: OperationDefinitionNode, conditions: frozenset[str], overlaid: tuple[str, ...]
     ) -> Definition:
         declared = [variable.variable.name.value for variable in node.variable_definitions or ()]
-        discreet = read_discreetly(document, self.blueprint.sensitive)
+        redaction = read_redaction(document, self.blueprint.sensitive)
         limits = self.blueprint.limits
-        coercion = VariableCoercion(self.schema, node, limits, discreet, hides_suggestions=self.hides_suggestions)
+        coercion = VariableCoercion(self.schema, node, limits, redaction, hides_suggestions=self.hides_suggestions)
         return Definition(node, document, coercion, tuple(name for name in declared if name in conditions), overlaid)
 
-    def _measure(self, text: str) -> Size:
+    def _measure(self, text: str) -> DocumentSize:
         """Measure a document that has not been parsed yet.
 
         :raises RequestError: it is larger than a limit allows.

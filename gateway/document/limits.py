@@ -43,7 +43,7 @@ _OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class DocumentSize:
     """How large a document is: the depths of its deepest definition, the root fields of its broadest operation, and the sums of the rest.
 
     What stands in a fragment counts wherever the fragment is spread. ``is_circular`` when a fragment leads to itself: then it does not.
@@ -71,7 +71,7 @@ _LIMITS = (
 """The attributes of a size that are limited; first those that are known of a document that was not counted to its end."""
 
 
-def exceeded(size: Size, limits: LimitsKeys) -> Iterator[tuple[Code, str]]:
+def exceeded(size: DocumentSize, limits: LimitsKeys) -> Iterator[tuple[Code, str]]:
     """Yield the code and the message of each limit that a document exceeds."""
     for name, code, words in _LIMITS:
         most = getattr(limits, f"max_{name}")
@@ -79,7 +79,7 @@ def exceeded(size: Size, limits: LimitsKeys) -> Iterator[tuple[Code, str]]:
             yield code, words.format(most)
 
 
-def measure(text: str, most_tokens: int) -> Size:
+def measure(text: str, most_tokens: int) -> DocumentSize:
     """Count what a document has. One with more tokens than ``most_tokens`` is not counted any further."""
     reader = _Reader()
     by_length = len(text) // CHARACTERS_PER_TOKEN
@@ -89,7 +89,7 @@ def measure(text: str, most_tokens: int) -> Size:
         reader.read(match[0])
     written = max(tokens, by_length)
     if written > most_tokens:
-        return Size(written, max((_levels(part) for part in reader.parts), default=0), 0, 0, 0, 0, 0)
+        return DocumentSize(written, max((_levels(part) for part in reader.parts), default=0), 0, 0, 0, 0, 0)
     return _sum(reader.parts, written)
 
 
@@ -228,12 +228,12 @@ class _Reader:
         return name
 
 
-def _sum(parts: list[_Part], tokens: int) -> Size:
+def _sum(parts: list[_Part], tokens: int) -> DocumentSize:
     """Return the size of a document, with its fragments where they are spread, and at least as it is written."""
     fields, aliases, directives = (sum(getattr(part, name) for part in parts) for name in ("fields", "aliases", "directives"))
     is_circular = _expand(parts)
     operations = [part for part in parts if part.fragment is None]
-    return Size(
+    return DocumentSize(
         tokens=max(tokens, sum(part.tokens for part in operations) // EXPANDED_PER_TOKEN),
         depth=max(_levels(part) for part in parts),
         root_fields=max((part.root_fields for part in operations), default=0),

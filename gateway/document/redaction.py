@@ -29,7 +29,7 @@ _LITERALS = StringValueNode | IntValueNode | FloatValueNode | EnumValueNode
 
 
 @dataclass(frozen=True, slots=True)
-class Discreet:
+class Redaction:
     """The variables of a document that are sensitive, and the literals."""
 
     variables: frozenset[str] = frozenset()
@@ -41,16 +41,16 @@ class Discreet:
         return {**error, "message": without(error["message"], values)} if values else error
 
 
-NOTHING_SENSITIVE = Discreet()
+NOTHING_SENSITIVE = Redaction()
 
 
-def read_discreetly(document: DocumentNode, names: frozenset[str]) -> Discreet:
+def read_redaction(document: DocumentNode, names: frozenset[str]) -> Redaction:
     """Find what is given in a document for arguments of these names, whichever field has them."""
     if not names:
         return NOTHING_SENSITIVE
     found = _Found(names)
     visit(document, found)
-    return Discreet(frozenset(found.variables), frozenset(found.literals))
+    return Redaction(frozenset(found.variables), frozenset(found.literals))
 
 
 class _Found(Visitor):

@@ -25,23 +25,23 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerGroup:
     """The worker processes that one is among: the process that supervises them, which passes a reload on to the others, and their number."""
 
     supervisor: int
     size: int
 
 
-def create_admin_app(serving: Serving, crew: Crew | None = None) -> ASGIApp:
-    """Return the admin application of what is served, by one process or one of a crew."""
+def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) -> ASGIApp:
+    """Return the admin application of what is served, by one process or one of a worker_group."""
 
     async def config(_: Request) -> Response:
         return JSONResponse(state(serving))
 
     async def reload(_: Request) -> Response:
         outcome = await serving.reload()
-        if crew is not None:
-            os.kill(crew.supervisor, signal.SIGHUP)
+        if worker_group is not None:
+            os.kill(worker_group.supervisor, signal.SIGHUP)
         return JSONResponse({"outcome": outcome, **state(serving)}, 409 if outcome in {"rejected", "failed"} else 200)
 
     async def metrics(_: Request) -> Response:
@@ -114,12 +114,12 @@ def bind_own(port: int, workers: int) -> list[socket.socket]:
 
 
 @asynccontextmanager
-async def admin_listener(app: ASGIApp, port: int, crew: Crew | None = None) -> AsyncIterator[None]:
+async def admin_listener(app: ASGIApp, port: int, worker_group: WorkerGroup | None = None) -> AsyncIterator[None]:
     """Serve the admin application on a port for as long as the context lasts; one of several workers also on a port of its own."""
     config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
     server = _Server(config)
     with ExitStack() as stack:
-        sockets = [bind_admin(port), *(bind_own(port, crew.size) if crew else ())]
+        sockets = [bind_admin(port), *(bind_own(port, worker_group.size) if worker_group else ())]
         for bound in sockets:
             stack.enter_context(bound)
         running = asyncio.create_task(server.serve(sockets=sockets))

@@ -12,10 +12,10 @@ from prometheus_client.registry import Collector
 
 from gateway.operate.serving import Serving
 from gateway.run.policies import SourceState
-from gateway.run.policies.breaker import State
+from gateway.run.policies.breaker import BreakerState
 from gateway.serve.admission.admission import REASONS
 from gateway.serve.generation.pools import Pools
-from gateway.telemetry.counters import OK, SHARED, Histogram, Measures
+from gateway.telemetry.counters import OK, SHARED, Counters, Histogram
 from gateway.telemetry.logs import dropped_lines
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -45,42 +45,42 @@ class _Configuration(Collector):
 class _Requests(Collector):
     """The metrics of requests, and of the process that answers them."""
 
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        measures = self._measures
+        counters = self._counters
         yield _counters(
             "stepgraph_requests",
             "GraphQL requests that have ended, by outcome (ok, partial, failed, refused, left) and HTTP status.",
             ["outcome", "status"],
-            {(outcome, str(status)): count for (outcome, status), count in list(measures.requests.items())},
+            {(outcome, str(status)): count for (outcome, status), count in list(counters.requests.items())},
         )
         yield _histogram(
-            "stepgraph_request_duration_seconds", "How long GraphQL requests took.", [], {(): measures.request_seconds}
+            "stepgraph_request_duration_seconds", "How long GraphQL requests took.", [], {(): counters.request_seconds}
         )
-        yield GaugeMetricFamily("stepgraph_requests_open", "GraphQL requests under way.", measures.open)
-        rejected = {(reason,): measures.rejected[reason] for reason in REASONS}
+        yield GaugeMetricFamily("stepgraph_requests_open", "GraphQL requests under way.", counters.open)
+        rejected = {(reason,): counters.rejected[reason] for reason in REASONS}
         yield _counters("stepgraph_requests_rejected", "GraphQL requests that were not let in, by why.", ["reason"], rejected)
-        errors = {(code,): count for code, count in measures.errors.items()}
+        errors = {(code,): count for code, count in counters.errors.items()}
         yield _counters("stepgraph_errors", "Errors in answers, by code.", ["code"], errors)
-        shared = {(kind,): measures.shared[kind] for kind in SHARED}
+        shared = {(kind,): counters.shared[kind] for kind in SHARED}
         yield _counters("stepgraph_shared", "Calls and queries that an equal one could answer, or not.", ["kind"], shared)
         yield _histogram(
-            "stepgraph_loop_lag_seconds", "How late the event loop was, looked at twice a second.", [], {(): measures.lag}
+            "stepgraph_loop_lag_seconds", "How late the event loop was, looked at twice a second.", [], {(): counters.lag}
         )
-        yield GaugeMetricFamily("stepgraph_loop_lag_max_seconds", "The largest of it in the last minute.", measures.largest_lag)
+        yield GaugeMetricFamily("stepgraph_loop_lag_max_seconds", "The largest of it in the last minute.", counters.largest_lag)
         yield CounterMetricFamily("stepgraph_log_lines_dropped", "Log lines that nobody could be given in time.", dropped_lines())
 
 
 class _Steps(Collector):
     """The metrics of steps. Those of links have no operation, and where there is no room for more they are ``other``."""
 
-    def __init__(self, measures: Measures) -> None:
-        self._measures = measures
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        meters = [(meter.operation, meter.step, meter) for meter in self._measures.steps]
+        meters = [(meter.operation, meter.step, meter) for meter in self._counters.steps]
         names = ["operation", "step"]
         ends: dict[tuple[str, ...], int] = {}
         for operation, step, meter in meters:
@@ -135,7 +135,7 @@ class _Sources(Collector):
         yield _counters("stepgraph_source_breaker_opened", "How often a source was given up.", ["source"], opened)
 
 
-_BREAKER_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_BREAKER_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
 def _hedges(state: SourceState) -> int:
@@ -174,7 +174,7 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 def metrics_text(serving: Serving) -> bytes:
     """Return the metrics of what is served, as text."""
-    registry, measures = CollectorRegistry(auto_describe=False), serving.telling.measures
-    for collector in (_Configuration(serving), _Requests(measures), _Steps(measures), _Sources(serving.pools)):
+    registry, counters = CollectorRegistry(auto_describe=False), serving.telemetry.counters
+    for collector in (_Configuration(serving), _Requests(counters), _Steps(counters), _Sources(serving.pools)):
         registry.register(collector)
     return generate_latest(registry)

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.load.read.files import Files
 
 
-class NotOurs(Exception):
+class ForeignFolder(Exception):
     """The folder is not for us to write; the message says why."""
 
 
@@ -16,12 +16,12 @@ def write_back(files: Files, present: Files) -> list[str]:
     ``present`` are those that are there. All are written beside their places first, and then take them in one go, faster than a gateway that
     follows the folder lets a change settle.
 
-    :raises NotOurs: some of them are links: another program puts them there, and would put them there again.
+    :raises ForeignFolder: some of them are links: another program puts them there, and would put them there again.
     """
     links = [name for name in present.texts if _is_linked(Path(name), files.folder)]
     if links:
         message = f"'{links[0]}' is a link, so another program (Kubernetes, say) keeps the files here; roll back where it takes them from"
-        raise NotOurs(message)
+        raise ForeignFolder(message)
     changed = {name: text for name, text in files.texts.items() if present.texts.get(name) != text}
     beside = {name: Path(name).with_name(f".{Path(name).name}.rollback") for name in changed}
     for name, path in beside.items():

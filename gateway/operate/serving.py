@@ -16,16 +16,16 @@ from pathlib import Path
 from gateway.contract import StepType
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.garbage import starting, take_apart, take_types_apart, undisturbed
-from gateway.load.build.build import Built, build_next, whole
+from gateway.load.build.build import BuildResult, build_next, whole
 from gateway.load.read.files import Files, read_files
-from gateway.load.types.sdl import Types
+from gateway.load.types.sdl import SdlTypes
 from gateway.operate.history import Versions
-from gateway.operate.watch import Watch
+from gateway.operate.watch import FolderWatcher
 from gateway.schema.changes import breaking_changes
 from gateway.serve.generation.generation import Generation, open_generation
 from gateway.serve.generation.pools import Pools
 from gateway.settings import ReloadKeys
-from gateway.telemetry.telemetry import Telling
+from gateway.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("stepgraph.reload")
 
@@ -34,7 +34,7 @@ MAX_HOT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class ServeOptions:
     """How a folder is served. ``state`` is the folder of the history; without, none is kept.
 
     ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound, and
@@ -48,26 +48,26 @@ class Conduct:
     resumes: bool = False
     owns_process: bool = False
     state: Path | None = None
-    built: Built | None = None
+    built: BuildResult | None = None
 
 
 class Serving:
     """The generation that answers now, and the way to another. Made by :func:`serve_folder`."""
 
     def __init__(
-        self, folder: Path, step_types: Mapping[str, StepType], conduct: Conduct, telling: Telling | None = None
+        self, folder: Path, step_types: Mapping[str, StepType], options: ServeOptions, telemetry: Telemetry | None = None
     ) -> None:
         self._folder = folder
-        self.telling = telling or Telling(is_development=conduct.is_development)
+        self.telemetry = telemetry or Telemetry(is_development=options.is_development)
         self._step_types = step_types
-        self._conduct = conduct
+        self._options = options
         self.pools = Pools(step_types)
         self._opened: AsyncExitStack | None = None
-        self._built: Built | None = None
+        self._built: BuildResult | None = None
         self._seen = ""
         self._loading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._watch = Watch(folder, lambda: self.keys)
+        self._watch = FolderWatcher(folder, lambda: self.keys)
         self.generation: Generation | None = None
         self.version = ""
         """The content hash of what answers."""
@@ -92,28 +92,28 @@ class Serving:
 
         :raises ConfigurationError: with all problems, unless what is sound shall be served.
         """
-        with starting() if self._conduct.owns_process else nullcontext():
+        with starting() if self._options.owns_process else nullcontext():
             built = await self._start()
         if built.problems:
             text = "configuration has problems; only what is sound is served, or was before\n%s"
             log.error(text, ConfigurationError(built.problems))
 
-    async def _start(self) -> Built:
+    async def _start(self) -> BuildResult:
         files = await asyncio.to_thread(read_files, self._folder)
         self._seen = files.version
-        given, self._conduct = self._conduct.built, replace(self._conduct, built=None)
+        given, self._options = self._options.built, replace(self._options, built=None)
         is_given = given is not None and given.blueprint is not None and given.blueprint.version == files.version
         built = given if given is not None and is_given else await self._build(files)
-        if built.problems and self._conduct.resumes:
+        if built.problems and self._options.resumes:
             built = await self._resume(files, built)
-        if built.blueprint is None or not self._conduct.keeps_going:
+        if built.blueprint is None or not self._options.keeps_going:
             whole(built)
         await self._swap(files, built)
         return built
 
-    async def _resume(self, files: Files, built: Built) -> Built:
+    async def _resume(self, files: Files, built: BuildResult) -> BuildResult:
         """Return what those serve who have followed the folder since its last sound version: that, and upon it each change since."""
-        earlier = await Versions(self._conduct.state).since_sound(self._folder) if self._conduct.state else []
+        earlier = await Versions(self._options.state).since_sound(self._folder) if self._options.state else []
         resumed = await asyncio.to_thread(build_next, earlier[0], self._step_types) if earlier else built
         if resumed.blueprint is None or not earlier:
             return built
@@ -158,7 +158,7 @@ class Serving:
         return outcome
 
     async def _take(self, files: Files) -> str:
-        with undisturbed() if self._conduct.owns_process else nullcontext():
+        with undisturbed() if self._options.owns_process else nullcontext():
             built = await self._build(files)
             assert self._built is not None
             if self._is_refused(built, self._built):
@@ -174,35 +174,35 @@ class Serving:
         log.warning("configuration changed", extra={"version": self.version})
         return "accepted"
 
-    def _is_refused(self, built: Built, before: Built) -> bool:
+    def _is_refused(self, built: BuildResult, before: BuildResult) -> bool:
         """Tell whether nothing of a change is taken up: there is a problem in it, and beside that nothing new, or all of it has to wait."""
         assert before.blueprint is not None
-        is_strict = self._conduct.is_strict or not before.blueprint.reload.keep_last_good
+        is_strict = self._options.is_strict or not before.blueprint.reload.keep_last_good
         return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
 
-    async def _drop(self, built: Built) -> None:
+    async def _drop(self, built: BuildResult) -> None:
         """Cut the cycles of a build that nobody will use, where the collector does not look for them."""
-        if not self._conduct.owns_process or built.blueprint is None:
+        if not self._options.owns_process or built.blueprint is None:
             return
         await take_types_apart(built.blueprint.types.values())
-        types, memory = built.memory.ground.types if built.memory else None, self._built.memory if self._built else None
+        types, memory = built.memory.context.types if built.memory else None, self._built.memory if self._built else None
         if types is not None and memory is not None and not memory.has_use_for(types):
             await take_apart(types.schema)
 
-    async def _build(self, files: Files) -> Built:
+    async def _build(self, files: Files) -> BuildResult:
         before = self._built.memory if self._built else None
         return await asyncio.to_thread(build_next, files, self._step_types, before)
 
-    async def _swap(self, files: Files, built: Built) -> list[Problem]:
+    async def _swap(self, files: Files, built: BuildResult) -> list[Problem]:
         """Open a generation and let it answer from now on, unless it breaks clients and such changes are refused."""
         assert built.blueprint is not None
         opened = AsyncExitStack()
         opening = open_generation(
             built.blueprint,
             self._step_types,
-            is_development=self._conduct.is_development,
+            is_development=self._options.is_development,
             pools=self.pools,
-            telling=self.telling,
+            telemetry=self.telemetry,
         )
         generation = await opened.enter_async_context(opening)
         old, old_opened = self.generation, self._opened
@@ -214,10 +214,10 @@ class Serving:
                 return broken
             self._retire(old, old_opened)
         self.generation, self._opened, self._built = generation, opened, built
-        self.telling.follow(built.blueprint.telemetry)
+        self.telemetry.follow(built.blueprint.telemetry)
         self._tell(built.blueprint.version, built.problems, self._since(built.kept))
-        if self._conduct.state is not None:
-            await Versions(self._conduct.state).keep(files, built.blueprint.version, len(built.problems))
+        if self._options.state is not None:
+            await Versions(self._options.state).keep(files, built.blueprint.version, len(built.problems))
         return []
 
     async def _prepare(self, old: Generation, new: Generation) -> list[Problem]:
@@ -247,14 +247,14 @@ class Serving:
         self.changed = asyncio.Event()
 
     def _retire(self, old: Generation, opened: AsyncExitStack) -> None:
-        types = self._built.memory.ground.types if self._built and self._built.memory else None
+        types = self._built.memory.context.types if self._built and self._built.memory else None
         task = asyncio.create_task(self._let_go(old, opened, types, self.keys.grace_ms / 1000))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _let_go(self, old: Generation, opened: AsyncExitStack, types: Types | None, grace: float) -> None:
+    async def _let_go(self, old: Generation, opened: AsyncExitStack, types: SdlTypes | None, grace: float) -> None:
         await _close_when_idle(old, opened, grace)
-        if not self._conduct.owns_process or not old.is_idle:
+        if not self._options.owns_process or not old.is_idle:
             return
         await old.dismantle()
         memory = self._built.memory if self._built else None
@@ -285,16 +285,16 @@ async def _close_when_idle(generation: Generation, opened: AsyncExitStack, grace
 async def serve_folder(
     folder: Path,
     step_types: Mapping[str, StepType],
-    conduct: Conduct = Conduct(),
+    options: ServeOptions = ServeOptions(),
     *,
-    telling: Telling | None = None,
+    telemetry: Telemetry | None = None,
     is_watched: bool = True,
 ) -> AsyncIterator[Serving]:
     """Load a folder and follow its changes.
 
     :raises ConfigurationError: with all problems of the folder as it is at the start.
     """
-    serving = Serving(folder, step_types, conduct, telling)
+    serving = Serving(folder, step_types, options, telemetry)
     await serving.start()
     watcher = asyncio.create_task(serving.follow()) if is_watched else None
     try:

@@ -28,7 +28,7 @@ def _matters(_: Change, path: str) -> bool:
     return name.endswith((".yaml", ".yml", ".graphql")) or "." not in name.lstrip(".")
 
 
-class Watch:
+class FolderWatcher:
     """Follows a folder. ``keys`` gives the times that hold now."""
 
     def __init__(self, folder: Path, keys: Callable[[], ReloadKeys]) -> None:

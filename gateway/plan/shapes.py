@@ -12,7 +12,7 @@ from typing import Any
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, GraphQLScalarType, get_named_type
 
 from gateway.blueprint import Link
-from gateway.contract.shape import LEAVES, Form, Shape, object_type
+from gateway.contract.shape import LEAVES, ObjectForm, Shape, object_type
 from gateway.document.selection import TYPENAME, Selected
 from gateway.plan.nodes import Hops, Node, written_arguments
 
@@ -30,7 +30,7 @@ class _ShapelessError(Exception):
 def with_shapes(nodes: Sequence[Node], links: LinkNodes, values: Mapping[int, list[Selected]]) -> tuple[Node, ...]:
     """Give the nodes of a plan their shapes; ``values`` is what is selected of the value of each."""
     read = {index for node in nodes for index in (*node.substitutes.values(), *(() if node.use else node.needs))}
-    forms: dict[int, Form] = {}
+    forms: dict[int, ObjectForm] = {}
     return tuple(
         replace(node, shape=_shape_of(node, nodes, links, values[node.index][0], forms))
         if len(values.get(node.index, ())) == 1 and node.index not in read and _is_taken_as_it_comes(node)
@@ -46,7 +46,9 @@ def _is_taken_as_it_comes(node: Node) -> bool:
     return step.takes_shape and not (step.select or step.fallbacks or is_kept)
 
 
-def _shape_of(node: Node, nodes: Sequence[Node], links: LinkNodes, selected: Selected, forms: dict[int, Form]) -> Shape | None:
+def _shape_of(
+    node: Node, nodes: Sequence[Node], links: LinkNodes, selected: Selected, forms: dict[int, ObjectForm]
+) -> Shape | None:
     """Return the shape of a node's reply; that of a link's batch has a list of objects for all keys."""
     use, named = node.use, get_named_type(selected.type)
     if not isinstance(named, GraphQLObjectType):
@@ -72,7 +74,7 @@ class _Shaper:
     nodes: Sequence[Node]
     links: LinkNodes
     match: tuple[str, ...]
-    forms: dict[int, Form]
+    forms: dict[int, ObjectForm]
     """Those of this shape and the ones before it in the plan."""
 
     def complete(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
@@ -89,7 +91,7 @@ class _Shaper:
             return self.form(inner, parts[inner.name], hops).type
         return _leaf(inner)
 
-    def form(self, declared: GraphQLObjectType, selection: tuple[Selected, ...], hops: Hops) -> Form:
+    def form(self, declared: GraphQLObjectType, selection: tuple[Selected, ...], hops: Hops) -> ObjectForm:
         if len(hops) >= MAX_LEVELS or id(selection) in self.forms:
             raise _ShapelessError
         fields: dict[str, tuple[str, Any, bool]] = {}
@@ -114,7 +116,7 @@ class _Shaper:
             is_answer = is_answer and part.key == part.name
         described = [*fields.values(), *((name, _key_type(declared, name), False) for name in keys if name not in fields)]
         is_answer = is_answer and len(described) == len(fields)
-        form = self.forms[id(selection)] = Form(object_type(declared.name, described), is_answer=is_answer)
+        form = self.forms[id(selection)] = ObjectForm(object_type(declared.name, described), is_answer=is_answer)
         return form
 
     def is_answer(self, part: Selected) -> bool:

@@ -13,17 +13,17 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.contract import StepType
 from gateway.develop.playground.endpoints import Playground
-from gateway.operate.admin import Crew, admin_listener, create_admin_app
-from gateway.operate.serving import Conduct, Serving, serve_folder
+from gateway.operate.admin import WorkerGroup, admin_listener, create_admin_app
+from gateway.operate.serving import ServeOptions, Serving, serve_folder
 from gateway.serve.admission.admission import Admission
-from gateway.serve.http.asgi import Front
+from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint
 from gateway.serve.http.error_handlers import ERROR_HANDLERS
 from gateway.settings import ServerKeys
 from gateway.telemetry.counters import watching_the_loop
 from gateway.telemetry.logs import flush_logs
-from gateway.telemetry.telemetry import Telling
+from gateway.telemetry.telemetry import Telemetry
 from resolvers import STEP_TYPES
 
 _DEFAULTS = ServerKeys()
@@ -34,32 +34,34 @@ def create_app(
     *,
     is_development: bool = False,
     step_types: Mapping[str, StepType] = STEP_TYPES,
-    conduct: Conduct | None = None,
+    options: ServeOptions | None = None,
     admin_port: int | None = None,
-    crew: Crew | None = None,
-) -> Front:
+    worker_group: WorkerGroup | None = None,
+) -> GatewayApp:
     """Return the gateway's ASGI application over a configuration folder; with ``admin_port`` an admin listener stands beside it.
 
-    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`. ``crew`` are the
+    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`. ``worker_group`` are the
     worker processes that this one is among. Whoever runs the application tells its ``edge`` when the end is near.
     """
-    conduct = conduct or Conduct(is_development=is_development)
-    telling = Telling(is_development=is_development)
+    options = options or ServeOptions(is_development=is_development)
+    telemetry = Telemetry(is_development=is_development)
     current: list[Serving] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with serve_folder(folder, step_types, conduct, telling=telling) as serving, AsyncExitStack() as beside:
+        async with serve_folder(folder, step_types, options, telemetry=telemetry) as serving, AsyncExitStack() as beside:
             current.append(serving)
-            beside.enter_context(watching_the_loop(telling.measures))
-            if conduct.owns_process and hasattr(signal, "SIGHUP"):  # Windows has none
+            beside.enter_context(watching_the_loop(telemetry.counters))
+            if options.owns_process and hasattr(signal, "SIGHUP"):  # Windows has none
                 beside.enter_context(_looking_at_hang_up(serving))
             beside.push_async_callback(endpoint.counters.aclose)
             if admin_port is not None:
-                await beside.enter_async_context(admin_listener(create_admin_app(serving, crew), admin_port, crew))
+                await beside.enter_async_context(
+                    admin_listener(create_admin_app(serving, worker_group), admin_port, worker_group)
+                )
             yield
             current.clear()
-        telling.flush()
+        telemetry.flush()
         flush_logs()  # a worker process ends without a word
 
     async def live(_: Request) -> Response:
@@ -76,14 +78,14 @@ def create_app(
     edge = Edge(keys)
     playground = Playground(lambda: current[0] if current else None, edge.stopping) if is_development else None
     answers = playground.generation if playground else lambda: current[0].generation if current else None
-    endpoint = GraphQLEndpoint(answers, is_development=is_development, telling=telling)
+    endpoint = GraphQLEndpoint(answers, is_development=is_development, telemetry=telemetry)
     routes: list[BaseRoute] = [Route(path, live) for path in ("/health/live", "/live")]
     routes += [Route(path, ready) for path in ("/health/ready", "/ready")]
     if playground:
         routes += playground.routes()
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=ERROR_HANDLERS)
     app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
-    return Front(app, endpoint, edge)
+    return GatewayApp(app, endpoint, edge)
 
 
 def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:

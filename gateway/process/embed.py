@@ -20,7 +20,7 @@ from strawberry.types.graphql import OperationType
 from gateway.contract import RequestContext, StepType
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
-from gateway.operate.serving import Conduct, serve_folder
+from gateway.operate.serving import ServeOptions, serve_folder
 from gateway.serve.generation.generation import Generation
 from resolvers import STEP_TYPES
 
@@ -96,7 +96,7 @@ async def embedded_schema(folder: Path, *, step_types: Mapping[str, StepType] = 
 
     :raises ConfigurationError: with all problems of the folder.
     """
-    async with serve_folder(folder, step_types, Conduct(is_development=True)) as serving:
+    async with serve_folder(folder, step_types, ServeOptions(is_development=True)) as serving:
 
         def current() -> Generation:
             assert serving.generation is not None, "the context is open"

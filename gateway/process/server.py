@@ -18,13 +18,13 @@ from typing import Any
 
 import uvicorn
 
-from gateway.operate.admin import Crew
-from gateway.operate.serving import Conduct
+from gateway.operate.admin import WorkerGroup
+from gateway.operate.serving import ServeOptions
 from gateway.process.app import create_app
 from gateway.process.workers import NOT_STARTED, Workers
 from gateway.serve.connections.connection import GatewayProtocol
 from gateway.serve.connections.listener import listen
-from gateway.serve.http.asgi import Front
+from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge
 from gateway.telemetry.logs import configure_logging
 
@@ -37,34 +37,36 @@ LAST_SECONDS = 0.9
 DEVELOPMENT_GRACE = 1.0
 
 
-def serve(folder: Path, bound: socket.socket, workers: int, conduct: Conduct, admin_port: int | None = None) -> int:
+def serve(folder: Path, bound: socket.socket, workers: int, options: ServeOptions, admin_port: int | None = None) -> int:
     """Serve on a bound socket until SIGTERM or Ctrl-C; return the exit status."""
-    conduct = replace(conduct, owns_process=True)
-    configure_logging(is_development=conduct.is_development)
+    options = replace(options, owns_process=True)
+    configure_logging(is_development=options.is_development)
     if workers == 1:
         return _serve(
-            create_app(folder, is_development=conduct.is_development, conduct=conduct, admin_port=admin_port), bound, conduct
+            create_app(folder, is_development=options.is_development, options=options, admin_port=admin_port), bound, options
         )
     # A worker that takes the place of one that has died shall serve what the others do, whatever has become of the files since the start.
-    was_sound = conduct.built is not None and not conduct.built.problems
-    conduct = replace(conduct, built=None, keeps_going=True, resumes=was_sound)
+    was_sound = options.built is not None and not options.built.problems
+    options = replace(options, built=None, keeps_going=True, resumes=was_sound)
     process = functools.partial(
         multiprocessing.get_context("spawn").Process,
         target=_work,
-        args=(folder, bound, conduct, admin_port, Crew(os.getpid(), workers)),
+        args=(folder, bound, options, admin_port, WorkerGroup(os.getpid(), workers)),
     )
     return Workers(process, workers, bound).run()
 
 
-def _work(folder: Path, bound: socket.socket, conduct: Conduct, admin_port: int | None, crew: Crew) -> None:
+def _work(folder: Path, bound: socket.socket, options: ServeOptions, admin_port: int | None, worker_group: WorkerGroup) -> None:
     """Be a worker process."""
-    configure_logging(is_development=conduct.is_development)
+    configure_logging(is_development=options.is_development)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the supervisor passes it on
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
-    app = create_app(folder, is_development=conduct.is_development, conduct=conduct, admin_port=admin_port, crew=crew)
-    sys.exit(_serve(app, bound, conduct, is_worker=True))
+    app = create_app(
+        folder, is_development=options.is_development, options=options, admin_port=admin_port, worker_group=worker_group
+    )
+    sys.exit(_serve(app, bound, options, is_worker=True))
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -73,7 +75,7 @@ def _end_with(parent: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve(app: Front, bound: socket.socket, conduct: Conduct, *, is_worker: bool = False) -> int:
+def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, *, is_worker: bool = False) -> int:
     config = uvicorn.Config(
         app,
         http=GatewayProtocol,
@@ -84,7 +86,7 @@ def _serve(app: Front, bound: socket.socket, conduct: Conduct, *, is_worker: boo
         proxy_headers=False,
         timeout_keep_alive=15,
     )
-    server = Server(config, app.edge, is_development=conduct.is_development, is_worker=is_worker)
+    server = Server(config, app.edge, is_development=options.is_development, is_worker=is_worker)
     server.run(sockets=[bound])
     return 0 if server.started else NOT_STARTED
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.plan.nodes import Node
 from gateway.run.execution import Execution
 from gateway.run.fallback import at_hand, late, wants_fallback
@@ -13,7 +13,7 @@ from gateway.run.node import perform_step
 from gateway.run.policies.timeout import RESOLUTION
 from gateway.run.results import Results
 
-_CANCELLED = Skipped(Reason.CANCELLED)
+_CANCELLED = Skipped(SkipReason.CANCELLED)
 T = TypeVar("T")
 
 

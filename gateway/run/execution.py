@@ -12,10 +12,10 @@ from gateway.contract.outcome import Failure, Outcome
 from gateway.document.coercion import Arguments
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import Node, OperationCall, Plan
-from gateway.run.joins import Found
-from gateway.run.reply_cache import Replies
+from gateway.run.joins import Joined
+from gateway.run.reply_cache import ReplyCache
 from gateway.run.results import Results, Span
-from gateway.run.single_flight import Flights
+from gateway.run.single_flight import SingleFlight
 
 log = logging.getLogger("stepgraph.engine")
 
@@ -43,7 +43,7 @@ class Execution(Results):
         calls: Mapping[Step, Call],
         request: RequestContext,
         arguments: Arguments,
-        replies: Replies,
+        replies: ReplyCache,
     ) -> None:
         self.plan = plan
         self.calls = calls
@@ -52,11 +52,11 @@ class Execution(Results):
         self.replies = replies
         super().__init__([None] * len(plan.nodes), [Span() for _ in plan.nodes], [None] * len(plan.calls))
         self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
-        self.joins: dict[int, Found] = {}
+        self.joins: dict[int, Joined] = {}
         """What links have found so far."""
         self.primaries: dict[int, Outcome] = {}
         """How nodes ended that fallbacks are now tried for."""
-        self.flights: Flights[Reply] | None = None
+        self.flights: SingleFlight[Reply] | None = None
         """The calls that several nodes of this request make together, where there may be such."""
         self.shared_contexts: dict[Hashable, CallContext] = {}
         self.told: set[int] = set()
@@ -118,7 +118,7 @@ class Execution(Results):
             "code": str(fault.code),
             "duration_ms": round((asyncio.get_running_loop().time() - ready) * 1000, 3) if ready is not None else 0.0,
             "attempts": context.attempts if context else 0,
-            "config_version": self.request.ending.version,
+            "config_version": self.request.summary.version,
             "detail": masked_detail(node.step, inputs, detail, fault.kind),
         }
         if error is not None:

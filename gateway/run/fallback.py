@@ -5,7 +5,7 @@ import asyncio
 from gateway.blueprint import Fallback
 from gateway.blueprint.step import FallbackStep, FallbackValue
 from gateway.contract import CallContext
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from gateway.language.expression import ExpressionError
 from gateway.plan.nodes import Node
@@ -17,7 +17,7 @@ def wants_fallback(node: Node, outcome: Outcome) -> bool:
     """Tell whether fallbacks are tried: for what failed or had no input, not for what was not wanted or what the client got wrong."""
     if isinstance(outcome, Failure):
         return outcome.code is not Code.BAD_USER_INPUT or bool(node.needs)
-    return isinstance(outcome, Skipped) and outcome.reason is Reason.MISSING_INPUT
+    return isinstance(outcome, Skipped) and outcome.reason is SkipReason.MISSING_INPUT
 
 
 def served(primary: Outcome, value: object, by: str, age: float | None = None) -> Success:

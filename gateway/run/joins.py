@@ -33,7 +33,7 @@ Parents = Mapping[Key, Mapping[str, object]]
 """Distinct keys, each with the first parent that has it; for a batch, with what of that parent is the key."""
 
 
-class Found:
+class Joined:
     """What the node of a link found: by key a value, or the failure of the call that asked for it.
 
     ``parents`` has all keys that are asked for. ``table`` has, when everything was asked for, what a parent gets by the very value of its
@@ -86,7 +86,7 @@ class Missing(Enum):
 MISSING = Missing.MISSING
 
 
-class Forgetful(dict[object, object]):
+class NullMemo(dict[object, object]):
     """A table that knows nothing and keeps nothing, whatever it is asked: for keys that a dictionary would mix up, such as 1 and true."""
 
     def get(self, key: object, default: object = None) -> object:
@@ -97,7 +97,7 @@ class Forgetful(dict[object, object]):
         """Keep nothing."""
 
 
-FORGETFUL = Forgetful()
+FORGETFUL = NullMemo()
 _TELLING = frozenset({str, int, NoneType})
 """The types whose equal values are the same key as text. 1, 1.0 and true are equal to Python and three keys to us."""
 
@@ -139,14 +139,14 @@ def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> 
     if key is not None:
         if not isinstance(outcome, Success):
             return outcome
-        assert isinstance(outcome.value, Found)
+        assert isinstance(outcome.value, Joined)
         value = outcome.value.values.get(key)
     return [] if value is None and link.is_list else value
 
 
 def table_of(outcome: Outcome | None) -> Mapping[object, object]:
     """Return the table of a link's node: what it does not know, :func:`found` knows."""
-    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Found) else FORGETFUL
+    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else FORGETFUL
 
 
 def fits(table: Mapping[object, object], kind: type) -> bool:
@@ -166,7 +166,7 @@ def parents_of(value: object, hops: Hops) -> Sequence[Object]:
     """
     if type(value) is tuple and not hops:
         return value
-    objects = _objects(list(value.values.values()) if isinstance(value, Found) else [value])
+    objects = _objects(list(value.values.values()) if isinstance(value, Joined) else [value])
     for hop in hops:
         if isinstance(hop, OfType):
             objects = [item for item in objects if isinstance(item, dict) and item.get("__typename") in hop.names]
@@ -207,26 +207,26 @@ def _column(name: str) -> Callable[[Iterable[object]], list[object]]:
     return column
 
 
-def wanted(link: Link, parents: Sequence[Object]) -> Found:
+def wanted(link: Link, parents: Sequence[Object]) -> Joined:
     """Return the distinct keys of parents, with nothing found yet. Shaped parents have a single key, and are asked for in batches."""
     name = link.single
     values = _values(parents, name) if name is not None else []
     if name is None or not (type(parents) is tuple or _TELLING.issuperset(map(type, values))):
         owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
-        return Found(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=FORGETFUL)
+        return Joined(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=FORGETFUL)
     owners: Sequence[Any] = parents
     if link.match:  # a batch is asked for by the keys alone, a single call by all that its parent has
         unique = dict.fromkeys(values)
         unique.pop(None, None)
         if set(map(type, unique)) in _ONE_KIND:  # then no two of them are one key
-            return Found({(str(value),): {name: value} for value in unique})
+            return Joined({(str(value),): {name: value} for value in unique})
         owners = [{name: value} for value in unique]
         values = list(unique)
     keys: dict[Key, Mapping[str, object]] = {}
     for value, owner in zip(values, owners, strict=True):
         if value is not None:
             keys.setdefault((str(value),), owner)
-    return Found(keys)
+    return Joined(keys)
 
 
 def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
@@ -238,7 +238,7 @@ def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
     return keys
 
 
-def tabulate(link: Link, joined: Found) -> None:
+def tabulate(link: Link, joined: Joined) -> None:
     """Fill the table of what was found, now that it is complete: a parent then costs one look-up, without its key as text."""
     if link.single is None or joined.table is FORGETFUL:
         return

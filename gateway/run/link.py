@@ -4,12 +4,12 @@ import asyncio
 
 from gateway.blueprint import Link
 from gateway.contract import CallContext
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import LinkUse, Node
 from gateway.run.execution import Execution
 from gateway.run.fallback import stand_in
-from gateway.run.joins import BatchCall, Found, batches, match, parents_of, scope_of, tabulate, wanted
+from gateway.run.joins import BatchCall, Joined, batches, match, parents_of, scope_of, tabulate, wanted
 from gateway.run.node import perform_step
 
 _NOTHING = (Failure, Skipped)
@@ -19,7 +19,7 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     """Find what a link leads to for all parents of its level."""
     parent, link = run.outcomes[use.parent], use.link
     if not isinstance(parent, Success):
-        return Skipped(Reason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
+        return Skipped(SkipReason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
     joined = run.joins[node.index] = wanted(link, parents_of(parent.value, use.hops))
     total = run.spans[node.index].context = run.context(node)
     if len(joined.parents) <= link.max:
@@ -38,7 +38,7 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     return Success(joined)
 
 
-async def _join_all(run: Execution, node: Node, joined: Found, total: CallContext) -> None:
+async def _join_all(run: Execution, node: Node, joined: Joined, total: CallContext) -> None:
     waiting = iter(joined.calls)
 
     async def work() -> None:
@@ -56,7 +56,7 @@ def _width(run: Execution, node: Node) -> int:
     return min(source.keys.concurrency if source else 1, operation.concurrency or 1000)
 
 
-async def _join(run: Execution, node: Node, call: BatchCall, joined: Found, total: CallContext) -> None:
+async def _join(run: Execution, node: Node, call: BatchCall, joined: Joined, total: CallContext) -> None:
     """Make the call for one batch and put what it found, or what stands in for that, to its keys. ``total`` sums up waits and attempts."""
     assert node.use is not None
     link: Link = node.use.link

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from gateway.contract import CallContext, Inputs, Reply
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from gateway.language.expression import ExpressionError
 from gateway.language.template import MissingValue, Reference, UnusableValue
@@ -45,7 +45,7 @@ def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> I
         if step.must_succeed:
             _check_needs(run, node)
         if step.when and not _is_true(step.when.search(own)):
-            return Skipped(Reason.CONDITION)
+            return Skipped(SkipReason.CONDITION)
         inputs = node.render(own if scope is None else scope)
     except MissingValue as missing:
         return _missing(run, node, missing.reference)
@@ -77,10 +77,10 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     for index in node.needs:
         outcome = run.outcomes[index]
         if run.plan.nodes[index].step.name == root and isinstance(outcome, Failure):
-            return Skipped(Reason.MISSING_INPUT, outcome)
+            return Skipped(SkipReason.MISSING_INPUT, outcome)
         if run.plan.nodes[index].step.name == root and isinstance(outcome, Skipped):
-            return Skipped(Reason.MISSING_INPUT, outcome.cause)
-    return Skipped(Reason.MISSING_INPUT)
+            return Skipped(SkipReason.MISSING_INPUT, outcome.cause)
+    return Skipped(SkipReason.MISSING_INPUT)
 
 
 async def _call_among_others(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:

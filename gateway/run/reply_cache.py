@@ -1,4 +1,4 @@
-"""Replies that are kept, and calls that are shared: what equal calls of different requests need not do again.
+"""ReplyCache that are kept, and calls that are shared: what equal calls of different requests need not do again.
 
 A call is known by what it does and all of its rendered inputs, so a header that tells who is asking is part of it: nobody gets what
 was fetched for another. A new generation begins with nothing, as the same source may be another system there.
@@ -14,7 +14,7 @@ from gateway.blueprint import Step
 from gateway.blueprint.step import FallbackStale
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.timeout import until_deadline
-from gateway.run.single_flight import Flights
+from gateway.run.single_flight import SingleFlight
 
 MAX_REPLIES = 10_000
 MAX_SIZE = 64_000_000
@@ -31,8 +31,8 @@ class KeptReply:
     size: int
 
 
-class Replies:
-    """Replies by call. When there is no room the one that was used longest ago leaves."""
+class ReplyCache:
+    """ReplyCache by call. When there is no room the one that was used longest ago leaves."""
 
     def __init__(self, max_replies: int = MAX_REPLIES, max_size: int = MAX_SIZE) -> None:
         self._replies: OrderedDict[Hashable, KeptReply] = OrderedDict()
@@ -74,21 +74,21 @@ def call_key(step: Step, inputs: Inputs) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ReplySharing:
     """What the calls of all requests of a generation have in common: kept replies, and calls under way by their keys."""
 
-    replies: Replies
-    flights: Flights[Reply]
+    replies: ReplyCache
+    flights: SingleFlight[Reply]
     contexts: dict[Hashable, CallContext]
     counts: Counter[str]
 
     @classmethod
-    def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "Shared":
+    def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "ReplySharing":
         """Return one with nothing in it; ``unwinding`` takes calls that are cancelled, until they have ended."""
-        return cls(Replies(), Flights(unwinding), {}, Counter() if counts is None else counts)
+        return cls(ReplyCache(), SingleFlight(unwinding), {}, Counter() if counts is None else counts)
 
 
-def with_shared(call: Call, step: Step, shared: Shared) -> Call:
+def with_shared(call: Call, step: Step, shared: ReplySharing) -> Call:
     """Let a call keep its reply, take a fresh one instead, or wait for an equal one under way, as far as its step is configured to."""
     if step.lifetime is not None:
         return _kept(_joined(_keeping(call, step, shared.replies), step, shared), step, shared)
@@ -97,7 +97,7 @@ def with_shared(call: Call, step: Step, shared: Shared) -> Call:
     return _joined(call, step, shared) if step.is_deduplicated else call
 
 
-def _kept(call: Call, step: Step, shared: Shared) -> Call:
+def _kept(call: Call, step: Step, shared: ReplySharing) -> Call:
     """Take a reply that is still fresh."""
     replies, counts = shared.replies, shared.counts
 
@@ -112,7 +112,7 @@ def _kept(call: Call, step: Step, shared: Shared) -> Call:
     return fresh_or_fetched
 
 
-def _keeping(call: Call, step: Step, replies: Replies) -> Call:
+def _keeping(call: Call, step: Step, replies: ReplyCache) -> Call:
     """Keep what a call gives, unless the upstream forbids that."""
 
     async def kept(inputs: Inputs, context: CallContext) -> Reply:
@@ -125,7 +125,7 @@ def _keeping(call: Call, step: Step, replies: Replies) -> Call:
     return kept
 
 
-def _joined(call: Call, step: Step, shared: Shared) -> Call:
+def _joined(call: Call, step: Step, shared: ReplySharing) -> Call:
     """Wait for an equal call that is under way. It lasts as long as the latest deadline of those that wait."""
     contexts = shared.contexts
 

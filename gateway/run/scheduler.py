@@ -11,7 +11,7 @@ from typing import Any
 from gateway.blueprint import Step
 from gateway.blueprint.step import FallbackStep
 from gateway.contract import Call, RequestContext
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.document.coercion import Arguments
 from gateway.plan.nodes import Node, OperationCall, Plan
 from gateway.run.chain import run_chain
@@ -19,11 +19,11 @@ from gateway.run.execution import Execution
 from gateway.run.fallback import kept, late, served, wants_fallback
 from gateway.run.link import follow_link
 from gateway.run.node import perform_step
-from gateway.run.reply_cache import Replies
+from gateway.run.reply_cache import ReplyCache
 from gateway.run.results import Results
-from gateway.run.single_flight import Flights
+from gateway.run.single_flight import SingleFlight
 
-_CANCELLED = Skipped(Reason.CANCELLED)
+_CANCELLED = Skipped(SkipReason.CANCELLED)
 
 
 def run(
@@ -32,14 +32,14 @@ def run(
     request: RequestContext,
     arguments: Arguments,
     unwinding: set[asyncio.Future[Any]],
-    replies: Replies | None = None,
+    replies: ReplyCache | None = None,
 ) -> Coroutine[Any, Any, Results]:
     """Run a plan. ``arguments`` has the coerced arguments of each operation call, ``replies`` what stale fallbacks can give.
 
     A cancellation (the client left) cancels every call that is under way. The answer does not wait for what is cancelled: such tasks
     are put into ``unwinding`` and leave it when they have ended.
     """
-    execution = Execution(plan, calls, request, arguments, Replies() if replies is None else replies)
+    execution = Execution(plan, calls, request, arguments, ReplyCache() if replies is None else replies)
     return run_chain(execution) if plan.is_chain else _Scheduler(execution, unwinding).run()
 
 
@@ -48,7 +48,7 @@ class _Scheduler:
 
     def __init__(self, execution: Execution, unwinding: set[asyncio.Future[Any]]) -> None:
         plan = execution.plan
-        self.flights = execution.flights = Flights(unwinding, keeps=True)
+        self.flights = execution.flights = SingleFlight(unwinding, keeps=True)
         self.execution = execution
         self.plan = plan
         self.unwinding = unwinding

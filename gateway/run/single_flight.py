@@ -17,7 +17,7 @@ class _Flight(Generic[T]):
     is_cancelled: bool = False
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Work by what it is: keys of equal work are equal.
 
     With ``keeps``, work that has ended stays known for as long as the object. Work that is cancelled is put into ``unwinding`` until it has ended.

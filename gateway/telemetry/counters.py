@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.run import Results
-from gateway.run.joins import Found
+from gateway.run.joins import Joined
 
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STEP_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -116,7 +116,7 @@ class StepMeters:
             meter.seconds.counts[0] += 1
 
     def _count_outcome(self, meter: StepMeter, outcome: Outcome) -> None:
-        found = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Found) else None
+        found = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else None
         served = found.served if found else outcome if isinstance(outcome, Success) else None
         failure = found.failure if found else outcome
         if served is not None and served.instead_of is not None:
@@ -135,7 +135,7 @@ class StepMeters:
         meter.outcomes[kind] = meter.outcomes.get(kind, 0) + 1
 
 
-class Measures:
+class Counters:
     """Everything that is counted, for as long as the process lives: configurations come and go."""
 
     def __init__(self) -> None:
@@ -179,13 +179,13 @@ SHARED = ("cache_hit", "cache_miss", "call_joined", "query_joined")
 
 
 @contextmanager
-def watching_the_loop(measures: Measures) -> Iterator[None]:
+def watching_the_loop(counters: Counters) -> Iterator[None]:
     """Look again and again at how late the running event loop is: one timer, twice a second."""
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
 
     def look(due: float) -> None:
-        measures.observe_lag(max(0.0, loop.time() - due))
+        counters.observe_lag(max(0.0, loop.time() - due))
         wait()
 
     def wait() -> None:

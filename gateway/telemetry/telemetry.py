@@ -10,13 +10,13 @@ from typing import Any, Protocol, cast
 from gateway.blueprint import Step
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Success
-from gateway.contract.request import Ending
+from gateway.contract.request import RequestSummary
 from gateway.errors import Code, RequestError
 from gateway.plan.nodes import Plan
 from gateway.run import Results
-from gateway.run.joins import Found
+from gateway.run.joins import Joined
 from gateway.settings import TelemetryKeys
-from gateway.telemetry.counters import Measures, StepMeter
+from gateway.telemetry.counters import Counters, StepMeter
 
 log = logging.getLogger("stepgraph.engine")
 access = logging.getLogger("stepgraph.access")
@@ -32,7 +32,7 @@ class Tracer(Protocol):
     def begin(self, context: RequestContext) -> None:
         """Begin the span of a request."""
 
-    def end(self, ending: Ending, method: str, status: int) -> str:
+    def end(self, summary: RequestSummary, method: str, status: int) -> str:
         """End the span of a request; return the id of its trace."""
 
     def traced(self, call: Call, step: Step) -> Call:
@@ -42,11 +42,11 @@ class Tracer(Protocol):
         """Send what is left of the spans."""
 
 
-class Telling:
+class Telemetry:
     """Counts requests and steps for as long as the process lives; ``telemetry`` is what the configuration of the moment wants told."""
 
     def __init__(self, *, is_development: bool = False) -> None:
-        self.measures = Measures()
+        self.counters = Counters()
         self._is_development = is_development
         self._known_tracer: Tracer | None = None
         self._slow = 0.0
@@ -79,43 +79,43 @@ class Telling:
 
     def begun(self, context: RequestContext) -> None:
         """Count a request to the GraphQL endpoint that begins."""
-        self.measures.begun += 1
-        context.ending.began = perf_counter()  # the clock of the event loop may be one of whole milliseconds
+        self.counters.begun += 1
+        context.summary.began = perf_counter()  # the clock of the event loop may be one of whole milliseconds
         if self.tracer is not None:
             self.tracer.begin(context)
 
     def ended(self, method: str, path: str, status: int, context: RequestContext) -> None:
         """Count a request that was answered, or whose client has left, and tell of it where that is wanted."""
-        ending, measures = context.ending, self.measures
-        seconds = perf_counter() - ending.began
-        measures.requests[ending.outcome, status] += 1
-        measures.request_seconds.observe(seconds)
-        if ending.outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
+        summary, counters = context.summary, self.counters
+        seconds = perf_counter() - summary.began
+        counters.requests[summary.outcome, status] += 1
+        counters.request_seconds.observe(seconds)
+        if summary.outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
             return
-        measures.count_errors(ending.codes)
-        traced = {"trace_id": self._known_tracer.end(ending, method, status)} if self._known_tracer and ending.span else {}
-        if self._wants_all or (self._wants_problems and (seconds >= self._slow or ending.outcome != "ok" or status >= 400)):
+        counters.count_errors(summary.codes)
+        traced = {"trace_id": self._known_tracer.end(summary, method, status)} if self._known_tracer and summary.span else {}
+        if self._wants_all or (self._wants_problems and (seconds >= self._slow or summary.outcome != "ok" or status >= 400)):
             account = {
-                "outcome": ending.outcome,
-                "operations": ending.operations,
-                "errors": ending.codes,
-                "config_version": ending.version,
+                "outcome": summary.outcome,
+                "operations": summary.operations,
+                "errors": summary.codes,
+                "config_version": summary.version,
                 **traced,
             }
             _tell(method, path, status, seconds, context.request_id, account)
 
     def refused(self, error: RequestError, request_id: str) -> None:
         """Count what was refused before it was a GraphQL request, and tell of it where that is wanted."""
-        self.measures.begun += 1
-        self.measures.requests["refused", error.status] += 1
-        self.measures.errors[str(error.code)] += 1
+        self.counters.begun += 1
+        self.counters.requests["refused", error.status] += 1
+        self.counters.errors[str(error.code)] += 1
         if self._wants_problems:
             _tell("", "", error.status, 0.0, request_id, {"outcome": "refused", "errors": {str(error.code): 1}})
 
     def shed(self) -> None:
         """Count a request that was not let in: there are many such when there is too much to do, and no time for a line of each."""
-        self.measures.requests["refused", 503] += 1
-        self.measures.errors[str(Code.REQUEST_CONCURRENCY_LIMITED)] += 1
+        self.counters.requests["refused", 503] += 1
+        self.counters.errors[str(Code.REQUEST_CONCURRENCY_LIMITED)] += 1
 
     def passed_by(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         """Tell of a request to another path where that is wanted; what looks whether the gateway is ready is told so, and nobody else."""
@@ -127,20 +127,20 @@ class Telling:
     def meters(self, plan: Plan) -> tuple[StepMeter, ...]:
         """Return the meters of a plan's nodes."""
         names = [_NOT_OF_AN_OPERATION if node.use else plan.calls[node.call].operation.name for node in plan.nodes]
-        return tuple(self.measures.steps.of(name, node.step.name) for name, node in zip(names, plan.nodes, strict=True))
+        return tuple(self.counters.steps.of(name, node.step.name) for name, node in zip(names, plan.nodes, strict=True))
 
 
-def refuse(ending: Ending, error: RequestError) -> None:
+def refuse(summary: RequestSummary, error: RequestError) -> None:
     """Note that nothing was run of a request."""
-    ending.outcome = "refused"
+    summary.outcome = "refused"
     errors: Iterable[Mapping[str, Any]] = error.errors
-    ending.codes = Counter(str(told["extensions"]["code"]) for told in errors)
+    summary.codes = Counter(str(told["extensions"]["code"]) for told in errors)
 
 
-def note_errors(ending: Ending, errors: Iterable[Mapping[str, Any]], *, has_data: bool) -> None:
+def note_errors(summary: RequestSummary, errors: Iterable[Mapping[str, Any]], *, has_data: bool) -> None:
     """Note that an answer has errors, or one of those of a batch."""
-    ending.outcome = "partial" if has_data else "failed"
-    ending.codes = Counter(ending.codes) + Counter(str(error["extensions"]["code"]) for error in errors)
+    summary.outcome = "partial" if has_data else "failed"
+    summary.codes = Counter(summary.codes) + Counter(str(error["extensions"]["code"]) for error in errors)
 
 
 def _tell(method: str, path: str, status: int, seconds: float, request_id: str, account: Mapping[str, object]) -> None:
@@ -175,7 +175,7 @@ def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
             "code": error["extensions"]["code"],
             "duration_ms": round(((span.ended or 0.0) - (span.ready or 0.0)) * 1000, 3),
             "attempts": span.context.attempts if span.context else 0,
-            "config_version": context.ending.version,
+            "config_version": context.summary.version,
             "detail": error["message"],
         }
         log.warning("step failed", extra=fields)
@@ -183,5 +183,5 @@ def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
 
 def _has_failed(outcome: Outcome | None) -> bool:
     if isinstance(outcome, Success):
-        return isinstance(outcome.value, Found) and outcome.value.failure is not None
+        return isinstance(outcome.value, Joined) and outcome.value.failure is not None
     return isinstance(outcome, Failure)

@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gateway import __version__
 from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext
-from gateway.contract.request import Ending
+from gateway.contract.request import RequestSummary
 from gateway.errors import StepFault
 
 HEADERS = ("traceparent", "tracestate")
@@ -41,7 +41,7 @@ class Tracing:
         given = {name: context.headers[name] for name in HEADERS if name in context.headers}
         parent = self._propagator.extract(given) if given else None
         attributes = {"stepgraph.request_id": context.request_id}
-        context.ending.span = self._tracer.start_span("graphql", parent, trace.SpanKind.SERVER, attributes)
+        context.summary.span = self._tracer.start_span("graphql", parent, trace.SpanKind.SERVER, attributes)
 
     def traced(self, call: Call, step: Step) -> Call:
         """Give each attempt of a call a span, and tell an HTTP service of it unless its source does not want that."""
@@ -54,7 +54,7 @@ class Tracing:
         is_told = bool(getattr(source.keys, "traceparent", False)) and not _declares(step) if source else False
 
         async def attempt(inputs: Inputs, context: CallContext) -> Reply:
-            above = context.request.ending.span
+            above = context.request.summary.span
             parent = trace.set_span_in_context(above) if above is not None else None
             span = self._tracer.start_span(step.name, parent, trace.SpanKind.CLIENT, attributes)
             span.set_attribute("stepgraph.attempt", context.attempts)
@@ -74,19 +74,19 @@ class Tracing:
 
         return attempt
 
-    def end(self, ending: Ending, method: str, status: int) -> str:
+    def end(self, summary: RequestSummary, method: str, status: int) -> str:
         """End the span of a request; return the id of its trace."""
-        span: trace.Span = ending.span
+        span: trace.Span = summary.span
         attributes: dict[str, Any] = {
             "http.request.method": method,
             "http.response.status_code": status,
-            "stepgraph.outcome": ending.outcome,
-            "stepgraph.operations": ending.operations,
-            "stepgraph.config_version": ending.version,
+            "stepgraph.outcome": summary.outcome,
+            "stepgraph.operations": summary.operations,
+            "stepgraph.config_version": summary.version,
         }
         span.set_attributes(attributes)
-        if ending.outcome != "ok":
-            span.set_status(trace.StatusCode.ERROR, next(iter(ending.codes), ending.outcome))
+        if summary.outcome != "ok":
+            span.set_status(trace.StatusCode.ERROR, next(iter(summary.codes), summary.outcome))
         span.end()
         return format(span.get_span_context().trace_id, "032x")
 

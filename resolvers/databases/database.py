@@ -8,11 +8,11 @@ from pathlib import Path
 from resolvers.databases.sql.text import Params
 
 Row = dict[str, object]
-"""Column names to values, as JSON has them."""
+"""ResultColumn names to values, as JSON has them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseLocation:
     """Where a database is, and how much of it may be used. ``url`` may hold a password and is never shown."""
 
     url: str
@@ -51,5 +51,5 @@ class DatabaseType(ABC):
         yield from ()
 
     @abstractmethod
-    def open(self, place: Place) -> Database:
+    def open(self, place: DatabaseLocation) -> Database:
         """Return the database; nothing is connected yet."""

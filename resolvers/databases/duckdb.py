@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Place, Row
+from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import Params, expand_lists, rename, tokens
 from resolvers.databases.sql.values import is_text, refused, to_json
@@ -64,7 +64,7 @@ class DuckDb(DatabaseType):
                 yield f"the file that '{function}' reads is named by the configuration alone, not by '{match[0]}'"
             last = match[0].lower() if kind == "word" else ""
 
-    def open(self, place: Place) -> Database:
+    def open(self, place: DatabaseLocation) -> Database:
         """Return a database that is opened with its first query."""
         return DuckDbPool(place)
 
@@ -72,7 +72,7 @@ class DuckDb(DatabaseType):
 class DuckDbPool(Database):
     """Cursors of one database. A cursor serves one query at a time, in a thread; further queries wait for one."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DatabaseLocation) -> None:
         path = place.url.removeprefix(_SCHEME)
         self._path = str(Path(place.folder, path)) if path else ":memory:"
         self._folder = place.folder.absolute()

@@ -16,8 +16,8 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Place, Row
-from resolvers.databases.postgresql_types import Column, Parameter, Unfit, column_of, parameter_of
+from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
+from resolvers.databases.postgresql_types import Parameter, ResultColumn, UnbindableValue, column_of, parameter_of
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import (
     Params,
@@ -80,7 +80,7 @@ class Postgresql(DatabaseType):
         if _ESCAPED_NAME.search(query):
             yield 'a name is written as it is, not with escapes as in U&"…"'
 
-    def open(self, place: Place) -> Database:
+    def open(self, place: DatabaseLocation) -> Database:
         """Return the pool of a server."""
         return PostgresqlPool(place)
 
@@ -91,7 +91,7 @@ class _Prepared:
 
     statement: "PreparedStatement[asyncpg.Record]"
     parameters: tuple[Parameter, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[ResultColumn, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +147,7 @@ class _Session:
 class PostgresqlPool(Database):
     """Sessions of one server. A session serves one query at a time; further queries wait for one."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DatabaseLocation) -> None:
         self._url = place.url
         self._max_rows = place.max_rows
         self._places = asyncio.Semaphore(place.pool)
@@ -273,7 +273,7 @@ def _numbered(query: str, limit: int) -> tuple[str, tuple[object, ...]]:
 def _coerce(parameter: Parameter, name: object, value: object) -> object:
     try:
         return parameter.coerce(value)
-    except Unfit as unfit:
+    except UnbindableValue as unfit:
         raise refused(name, str(unfit)) from None
 
 

@@ -22,7 +22,7 @@ from resolvers.databases.sql.values import is_text, to_json
 Convert = Callable[[Any], object]
 
 
-class Unfit(ValueError):
+class UnbindableValue(ValueError):
     """A value cannot be bound; its text goes on after "The value ... is not"."""
 
 
@@ -35,7 +35,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ResultColumn:
     """One column: its name, and what makes JSON of its values."""
 
     name: str
@@ -50,11 +50,11 @@ def parameter_of(type_: Type) -> Parameter:
     return Parameter(_nullable(_COERCE.get(type_.name, _text)), type_.name in _COERCE)
 
 
-def column_of(name: str, type_: Type) -> Column:
+def column_of(name: str, type_: Type) -> ResultColumn:
     """Return how the values of a column are read."""
     if type_.name.removesuffix("[]") in {"json", "jsonb"}:
-        return Column(name, _json_list if type_.kind == "array" else _json)
-    return Column(name, _same if type_.name in _PLAIN else _read)
+        return ResultColumn(name, _json_list if type_.kind == "array" else _json)
+    return ResultColumn(name, _same if type_.name in _PLAIN else _read)
 
 
 def _nullable(coerce: Convert) -> Convert:
@@ -72,10 +72,10 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str | int | float):
-        raise Unfit("a text")
+        raise UnbindableValue("a text")
     text = str(value)
     if "\x00" in text or not is_text(text):
-        raise Unfit("a text that PostgreSQL can hold")
+        raise UnbindableValue("a text that PostgreSQL can hold")
     return text
 
 
@@ -85,9 +85,9 @@ def _integer(bits: int, *, is_signed: bool = True) -> Convert:
     def coerce(value: Any) -> int:
         is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if not is_whole and not (isinstance(value, str) and _WHOLE.fullmatch(value)):
-            raise Unfit("an integer")
+            raise UnbindableValue("an integer")
         if not low <= int(value) < high:
-            raise Unfit(f"an integer of {bits} bits")
+            raise UnbindableValue(f"an integer of {bits} bits")
         return int(value)
 
     return coerce
@@ -103,7 +103,7 @@ def _number(make: Callable[[str], object]) -> Convert:
     def coerce(value: Any) -> object:
         if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 1000 and _NUMBER.fullmatch(value)):
             return make(str(int(value) if isinstance(value, bool) else value))
-        raise Unfit("a number")
+        raise UnbindableValue("a number")
 
     return coerce
 
@@ -111,7 +111,7 @@ def _number(make: Callable[[str], object]) -> Convert:
 def _boolean(value: Any) -> bool:
     word = str(value).lower()
     if not isinstance(value, bool | int | str) or word not in _TRUE | _FALSE:
-        raise Unfit("true or false")
+        raise UnbindableValue("true or false")
     return word in _TRUE
 
 
@@ -122,7 +122,7 @@ def _parsed(parse: Callable[[str], object], expected: str) -> Convert:
                 return parse(value.strip())
         except (ValueError, OverflowError):
             pass
-        raise Unfit(expected)
+        raise UnbindableValue(expected)
 
     return coerce
 
@@ -139,7 +139,7 @@ def _zoned_time(text: str) -> datetime.time:
 def _local_time(text: str) -> datetime.time:
     time = datetime.time.fromisoformat(text)
     if time.tzinfo is not None:
-        raise Unfit("a time")
+        raise UnbindableValue("a time")
     return time
 
 
@@ -149,7 +149,7 @@ _DURATION = re.compile(r"(-?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?
 def _interval(text: str) -> datetime.timedelta:
     found = _DURATION.fullmatch(text)
     if found is None or not any(found.groups()[1:]):
-        raise Unfit("a duration")
+        raise UnbindableValue("a duration")
     weeks, days, hours, minutes, seconds = (float(part or 0) for part in found.groups()[1:])
     length = datetime.timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     return -length if found[1] else length
@@ -162,7 +162,7 @@ def _json_text(value: Any) -> str:
             return orjson.dumps(value).decode()
         orjson.loads(value)
     except (orjson.JSONDecodeError, TypeError):
-        raise Unfit("JSON") from None
+        raise UnbindableValue("JSON") from None
     return value
 
 

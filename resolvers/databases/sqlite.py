@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiosqlite
 
 from gateway.errors import Code, StepFault
-from resolvers.databases.database import Database, DatabaseType, Place, Row
+from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import Params, expand_lists
 from resolvers.databases.sql.values import MAX_INTEGER, is_text, refused, to_json
@@ -28,7 +28,7 @@ class Sqlite(DatabaseType):
         is_path = url.startswith(_SCHEME) and len(url) > len(_SCHEME)
         return None if is_path else ("expected sqlite:///path/to/file.db", "bad-url")
 
-    def open(self, place: Place) -> Database:
+    def open(self, place: DatabaseLocation) -> Database:
         """Return the pool of a file."""
         return SqlitePool(Path(place.folder, place.url.removeprefix(_SCHEME)), place.pool, place.max_rows)
 

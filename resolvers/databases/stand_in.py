@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from gateway.contract.mock import Exchange
+from gateway.contract.mock import MockUpstream
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, Row
 from resolvers.databases.sql.text import Params
 
 
 class StandInDatabase(Database):
-    """A database over an exchange; a mocked value is a list of rows, one row, or null for none."""
+    """A database over an upstream; a mocked value is a list of rows, one row, or null for none."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, upstream: MockUpstream) -> None:
+        self._exchange = upstream
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
         """Return the mocked rows."""

@@ -24,7 +24,7 @@ class Limits(NamedTuple):
     """Whether only public addresses are connected to."""
 
 
-class HttpRequest(NamedTuple):
+class UpstreamRequest(NamedTuple):
     """A request to one source: ``target`` is the encoded path and query.
 
     ``is_idempotent`` allows sending it once more where an upstream closed a connection that had been idle. Requests and responses are
@@ -38,7 +38,7 @@ class HttpRequest(NamedTuple):
     is_idempotent: bool = False
 
 
-class HttpResponse(NamedTuple):
+class UpstreamResponse(NamedTuple):
     """A whole response; header names are in lower case, the body is decompressed."""
 
     status: int
@@ -54,7 +54,7 @@ class Transport(Protocol):
     under way at once: there are no more connections than that.
     """
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response.
 
         :raises StepFault: of kind ``connect``, ``reset`` or ``timeout``; or too large, or not HTTP.

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse
 from resolvers.transport.encoding import as_written
-from resolvers.transport.http1_connection import READ_SIZE, Common, Connection
+from resolvers.transport.http1_connection import READ_SIZE, PoolState, UpstreamConnection
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying
 
@@ -38,15 +38,15 @@ class Http1Transport:
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
         self._max_idle = limits.max_connections
-        self._common = Common(bytearray(READ_SIZE), limits.max_bytes, {})
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._connecting: set[asyncio.Task[Connection]] = set()
+        self._common = PoolState(bytearray(READ_SIZE), limits.max_bytes, {})
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._connecting: set[asyncio.Task[UpstreamConnection]] = set()
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response.
 
         An idempotent request that meets the end of a kept connection, before any byte of a response, goes out once more on a new one.
@@ -57,7 +57,7 @@ class Http1Transport:
             if connection is None and self._is_closed:
                 raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail="the pool was closed")
             connection = connection or await self._connect()
-            waiter = connection.exchange(message, is_head_request=request.method == "HEAD")
+            waiter = connection.upstream(message, is_head_request=request.method == "HEAD")
             try:
                 return await waiter
             except StepFault:
@@ -71,15 +71,15 @@ class Http1Transport:
     async def aclose(self) -> None:
         """Close every connection at once, those in use and those that are being made too."""
         self._is_closed = True
-        ending: list[asyncio.Future[Any]] = [*self._connecting, *(connection.ended for connection in self._open)]
+        summary: list[asyncio.Future[Any]] = [*self._connecting, *(connection.ended for connection in self._open)]
         for connecting in self._connecting:
             connecting.cancel()
         for connection in list(self._open):
             connection.abort()
-        if ending:
-            await asyncio.wait(ending)
+        if summary:
+            await asyncio.wait(summary)
 
-    def _message(self, request: HttpRequest) -> bytes:
+    def _message(self, request: UpstreamRequest) -> bytes:
         body = request.body
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers]) if request.headers else ""
         if body is not None or request.method in _WITH_CONTENT:
@@ -89,7 +89,7 @@ class Http1Transport:
 
     # -- idle connections
 
-    def _take(self, *, is_idempotent: bool) -> Connection | None:
+    def _take(self, *, is_idempotent: bool) -> UpstreamConnection | None:
         """Return the connection that was used last: the others can grow old and be closed."""
         while self._idle:
             connection = self._idle.pop()
@@ -98,7 +98,7 @@ class Http1Transport:
             connection.abort()
         return None
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: UpstreamConnection) -> None:
         if self._is_closed or len(self._idle) >= self._max_idle:
             connection.abort()
             return
@@ -116,7 +116,7 @@ class Http1Transport:
         next_end = min((connection.expires_at for connection in self._idle), default=None)
         self._sweeping = None if next_end is None else loop.call_at(next_end, self._sweep)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -126,7 +126,7 @@ class Http1Transport:
 
     # -- new connections
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> UpstreamConnection:
         """Return a new connection.
 
         :raises StepFault: there is none within the time limit.
@@ -143,7 +143,7 @@ class Http1Transport:
                 raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail="the pool was closed") from None
             raise
 
-    async def _dial(self) -> Connection:
+    async def _dial(self) -> UpstreamConnection:
         try:
             async with self._turns, asyncio.timeout(CONNECT_TIMEOUT) as limit:
                 addresses = await self._name.addresses()
@@ -153,7 +153,7 @@ class Http1Transport:
         except OSError as error:
             raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
 
-    async def _dial_in_order(self, addresses: Sequence[str], until: float) -> Connection:
+    async def _dial_in_order(self, addresses: Sequence[str], until: float) -> UpstreamConnection:
         """Try one address after the other, each for its share of the time that is left."""
         loop = asyncio.get_running_loop()
         failure = OSError("the name has no address")
@@ -166,9 +166,9 @@ class Http1Transport:
         self._name.forget()
         raise failure
 
-    async def _dial_one(self, address: str) -> Connection:
+    async def _dial_one(self, address: str) -> UpstreamConnection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._common, self._keep, self._forget),
+            lambda: UpstreamConnection(self._common, self._keep, self._forget),
             address,
             self._port,
             ssl=self._tls,

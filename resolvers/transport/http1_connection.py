@@ -1,6 +1,6 @@
 """Bytes of one connection → responses, one at a time (RFC 9112). The only module that knows httptools.
 
-There is no task and no timer to an exchange: the caller awaits one future, which the protocol's callbacks settle.
+There is no task and no timer to an upstream: the caller awaits one future, which the protocol's callbacks settle.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import IDLE_SECONDS, HttpResponse, malformed, too_large
+from resolvers.transport import IDLE_SECONDS, UpstreamResponse, malformed, too_large
 from resolvers.transport.decompression import Decompression, decompression
 
 READ_SIZE = 65_536
@@ -36,7 +36,7 @@ class KnownHead:
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class PoolState:
     """What the connections of a pool have in common.
 
     ``buffer`` takes what is read: nothing is left in it when control goes back to the loop. ``heads`` are those of responses by their bytes:
@@ -48,28 +48,28 @@ class Common:
     heads: dict[bytes, KnownHead]
 
 
-Notice = Callable[["Connection"], None]
+Notice = Callable[["UpstreamConnection"], None]
 
 
-class Connection(asyncio.BufferedProtocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """One connection of a pool; ``on_idle`` is told of it when it may carry the next request, ``on_lost`` when it has ended."""
 
-    def __init__(self, common: Common, on_idle: Notice, on_lost: Notice) -> None:
+    def __init__(self, common: PoolState, on_idle: Notice, on_lost: Notice) -> None:
         self._bytes = common.buffer
         self._buffer = memoryview(common.buffer)
         self._heads = common.heads
         self._max_bytes = common.max_bytes
         self._on_idle = on_idle
         self._on_lost = on_lost
-        self._waiter: asyncio.Future[HttpResponse] | None = None
-        self._response: HttpResponse | None = None
+        self._waiter: asyncio.Future[UpstreamResponse] | None = None
+        self._response: UpstreamResponse | None = None
         self._fault: StepFault | None = None
         self.is_open = False
         self.expires_at = self._idle_since = 0.0
 
     # -- the caller's side
 
-    def exchange(self, request: bytes, *, is_head_request: bool) -> asyncio.Future[HttpResponse]:
+    def upstream(self, request: bytes, *, is_head_request: bool) -> asyncio.Future[UpstreamResponse]:
         """Send a request; the future becomes its response, or a fault."""
         waiter = self._waiter = self._loop.create_future()
         self._is_head_request = is_head_request
@@ -83,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(_reset("the connection was closed as soon as it was made"))
         return waiter
 
-    def leave(self, waiter: asyncio.Future[HttpResponse]) -> None:
+    def leave(self, waiter: asyncio.Future[UpstreamResponse]) -> None:
         """Close the connection if it is still at work for a caller that has been cancelled."""
         if self._waiter is waiter:
             self._waiter = None
@@ -150,11 +150,11 @@ class Connection(asyncio.BufferedProtocol):
         known = self._heads.get(bytes(self._buffer[:end])) if end > 0 else None
         if known is None or end + len(_END) + known.length != size:
             return False
-        self._response = HttpResponse(known.status, known.headers, bytes(self._buffer[end + len(_END) : size]))
+        self._response = UpstreamResponse(known.status, known.headers, bytes(self._buffer[end + len(_END) : size]))
         self._headers = known.headers
         return True
 
-    def _learn(self, response: HttpResponse, size: int) -> None:
+    def _learn(self, response: UpstreamResponse, size: int) -> None:
         """Keep the head of a response that was read in one piece."""
         end = self._bytes.find(_END, 0, min(size, MAX_KNOWN_HEAD))
         encoded = response.headers.keys() & {"transfer-encoding", "content-encoding"}
@@ -266,7 +266,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fault = fault
         else:
             self._is_spoiled = is_last
-            self._response = HttpResponse(self._status, self._headers, body)
+            self._response = UpstreamResponse(self._status, self._headers, body)
 
     def _settle(self) -> None:
         """Give the response or the fault to the caller, and the connection to the next one if nothing speaks against it."""

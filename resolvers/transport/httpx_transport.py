@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, HttpRequest, HttpResponse, Limits, malformed, too_large
+from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse, malformed, too_large
 from resolvers.transport.decompression import decompression
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying
@@ -29,7 +29,7 @@ class HttpxTransport:
         url = httpx.URL(self._base_url)
         self._host = url.host
         self._name = HostName(self._host, denies_private=True) if limits.denies_private else None
-        self._exchanges: set[asyncio.Task[HttpResponse]] = set()
+        self._exchanges: set[asyncio.Task[UpstreamResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
             verify=(tls or verifying())
             if base_url.startswith("https:")
@@ -42,10 +42,10 @@ class HttpxTransport:
             trust_env=False,
         )
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response, decompressed, up to the limit.
 
-        The exchange is a task of its own, which is cancelled once and only while it can be: httpcore loses the place of a connection
+        The upstream is a task of its own, which is cancelled once and only while it can be: httpcore loses the place of a connection
         whose request is cancelled between connecting and sending, and of one whose closing is cancelled in turn.
         """
         is_left = is_sending = False
@@ -57,24 +57,24 @@ class HttpxTransport:
                 if is_left:
                     raise asyncio.CancelledError
 
-        exchange = asyncio.create_task(self._exchange(request, trace))
-        self._exchanges.add(exchange)
-        exchange.add_done_callback(self._ended)
+        upstream = asyncio.create_task(self._exchange(request, trace))
+        self._exchanges.add(upstream)
+        upstream.add_done_callback(self._ended)
         try:
-            return await asyncio.shield(exchange)
+            return await asyncio.shield(upstream)
         except asyncio.CancelledError:
             is_left = True
             if is_sending:
-                exchange.cancel()
+                upstream.cancel()
             raise
 
-    def _ended(self, exchange: asyncio.Task[HttpResponse]) -> None:
+    def _ended(self, upstream: asyncio.Task[UpstreamResponse]) -> None:
         """Forget an exchange; its failure is no complaint of the event loop when its caller has left."""
-        self._exchanges.discard(exchange)
-        if not exchange.cancelled():
-            exchange.exception()
+        self._exchanges.discard(upstream)
+        if not upstream.cancelled():
+            upstream.exception()
 
-    async def _exchange(self, request: HttpRequest, trace: Trace) -> HttpResponse:
+    async def _exchange(self, request: UpstreamRequest, trace: Trace) -> UpstreamResponse:
         given = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
         headers = [(name.encode("ascii"), value.encode()) for name, value in given]
         try:
@@ -91,7 +91,7 @@ class HttpxTransport:
             try:
                 has_body = request.method != "HEAD" and response.status_code not in {204, 304}
                 body = await self._read(response, has_body=has_body)
-                return HttpResponse(response.status_code, _lower(response.headers), body)
+                return UpstreamResponse(response.status_code, _lower(response.headers), body)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -19,7 +19,7 @@ class HostName:
     """The addresses of one host, in the order in which to try them.
 
     A look-up has a thread of its own, and there is one look-up at a time: neither the executor that the loop shares nor another
-    name waits for a slow one, and there are no more threads than names. The thread keeps no process from ending.
+    name waits for a slow one, and there are no more threads than names. The thread keeps no process from summary.
 
     With ``denies_private`` addresses that are not public are left out. What is connected to is an address and not the name once more, so
     that a name which leads elsewhere at a second look-up gains nothing by that.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.answer.projection import compile_projection, source_of
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code
 from gateway.plan.nodes import Plan
 from gateway.run import Results, Span
@@ -233,20 +233,20 @@ def test_the_status_of_an_upstream_is_told() -> None:
     assert errors[0]["extensions"] == {"code": "SUBREQUEST_HTTP_ERROR", "step": "a", "http": {"status": 503}}
 
 
-@pytest.mark.parametrize("reason", [Reason.CONDITION, Reason.MISSING_INPUT])
-def test_a_skipped_step_is_null_without_an_error(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", [SkipReason.CONDITION, SkipReason.MISSING_INPUT])
+def test_a_skipped_step_is_null_without_an_error(reason: SkipReason) -> None:
     assert project(plan_of(MERGED, "{ o { a b } }"), a=Skipped(reason), b=Success(1)) == ({"o": {"a": None, "b": 1}}, [])
 
 
 def test_a_skipped_step_in_a_non_null_field_is_an_error() -> None:
     data, errors = project(
-        plan_of(MERGED, "{ o { a b } }", "type O { a: Int! b: Int }"), a=Skipped(Reason.CONDITION), b=Success(1)
+        plan_of(MERGED, "{ o { a b } }", "type O { a: Int! b: Int }"), a=Skipped(SkipReason.CONDITION), b=Success(1)
     )
     assert (data, told(errors)) == ({"o": None}, [(["o", "a"], WRONG, "a")])
 
 
 def test_a_failure_that_no_field_shows_is_told_where_it_took_the_input_away() -> None:
-    lost = Skipped(Reason.MISSING_INPUT, FAILED)
+    lost = Skipped(SkipReason.MISSING_INPUT, FAILED)
     data, errors = project(plan_of(MERGED, "{ o { b } }"), a=FAILED, b=lost)
     assert (data, told(errors)) == ({"o": {"b": None}}, [(["o", "b"], "GATEWAY_TIMEOUT", "a")])
     data, errors = project(plan_of(MERGED, "{ o { b a } }"), a=FAILED, b=lost)

@@ -21,7 +21,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from resolvers.transport import HttpRequest, Limits
+from resolvers.transport import Limits, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 
@@ -72,13 +72,13 @@ def serve(ready: multiprocessing.connection.Connection, core: int, size: int) ->
 async def open_http1(url: str, connections: int) -> Opened:
     """Open our own client."""
     transport = Http1Transport(url, Limits(connections, MAX_BYTES))
-    return (lambda: transport.send(HttpRequest("GET", "/posts", (), None, is_idempotent=True))), transport.aclose
+    return (lambda: transport.send(UpstreamRequest("GET", "/posts", (), None, is_idempotent=True))), transport.aclose
 
 
 async def open_httpx(url: str, connections: int) -> Opened:
     """Open the transport over httpx."""
     transport = HttpxTransport(url, Limits(connections, MAX_BYTES))
-    return (lambda: transport.send(HttpRequest("GET", "/posts", ()))), transport.aclose
+    return (lambda: transport.send(UpstreamRequest("GET", "/posts", ()))), transport.aclose
 
 
 async def open_aiohttp(url: str, connections: int) -> Opened:

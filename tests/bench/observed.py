@@ -8,9 +8,9 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gateway.process.server
-from gateway.operate.serving import Conduct
+from gateway.operate.serving import ServeOptions
 from gateway.serve.connections.listener import bind
-from gateway.serve.http.asgi import Front
+from gateway.serve.http.asgi import GatewayApp
 
 LAG_PATH = "/lag"
 TICK = 0.001
@@ -47,13 +47,13 @@ def main() -> int:
     names = vars(gateway.process.server)
     plain = names["create_app"]
 
-    def observed(*arguments: Any, **keywords: Any) -> Front:
-        front: Front = plain(*arguments, **keywords)
-        front.app = Observed(front.app)
-        return front
+    def observed(*arguments: Any, **keywords: Any) -> GatewayApp:
+        gateway_app: GatewayApp = plain(*arguments, **keywords)
+        gateway_app.app = Observed(gateway_app.app)
+        return gateway_app
 
     names["create_app"] = observed
-    return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
+    return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, ServeOptions())
 
 
 if __name__ == "__main__":

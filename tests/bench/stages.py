@@ -17,11 +17,11 @@ from gateway.run import Results, run
 from gateway.serve.generation.generation import Generation, open_generation
 from gateway.serve.http.endpoint import GraphQLEndpoint
 from gateway.serve.http.request import HttpMessage
-from gateway.serve.http.response import HttpAnswer
+from gateway.serve.http.response import HttpResponse
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.json_http import TRANSPORTS, decode
-from resolvers.transport import HttpRequest, HttpResponse, Transport
+from resolvers.transport import Transport, UpstreamRequest, UpstreamResponse
 from tests.bench.cases import POST
 from tests.bench.growth import Section, body, cpu_ms, serving, steady
 from tests.bench.measure import Bench
@@ -41,10 +41,10 @@ ABREAST = 10
 class Canned:
     """A transport that has every answer there already: what is measured is everything but HTTP."""
 
-    def __init__(self, answers: Mapping[str, HttpResponse]) -> None:
+    def __init__(self, answers: Mapping[str, UpstreamResponse]) -> None:
         self._answers = answers
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Return the answer of the path, whatever its query."""
         return self._answers[request.target.partition("?")[0]]
 
@@ -103,7 +103,7 @@ async def _stages(series: int) -> dict[str, float]:
         source = blueprint.sources["mock"]
         transport: Transport = await stack.enter_async_context(STEP_TYPES["api"].connect(source))
         targets = ("/posts", "/users?" + "&".join(f"id={number}" for number in range(1, 11)))
-        requests = [HttpRequest("GET", target, ()) for target in targets]
+        requests = [UpstreamRequest("GET", target, ()) for target in targets]
         answers = {request.target.partition("?")[0]: await transport.send(request) for request in requests}
 
         async def send_all() -> None:
@@ -119,7 +119,7 @@ async def _stages(series: int) -> dict[str, float]:
         }
 
 
-async def _inside(generation: Generation, answers: list[HttpResponse], series: int) -> dict[str, float]:
+async def _inside(generation: Generation, answers: list[UpstreamResponse], series: int) -> dict[str, float]:
     request, unwinding = GraphQLRequest(QUERY), set[asyncio.Future[Any]]()
     prepared = generation._prepare(request, now())
     planned = prepared.planned
@@ -170,5 +170,5 @@ async def _through(endpoint: GraphQLEndpoint) -> None:
     headers = {"content-type": "application/json", "content-length": str(len(BODY)), "accept": "application/json"}
     message = HttpMessage("POST", b"", headers, BODY, "bench", asyncio.get_running_loop().time())
     rest = endpoint.begin(message)
-    assert not isinstance(rest, HttpAnswer)
+    assert not isinstance(rest, HttpResponse)
     await rest()

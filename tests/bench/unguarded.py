@@ -6,7 +6,7 @@ from pathlib import Path
 import gateway.process.server
 import gateway.run.policies
 from gateway.garbage import starting
-from gateway.operate.serving import Conduct
+from gateway.operate.serving import ServeOptions
 from gateway.run.policies.attempt import with_attempt
 from gateway.run.policies.retry import with_retry
 from gateway.serve.admission.admission import Admission
@@ -14,13 +14,13 @@ from gateway.serve.connections.connection import GatewayProtocol
 from gateway.serve.connections.exchange import Phase
 from gateway.serve.connections.listener import bind
 from gateway.telemetry.counters import StepMeters
-from gateway.telemetry.telemetry import Telling
+from gateway.telemetry.telemetry import Telemetry
 
 NEEDLESS: dict[type, tuple[str, ...]] = {
     Admission: ("leave",),
     GatewayProtocol: ("_expect_more",),
     StepMeters: ("count", "count_each"),
-    Telling: ("begun", "ended"),
+    Telemetry: ("begun", "ended"),
 }
 
 
@@ -60,7 +60,7 @@ def main() -> int:
     """Serve a folder on a port."""
     with starting():  # as the command does, so that the collector of cycles is no part of the difference
         unguard()
-    return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, Conduct())
+    return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, ServeOptions())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gateway.cli import command_line
 from gateway.develop.importing.folder import write_folder
 from gateway.develop.importing.result import ImportFault
-from gateway.develop.importing.yaml_text import Commented, Document, yaml_text
+from gateway.develop.importing.yaml_text import CommentedDocument, CommentedValue, yaml_text
 from gateway.load.read.yaml_source import read_documents, read_plain
 from tests.kit.paths import TESTS
 from tests.kit.serving import run_command
@@ -95,7 +95,9 @@ VALUES = {
 
 
 def test_whatever_is_written_is_read_back_as_it_was() -> None:
-    text = yaml_text([Document(VALUES, ("a comment\nof two lines",)), Document({"a": VALUES})], ("header",), ("footer",))
+    text = yaml_text(
+        [CommentedDocument(VALUES, ("a comment\nof two lines",)), CommentedDocument({"a": VALUES})], ("header",), ("footer",)
+    )
     documents, problems = read_documents("f.yaml", text, {})
     assert problems == []
     assert [document.value for document in documents] == [VALUES, {"a": VALUES}]
@@ -105,7 +107,7 @@ def test_whatever_is_written_is_read_back_as_it_was() -> None:
 
 
 def test_comments_stand_before_their_key() -> None:
-    written = yaml_text([Document({"a": {"b": Commented(1, ("why",)), "c": 2}})])
+    written = yaml_text([CommentedDocument({"a": {"b": CommentedValue(1, ("why",)), "c": 2}})])
     assert written == "a:\n  # why\n  b: 1\n  c: 2\n"
 
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.develop.lint.finding import Finding, Severity
 from gateway.develop.lint.formats import as_json, as_sarif
 from gateway.develop.lint.rules.catalogue import ABOUT_IGNORES, RULES, all_rules, lint
-from gateway.develop.lint.subject import Subject, read_subject
+from gateway.develop.lint.subject import LintSubject, read_subject
 from gateway.load.build.build import build
 from gateway.load.read.files import read_files
 from resolvers import STEP_TYPES
@@ -27,7 +27,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 EXPECT = re.compile(r"# expect: (?:([\w-]+\.graphql):)?(\d+):(\d+) \[([a-z/-]+)\]")
 
 
-def looked_at(folder: Path) -> tuple[Subject, list[Finding]]:
+def looked_at(folder: Path) -> tuple[LintSubject, list[Finding]]:
     files = read_files(folder)
     subject = read_subject(files, build(files, STEP_TYPES, {}), STEP_TYPES)
     return subject, lint(subject, files)

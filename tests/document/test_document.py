@@ -11,10 +11,10 @@ from gateway.answer.projection import source_of
 from gateway.document.coercion import MAX_MESSAGE
 from gateway.document.document import Document
 from gateway.errors import Code, RequestError
-from gateway.run.reply_cache import Replies
+from gateway.run.reply_cache import ReplyCache
 from gateway.schema.build import build_schema as build
 from gateway.serve.generation.generation import MAX_CACHED_TEXT, Generation
-from gateway.serve.generation.plans import MAX_PLANS, Planned
+from gateway.serve.generation.plans import MAX_PLANS, CompiledPlan
 from tests.kit import virtual
 from tests.kit.documents import Documents
 from tests.oracle import Stage, Theatre, blueprint_of, perform
@@ -35,7 +35,7 @@ def read(query: str, documents: Documents = THEATRE.documents) -> Document:
     return documents.read(query)
 
 
-def plan(query: str, variables: Mapping[str, object] | None = None, documents: Documents = THEATRE.documents) -> Planned:
+def plan(query: str, variables: Mapping[str, object] | None = None, documents: Documents = THEATRE.documents) -> CompiledPlan:
     """Take a document as far as its plan and its arguments."""
     document = documents.read(query)
     definition = document.definition(None, is_read_only=False)
@@ -52,7 +52,7 @@ def refused(query: str, variables: Mapping[str, object] | None = None, documents
     return caught.value
 
 
-def planned_or_refused(query: str) -> Planned | RequestError:
+def planned_or_refused(query: str) -> CompiledPlan | RequestError:
     try:
         return plan(query)
     except RequestError as error:
@@ -263,7 +263,7 @@ FIELDS = " ".join(f"f{number}: b @include(if: $v{number})" for number in range(7
 def test_a_document_is_planned_once_for_each_set_of_conditions() -> None:
     document = read("query ($n: Int, $v: Boolean!) { o(id: 1, n: $n) { b a @skip(if: $v) { n } } }")
 
-    def planned(**values: object) -> Planned:
+    def planned(**values: object) -> CompiledPlan:
         definition = document.definition(None, is_read_only=False)
         return THEATRE.documents.plan(definition, definition.variables(values))
 
@@ -292,7 +292,7 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:
     async def act() -> None:
-        generation = Generation(THEATRE.documents, {}, Replies())
+        generation = Generation(THEATRE.documents, {}, ReplyCache())
         for query in ("{ o(id: 1) { b } }", "{ nothing }"):
             assert generation.read(query) is generation.read(query)
         large = "{ o(id: 1) { b } } #" + "x" * MAX_CACHED_TEXT

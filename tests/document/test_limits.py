@@ -27,10 +27,10 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.document.limits import CHARACTERS_PER_TOKEN, EXPANDED_PER_TOKEN, MOST_TOKENS, Size, measure
+from gateway.document.limits import CHARACTERS_PER_TOKEN, EXPANDED_PER_TOKEN, MOST_TOKENS, DocumentSize, measure
 from gateway.document.overlapping_fields import conflicts
 from gateway.errors import RequestError
-from gateway.run.reply_cache import Replies
+from gateway.run.reply_cache import ReplyCache
 from gateway.schema.build import build_schema as build
 from gateway.serve.generation.generation import Generation
 from tests.kit.documents import Documents
@@ -327,7 +327,7 @@ def test_depth_is_told_of_documents_that_are_too_long_as_well() -> None:
 
 
 def test_a_document_that_is_refused_leaves_nothing_in_the_caches() -> None:
-    generation = Generation(PRODUCTION, {}, Replies())
+    generation = Generation(PRODUCTION, {}, ReplyCache())
     for number in range(50):
         with pytest.raises(RequestError):
             generation.read("{" + f"n{number} " * 600 + "}")
@@ -459,7 +459,7 @@ def test_tokens_are_also_counted_by_length_and_by_what_fragments_make_of_them() 
     assert measure("{a}" + " " * 1000, 100).tokens == 1003 // CHARACTERS_PER_TOKEN
     query = "{...F ...F} fragment F on Q {" + "...G " * 50 + "} fragment G on Q {" + "a " * 50 + "}"
     assert measure(query, 1000).tokens > 2 * 50 * 50 // EXPANDED_PER_TOKEN
-    assert measure("{...A} fragment A on Q {a ...A}", 100) == Size(13, 1, 0, 0, 1, 0, 0, is_circular=True)
+    assert measure("{...A} fragment A on Q {a ...A}", 100) == DocumentSize(13, 1, 0, 0, 1, 0, 0, is_circular=True)
 
 
 # -- merging

@@ -105,7 +105,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    return asyncio.run(converse(tmp_path_factory.mktemp("telling")))
+    return asyncio.run(converse(tmp_path_factory.mktemp("telemetry")))
 
 
 async def converse(folder: Path) -> Told:

@@ -22,7 +22,7 @@ from typing import Any
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS, OpenTransport
-from resolvers.transport import HttpRequest, HttpResponse, Limits
+from resolvers.transport import Limits, UpstreamRequest, UpstreamResponse
 
 BASE_URL = "http://core"
 FAULTS = {
@@ -53,7 +53,7 @@ class Answer:
         headers = {"content-type": "application/json", **written.get("headers", {})}
         return cls(written.get("status", 200), headers, body.encode(), written.get("delay", 0) / 1000, fault)
 
-    async def give(self) -> HttpResponse:
+    async def give(self) -> UpstreamResponse:
         """Answer when the time has come.
 
         :raises StepFault: the script says that the call fails.
@@ -64,14 +64,14 @@ class Answer:
         if self.fault is not None:
             code, kind = FAULTS[self.fault]
             raise StepFault(code, kind=kind, detail=f"scripted: {self.fault}")
-        return HttpResponse(self.status, dict(self.headers), self.body)
+        return UpstreamResponse(self.status, dict(self.headers), self.body)
 
 
 @dataclass(slots=True)
 class UpstreamCall:
     """A request that was made: when it began, and when it was cancelled if it was (loop time)."""
 
-    request: HttpRequest
+    request: UpstreamRequest
     name: str
     began: float
     cancelled: float | None = None
@@ -125,7 +125,7 @@ class ScriptedTransport:
     upstreams: Upstreams
     prefix: str
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         loop = asyncio.get_running_loop()
         call = UpstreamCall(request, f"{request.method} {self.prefix}{request.target}", loop.time())
         self.upstreams.calls.append(call)

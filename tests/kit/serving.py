@@ -26,7 +26,7 @@ from gateway.contract import StepType
 from gateway.load.build.build import load
 from gateway.process.app import create_app
 from gateway.serve.connections.connection import GatewayProtocol
-from gateway.serve.http.asgi import Front
+from gateway.serve.http.asgi import GatewayApp
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer
 from tests.kit.paths import CHECKOUT
@@ -186,7 +186,7 @@ async def listening(app: ASGIApp) -> AsyncIterator[str]:
         access_log=False,
         log_config=None,
         ws="none",
-        http=GatewayProtocol if isinstance(app, Front) else "auto",
+        http=GatewayProtocol if isinstance(app, GatewayApp) else "auto",
     )
     with listening_socket() as bound:
         server = _Server(config)

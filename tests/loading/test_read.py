@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Place, Problem
 from gateway.load.read.files import Files, read_files
-from gateway.load.read.yaml_source import Marks, YamlDocument, plain_scalar, read_documents
+from gateway.load.read.yaml_source import SourceMap, YamlDocument, plain_scalar, read_documents
 from tests.kit.paths import CHECKOUT
 
 
@@ -338,7 +338,7 @@ def test_every_kind_of_value_has_a_place_and_its_key_another(
         assert marks.at(path, is_key=True) == Place("file.yaml", *key)
 
 
-def marks_of(text: str) -> Marks:
+def marks_of(text: str) -> SourceMap:
     (document,), problems = read(text)
     assert problems == []
     return document.marks

@@ -9,7 +9,7 @@ from graphql import parse, print_schema
 from gateway.blueprint import Blueprint
 from gateway.blueprint.redaction import MASK, masked_detail
 from gateway.blueprint.view import blueprint_json
-from gateway.document.redaction import Discreet, read_discreetly
+from gateway.document.redaction import Redaction, read_redaction
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import load
 from gateway.schema.build import build_schema
@@ -165,8 +165,8 @@ def test_of_a_silent_step_the_kind_of_its_failure_is_told_alone(tmp_path: Path) 
 
 def test_values_of_a_document_are_found_wherever_the_argument_stands() -> None:
     document = parse('query($v: ID) { a(x: 1, ssn: "one") { b(ssn: { deep: [$v, TWO] }) } ...F } fragment F on Q { c(ssn: 3.5) }')
-    found = read_discreetly(document, frozenset({"ssn"}))
-    assert found == Discreet(frozenset({"v"}), frozenset({"one", "TWO", "3.5"}))
+    found = read_redaction(document, frozenset({"ssn"}))
+    assert found == Redaction(frozenset({"v"}), frozenset({"one", "TWO", "3.5"}))
     assert found.told({"message": "one TWO 1 given"}, {"v": {"a": ["given"]}}) == {"message": f"{MASK} {MASK} 1 {MASK}"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.load.read.files import read_files
-from gateway.operate.serving import Conduct, Serving, serve_folder
+from gateway.operate.serving import ServeOptions, Serving, serve_folder
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer, Json
 from tests.kit.serving import Process, serve_command, until, write_files
@@ -55,7 +55,7 @@ async def change(folder: Path, followed: Serving, url: str, number: int) -> None
 
 
 async def churn(folder: Path, url: str) -> None:
-    async with serve_folder(folder, STEP_TYPES, Conduct(owns_process=True), is_watched=False) as followed:
+    async with serve_folder(folder, STEP_TYPES, ServeOptions(owns_process=True), is_watched=False) as followed:
         for number in range(1, 101):
             await change(folder, followed, url, number)
         await asyncio.sleep(0.1)

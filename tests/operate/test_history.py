@@ -9,8 +9,8 @@ import pytest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files, read_files
 from gateway.operate.history import MAX_VERSIONS, Versions, default_state
-from gateway.operate.rollback import NotOurs, write_back
-from gateway.operate.serving import Conduct, serve_folder
+from gateway.operate.rollback import ForeignFolder, write_back
+from gateway.operate.serving import ServeOptions, serve_folder
 from gateway.schema.changes import changes
 from resolvers import STEP_TYPES
 from tests.kit.serving import run_command, serve_command, wait_until, write_files
@@ -25,7 +25,7 @@ def served(folder: Path, state: Path, *texts: str) -> list[str]:
 
     async def run() -> list[str]:
         versions = []
-        async with serve_folder(folder, STEP_TYPES, Conduct(state=state), is_watched=False) as followed:
+        async with serve_folder(folder, STEP_TYPES, ServeOptions(state=state), is_watched=False) as followed:
             versions.append(followed.version)
             for text in texts:
                 write_files(folder, {"base.yaml": text})
@@ -217,7 +217,7 @@ def test_files_that_another_program_links_are_left_alone(tmp_path: Path) -> None
     (folder / "..data").symlink_to("..2026")
     (folder / "base.yaml").symlink_to("..data/base.yaml")
     earlier = Files(folder, {str(folder / "base.yaml"): TWO}, (), "")
-    with pytest.raises(NotOurs, match="is a link"):
+    with pytest.raises(ForeignFolder, match="is a link"):
         write_back(earlier, read_files(folder))
     assert (folder / "base.yaml").read_text("utf-8") == BASE
 

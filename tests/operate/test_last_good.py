@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.load.build.build import Built, build_next
+from gateway.load.build.build import BuildResult, build_next
 from gateway.load.build.unit import digest
 from gateway.load.read.files import Files
 from gateway.schema.build import build_schema
@@ -29,24 +29,24 @@ def files_of(texts: Mapping[str, str]) -> Files:
     return Files(Path("config"), dict(sorted(texts.items())), (), digest(*texts, *texts.values())[:16])
 
 
-def build(texts: Mapping[str, str], before: Built | None = None) -> Built:
+def build(texts: Mapping[str, str], before: BuildResult | None = None) -> BuildResult:
     return build_next(files_of(texts), STEP_TYPES, before.memory if before else None, {})
 
 
-def after(changes: Mapping[str, str | None]) -> Built:
+def after(changes: Mapping[str, str | None]) -> BuildResult:
     """Return what comes of a change of the good configuration; None takes a file away."""
     first = build(GOOD)
     assert first.problems == ()
     return build({name: text for name, text in {**GOOD, **changes}.items() if text is not None}, first)
 
 
-def inputs(built: Built, operation: str) -> object:
+def inputs(built: BuildResult, operation: str) -> object:
     assert built.blueprint is not None
     build_schema(built.blueprint)
     return built.blueprint.operations[operation].steps["step"].keys.model_dump()["endpoint"]
 
 
-def codes(built: Built) -> list[str]:
+def codes(built: BuildResult) -> list[str]:
     return [problem.code for problem in built.problems]
 
 

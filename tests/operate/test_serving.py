@@ -16,9 +16,9 @@ import pytest
 from blockbuster import BlockingError
 
 from gateway.contract import KeyProblem, StepType
-from gateway.load.build.build import Built, build_next
+from gateway.load.build.build import BuildResult, build_next
 from gateway.load.read.files import read_files
-from gateway.operate.serving import Conduct, Serving, serve_folder
+from gateway.operate.serving import ServeOptions, Serving, serve_folder
 from resolvers import STEP_TYPES
 from resolvers.value import Value
 from tests.faults import FaultServer, Json
@@ -396,9 +396,9 @@ def test_a_folder_that_goes_while_it_is_read_does_not_end_the_watch(tmp_path: Pa
 @pytest.mark.case("R-06")
 def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector of cycles does not see it any more."""
-    made: list[Built] = []
+    made: list[BuildResult] = []
 
-    def build(*given: Any) -> Built:
+    def build(*given: Any) -> BuildResult:
         made.append(build_next(*given))
         return made[-1]
 
@@ -406,7 +406,7 @@ def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path,
     folder = write_files(tmp_path, {"base.yaml": BASE, "types.graphql": "type T { a: Int }"})
 
     async def run() -> None:
-        async with serve_folder(folder, STEP_TYPES, Conduct(owns_process=True), is_watched=False) as followed:
+        async with serve_folder(folder, STEP_TYPES, ServeOptions(owns_process=True), is_watched=False) as followed:
             write_files(folder, {"other.yaml": "operation: other\nsteps: 1"})
             assert await followed.take(await asyncio.to_thread(read_files, folder)) == "rejected"
             served, refused = (built.blueprint for built in made)

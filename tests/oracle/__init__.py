@@ -27,7 +27,7 @@ from gateway.plan.nodes import Node, Plan
 from gateway.run import Arguments, Results, Span, run
 from gateway.run.policies import SourceState, apply
 from gateway.schema.build import build_schema
-from gateway.serve.generation.plans import Planned
+from gateway.serve.generation.plans import CompiledPlan
 from gateway.settings import SourceKeys, StepKeys, Text
 from tests.kit import virtual
 from tests.kit.documents import Documents
@@ -232,7 +232,7 @@ class Theatre:
 
     def plan(
         self, document: Document, variables: Mapping[str, object] | None = None
-    ) -> tuple[Planned, Arguments, Mapping[str, object]]:
+    ) -> tuple[CompiledPlan, Arguments, Mapping[str, object]]:
         """Return the plan of a document, the arguments of its operation calls, and what introspection gives."""
         definition = document.definition(None, is_read_only=False)
         coerced = definition.variables(variables or {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphql import GraphQLOutputType, get_named_type, is_abstract_type
 
-from gateway.contract.outcome import Failure, Reason, Skipped
+from gateway.contract.outcome import Failure, Skipped, SkipReason
 from gateway.errors import Code
 from tests.oracle.generate import Case
 from tests.oracle.specs import LinkSpec
@@ -49,7 +49,7 @@ class Levels:
         if any(arguments[name] is None for name in link.needed):
             return dict.fromkeys(keys, Failure(link.name, Code.BAD_USER_INPUT, "An argument is null."))
         if link.needs_header and link.field not in self.case.headers:
-            return dict.fromkeys(keys, Skipped(Reason.MISSING_INPUT))
+            return dict.fromkeys(keys, Skipped(SkipReason.MISSING_INPUT))
         results: dict[Key, object] = {}
         for start in range(0, len(keys), link.max):
             chunk = keys[start : start + link.max]

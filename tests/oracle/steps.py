@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.contract.outcome import Failure, Outcome, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from tests.oracle.generate import Case
 from tests.oracle.specs import OperationSpec, StepSpec
 from tests.oracle.upstream import Call, as_json, of_step
@@ -33,7 +33,7 @@ class Steps:
         if name not in self.known:
             step = self.spec.steps[name]
             outcome = self._primary(step)
-            if step.stand_in and (isinstance(outcome, Failure) or outcome == Skipped(Reason.MISSING_INPUT, _cause(outcome))):
+            if step.stand_in and (isinstance(outcome, Failure) or outcome == Skipped(SkipReason.MISSING_INPUT, _cause(outcome))):
                 instead = self.outcome(step.stand_in)
                 outcome = instead if isinstance(instead, Success) else outcome
             self.known[name] = outcome
@@ -42,12 +42,12 @@ class Steps:
     def _primary(self, step: StepSpec) -> Outcome:
         before = self.outcome(step.after) if step.after else None
         if before is not None and not isinstance(before, Success):
-            return Skipped(Reason.MISSING_INPUT, _cause(before))
+            return Skipped(SkipReason.MISSING_INPUT, _cause(before))
         said = self.case.headers.get(step.name)
         if step.gate == "skip" and said == "skip":
-            return Skipped(Reason.CONDITION)
+            return Skipped(SkipReason.CONDITION)
         if step.gate == "input" and said is None:
-            return Skipped(Reason.MISSING_INPUT)
+            return Skipped(SkipReason.MISSING_INPUT)
         self.calls.append((step.name, self.spec.name, as_json(self.arguments)))
         return of_step(self.case, self.spec.name, step.name, self.arguments)
 

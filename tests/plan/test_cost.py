@@ -8,7 +8,7 @@ from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
 from gateway.plan.cost import MOST
-from gateway.run.reply_cache import Replies
+from gateway.run.reply_cache import ReplyCache
 from gateway.schema.build import build_schema
 from gateway.serve.generation.generation import Generation
 from tests.kit.documents import Documents
@@ -118,7 +118,7 @@ def test_a_cost_beyond_measure_is_told_as_the_most() -> None:
 
 def prepared(query: str, limits: str, variables: Mapping[str, object] | None = None) -> None:
     """Take a query as far as it goes before a step is called."""
-    generation = Generation(documents(limits), {}, Replies())
+    generation = Generation(documents(limits), {}, ReplyCache())
     generation.begin(GraphQLRequest(query, variables=variables or {}), RequestContext("r", {}, 0.0))
 
 

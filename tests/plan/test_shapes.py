@@ -12,7 +12,7 @@ from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_tex
 from gateway.errors import Code, StepFault
 from gateway.run.joins import match, parents_of, tabulate, wanted
 from resolvers.json_http import decode
-from resolvers.transport import HttpResponse
+from resolvers.transport import UpstreamResponse
 from tests.oracle import Stage, Theatre
 from tests.plan.test_planner import node, plan_of
 
@@ -135,7 +135,7 @@ NOT_JSON = [
 @pytest.mark.parametrize("text", NOT_JSON, ids=lambda text: repr(text[:24]))
 @pytest.mark.case("U-06")
 def test_what_is_no_json_is_no_answer_although_the_mistake_is_in_a_part_that_is_left_out(text: bytes) -> None:
-    response = HttpResponse(200, {"content-type": "application/json"}, text)
+    response = UpstreamResponse(200, {"content-type": "application/json"}, text)
     with pytest.raises(StepFault) as raised:
         decode(response, shape_of("id"))
     assert raised.value.code is Code.SUBREQUEST_MALFORMED_RESPONSE
@@ -143,14 +143,14 @@ def test_what_is_no_json_is_no_answer_although_the_mistake_is_in_a_part_that_is_
 
 def test_what_is_left_out_is_passed_over_however_deep_it_is_as_long_as_it_is_json() -> None:
     text = b'[{"id":1,"x":' + b"[" * 130 + b"]" * 130 + b"}]"
-    assert plain(decode(HttpResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
+    assert plain(decode(UpstreamResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
     with pytest.raises(StepFault):
-        decode(HttpResponse(200, {}, text))
+        decode(UpstreamResponse(200, {}, text))
 
 
 @pytest.mark.parametrize("text", ['[{"id": "x", "title": 5}]', '{"id": 1}', "null", '"text"'])
 def test_what_does_not_fit_is_read_as_if_there_were_no_shape(text: str) -> None:
-    response = HttpResponse(200, {}, text.encode())
+    response = UpstreamResponse(200, {}, text.encode())
     value = decode(response, shape_of("id title"))
     assert value == orjson.loads(text)
 

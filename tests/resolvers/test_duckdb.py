@@ -15,7 +15,7 @@ import pytest
 
 from gateway.errors import Code, ConfigurationError, StepFault
 from resolvers.databases import duckdb as owner
-from resolvers.databases.database import Place, Row
+from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.duckdb import DuckDb, DuckDbPool
 from tests.kit.databases import answer, assert_threads, code, configuration, in_time
 
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def pool_of(folder: Path, url: str = "duckdb:///things.db", pool: int = 4) -> AsyncIterator[DuckDbPool]:
-    database = DuckDb().open(Place(url, folder, pool, 1000))
+    database = DuckDb().open(DatabaseLocation(url, folder, pool, 1000))
     assert isinstance(database, DuckDbPool)
     try:
         yield database

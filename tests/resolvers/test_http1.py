@@ -14,9 +14,9 @@ import pytest
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import HttpRequest, HttpResponse, Limits, http1, http1_connection
+from resolvers.transport import Limits, UpstreamRequest, UpstreamResponse, http1, http1_connection
 from resolvers.transport.http1 import Http1Transport
-from resolvers.transport.http1_connection import Connection
+from resolvers.transport.http1_connection import UpstreamConnection
 from tests.faults import (
     Behaviour,
     CloseWithoutAnswer,
@@ -33,7 +33,7 @@ from tests.faults import (
 
 T = TypeVar("T")
 LIMIT = 10_000
-GET = HttpRequest("GET", "/", (), is_idempotent=True)
+GET = UpstreamRequest("GET", "/", (), is_idempotent=True)
 Scenario = Callable[[Http1Transport, FaultServer], Awaitable[T]]
 
 
@@ -86,10 +86,10 @@ def test_a_call_that_meets_the_end_of_a_kept_connection_is_sent_again(end: Behav
 
 @pytest.mark.parametrize(
     ("request_", "first", "calls"),
-    [(HttpRequest("POST", "/", (), b"{}"), Json(1), 2), (GET, Status(200, headers={"connection": "close"}), 2)],
+    [(UpstreamRequest("POST", "/", (), b"{}"), Json(1), 2), (GET, Status(200, headers={"connection": "close"}), 2)],
     ids=["not-idempotent", "first-use"],
 )
-def test_nothing_else_is_sent_again(request_: HttpRequest, first: Behaviour, calls: int) -> None:
+def test_nothing_else_is_sent_again(request_: UpstreamRequest, first: Behaviour, calls: int) -> None:
     async def scenario(transport: Http1Transport, server: FaultServer) -> tuple[StepFault, int]:
         server.script("/", first, CloseWithoutAnswer(), Json(2))
         await transport.send(GET)
@@ -230,9 +230,9 @@ PIECES = [
 @pytest.mark.parametrize("seed", range(6))
 def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known: list[bool] = []
-    is_known = Connection._is_known
+    is_known = UpstreamConnection._is_known
 
-    async def told(transport: Http1Transport, request: HttpRequest) -> tuple[object, ...]:
+    async def told(transport: Http1Transport, request: UpstreamRequest) -> tuple[object, ...]:
         try:
             async with asyncio.timeout(0.4):
                 found = await transport.send(request)
@@ -247,18 +247,18 @@ def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, 
         for _ in range(40):
             server.script("/", Pieces(choose.choice(PIECES)))
             method = choose.choice(["GET", "GET", "GET", "HEAD"])
-            found.append((method, *await told(transport, HttpRequest(method, "/", (), is_idempotent=True))))
+            found.append((method, *await told(transport, UpstreamRequest(method, "/", (), is_idempotent=True))))
             await asyncio.sleep(0.01)
         return found
 
-    def noted(self: Connection, size: int) -> bool:
+    def noted(self: UpstreamConnection, size: int) -> bool:
         known.append(is_known(self, size))
         return known[-1]
 
-    monkeypatch.setattr(Connection, "_is_known", noted)
+    monkeypatch.setattr(UpstreamConnection, "_is_known", noted)
     found = run(scenario)
     assert sum(known) > 5
-    monkeypatch.setattr(Connection, "_is_known", lambda *_: False)
+    monkeypatch.setattr(UpstreamConnection, "_is_known", lambda *_: False)
     assert found == run(scenario)
 
 
@@ -412,7 +412,7 @@ def test_a_pool_leaves_no_descriptor_open() -> None:
                 task.cancel()
             await asyncio.wait(sending)
             for task in sending:
-                assert task.cancelled() or task.exception() or isinstance(task.result(), HttpResponse)
+                assert task.cancelled() or task.exception() or isinstance(task.result(), UpstreamResponse)
 
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

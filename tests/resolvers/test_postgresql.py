@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from gateway.errors import Code, ConfigurationError, StepFault
-from resolvers.databases.database import Place, Row
+from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.postgresql import Postgresql, PostgresqlPool
 from tests.kit.databases import answer, ask, code, configuration, in_time, on_server, opened, postgresql
 
@@ -67,7 +67,7 @@ def url() -> Iterator[str]:
 
 @asynccontextmanager
 async def pool_of(url: str, pool: int = 4, max_rows: int = 1000) -> AsyncIterator[PostgresqlPool]:
-    database = Postgresql().open(Place(url, Path(), pool, max_rows))
+    database = Postgresql().open(DatabaseLocation(url, Path(), pool, max_rows))
     assert isinstance(database, PostgresqlPool)
     try:
         yield database

@@ -19,7 +19,7 @@ from pytest_httpx import HTTPXMock
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS
-from resolvers.transport import HttpRequest, HttpResponse, Limits, Transport
+from resolvers.transport import Limits, Transport, UpstreamRequest, UpstreamResponse
 from resolvers.transport.httpx_transport import HttpxTransport
 from tests.faults import (
     Behaviour,
@@ -82,12 +82,12 @@ def run(open_transport: Open, scenario: Scenario[T], connections: int = 4, base:
     return asyncio.run(between())
 
 
-def get(target: str = "/", *headers: tuple[str, str]) -> HttpRequest:
-    return HttpRequest("GET", target, headers)
+def get(target: str = "/", *headers: tuple[str, str]) -> UpstreamRequest:
+    return UpstreamRequest("GET", target, headers)
 
 
-def answer_to(open_transport: Open, behaviour: Behaviour, request: HttpRequest | None = None) -> HttpResponse:
-    async def scenario(transport: Transport, server: FaultServer) -> HttpResponse:
+def answer_to(open_transport: Open, behaviour: Behaviour, request: UpstreamRequest | None = None) -> UpstreamResponse:
+    async def scenario(transport: Transport, server: FaultServer) -> UpstreamResponse:
         server.script("/", behaviour)
         return await transport.send(request or get())
 
@@ -100,7 +100,7 @@ def fault_of(open_transport: Open, behaviour: Behaviour) -> StepFault:
     return caught.value
 
 
-def request_as_sent(open_transport: Open, request: HttpRequest, base: str = "") -> Request:
+def request_as_sent(open_transport: Open, request: UpstreamRequest, base: str = "") -> Request:
     async def scenario(transport: Transport, server: FaultServer) -> Request:
         await transport.send(request)
         return server.requests[0]
@@ -112,7 +112,9 @@ def request_as_sent(open_transport: Open, request: HttpRequest, base: str = "") 
 
 
 def test_a_request_is_sent_as_it_was_given(open_transport: Open) -> None:
-    sent = request_as_sent(open_transport, HttpRequest("POST", "/a%2Fb/c?x=1&x=%26", [("x-a", "b"), ("x-a", "c")], b'{"y": 1}'))
+    sent = request_as_sent(
+        open_transport, UpstreamRequest("POST", "/a%2Fb/c?x=1&x=%26", [("x-a", "b"), ("x-a", "c")], b'{"y": 1}')
+    )
     assert (sent.method, sent.target, sent.body) == ("POST", "/a%2Fb/c?x=1&x=%26", b'{"y": 1}')
     assert [value for name, value in sent.headers if name == "x-a"] == ["b", "c"]
 
@@ -134,8 +136,8 @@ def test_a_request_has_no_header_that_nobody_wants(open_transport: Open) -> None
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "POST", "PUT", "PATCH"])
 def test_every_method_is_sent_with_or_without_a_body(open_transport: Open, method: str) -> None:
-    assert request_as_sent(open_transport, HttpRequest(method, "/", [])).method == method
-    assert request_as_sent(open_transport, HttpRequest(method, "/", [], b"{}")).body == b"{}"
+    assert request_as_sent(open_transport, UpstreamRequest(method, "/", [])).method == method
+    assert request_as_sent(open_transport, UpstreamRequest(method, "/", [], b"{}")).body == b"{}"
 
 
 # -- responses
@@ -151,7 +153,9 @@ def test_a_response_has_a_status_lower_case_headers_and_a_body(open_transport: O
 def test_heads_and_bodies_share_a_connection(open_transport: Open) -> None:
     async def scenario(transport: Transport, server: FaultServer) -> tuple[list[bytes], int]:
         server.script("/", Json({"x": 1}))
-        bodies = [(await transport.send(HttpRequest(method, "/", []))).body for method in ("HEAD", "GET", "HEAD", "HEAD", "GET")]
+        bodies = [
+            (await transport.send(UpstreamRequest(method, "/", []))).body for method in ("HEAD", "GET", "HEAD", "HEAD", "GET")
+        ]
         return bodies, len(server.connections)
 
     assert run(open_transport, scenario) == ([b"", b'{"x": 1}', b"", b"", b'{"x": 1}'], 1)
@@ -168,7 +172,7 @@ def test_a_status_without_a_body_may_have_a_length_and_an_encoding(open_transpor
 
 
 def test_head_of_something_compressed_has_no_body(open_transport: Open) -> None:
-    response = answer_to(open_transport, Compressed("gzip", gzip.compress(b"{}")), HttpRequest("HEAD", "/", []))
+    response = answer_to(open_transport, Compressed("gzip", gzip.compress(b"{}")), UpstreamRequest("HEAD", "/", []))
     assert (response.status, response.body) == (200, b"")
 
 
@@ -178,7 +182,7 @@ def test_every_status_is_a_response(open_transport: Open, status: int) -> None:
 
 
 def test_the_answer_to_head_has_no_body(open_transport: Open) -> None:
-    assert answer_to(open_transport, Json({"x": 1}), HttpRequest("HEAD", "/", [])).body == b""
+    assert answer_to(open_transport, Json({"x": 1}), UpstreamRequest("HEAD", "/", [])).body == b""
 
 
 def test_a_redirect_is_a_response(open_transport: Open) -> None:
@@ -246,7 +250,9 @@ def test_a_compressed_body_is_decompressed(open_transport: Open, encoding: str) 
 
 
 @pytest.mark.parametrize("encoding", [*COMPRESS, "gzip, br", "compress"])
-@pytest.mark.parametrize("body", [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-4], zstd.compress(b"{}")[:-1], brotli.compress(b"{}")[:-1]])
+@pytest.mark.parametrize(
+    "body", [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-4], zstd.compress(b"{}")[:-1], brotli.compress(b"{}")[:-1]]
+)
 def test_a_body_that_cannot_be_decompressed_is_malformed(open_transport: Open, encoding: str, body: bytes) -> None:
     assert fault_of(open_transport, Compressed(encoding, body)).code is Code.SUBREQUEST_MALFORMED_RESPONSE
 
@@ -519,8 +525,8 @@ ERRORS = [
 ]
 
 
-def send_once(request: HttpRequest) -> HttpResponse:
-    async def send() -> HttpResponse:
+def send_once(request: UpstreamRequest) -> UpstreamResponse:
+    async def send() -> UpstreamResponse:
         transport = HttpxTransport(URL, Limits(1, LIMIT))
         try:
             return await transport.send(request)
@@ -542,7 +548,7 @@ def test_every_error_of_httpx_is_a_fault(httpx_mock: HTTPXMock, error: Exception
 
 def test_httpx_adds_no_header_of_its_own(httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(json={})
-    send_once(HttpRequest("POST", "/x?y=%2F", [("x-a", "b")], b"{}"))
+    send_once(UpstreamRequest("POST", "/x?y=%2F", [("x-a", "b")], b"{}"))
     (sent,) = httpx_mock.get_requests()
     assert (sent.method, str(sent.url)) == ("POST", f"{URL}/x?y=%2F")
     assert set(sent.headers) == {"host", "accept", "accept-encoding", "x-a", "content-length"}

@@ -10,7 +10,7 @@ import trustme
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import HttpRequest, Limits, Transport
+from resolvers.transport import Limits, Transport, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.tls import verifying
@@ -22,7 +22,7 @@ OPEN: dict[str, Open] = {
     "httpx": lambda url, tls: HttpxTransport(url, Limits(1, 10_000), tls),
 }
 CA = trustme.CA()
-GET = HttpRequest("GET", "/", ())
+GET = UpstreamRequest("GET", "/", ())
 
 
 @pytest.fixture(params=[*OPEN, "http1 on uvloop"])

@@ -11,7 +11,7 @@ from gateway.contract import CallContext, Inputs, Reply, RequestContext
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
-from gateway.run.reply_cache import Replies, Shared, with_shared
+from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
 from resolvers import STEP_TYPES
 from tests.kit.virtual import run
 
@@ -33,7 +33,7 @@ def steps(folder: Path, config: str = CONFIG) -> dict[str, Step]:
 
 
 def test_a_value_is_found_by_what_the_call_does_and_all_of_its_inputs(tmp_path: Path) -> None:
-    known, values = steps(tmp_path), Replies()
+    known, values = steps(tmp_path), ReplyCache()
     values.keep(known["a"], {"headers": {"authorization": "ada"}}, Reply(1), 5.0)
     values.keep(known["a"], {"headers": {"authorization": "bob"}}, Reply(2), 6.0)
     last = values.find(known["same"], {"headers": {"authorization": "ada"}})
@@ -44,7 +44,7 @@ def test_a_value_is_found_by_what_the_call_does_and_all_of_its_inputs(tmp_path: 
 
 
 def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], Replies(max_replies=2)
+    step, values = steps(tmp_path)["a"], ReplyCache(max_replies=2)
     for index in (1, 2, 1, 3):
         values.keep(step, {"id": index}, Reply(f"value {index}"), float(index))
     assert len(values) == 2
@@ -53,7 +53,7 @@ def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path
 
 
 def test_all_values_together_have_a_size_and_one_that_is_larger_is_not_kept(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], Replies(max_size=1000)
+    step, values = steps(tmp_path)["a"], ReplyCache(max_size=1000)
     for index in range(100):
         values.keep(step, {"id": index}, Reply("x" * 200), 0.0)
     assert 1 <= len(values) < 5
@@ -94,7 +94,7 @@ def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_
         return Reply(number)
 
     async def act() -> object:
-        shared = with_shared(call, steps(tmp_path)["b"], Shared.new(set()))
+        shared = with_shared(call, steps(tmp_path)["b"], ReplySharing.new(set()))
         context = CallContext(RequestContext("r", {}, 0.0), 1.0)
         first = asyncio.create_task(_value(shared({}, context)))
         await asyncio.sleep(0.001)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contract.outcome import Failure, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from tests.kit import virtual
 from tests.oracle import HANGS, Act, Part, Performance, Stage, Theatre, now_ms, perform, settle
@@ -198,7 +198,7 @@ def test_a_required_failure_cancels_the_rest_of_its_operation_at_once_and_no_oth
     assert stage.times("c") == []
     assert stage.times("d") == [(0, 100, "given")]
     assert performance.body["data"] == {"o": None, "p": {"d": "d"}}
-    assert performance.outcome("b") == performance.outcome("c") == Skipped(Reason.CANCELLED)
+    assert performance.outcome("b") == performance.outcome("c") == Skipped(SkipReason.CANCELLED)
     assert performance.results.blocked == [Failure.of("a", DOWN), None]
     assert performance.took == 100
 
@@ -228,7 +228,7 @@ def test_a_failure_is_told_by_what_lost_its_input_over_several_steps() -> None:
     performance = perform(
         operation("a", "b, input: '{a}'", "c, input: '{b}'", "d, when: c == 'x'"), "{ o { d } }", Stage({"a": Part(raises=DOWN)})
     )
-    assert performance.outcome("d") == Skipped(Reason.MISSING_INPUT, Failure.of("a", DOWN))
+    assert performance.outcome("d") == Skipped(SkipReason.MISSING_INPUT, Failure.of("a", DOWN))
     assert [(error["path"], error["extensions"]["step"]) for error in performance.body["errors"]] == [(["o", "d"], "a")]
 
 

@@ -19,7 +19,7 @@ from gateway.load.build.build import load
 from gateway.operate.serving import serve_folder
 from gateway.process.app import create_app
 from gateway.process.server import Server
-from gateway.serve.admission.admission import LONG_TURN, MANY, Admission, Share, Shares
+from gateway.serve.admission.admission import LONG_TURN, MANY, Admission, PriorityShare, PriorityShares
 from gateway.serve.connections.connection import GatewayProtocol
 from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
@@ -161,9 +161,9 @@ def test_places_are_kept_for_what_matters_and_what_matters_least_is_refused_firs
     run(scenario)
 
 
-def shares_of(folder: Path, *, is_ranked: bool) -> Shares:
+def shares_of(folder: Path, *, is_ranked: bool) -> PriorityShares:
     text = config_text("http://127.0.0.1:1", "max_in_flight: 1", is_ranked=is_ranked)
-    return Shares(load(write_files(folder, {"graph.yaml": text}), STEP_TYPES))
+    return PriorityShares(load(write_files(folder, {"graph.yaml": text}), STEP_TYPES))
 
 
 def test_a_priority_always_has_a_place_and_without_priorities_there_is_but_one_share(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_priority_always_has_a_place_and_without_priorities_there_is_but_one_s
 
 # -- the event loop
 
-LOW, MIDDLE, HIGH = Share(100, -1.0), Share(100, 0.015), Share(100, 0.04)
+LOW, MIDDLE, HIGH = PriorityShare(100, -1.0), PriorityShare(100, 0.015), PriorityShare(100, 0.04)
 
 
 class HeldLoop(asyncio.SelectorEventLoop):
@@ -205,7 +205,7 @@ class Held:
         self.hold(LONG_TURN * 1.5)
         await asyncio.sleep(0)
 
-    def refuses(self, *shares: Share) -> list[bool]:
+    def refuses(self, *shares: PriorityShare) -> list[bool]:
         """Tell whether requests of these shares are refused now."""
         return [not self.admission.admits(self._loop.now, share) for share in shares]
 

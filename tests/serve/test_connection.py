@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.process.app import create_app
-from gateway.serve.connections.head import Head
-from gateway.serve.http.asgi import Front
+from gateway.serve.connections.head import RequestHead
+from gateway.serve.http.asgi import GatewayApp
 from tests.faults import Drip, FaultServer, Json
 from tests.kit.serving import Stage, listening, write_files
 
@@ -295,7 +295,7 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize("seed", range(12))
 def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known = []
-    is_known = Head.begins
+    is_known = RequestHead.begins
 
     async def received(pieces: list[bytes]) -> bytes:
         async with await Client.open(stage.production.url) as client:
@@ -313,14 +313,14 @@ def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: i
             found.append(await received([first, first, *choose.choices(PIECES, k=6), first]))
         return [re.sub(rb"(x-request-id: )[0-9a-f]{32}", rb"\1-", answers) for answers in found]
 
-    def begins(self: Head, message: bytes) -> bool:
+    def begins(self: RequestHead, message: bytes) -> bool:
         known.append(is_known(self, message))
         return known[-1]
 
-    monkeypatch.setattr(Head, "begins", begins)
+    monkeypatch.setattr(RequestHead, "begins", begins)
     found = stage.run(lambda: scenario(random.Random(seed)))
     assert sum(known) >= 6
-    monkeypatch.setattr(Head, "begins", lambda *_: False)
+    monkeypatch.setattr(RequestHead, "begins", lambda *_: False)
     assert found == stage.run(lambda: scenario(random.Random(seed)))
 
 
@@ -539,16 +539,16 @@ def test_a_server_that_is_about_to_end_lets_each_connection_have_one_more_answer
         async with FaultServer() as upstream:
             upstream.script("/slow", Json("slow", delay=0.2))
             folder = write_files(tmp_path, {"graph.yaml": CONFIG["graph.yaml"].replace("UPSTREAM", upstream.url)})
-            front = create_app(folder)
-            assert isinstance(front, Front)
+            gateway_app = create_app(folder)
+            assert isinstance(gateway_app, GatewayApp)
             answers = []
-            async with listening(front) as url:
+            async with listening(gateway_app) as url:
                 for asks in (ECHO, post("{ slow }"), head(HOST)):
                     async with await Client.open(url) as client:
-                        front.edge.is_draining = False
+                        gateway_app.edge.is_draining = False
                         await client.send(ECHO)
                         assert "connection" not in (await client.answer())[1]
-                        front.edge.is_draining = True
+                        gateway_app.edge.is_draining = True
                         await client.send(asks)
                         status, headers, _ = await client.answer()
                         await client.ended()

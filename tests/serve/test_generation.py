@@ -52,7 +52,7 @@ def answers(folder: Path, requests: Sequence[tuple[GraphQLRequest, dict[str, str
                 definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
                 known += any(planned.answer is not None for planned in generation.plans.of(definition).values())
                 found.append(await made(generation, request, **headers))
-            return found, known, sum(meter.ok for meter in generation.plans.telling.measures.steps)
+            return found, known, sum(meter.ok for meter in generation.plans.telemetry.counters.steps)
 
     return asyncio.run(ask())
 

@@ -16,7 +16,7 @@ from gateway.blueprint.blueprint import RateLimit
 from gateway.errors import ConfigurationError, RequestError
 from gateway.language.expression import compile_expression
 from gateway.load.build.build import load
-from gateway.serve.admission.rate_limits import MAX_KEYS, Counters, Windows
+from gateway.serve.admission.rate_limits import MAX_KEYS, ClientWindows, RateLimiter
 from gateway.serve.http.request import HttpMessage, client_address
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer, Hang, refused_port
@@ -54,7 +54,7 @@ def limits(*rates: str, key: str = "peer", is_moving: bool = True) -> RateLimits
     return RateLimits(rules, None, proxies=0, reads_context=False)
 
 
-def allowed(counters: Counters, limit: RateLimits, peer: object = "a", count: int = 1) -> bool:
+def allowed(counters: RateLimiter, limit: RateLimits, peer: object = "a", count: int = 1) -> bool:
     try:
         counters.hit(limit, {"peer": peer}, count)
     except RequestError:
@@ -67,7 +67,7 @@ def allowed(counters: Counters, limit: RateLimits, peer: object = "a", count: in
 
 def test_the_eleventh_request_of_a_second_is_refused_and_tells_when_to_come_again() -> None:
     clock = Clock()
-    counters, limit = Counters(clock), limits("10/second")
+    counters, limit = RateLimiter(clock), limits("10/second")
     assert [allowed(counters, limit) for _ in range(11)] == [True] * 10 + [False]
     with pytest.raises(RequestError) as refused:
         counters.hit(limit, {"peer": "a"}, 1)
@@ -77,7 +77,7 @@ def test_the_eleventh_request_of_a_second_is_refused_and_tells_when_to_come_agai
 
 def test_in_a_moving_window_there_are_never_more() -> None:
     clock = Clock()
-    counters, limit = Counters(clock), limits("10/second")
+    counters, limit = RateLimiter(clock), limits("10/second")
     clock.now += 0.9
     assert all(allowed(counters, limit) for _ in range(10))
     clock.now += 0.9
@@ -88,7 +88,7 @@ def test_in_a_moving_window_there_are_never_more() -> None:
 
 def test_a_fixed_window_ends_as_a_whole() -> None:
     clock = Clock()
-    counters, limit = Counters(clock), limits("2/minute", is_moving=False)
+    counters, limit = RateLimiter(clock), limits("2/minute", is_moving=False)
     assert [allowed(counters, limit) for _ in range(3)] == [True, True, False]
     clock.now += 59
     with pytest.raises(RequestError) as refused:
@@ -99,26 +99,26 @@ def test_a_fixed_window_ends_as_a_whole() -> None:
 
 
 def test_clients_do_not_count_for_each_other_and_those_without_a_key_count_together() -> None:
-    counters, limit = Counters(Clock()), limits("1/second")
+    counters, limit = RateLimiter(Clock()), limits("1/second")
     assert [allowed(counters, limit, peer) for peer in ("a", "b", 1, True, None)] == [True] * 5
     assert [allowed(counters, limit, peer) for peer in ("a", "b", 1, True, None)] == [False] * 5
 
 
 def test_all_limits_hold_and_the_same_value_of_two_keys_is_not_the_same() -> None:
-    counters = Counters(Clock())
+    counters = RateLimiter(Clock())
     assert [allowed(counters, limits("5/second", "3/minute")) for _ in range(4)] == [True] * 3 + [False]
     other = limits("3/minute", key="@.peer")
     assert allowed(counters, other)
 
 
 def test_each_entry_of_a_batch_counts() -> None:
-    counters, limit = Counters(Clock()), limits("10/second")
+    counters, limit = RateLimiter(Clock()), limits("10/second")
     assert [allowed(counters, limit, count=4) for _ in range(3)] == [True, True, False]
     assert allowed(counters, limit, count=2)
 
 
 def test_the_store_keeps_no_more_clients_than_it_may_and_forgets_who_was_not_seen_for_longest() -> None:
-    windows, (rule,) = Windows(Clock()), limits("1/hour").rules
+    windows, (rule,) = ClientWindows(Clock()), limits("1/hour").rules
     assert windows.hit(rule, "first", 1) == 0
     for number in range(MAX_KEYS - 1):
         windows.hit(rule, str(number), 1)
@@ -131,7 +131,7 @@ def test_the_store_keeps_no_more_clients_than_it_may_and_forgets_who_was_not_see
 
 def test_a_few_clients_with_very_many_requests_take_no_more_memory_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.serve.admission.rate_limits.MAX_STAMPS", 1000)
-    windows, (rule,) = Windows(Clock()), limits("1000/hour").rules
+    windows, (rule,) = ClientWindows(Clock()), limits("1000/hour").rules
     for number in range(50):
         windows.hit(rule, str(number), 500)
     assert len(windows) <= 4
@@ -146,7 +146,7 @@ def test_a_rate_is_a_number_and_a_time(tmp_path: Path) -> None:
 
 
 def test_a_key_of_any_length_takes_the_same_room_and_cannot_be_read() -> None:
-    counters, limit = Counters(Clock()), limits("1/second")
+    counters, limit = RateLimiter(Clock()), limits("1/second")
     assert allowed(counters, limit, "x" * 100_000)
     assert allowed(counters, limit, "\ud800")
     (key, *_) = counters._windows._windows

@@ -9,14 +9,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.contract import RequestContext
-from gateway.contract.outcome import Failure, Reason, Skipped, Success
+from gateway.contract.outcome import Failure, Skipped, SkipReason, Success
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code
 from gateway.operate.prometheus import metrics_text
 from gateway.operate.serving import Serving, serve_folder
 from gateway.run import Results, Span
 from gateway.serve.generation.generation import Generation
-from gateway.telemetry.counters import MAX_STEP_SERIES, Measures, StepMeters, watching_the_loop
+from gateway.telemetry.counters import MAX_STEP_SERIES, Counters, StepMeters, watching_the_loop
 from resolvers import STEP_TYPES
 from tests.faults import refused_port
 from tests.kit import virtual
@@ -66,9 +66,9 @@ def test_neither_tenants_nor_documents_nor_operation_names_make_series(tmp_path:
         headers = {"x-tenant": "gold" if number % 3 == 0 else f"tenant-{number}"}
         context = RequestContext(f"r{number}", headers, asyncio.get_running_loop().time())
         request = GraphQLRequest(f"query Q{number % 200} {{ o(id: {number % 200}) {{ a b }} }}")
-        serving.telling.begun(context)
+        serving.telemetry.begun(context)
         await respond(serving.generation, request, context)
-        serving.telling.ended("POST", f"/{number}", 200, context)
+        serving.telemetry.ended("POST", f"/{number}", 200, context)
 
     before, after = asyncio.run(scenario())
     assert before.keys() == after.keys()
@@ -85,17 +85,17 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
         async with serve_folder(tmp_path, STEP_TYPES, is_watched=False) as serving:
             assert serving.generation is not None
             for code in Code:  # the worst that can be: every code in every place
-                for meter in list(serving.telling.measures.steps):
-                    serving.telling.measures.steps.count_each([meter], failed(code))
-                serving.telling.measures.errors[str(code)] += 1
+                for meter in list(serving.telemetry.counters.steps):
+                    serving.telemetry.counters.steps.count_each([meter], failed(code))
+                serving.telemetry.counters.errors[str(code)] += 1
                 for outcome in ("ok", "partial", "failed", "refused", "left"):
-                    serving.telling.measures.requests[outcome, 400 + len(code)] += 1
+                    serving.telemetry.counters.requests[outcome, 400 + len(code)] += 1
             for number in range(100):
                 request = GraphQLRequest(f"{{ o{number} {{ {' '.join(f's{step}' for step in range(20))} }} }}")
                 await respond(serving.generation, request, RequestContext("r", {}, asyncio.get_running_loop().time()))
             for code in Code:
-                for meter in list(serving.telling.measures.steps):
-                    serving.telling.measures.steps.count_each([meter], failed(code))
+                for meter in list(serving.telemetry.counters.steps):
+                    serving.telemetry.counters.steps.count_each([meter], failed(code))
             return series(serving)
 
     found = asyncio.run(scenario())
@@ -120,7 +120,7 @@ def test_a_step_counts_by_how_it_ended() -> None:
     meter = meters.of("o", "a")
     assert meters.of("o", "a") is meter
     down = Failure("a", Code.GATEWAY_TIMEOUT, "late")
-    for outcome in (Success(1), Success(2), down, Skipped(Reason.CONDITION), Success(1, "value", down), None):
+    for outcome in (Success(1), Success(2), down, Skipped(SkipReason.CONDITION), Success(1, "value", down), None):
         meters.count_each([meter], Results([outcome], [span(1.0, 1.03)], [None]))
     assert (meter.ok, meter.outcomes, meter.served) == (2, {"GATEWAY_TIMEOUT": 2, "skipped": 1}, 1)
     assert sum(meter.seconds.counts) == 4, "what was not run took no time"
@@ -135,30 +135,30 @@ def test_room_for_series_is_bounded() -> None:
 
 
 def test_the_lag_of_the_loop_is_seen() -> None:
-    measures = Measures()
+    counters = Counters()
 
     async def scenario() -> None:
-        with watching_the_loop(measures):
+        with watching_the_loop(counters):
             await asyncio.sleep(0.55)
             time.sleep(0.7)  # noqa: ASYNC251 - which is what is looked for
             await asyncio.sleep(0.1)
 
     asyncio.run(scenario())
-    assert 0.1 < measures.largest_lag < 5
-    assert sum(measures.lag.counts) >= 2
+    assert 0.1 < counters.largest_lag < 5
+    assert sum(counters.lag.counts) >= 2
 
 
 def test_the_watch_of_the_loop_ends_with_its_context() -> None:
-    measures = Measures()
+    counters = Counters()
 
     async def scenario() -> int:
-        with watching_the_loop(measures):
+        with watching_the_loop(counters):
             await asyncio.sleep(2.1)
-        counted = sum(measures.lag.counts)
+        counted = sum(counters.lag.counts)
         await asyncio.sleep(60)
         return counted
 
-    assert virtual.run(scenario()) == sum(measures.lag.counts) == 4
+    assert virtual.run(scenario()) == sum(counters.lag.counts) == 4
 
 
 def test_equal_queries_of_several_requests_count_each_with_its_errors(tmp_path: Path) -> None:
@@ -172,19 +172,19 @@ def test_equal_queries_of_several_requests_count_each_with_its_errors(tmp_path: 
 
             async def ask() -> None:
                 context = RequestContext("r", {}, asyncio.get_running_loop().time())
-                serving.telling.begun(context)
+                serving.telemetry.begun(context)
                 body = await respond(generation, GraphQLRequest("{ o { b } }"), context)
-                serving.telling.ended("POST", "/graphql", 200, context)
+                serving.telemetry.ended("POST", "/graphql", 200, context)
                 assert json.loads(body)["errors"]
 
             await asyncio.gather(*(ask() for _ in range(5)))
             return serving
 
-    measures = asyncio.run(scenario()).telling.measures
-    assert measures.errors == {"INTERNAL_SERVER_ERROR": 5}
-    assert measures.requests == {("partial", 200): 5}
-    assert measures.shared["query_joined"] == 4
-    assert sum(meter.outcomes.get("INTERNAL_SERVER_ERROR", 0) for meter in measures.steps) == 1, "it has run once"
+    counters = asyncio.run(scenario()).telemetry.counters
+    assert counters.errors == {"INTERNAL_SERVER_ERROR": 5}
+    assert counters.requests == {("partial", 200): 5}
+    assert counters.shared["query_joined"] == 4
+    assert sum(meter.outcomes.get("INTERNAL_SERVER_ERROR", 0) for meter in counters.steps) == 1, "it has run once"
 
 
 def test_the_policies_of_a_source_are_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
 
-class Format(StrEnum):
+class FindingFormat(StrEnum):
     """How findings are printed."""
 
     TEXT = "text"
@@ -43,7 +43,9 @@ class FailOn(StrEnum):
 def check(
     config_dir: ConfigDir = DEFAULT_DIR,
     is_linted: Annotated[bool, typer.Option("--lint", help="Also tell what is sound but unwise.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="What is printed of problems and findings.")] = Format.TEXT,
+    form: Annotated[
+        FindingFormat, typer.Option("--format", help="What is printed of problems and findings.")
+    ] = FindingFormat.TEXT,
     fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 for findings of this severity or worse.")] = FailOn.ERROR,
 ) -> None:
     """Check a configuration: print all problems and exit with 1, or a summary.
@@ -57,17 +59,17 @@ def check(
 
         stepgraph check --lint --format sarif > findings.sarif
     """
-    if not is_linted and form is Format.TEXT:
+    if not is_linted and form is FindingFormat.TEXT:
         blueprint = load_or_exit(config_dir)
         build_schema(blueprint)
         _print_summary(blueprint)
         return
     with err.status(f"checking {escape(str(config_dir))}"):
         blueprint_or_none, findings, rules = _look(config_dir, is_linted=is_linted)
-    if form is Format.TEXT:
+    if form is FindingFormat.TEXT:
         _print_findings(blueprint_or_none, findings)
     else:
-        print_json(as_json(findings) if form is Format.JSON else as_sarif(findings, rules))
+        print_json(as_json(findings) if form is FindingFormat.JSON else as_sarif(findings, rules))
     worst = max((finding.severity for finding in findings), default=None)
     if worst is not None and worst >= Severity[fail_on.name]:
         raise typer.Exit(1)

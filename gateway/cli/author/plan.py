@@ -25,7 +25,7 @@ from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 
 
-class Format(StrEnum):
+class PlanFormat(StrEnum):
     """How a plan is printed."""
 
     TEXT = "text"
@@ -43,7 +43,7 @@ def plan(
     variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
     operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", help="How it is printed; left out: a tree on a terminal, else text.")
+        PlanFormat | None, typer.Option("--format", help="How it is printed; left out: a tree on a terminal, else text.")
     ] = None,
     context: Annotated[list[str] | None, typer.Option(help="What the request says about itself, as KEY=VALUE.")] = None,
 ) -> None:
@@ -75,7 +75,7 @@ def plan(
     except RequestError as error:
         raise failure("\n  ".join(_told(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
     lines = list(winning_lines(blueprint, matching))
-    _print(planned.plan, cost, lines, form or (Format.TREE if out.is_terminal else Format.TEXT))
+    _print(planned.plan, cost, lines, form or (PlanFormat.TREE if out.is_terminal else PlanFormat.TEXT))
 
 
 _INLINE = "a query that is no file goes through standard input: echo '{ … }' | stepgraph plan CONFIG_DIR -"
@@ -93,16 +93,16 @@ def _told(error: RequestError, file: str) -> Iterator[str]:
                 yield str(mistake["message"])
 
 
-def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) -> None:
+def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: PlanFormat) -> None:
     """Print a plan and its cost; ``lines`` are the values that overlays set, each with its place."""
-    if form is Format.JSON:
+    if form is PlanFormat.JSON:
         print_json({**plan_json(plan), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
-    elif form is Format.MERMAID:
+    elif form is PlanFormat.MERMAID:
         out.print(as_mermaid(plan), markup=False, soft_wrap=True)
-    elif form is Format.DOT:
+    elif form is PlanFormat.DOT:
         out.print(as_dot(plan), markup=False, soft_wrap=True)
     else:
-        for tree in as_trees(plan) if form is Format.TREE else ():
+        for tree in as_trees(plan) if form is PlanFormat.TREE else ():
             out.print(
                 tree if out.is_terminal else in_full(tree),
                 no_wrap=True,
@@ -111,7 +111,7 @@ def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: Format) ->
             )
         width = max((len(value) for value, _ in lines), default=0)
         told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
-        text = projection_text(plan) if form is Format.TREE else plan_text(plan)
+        text = projection_text(plan) if form is PlanFormat.TREE else plan_text(plan)
         out.print("\n".join([text, f"cost: {cost}", *told]), markup=False, soft_wrap=True)
 
 

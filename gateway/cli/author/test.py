@@ -14,14 +14,14 @@ from rich.text import Text
 from gateway.cli.report import counted, report
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, err, failure, load_or_exit, out, print_json
 from gateway.develop.testing.cases import Case, find_files, read_cases
-from gateway.develop.testing.coverage import Point, points
+from gateway.develop.testing.coverage import CoveragePoint, points
 from gateway.develop.testing.formats import as_json, as_junit
-from gateway.develop.testing.run import Rehearsal, rehearse
+from gateway.develop.testing.run import CaseResult, run_cases
 from gateway.errors import ConfigurationError
 from resolvers import STEP_TYPES
 
 
-class Format(StrEnum):
+class ResultFormat(StrEnum):
     """How the outcome is printed."""
 
     TEXT = "text"
@@ -34,7 +34,7 @@ def run_tests(
     tests: Annotated[
         list[Path] | None, typer.Option(help="A test file, or a folder of such; left out: those in the configuration folder.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TEXT,
+    form: Annotated[ResultFormat, typer.Option("--format", help="What is printed.")] = ResultFormat.TEXT,
 ) -> None:
     """Run the tests of a configuration: `*.test.yaml`, each a request, what its steps answer, and what must come of it.
 
@@ -58,11 +58,11 @@ def run_tests(
     if not cases:
         raise failure(f"no test below {', '.join(map(str, paths))}; a test is a document 'test:' in a file '*.test.yaml'")
     with _quiet():
-        going = rehearse(cases, blueprint, STEP_TYPES)
+        going = run_cases(cases, blueprint, STEP_TYPES)
         shown = track(going, "testing", len(cases), console=err, transient=True, disable=not err.is_terminal)
-        rehearsals = list(shown)
-    _print(rehearsals, points(blueprint), form)
-    if any(rehearsal.differences for rehearsal in rehearsals):
+        results = list(shown)
+    _print(results, points(blueprint), form)
+    if any(result.differences for result in results):
         raise typer.Exit(1)
 
 
@@ -77,22 +77,22 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _print(rehearsals: Sequence[Rehearsal], every: Sequence[Point], form: Format) -> None:
-    if form is Format.JSON:
-        print_json(as_json(rehearsals, every))
-    elif form is Format.JUNIT:
-        out.print(as_junit(rehearsals), markup=False, soft_wrap=True)
+def _print(results: Sequence[CaseResult], every: Sequence[CoveragePoint], form: ResultFormat) -> None:
+    if form is ResultFormat.JSON:
+        print_json(as_json(results, every))
+    elif form is ResultFormat.JUNIT:
+        out.print(as_junit(results), markup=False, soft_wrap=True)
     else:
-        for rehearsal in rehearsals:
-            _print_one(rehearsal)
-        _print_summary(rehearsals, every)
+        for result in results:
+            _print_one(result)
+        _print_summary(results, every)
 
 
-def _print_one(rehearsal: Rehearsal) -> None:
-    mark = ("✗", "red") if rehearsal.differences else ("✓", "green")
-    took = (f"  {rehearsal.seconds * 1000:.0f} ms", "dim")
-    out.print(Text.assemble(mark, f" {rehearsal.case.keys.test}", took, (f"  {_where(rehearsal.case)}", "dim")), soft_wrap=True)
-    for found in rehearsal.differences:
+def _print_one(result: CaseResult) -> None:
+    mark = ("✗", "red") if result.differences else ("✓", "green")
+    took = (f"  {result.seconds * 1000:.0f} ms", "dim")
+    out.print(Text.assemble(mark, f" {result.case.keys.test}", took, (f"  {_where(result.case)}", "dim")), soft_wrap=True)
+    for found in result.differences:
         for line in found.lines:
             style = "green" if line.startswith("-") else "red" if line.startswith("+") else "dim"
             out.print(Text(f"    {line}", style), soft_wrap=True)
@@ -102,9 +102,9 @@ def _where(case: Case) -> str:
     return f"{case.place.file}:{case.place.line}"
 
 
-def _print_summary(rehearsals: Sequence[Rehearsal], every: Sequence[Point]) -> None:
-    failed = sum(bool(rehearsal.differences) for rehearsal in rehearsals)
-    reached = {point for rehearsal in rehearsals for point in rehearsal.reached}
+def _print_summary(results: Sequence[CaseResult], every: Sequence[CoveragePoint]) -> None:
+    failed = sum(bool(result.differences) for result in results)
+    reached = {point for result in results for point in result.reached}
     left = [point for point in every if point not in reached]
     steps, policies = ([point for point in every if bool(point.policy) is is_policy] for is_policy in (False, True))
     if left:
@@ -112,7 +112,7 @@ def _print_summary(rehearsals: Sequence[Rehearsal], every: Sequence[Point]) -> N
         for point in left:
             out.print(f"  {point}", markup=False, soft_wrap=True)
     mark = "[red]✗[/]" if failed else "[green]✓[/]"
-    told = f"{counted(len(rehearsals) - failed, 'test')} passed" + (f", {failed} failed" if failed else "")
+    told = f"{counted(len(results) - failed, 'test')} passed" + (f", {failed} failed" if failed else "")
     of_steps = f"{len(reached & set(steps))} of {counted(len(steps), 'step')}"
     of_policies = f"{len(reached & set(policies))} of {len(policies)} policies"
     out.print(f"{mark} {told}; reached {of_steps}, {of_policies}", soft_wrap=True)

@@ -16,7 +16,7 @@ import typer
 
 from gateway.cli.operate.serve import announce, bind_or_exit, built_or_exit
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, out
-from gateway.operate.serving import Conduct
+from gateway.operate.serving import ServeOptions
 from gateway.process.server import serve as run_server
 
 
@@ -41,7 +41,7 @@ def demo(
     with _upstream(upstream_port):
         announce(built.blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
-        status = run_server(config_dir, bound, 1, Conduct(is_development=True, built=built))
+        status = run_server(config_dir, bound, 1, ServeOptions(is_development=True, built=built))
     raise typer.Exit(status)
 
 

@@ -14,7 +14,7 @@ from gateway.errors import ConfigurationError
 from gateway.load.build.build import build
 from gateway.load.read.files import Files, read_files
 from gateway.operate.history import Versions, default_state
-from gateway.operate.rollback import NotOurs, write_back
+from gateway.operate.rollback import ForeignFolder, write_back
 from gateway.schema.changes import Change, changes
 from resolvers import STEP_TYPES
 
@@ -85,7 +85,7 @@ def rollback(
     asyncio.run(history.keep(present, present.version, problems))
     try:
         written = write_back(files, present)
-    except NotOurs as error:
+    except ForeignFolder as error:
         raise failure(str(error)) from None
     except OSError as error:
         raise failure(f"{error.filename}: {error.strerror}") from None

@@ -13,11 +13,11 @@ from gateway.blueprint import Blueprint
 from gateway.cli.report import counted, report
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out
 from gateway.garbage import starting
-from gateway.load.build.build import Built, build_next
+from gateway.load.build.build import BuildResult, build_next
 from gateway.load.read.files import read_files
 from gateway.operate.admin import HOST
 from gateway.operate.history import default_state
-from gateway.operate.serving import Conduct
+from gateway.operate.serving import ServeOptions
 from gateway.process.server import serve as run_server
 from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
@@ -41,11 +41,11 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
         bind_or_exit(HOST, admin_port, "choose another port with --admin-port").close()
     assert built.blueprint is not None
     announce(built.blueprint, f"http://{host}:{port}", is_development=dev)
-    conduct = Conduct(dev, strict, keep_going, state=state or default_state(config_dir), built=built)
-    raise typer.Exit(run_server(config_dir, bound, workers, conduct, admin_port))
+    options = ServeOptions(dev, strict, keep_going, state=state or default_state(config_dir), built=built)
+    raise typer.Exit(run_server(config_dir, bound, workers, options, admin_port))
 
 
-def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> Built:
+def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> BuildResult:
     """Build a configuration and print all problems; exit with 1 when there is any, or with ``keeps_going`` when nothing can be served."""
     with err.status(f"reading {escape(str(config_dir))}"), starting():
         built = build_next(read_files(config_dir), STEP_TYPES)

@@ -30,8 +30,8 @@ from graphql import (
 
 from gateway.develop.importing.fetch import post_json, shown
 from gateway.develop.importing.names import argument_names, sentence, snake, source_name
-from gateway.develop.importing.result import Imported, ImportFault, LeftOut
-from gateway.develop.importing.yaml_text import Document, escape, yaml_text
+from gateway.develop.importing.result import Imported, ImportFault, Omission
+from gateway.develop.importing.yaml_text import CommentedDocument, escape, yaml_text
 
 _FORWARD = 'To forward what clients send, add to the source: headers: { authorization: "{request.headers.authorization?}" }'
 _UNUSABLE = "a field whose type has nothing that can be selected, or leads back to the whole schema"
@@ -82,18 +82,21 @@ def translate(schema: GraphQLSchema, url: str, name: str) -> Imported:
     documents = []
     for field_name, query_field in (schema.query_type.fields if schema.query_type else {}).items():
         if get_named_type(query_field.type) in kept.unusable:
-            kept.left_out.append(LeftOut(_UNUSABLE, f"Query.{field_name}"))
+            kept.left_out.append(Omission(_UNUSABLE, f"Query.{field_name}"))
             continue
         kept.keep(get_named_type(query_field.type))
         documents.append(_operation(field_name, query_field, name, kept))
     if not documents:
         raise ImportFault(f"{shown(url)} has no query field that can be an operation")
     for root in (schema.mutation_type, schema.subscription_type):
-        kept.left_out += [LeftOut(f"a field of {root.name}", f"{root.name}.{key}") for key in root.fields] if root else []
+        kept.left_out += [Omission(f"a field of {root.name}", f"{root.name}.{key}") for key in root.fields] if root else []
     origin = f"Imported from {shown(url)}"
     source = {"sources": {name: {"type": "graphql", "url": f"${{{name.upper()}_URL:-{shown(url)}}}"}}}
     header = (f"{origin} by 'stepgraph import graphql'; change it as you like.", _FORWARD)
-    files = {"source.yaml": yaml_text([Document(source)], header), "operations.yaml": yaml_text(documents, (f"{origin}.",))}
+    files = {
+        "source.yaml": yaml_text([CommentedDocument(source)], header),
+        "operations.yaml": yaml_text(documents, (f"{origin}.",)),
+    }
     types = [print_type(kept.types[key]) for key in sorted(kept.types)]
     if types:
         files["types.graphql"] = f"# {origin}.\n\n" + "\n\n".join(types) + "\n"
@@ -132,7 +135,7 @@ class _Kept:
     schema: GraphQLSchema
     unusable: set[GraphQLNamedType]
     types: dict[str, GraphQLNamedType] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[Omission] = field(default_factory=list)
 
     def keep(self, wanted: GraphQLNamedType) -> None:
         """Keep a type and all that it leads to."""
@@ -153,7 +156,7 @@ class _Kept:
             obstacle = _obstacle(old, self.unusable)
             if obstacle or old.args:
                 reason = obstacle or "the optional arguments of a field below an operation"
-                self.left_out.append(LeftOut(reason, f"{owner.name}.{name}"))
+                self.left_out.append(Omission(reason, f"{owner.name}.{name}"))
             if not obstacle:
                 yield name, GraphQLField(old.type, description=old.description, deprecation_reason=old.deprecation_reason)
 
@@ -168,7 +171,7 @@ class _Kept:
             yield from found.types
 
 
-def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -> Document:
+def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -> CommentedDocument:
     names = argument_names()
     args: dict[str, str] = {}
     variables: dict[str, str] = {}
@@ -199,7 +202,7 @@ def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -
     document["steps"] = [step]
     document["aggregation"] = {"strategy": "pick", "step": step_name}
     reason = query_field.deprecation_reason
-    return Document(document, (f"deprecated: {sentence(reason)}",) if reason else ())
+    return CommentedDocument(document, (f"deprecated: {sentence(reason)}",) if reason else ())
 
 
 def _variable_type(argument: GraphQLArgument) -> str:

@@ -81,8 +81,8 @@ def source_name(text: str) -> str:
     """Return the name of a source and of its folder for a title, a host or a file: ``petstore`` for ``Petstore's REST API``."""
     plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
     parts = re.findall(r"[0-9a-z]+", re.sub(r"'s\b", "", plain))
-    telling = [part for part in parts if part not in _NOT_TELLING] or parts
-    return _valid("_".join(telling)[:40].rstrip("_"), "imported")
+    telemetry = [part for part in parts if part not in _NOT_TELLING] or parts
+    return _valid("_".join(telemetry)[:40].rstrip("_"), "imported")
 
 
 def _valid(text: str, otherwise: str) -> str:

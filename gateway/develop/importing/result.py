@@ -12,7 +12,7 @@ class ImportFault(StepgraphError):
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Omission:
     """One thing that the configuration does not have, or has only as JSON or text: why, and what it is."""
 
     reason: str
@@ -28,10 +28,10 @@ class Imported:
     operations: int
     types: int
     links: int = 0
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Omission, ...] = ()
 
 
-def by_reason(left_out: Iterable[LeftOut]) -> list[tuple[str, int, str]]:
+def by_reason(left_out: Iterable[Omission]) -> list[tuple[str, int, str]]:
     """Return each reason, how often it holds, and the first thing that it holds for; the most frequent first."""
     items = tuple(left_out)
     first = {item.reason: item.subject for item in reversed(items)}

@@ -19,7 +19,7 @@ _NOT_TEXT_ELSEWHERE = {"yes", "no", "on", "off", "y", "n"}
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class CommentedDocument:
     """A YAML document and the comment that stands before it, a line each."""
 
     value: Mapping[str, object]
@@ -27,14 +27,14 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Commented:
+class CommentedValue:
     """The value of a key, with a comment before that key."""
 
     value: object
     comments: tuple[str, ...]
 
 
-def yaml_text(documents: Iterable[Document], header: Iterable[str] = (), footer: Iterable[str] = ()) -> str:
+def yaml_text(documents: Iterable[CommentedDocument], header: Iterable[str] = (), footer: Iterable[str] = ()) -> str:
     """Return the text of a file: a header comment, documents, a footer comment."""
     bodies = ["\n".join([*_comments(document.comments, ""), *_mapping(document.value, "")]) for document in documents]
     parts = ["\n".join(_comments(header, "")), "\n---\n".join(bodies), "\n".join(_comments(footer, ""))]
@@ -54,7 +54,7 @@ def _mapping(value: Mapping[str, object], indent: str) -> list[str]:
     lines: list[str] = []
     for key, item in value.items():
         inner = item
-        if isinstance(item, Commented):
+        if isinstance(item, CommentedValue):
             lines += _comments(item.comments, indent)
             inner = item.value
         lines += _entry(f"{indent}{_scalar(key, _IN_FLOW)}:", inner, indent)
@@ -85,7 +85,7 @@ def _is_short(head: str, value: Mapping[str, object] | Sequence[object]) -> bool
     """Tell whether a mapping or list may stand on the line of its key: small, and without a list of mappings or a comment in it."""
     items = list(value.values() if isinstance(value, Mapping) else value)
     is_list = not isinstance(value, Mapping)
-    if any(isinstance(item, Commented) or (isinstance(item, Mapping) and is_list) for item in items):
+    if any(isinstance(item, CommentedValue) or (isinstance(item, Mapping) and is_list) for item in items):
         return False
     if head.strip() == "sources:":
         return False
@@ -94,7 +94,7 @@ def _is_short(head: str, value: Mapping[str, object] | Sequence[object]) -> bool
 
 
 def _flow(value: object) -> str:
-    if isinstance(value, Commented):
+    if isinstance(value, CommentedValue):
         return _flow(value.value)
     if isinstance(value, Mapping):
         inside = ", ".join(f"{_scalar(key, _IN_FLOW)}: {_flow(item)}" for key, item in value.items())

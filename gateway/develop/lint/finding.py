@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Place, Problem
 
-Spot = tuple[Place, str, str]
+Occurrence = tuple[Place, str, str]
 """Where, in what, and what is unwise about it and what to do."""
 
 
@@ -37,4 +37,4 @@ class Rule:
     id: str
     severity: Severity
     meaning: str
-    find: Callable[[Subject], Iterator[Spot]]
+    find: Callable[[LintSubject], Iterator[Occurrence]]

@@ -9,12 +9,12 @@ from gateway.blueprint import Blueprint, Link, Operation, Step
 from gateway.contract import StepType
 from gateway.errors import Place
 from gateway.load.read.files import Files
-from gateway.load.read.yaml_source import Marks, YamlDocument, read_documents
+from gateway.load.read.yaml_source import SourceMap, YamlDocument, read_documents
 from gateway.schema.build import build_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class LintSubject:
     """A configuration, as rules see it.
 
     ``documents`` are read without any environment: only what stands in the files is in their values. ``operations`` are those of the
@@ -26,7 +26,7 @@ class Subject:
     step_types: Mapping[str, StepType]
     documents: Sequence[YamlDocument]
     operations: Mapping[str, Sequence[Operation]]
-    marks: Mapping[Place, Marks] = field(repr=False)
+    marks: Mapping[Place, SourceMap] = field(repr=False)
 
     def at(self, place: Place, *path: str | int) -> Place:
         """Return the place of the value under a path of keys of the mapping that begins at a place."""
@@ -40,7 +40,7 @@ class Subject:
         yield from ((link, link.step) for link in self.blueprint.links.values())
 
 
-def read_subject(files: Files, blueprint: Blueprint, step_types: Mapping[str, StepType]) -> Subject:
+def read_subject(files: Files, blueprint: Blueprint, step_types: Mapping[str, StepType]) -> LintSubject:
     """Gather what rules look at; the blueprint was built of these files, and no schema of it yet."""
     documents = [
         document
@@ -49,10 +49,10 @@ def read_subject(files: Files, blueprint: Blueprint, step_types: Mapping[str, St
         for document in read_documents(file, text, {})[0]
     ]
     marks = {found.place: found for document in documents for found in _containers(document.marks)}
-    return Subject(blueprint, build_schema(blueprint), step_types, documents, _operations(blueprint), marks)
+    return LintSubject(blueprint, build_schema(blueprint), step_types, documents, _operations(blueprint), marks)
 
 
-def _containers(marks: Marks) -> Iterator[Marks]:
+def _containers(marks: SourceMap) -> Iterator[SourceMap]:
     if marks.parts:
         yield marks
         for key in marks.parts:

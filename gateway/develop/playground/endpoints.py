@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.answer.json_text import json_text
 from gateway.contract import RequestContext
 from gateway.develop.playground.examples import examples
-from gateway.develop.playground.runs import Recorded, Runs, planned
+from gateway.develop.playground.runs import RecordingGeneration, RunHistory, planned
 from gateway.errors import Code, RequestError
 from gateway.operate.serving import Serving
 from gateway.plan.text import plan_json
@@ -42,13 +42,13 @@ class Playground:
 
     def __init__(self, serving: Callable[[], Serving | None], stopping: asyncio.Event) -> None:
         self._serving = serving
-        self._runs = Runs()
-        self._events = Events(serving, stopping)
+        self._runs = RunHistory()
+        self._events = ConfigurationEvents(serving, stopping)
 
-    def generation(self) -> Recorded | None:
+    def generation(self) -> RecordingGeneration | None:
         """Return what answers now, and records what it answers."""
         serving = self._serving()
-        return Recorded(serving.generation, self._runs) if serving and serving.generation else None
+        return RecordingGeneration(serving.generation, self._runs) if serving and serving.generation else None
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the page, built or plain, and of its endpoints."""
@@ -72,7 +72,7 @@ class Playground:
             Mount("/playground", _Built(directory=built, check_dir=False)),
         ]
 
-    def _current(self) -> Recorded:
+    def _current(self) -> RecordingGeneration:
         generation = self.generation()
         if generation is None:
             raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
@@ -99,7 +99,7 @@ class Playground:
         return JSONResponse(self._runs.get(request.path_params["id"]).record)
 
     async def _run_again(self, request: Request) -> Response:
-        """Run what a run has run, with the arguments and headers that it had; the answer's own run is ``id``."""
+        """RecordedRun what a run has run, with the arguments and headers that it had; the answer's own run is ``id``."""
         refuse_simple(headers_of(request.scope))
         run = self._runs.get(request.path_params["id"])
         asked = run.context
@@ -118,7 +118,7 @@ class _Built(StaticFiles):
         """Take the folder as it is: before the page is built there is none, and so no file in it."""
 
 
-class Events:
+class ConfigurationEvents:
     """The ASGI application that tells pages of the configuration's state, now and at each change, as server-sent events."""
 
     def __init__(self, serving: Callable[[], Serving | None], stopping: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from gateway.answer.body import Body, errors_of
 from gateway.answer.json_text import json_text
 from gateway.blueprint.redaction import MASK
 from gateway.contract import RequestContext
-from gateway.contract.request import GraphQLRequest, Rest
+from gateway.contract.request import GraphQLRequest, PendingAnswer
 from gateway.document.coercion import NO_VARIABLES
 from gateway.document.redaction import masked, masked_text
 from gateway.errors import MESSAGES, Code, RequestError
@@ -23,7 +23,7 @@ MAX_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RecordedRun:
     """One request that was answered. ``request`` and ``context`` are kept to run it again; only ``record`` may be shown."""
 
     request: GraphQLRequest
@@ -36,16 +36,16 @@ class Run:
         return {key: value for key, value in self.record.items() if key not in {"query", "plan", "trace", "errors"}}
 
 
-class Runs:
+class RunHistory:
     """The last runs, newest first, by their request ids."""
 
     def __init__(self) -> None:
-        self._runs: deque[Run] = deque(maxlen=MAX_RUNS)
+        self._runs: deque[RecordedRun] = deque(maxlen=MAX_RUNS)
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[RecordedRun]:
         return iter(self._runs)
 
-    def get(self, request_id: str) -> Run:
+    def get(self, request_id: str) -> RecordedRun:
         """Return the newest run of a request id.
 
         :raises RequestError: there is none, or it has given way to newer ones.
@@ -55,15 +55,15 @@ class Runs:
                 return run
         raise RequestError(Code.NOT_FOUND, 404, {"message": f"The run is not among the last {MAX_RUNS} any more."})
 
-    def add(self, run: Run) -> None:
+    def add(self, run: RecordedRun) -> None:
         """Record a run; the oldest gives way."""
         self._runs.appendleft(run)
 
 
-class Recorded:
+class RecordingGeneration:
     """A generation whose answers are recorded, each with its plan and trace; the client gets a trace only when it asks."""
 
-    def __init__(self, generation: Generation, runs: Runs) -> None:
+    def __init__(self, generation: Generation, runs: RunHistory) -> None:
         self.generation = generation
         self.version = generation.version
         self.max_batch = generation.max_batch
@@ -74,7 +74,7 @@ class Recorded:
         self.adapt = generation.adapt
         self._runs = runs
 
-    def begin(self, request: GraphQLRequest, context: RequestContext) -> Rest:
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> PendingAnswer:
         """Return what is left to be awaited of an answer in JSON text, which is all of it."""
 
         async def respond() -> bytes:
@@ -128,7 +128,7 @@ class Recorded:
             "operations": [operation["operation"] for operation in _operations(found)],
             **found,
         }
-        self._runs.add(Run(request, context, record))
+        self._runs.add(RecordedRun(request, context, record))
 
 
 def _operations(found: Mapping[str, Any]) -> Any:

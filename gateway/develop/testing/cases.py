@@ -41,7 +41,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     """Return test files: those that are named, and those below folders that are named; hidden ones are skipped."""
     found: dict[Path, None] = {}
     for path in paths:
-        below = sorted(item for ending in TEST_FILES for item in path.rglob(f"*{ending}")) if path.is_dir() else [path]
+        below = sorted(item for summary in TEST_FILES for item in path.rglob(f"*{summary}")) if path.is_dir() else [path]
         start = len(path.parts)
         found |= dict.fromkeys(item for item in below if not any(part.startswith(".") for part in item.parts[start:]))
     return list(found)

@@ -6,12 +6,12 @@ from typing import Any
 
 from gateway.blueprint import Blueprint, Fallback, Operation, Step
 from gateway.blueprint.step import FallbackStale, FallbackStep
-from gateway.develop.testing.script import Script
+from gateway.develop.testing.script import MockScript
 from gateway.plan.nodes import Plan
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Point:
+class CoveragePoint:
     """Something that a case can reach: a step that runs (no ``policy``), or one way in which a policy of it decides."""
 
     owner: str
@@ -23,9 +23,9 @@ class Point:
         return f"{name}  {self.policy}".rstrip()
 
 
-def points(blueprint: Blueprint) -> list[Point]:
+def points(blueprint: Blueprint) -> list[CoveragePoint]:
     """Return everything that can be reached, overlays included, in order of the files."""
-    found: dict[Point, None] = {}
+    found: dict[CoveragePoint, None] = {}
     operations = list(blueprint.operations.values())
     operations += [blueprint.effective(overlay.operation, (position,)) for position, overlay in enumerate(blueprint.overlays)]
     for operation in operations:
@@ -36,17 +36,17 @@ def points(blueprint: Blueprint) -> list[Point]:
     return list(found)
 
 
-def _of_step(owner: str, step: Step) -> Iterator[Point]:
-    yield Point(owner, step.name)
+def _of_step(owner: str, step: Step) -> Iterator[CoveragePoint]:
+    yield CoveragePoint(owner, step.name)
     if step.when:
-        yield Point(owner, step.name, "when: true")
-        yield Point(owner, step.name, "when: false")
+        yield CoveragePoint(owner, step.name, "when: true")
+        yield CoveragePoint(owner, step.name, "when: false")
     if _is_retry_written(step):
-        yield Point(owner, step.name, "retry")
+        yield CoveragePoint(owner, step.name, "retry")
     if step.is_required:
-        yield Point(owner, step.name, "required")
+        yield CoveragePoint(owner, step.name, "required")
     for fallback in step.fallbacks:
-        yield Point(owner, step.name, f"fallback: {_served_by(fallback)}")
+        yield CoveragePoint(owner, step.name, f"fallback: {_served_by(fallback)}")
 
 
 def _is_retry_written(step: Step) -> bool:
@@ -61,15 +61,17 @@ def _served_by(fallback: Fallback) -> str:
     return "stale" if isinstance(fallback, FallbackStale) else "value"
 
 
-def reached(plan: Plan, script: Script, body: Mapping[str, Any]) -> set[Point]:
+def reached(plan: Plan, script: MockScript, body: Mapping[str, Any]) -> set[CoveragePoint]:
     """Return what one answer shows to have been reached."""
     report = body.get("extensions", {}).get("completeness") or {"missing": (), "degraded": ()}
     found = {
         point for call in plan.calls for index in call.nodes for point in _of_run(call.operation, plan.nodes[index].step, script)
     }
-    found |= {Point(_owner(entry), entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
+    found |= {CoveragePoint(_owner(entry), entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
     found |= {
-        Point(entry["operation"], entry["step"], "when: false") for entry in report["missing"] if entry["reason"] == "condition"
+        CoveragePoint(entry["operation"], entry["step"], "when: false")
+        for entry in report["missing"]
+        if entry["reason"] == "condition"
     }
     return found | set(_of_blocked(plan, body.get("errors", ())))
 
@@ -79,17 +81,17 @@ def _owner(entry: Mapping[str, Any]) -> str:
     return "" if "." in entry["step"] else str(entry["operation"])
 
 
-def _of_run(operation: Operation, step: Step, script: Script) -> Iterator[Point]:
+def _of_run(operation: Operation, step: Step, script: MockScript) -> Iterator[CoveragePoint]:
     owner = operation.name if step.name in operation.steps else ""
     if step.name in script.ran:
-        yield Point(owner, step.name)
+        yield CoveragePoint(owner, step.name)
         if step.when:
-            yield Point(owner, step.name, "when: true")
+            yield CoveragePoint(owner, step.name, "when: true")
     if step.name in script.repeated:
-        yield Point(owner, step.name, "retry")
+        yield CoveragePoint(owner, step.name, "retry")
 
 
-def _of_blocked(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> Iterator[Point]:
+def _of_blocked(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> Iterator[CoveragePoint]:
     """Yield the required steps that have left their operations without an answer."""
     for error in errors:
         step, path = error["extensions"].get("step"), error.get("path", ())
@@ -97,4 +99,4 @@ def _of_blocked(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> Iterator[Poi
             if root.call is not None and path == [root.selected.key]:
                 operation = plan.calls[root.call].operation
                 if step in operation.steps and operation.steps[step].is_required:
-                    yield Point(operation.name, step, "required")
+                    yield CoveragePoint(operation.name, step, "required")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.develop.testing.script import Script
+from gateway.develop.testing.script import MockScript
 from gateway.settings.cases import ErrorKeys, ExpectKeys
 
 
 @dataclass(frozen=True, slots=True)
-class Actual:
+class ActualAnswer:
     """What came: the body of the answer, or the errors of a request that was refused; the plan; the virtual seconds that it took."""
 
     body: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Difference:
     lines: tuple[str, ...]
 
 
-def differences(expect: ExpectKeys, actual: Actual, script: Script) -> list[Difference]:
+def differences(expect: ExpectKeys, actual: ActualAnswer, script: MockScript) -> list[Difference]:
     """Return everything in which a case is not as it expects."""
     found = [_said("calls", f"the step '{name}' was called and has no mock") for name in sorted(script.unmocked)]
     found += _of_answer(expect, actual)
@@ -41,7 +41,7 @@ def differences(expect: ExpectKeys, actual: Actual, script: Script) -> list[Diff
     return found
 
 
-def _of_answer(expect: ExpectKeys, actual: Actual) -> Iterator[Difference]:
+def _of_answer(expect: ExpectKeys, actual: ActualAnswer) -> Iterator[Difference]:
     errors = list(actual.body.get("errors", ()))
     said = expect.model_fields_set
     if actual.is_refused or expect.refused is not None:
@@ -76,7 +76,7 @@ def _of_errors(expected: Sequence[ErrorKeys], errors: Sequence[Mapping[str, Any]
     yield from _diff("errors", _lines(wanted, is_sorted=True), _lines(came, is_sorted=True))
 
 
-def _of_calls(expect: ExpectKeys, script: Script) -> Iterator[Difference]:
+def _of_calls(expect: ExpectKeys, script: MockScript) -> Iterator[Difference]:
     for name, wanted in expect.calls.items():
         sent = script.sent.get(name, [])
         if isinstance(wanted, int):

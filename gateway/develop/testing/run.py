@@ -9,9 +9,9 @@ from gateway.blueprint import Blueprint
 from gateway.contract import RequestContext, StepType
 from gateway.contract.request import GraphQLRequest
 from gateway.develop.testing.cases import Case
-from gateway.develop.testing.coverage import Point, reached
-from gateway.develop.testing.differences import Actual, Difference, differences
-from gateway.develop.testing.script import Rehearsed, Script
+from gateway.develop.testing.coverage import CoveragePoint, reached
+from gateway.develop.testing.differences import ActualAnswer, Difference, differences
+from gateway.develop.testing.script import MockScript, ScriptedStepType
 from gateway.develop.testing.virtual_time import run
 from gateway.errors import RequestError
 from gateway.plan.nodes import Plan
@@ -21,27 +21,27 @@ from gateway.serve.generation.overlays import Overlays
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class CaseResult:
     """How a case went: what was not as expected, the virtual seconds until its answer, and what it reached."""
 
     case: Case
     differences: tuple[Difference, ...]
     seconds: float
-    reached: frozenset[Point]
+    reached: frozenset[CoveragePoint]
 
 
-def rehearse(cases: Iterable[Case], blueprint: Blueprint, step_types: Mapping[str, StepType]) -> Iterator[Rehearsal]:
+def run_cases(cases: Iterable[Case], blueprint: Blueprint, step_types: Mapping[str, StepType]) -> Iterator[CaseResult]:
     """Yield how each case goes, each over a generation of its own."""
     for case in cases:
         random.seed(case.keys.test)  # the waits before attempts are drawn at random
-        yield run(_rehearse(case, blueprint, step_types))
+        yield run(_run_case(case, blueprint, step_types))
 
 
-async def _rehearse(case: Case, blueprint: Blueprint, step_types: Mapping[str, StepType]) -> Rehearsal:
-    script = Script(case.mocks_before)
-    rehearsed = {name: Rehearsed(step_type, script) for name, step_type in step_types.items()}
+async def _run_case(case: Case, blueprint: Blueprint, step_types: Mapping[str, StepType]) -> CaseResult:
+    script = MockScript(case.mocks_before)
+    scripted = {name: ScriptedStepType(step_type, script) for name, step_type in step_types.items()}
     request = GraphQLRequest(case.keys.query, case.keys.operation, case.keys.variables)
-    async with open_generation(blueprint, rehearsed, is_development=True) as generation:
+    async with open_generation(blueprint, scripted, is_development=True) as generation:
         if case.keys.before:
             await _answer(generation, request, _context(case, blueprint))
             await asyncio.sleep(case.keys.before.wait_ms / 1000)
@@ -51,9 +51,9 @@ async def _rehearse(case: Case, blueprint: Blueprint, step_types: Mapping[str, S
         body, is_refused = await _answer(generation, request, context)
         seconds = asyncio.get_running_loop().time() - context.arrived_at
         plan = None if is_refused else _plan(generation, request, context)
-    actual = Actual(body, is_refused, plan_text(plan) if plan else "", seconds)
+    actual = ActualAnswer(body, is_refused, plan_text(plan) if plan else "", seconds)
     found = reached(plan, script, body) if plan else set()
-    return Rehearsal(case, tuple(differences(case.keys.expect, actual, script)), seconds, frozenset(found))
+    return CaseResult(case, tuple(differences(case.keys.expect, actual, script)), seconds, frozenset(found))
 
 
 def _context(case: Case, blueprint: Blueprint) -> RequestContext:

@@ -8,13 +8,13 @@ from typing import Any
 
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, Reply, StepType
-from gateway.contract.mock import Exchange, MockAnswer
+from gateway.contract.mock import MockAnswer, MockUpstream
 from gateway.develop.testing.cases import Mocks
 from gateway.errors import Code, StepFault
 
 
 @dataclass(slots=True)
-class Script:
+class MockScript:
     """The answers that are left, and what has happened: what each step sent, which steps ran, and which were tried again."""
 
     mocks: Mocks
@@ -23,10 +23,10 @@ class Script:
     repeated: set[str] = field(default_factory=set)
     unmocked: set[str] = field(default_factory=set)
 
-    def exchange(self, name: str) -> Exchange:
+    def upstream(self, name: str) -> MockUpstream:
         """Return what answers the calls of a step."""
 
-        async def exchange(told: Mapping[str, object]) -> MockAnswer:
+        async def upstream(told: Mapping[str, object]) -> MockAnswer:
             calls = self.sent.setdefault(name, [])
             calls.append(told)
             mocks = self.mocks.get(name)
@@ -39,13 +39,13 @@ class Script:
                 await asyncio.get_running_loop().create_future()
             return mock.answer
 
-        return exchange
+        return upstream
 
 
-class Rehearsed(StepType):
+class ScriptedStepType(StepType):
     """A step type whose calls ask a script; it opens nothing."""
 
-    def __init__(self, earnest: StepType, script: Script) -> None:
+    def __init__(self, earnest: StepType, script: MockScript) -> None:
         self._earnest = earnest
         self._script = script
 
@@ -69,12 +69,12 @@ class Rehearsed(StepType):
     def call(self, step: Step, connection: None) -> Call:
         """Return the step's own call over mocked answers."""
         script = self._script
-        call = self._earnest.rehearse(step, script.exchange(step.name))
+        call = self._earnest.mock_call(step, script.upstream(step.name))
 
-        async def rehearsed(inputs: Inputs, context: CallContext) -> Reply:
+        async def scripted(inputs: Inputs, context: CallContext) -> Reply:
             script.ran.add(step.name)
             if context.attempts > 1:
                 script.repeated.add(step.name)
             return await call(inputs, context)
 
-        return rehearsed
+        return scripted

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from gateway.blueprint import Blueprint, Link, Operation, Overlay
 from gateway.errors import Place, Problem
-from gateway.load.build.unit import Ground, MadeLink, Unit, digest
+from gateway.load.build.unit import BuildContext, CheckedLink, Unit, digest
 from gateway.load.check.link import links_by_type
-from gateway.load.check.overlay import Overlaid
+from gateway.load.check.overlay import OverlaidOperations
 from gateway.load.read.files import Files
-from gateway.load.types.sdl import Types, read_types
+from gateway.load.types.sdl import SdlTypes, read_types
 
 
-def assemble(files: Files, units: Mapping[str, Unit], ground: Ground, *, is_whole: bool) -> Blueprint:
+def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, is_whole: bool) -> Blueprint:
     """Return the blueprint of units; ``is_whole`` says that they are all that the files have, so that the hash of these tells what they are."""
     positions = {file: position for position, file in enumerate(files.texts)}
 
@@ -20,27 +20,29 @@ def assemble(files: Files, units: Mapping[str, Unit], ground: Ground, *, is_whol
         return positions.get(place.file, len(positions)), place
 
     ordered = sorted(units.values(), key=lambda unit: order(unit.place))
-    overlaid = {unit.operation.name: unit.made for unit in ordered if unit.operation and isinstance(unit.made, Overlaid)}
+    overlaid = {
+        unit.operation.name: unit.made for unit in ordered if unit.operation and isinstance(unit.made, OverlaidOperations)
+    }
     overlays = sorted((overlay for made in overlaid.values() for overlay in made.overlays), key=lambda item: order(item.place))
     served = [f"{unit.key} {unit.digest} {unit.overlays}" for unit in ordered]
     return Blueprint(
         version=files.version if is_whole else digest(files.version, *served)[:16],
-        sources=ground.shared.sources,
+        sources=context.shared.sources,
         operations={name: made.operations[name] for name, made in overlaid.items()},
-        links=links_of(ordered, ground, []),
-        types=ground.types.fresh(),
-        context=ground.shared.context,
+        links=links_of(ordered, context, []),
+        types=context.types.fresh(),
+        context=context.shared.context,
         overlays=tuple(overlays),
         overlaid=frozenset(overlay.operation for overlay in overlays),
         effective=_Effective(overlaid, overlays).operation,
-        server=ground.shared.server,
-        policy_rules=ground.shared.policy_rules,
-        reload=ground.shared.reload,
-        limits=ground.shared.limits,
-        telemetry=ground.shared.telemetry,
+        server=context.shared.server,
+        policy_rules=context.shared.policy_rules,
+        reload=context.shared.reload,
+        limits=context.shared.limits,
+        telemetry=context.shared.telemetry,
         sensitive=frozenset(_sensitive(ordered)),
-        rate_limits=ground.shared.rate_limits,
-        called=frozenset(ground.shared.sources.values()).union(*(unit.called() for unit in ordered)),
+        rate_limits=context.shared.rate_limits,
+        called=frozenset(context.shared.sources.values()).union(*(unit.called() for unit in ordered)),
     )
 
 
@@ -48,7 +50,7 @@ def _sensitive(units: Iterable[Unit]) -> Iterator[str]:
     """Yield the names of arguments that are sensitive, those of kept definitions included."""
     for unit in units:
         arguments = unit.operation.arguments if unit.operation else ()
-        arguments = unit.made.link.arguments if isinstance(unit.made, MadeLink) else arguments
+        arguments = unit.made.link.arguments if isinstance(unit.made, CheckedLink) else arguments
         yield from (argument.name for argument in arguments if argument.is_sensitive)
 
 
@@ -56,7 +58,7 @@ def _sensitive(units: Iterable[Unit]) -> Iterator[str]:
 class _Effective:
     """Makes operations with overlays, which are counted over the whole configuration, by what each operation has of them."""
 
-    overlaid: Mapping[str, Overlaid]
+    overlaid: Mapping[str, OverlaidOperations]
     overlays: list[Overlay]
 
     def operation(self, name: str, positions: tuple[int, ...]) -> Operation:
@@ -68,10 +70,10 @@ class _Effective:
         return made.effective(name, tuple(made.overlays.index(self.overlays[position]) for position in positions))
 
 
-def links_of(units: Collection[Unit], ground: Ground, problems: list[Problem]) -> dict[tuple[str, str], Link]:
+def links_of(units: Collection[Unit], context: BuildContext, problems: list[Problem]) -> dict[tuple[str, str], Link]:
     """Return the links among some units by type and field; those that do not fit to others are reported."""
-    made = [(unit.made.decoded, unit.made.link) for unit in units if isinstance(unit.made, MadeLink)]
-    links = links_by_type(made, ground.types.schema, problems)
+    made = [(unit.made.decoded, unit.made.link) for unit in units if isinstance(unit.made, CheckedLink)]
+    links = links_by_type(made, context.types.schema, problems)
     operations = {unit.composite: unit.operation.name for unit in units if unit.operation and unit.composite}
     documents = {link: decoded.link for decoded, link in made}
     for (owner, _), link in links.items():
@@ -81,25 +83,25 @@ def links_of(units: Collection[Unit], ground: Ground, problems: list[Problem]) -
     return links
 
 
-def fit_together(units: Mapping[str, Unit], ground: Ground) -> bool:
+def fit_together(units: Mapping[str, Unit], context: BuildContext) -> bool:
     """Tell whether no two operations make the same type, and no two links the same field."""
     names = [unit.composite for unit in units.values() if unit.composite]
     problems: list[Problem] = []
-    links_of(units.values(), ground, problems)
+    links_of(units.values(), context, problems)
     return len(names) == len(set(names)) and not problems
 
 
-def widen(units: Mapping[str, Unit], ground: Ground, before: Ground) -> Ground | None:
-    """Return a ground with what kept units were built on beside it; None where a type of theirs has changed meanwhile."""
-    known = ground.types.digests
+def widen(units: Mapping[str, Unit], context: BuildContext, before: BuildContext) -> BuildContext | None:
+    """Return a context with what kept units were built on beside it; None where a type of theirs has changed meanwhile."""
+    known = context.types.digests
     missing = {name for unit in units.values() for name, text in unit.basis.items() if text and name not in known}
-    types: Types | None = ground.types
+    types: SdlTypes | None = context.types
     if missing:
-        types, problems = read_types({"types": ground.types.text(known), "kept": before.types.text(missing)})
+        types, problems = read_types({"types": context.types.text(known), "kept": before.types.text(missing)})
         types = None if problems else types
     if types is None or not all(
         types.digests.get(name, "") == text for unit in units.values() for name, text in unit.basis.items()
     ):
         return None
-    context = {**before.shared.context, **ground.shared.context}
-    return replace(ground, types=types, shared=replace(ground.shared, context=context))
+    values = {**before.shared.context, **context.shared.context}
+    return replace(context, types=types, shared=replace(context.shared, context=values))

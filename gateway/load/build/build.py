@@ -15,21 +15,21 @@ from gateway.blueprint import Blueprint
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.language.environment import as_written, variables_in
 from gateway.load.build.assembly import assemble, fit_together, links_of, widen
-from gateway.load.build.makers import Makers
-from gateway.load.build.reading import Reading
+from gateway.load.build.makers import UnitBuilder
+from gateway.load.build.reading import ReadDocuments
 from gateway.load.build.shared import read_shared
-from gateway.load.build.unit import Found, Ground, MadeLink, Shared, Unit
-from gateway.load.check.overlay import Overlaid
+from gateway.load.build.unit import BuildContext, CheckedLink, SharedParts, Unit, UnitText
+from gateway.load.check.overlay import OverlaidOperations
 from gateway.load.read.decode import StepTypes, decode
 from gateway.load.read.files import Files, read_files
-from gateway.load.types.sdl import Types, read_types
+from gateway.load.types.sdl import SdlTypes, read_types
 
 _BREATH = 0.0002
 """Seconds that a build lets others run after each unit: a thread that computes gives up the interpreter only when another asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class BuildMemory:
     """What a build leaves for the next one."""
 
     files: Mapping[str, str]
@@ -41,11 +41,11 @@ class Memory:
     sdl: Mapping[str, str] | None
     """The SDL files that the types are of; None where older types stand, or are among them."""
     units: Mapping[str, Unit]
-    ground: Ground
+    context: BuildContext
 
-    def is_as(self, other: "Memory") -> bool:
+    def is_as(self, other: "BuildMemory") -> bool:
         """Tell whether both builds serve the same: the very same units, on equal types and shared parts."""
-        mine, theirs = self.ground, other.ground
+        mine, theirs = self.context, other.context
         return (
             self.units.keys() == other.units.keys()
             and all(unit is other.units[key] for key, unit in self.units.items())
@@ -53,14 +53,16 @@ class Memory:
             and mine.shared.content == theirs.shared.content
         )
 
-    def has_use_for(self, types: Types) -> bool:
+    def has_use_for(self, types: SdlTypes) -> bool:
         """Tell whether something here still refers to these types: overlays do, to those that their operation was built on."""
         made = (unit.made for unit in self.units.values())
-        return self.ground.types is types or any(isinstance(one, Overlaid) and one.around.types is types.schema for one in made)
+        return self.context.types is types or any(
+            isinstance(one, OverlaidOperations) and one.around.types is types.schema for one in made
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildResult:
     """What came of some files. ``blueprint`` is None where nothing of them can be served: then everything waits.
 
     ``kept`` are the units that stay as they were, or are left out, as something is wrong with them; with any there are problems.
@@ -69,9 +71,9 @@ class Built:
     blueprint: Blueprint | None
     problems: tuple[Problem, ...]
     kept: tuple[str, ...]
-    memory: Memory | None
+    memory: BuildMemory | None
 
-    def is_as(self, before: "Built") -> bool:
+    def is_as(self, before: "BuildResult") -> bool:
         """Tell whether nothing is served otherwise than before."""
         return self.memory is not None and before.memory is not None and self.memory.is_as(before.memory)
 
@@ -92,7 +94,7 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
     return whole(build_next(files, step_types, environment=environment))
 
 
-def whole(built: Built) -> Blueprint:
+def whole(built: BuildResult) -> Blueprint:
     """Return the blueprint of a build in which nothing is wrong.
 
     :raises ConfigurationError: with all problems.
@@ -103,8 +105,8 @@ def whole(built: Built) -> Blueprint:
 
 
 def build_next(
-    files: Files, step_types: StepTypes, before: Memory | None = None, environment: Mapping[str, str] = os.environ
-) -> Built:
+    files: Files, step_types: StepTypes, before: BuildMemory | None = None, environment: Mapping[str, str] = os.environ
+) -> BuildResult:
     """Build what is sound of files, given what an earlier build has left.
 
     A unit in which something is wrong keeps its earlier definition, with the types that it was built on: types that were removed stay for it,
@@ -114,11 +116,11 @@ def build_next(
 
 
 class _Build:
-    def __init__(self, files: Files, step_types: StepTypes, before: Memory | None, environment: Mapping[str, str]) -> None:
+    def __init__(self, files: Files, step_types: StepTypes, before: BuildMemory | None, environment: Mapping[str, str]) -> None:
         self.files = files
         self.step_types = step_types
         self.before = before
-        self.reading = Reading(files.problems, step_types, environment)
+        self.reading = ReadDocuments(files.problems, step_types, environment)
         self.problems = self.reading.problems
         self.bad = self.reading.bad
         self.yaml = {file: text for file, text in files.texts.items() if not file.endswith(".graphql")}
@@ -129,14 +131,14 @@ class _Build:
         self.has_types = True
         self.are_types_current = True
 
-    def run(self) -> Built:
+    def run(self) -> BuildResult:
         skipped = {file: index for file in self.yaml if (index := self._unchanged(file)) is not None}
         for file in [file for file in self.yaml if file not in skipped]:
             self.reading.parse(file, self.yaml[file])
-        ground = self._ground()
-        units = self._units(ground, skipped)
+        context = self._ground()
+        units = self._units(context, skipped)
         self._check_composites(units)
-        self._check_links(units, ground)
+        self._check_links(units, context)
         kept = self._keep(units)
         if not self.problems and not any(unit.operation for unit in units.values()):
             place = Place(str(self.files.folder))
@@ -144,13 +146,13 @@ class _Build:
             self.problems.append(Problem(place, "folder", message, "no-operation"))
         found = _without_consequences(self.problems)
         problems = tuple(sorted(replace(problem, message=as_written(problem.message, self.variables)) for problem in found))
-        widened = widen(units, ground, self.before.ground) if kept and self.before else ground
+        widened = widen(units, context, self.before.context) if kept and self.before else context
         if widened is None or not any(unit.operation for unit in units.values()) or not fit_together(units, widened):
-            return Built(None, problems, kept, self.before)
-        sdl = self.sdl if self.are_types_current and widened.types is ground.types else None
-        memory = Memory(self.yaml, self._index(skipped), self._files_with_shared(), sdl, units, widened)
+            return BuildResult(None, problems, kept, self.before)
+        sdl = self.sdl if self.are_types_current and widened.types is context.types else None
+        memory = BuildMemory(self.yaml, self._index(skipped), self._files_with_shared(), sdl, units, widened)
         blueprint = replace(assemble(self.files, units, widened, is_whole=not problems), variables=self.variables)
-        return Built(blueprint, problems, kept, memory)
+        return BuildResult(blueprint, problems, kept, memory)
 
     def _unchanged(self, file: str) -> Mapping[str, str] | None:
         """Return the index of a file of operations and links that is as it was before."""
@@ -160,34 +162,34 @@ class _Build:
 
     # -- what units stand on
 
-    def _ground(self) -> Ground:
+    def _ground(self) -> BuildContext:
         """Read the types and the shared parts; where something is wrong with them those of before stand, if there are any."""
         decoded = decode(self.reading.shared, self.step_types)
-        earlier = self.before.ground.shared if self.before else None
+        earlier = self.before.context.shared if self.before else None
         shared, wrong = read_shared(decoded, self.step_types, str(self.files.folder), earlier)
         self.problems += wrong
         if self.before and earlier and (wrong or self.before.shared & self.reading.broken):
             shared = earlier
-        return Ground(self._types(shared), shared, shared.digest)
+        return BuildContext(self._types(shared), shared, shared.digest)
 
     def _files_with_shared(self) -> frozenset[str]:
         now = {document.marks.place.file for document in self.reading.shared}
         return frozenset(now).union(self.before.shared & self.reading.broken if self.before else ())
 
-    def _types(self, shared: Shared) -> Types:
+    def _types(self, shared: SharedParts) -> SdlTypes:
         before = self.before
         if (
             before
             and before.sdl is not None
             and before.sdl == self.sdl
-            and before.ground.shared.python_types == shared.python_types
+            and before.context.shared.python_types == shared.python_types
         ):
-            return before.ground.types
+            return before.context.types
         types, wrong = read_types(self.sdl, shared.python_types, shared.python_place)
         self.problems += wrong
         if before and (wrong or any(file.endswith(".graphql") for file in self.reading.broken)):
             self.are_types_current = False
-            return before.ground.types
+            return before.context.types
         self.has_types = types is not None
         empty, _ = read_types({})
         assert empty is not None
@@ -195,10 +197,10 @@ class _Build:
 
     # -- units
 
-    def _units(self, ground: Ground, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
+    def _units(self, context: BuildContext, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
         """Take over or make every unit, in the order of the files; those in which something is wrong are left out, and bad."""
         self.bad.update(dict.fromkeys(self._with_lost_overlays()))
-        makers = Makers(ground, self.reading.layers(), self.step_types, self.variables, has_types=self.has_types)
+        makers = UnitBuilder(context, self.reading.layers(), self.step_types, self.variables, has_types=self.has_types)
         parsed = {found.key for founds in self.reading.units.values() for found in founds}
         for file in [file for file, index in skipped.items() if not self._can_be_taken(index, parsed, makers)]:
             del skipped[file]
@@ -221,7 +223,7 @@ class _Build:
     def _with_lost_overlays(self) -> Iterator[str]:
         """Yield operations an overlay of which stood in a file that is broken now."""
         for key, unit in (self.before.units if self.before else {}).items():
-            overlays = unit.made.overlays if isinstance(unit.made, Overlaid) else ()
+            overlays = unit.made.overlays if isinstance(unit.made, OverlaidOperations) else ()
             if any(overlay.place.file in self.reading.broken for overlay in overlays):
                 yield key
 
@@ -229,7 +231,7 @@ class _Build:
         assert self.before is not None
         return self.before.units[key]
 
-    def _can_be_taken(self, index: Mapping[str, str], parsed: set[str], makers: Makers) -> bool:
+    def _can_be_taken(self, index: Mapping[str, str], parsed: set[str], makers: UnitBuilder) -> bool:
         """Tell whether all units of a file that is as it was before are as they were."""
         taken = (self.before.units.get(key) if self.before else None for key in index)
         return all(
@@ -237,7 +239,7 @@ class _Build:
             for unit, (key, text) in zip(taken, index.items(), strict=True)
         )
 
-    def _unit(self, found: Found, makers: Makers, seen: dict[str, Place]) -> Unit | None:
+    def _unit(self, found: UnitText, makers: UnitBuilder, seen: dict[str, Place]) -> Unit | None:
         if found.key in seen:
             self._report_second(found, seen[found.key])
         is_first = found.key not in seen
@@ -253,7 +255,7 @@ class _Build:
             self.bad[found.key] = None
         return unit if is_first else None
 
-    def _report_second(self, found: Found, first: Place) -> None:
+    def _report_second(self, found: UnitText, first: Place) -> None:
         kind, _, name = found.key.partition(" ")
         what = "operation of the name" if kind == "operation" else "link for"
         message = f"a second {what} '{name}', first at {first}"
@@ -273,18 +275,18 @@ class _Build:
                 self.problems.append(Problem(unit.place, f"{key} · operation", message, "duplicate-type"))
                 self.bad[key] = None
         for key, unit in units.items():
-            if isinstance(unit.made, MadeLink) and (owner := unit.made.link.type) in composites:
+            if isinstance(unit.made, CheckedLink) and (owner := unit.made.link.type) in composites:
                 message = (
                     f"the fields of '{owner}' are those of the steps of the operation '{composites[owner]}'; add a step to it"
                 )
                 self.problems.append(Problem(unit.place, f"{key} · field", message, "link-of-operation"))
                 self.bad[key] = None
 
-    def _check_links(self, units: Mapping[str, Unit], ground: Ground) -> None:
+    def _check_links(self, units: Mapping[str, Unit], context: BuildContext) -> None:
         """Report links that do not fit to others; those are bad."""
         problems: list[Problem] = []
         if self.has_types:
-            links_of(units.values(), ground, problems)
+            links_of(units.values(), context, problems)
         self.problems += problems
         self.bad.update(dict.fromkeys(problem.subject.partition(" · ")[0] for problem in problems))
 

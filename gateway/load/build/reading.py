@@ -6,7 +6,7 @@ What is wrong in a document that names its operation or link is that unit's own;
 from collections.abc import Iterable, Mapping
 
 from gateway.errors import Problem
-from gateway.load.build.unit import Found, digest
+from gateway.load.build.unit import UnitText, digest
 from gateway.load.read.decode import DecodedOverlay, StepTypes, decode
 from gateway.load.read.yaml_source import YamlDocument, read_documents
 
@@ -28,11 +28,11 @@ _KINDS = (
     "types",
 )
 """The keys that tell what a document is, the telling ones first."""
-Layers = Mapping[str, list[tuple[Found, DecodedOverlay]]]
+Layers = Mapping[str, list[tuple[UnitText, DecodedOverlay]]]
 """Overlays by the unit that they change, in the order in which they apply."""
 
 
-class Reading:
+class ReadDocuments:
     """The documents of the files that were parsed, and all problems so far."""
 
     def __init__(self, problems: Iterable[Problem], step_types: StepTypes, environment: Mapping[str, str]) -> None:
@@ -40,8 +40,8 @@ class Reading:
         self.environment = environment
         self.problems = list(problems)
         self.shared: list[YamlDocument] = []
-        self.overlays: list[tuple[Found, DecodedOverlay]] = []
-        self.units: dict[str, list[Found]] = {}
+        self.overlays: list[tuple[UnitText, DecodedOverlay]] = []
+        self.units: dict[str, list[UnitText]] = {}
         """By file."""
         self.broken = {problem.place.file for problem in self.problems}
         """Files with a problem that no unit can answer for: what they had before may still be meant."""
@@ -68,7 +68,7 @@ class Reading:
         kind = next((kind for kind in _KINDS if kind in document.value), "")
         name = document.value.get(kind)
         key = f"{kind} {name}" if isinstance(name, str) else ""
-        found = Found(key, document, text, digest(str(document.marks.place), text), problems)
+        found = UnitText(key, document, text, digest(str(document.marks.place), text), problems)
         if kind in {"operation", "field"} and found.key:
             self.units.setdefault(file, []).append(found)
         elif kind in {"overlay", "when"}:
@@ -79,7 +79,7 @@ class Reading:
         else:
             self._blame(file, [*problems, *decode([document], self.step_types).problems])
 
-    def _sort_overlay(self, found: Found) -> None:
+    def _sort_overlay(self, found: UnitText) -> None:
         decoded = decode([found.document], self.step_types)
         operation = found.document.value.get("operation")
         self.problems += [*found.problems, *decoded.problems]
@@ -96,7 +96,7 @@ class Reading:
 
     def layers(self) -> Layers:
         """Return the overlays by unit."""
-        layers: dict[str, list[tuple[Found, DecodedOverlay]]] = {}
+        layers: dict[str, list[tuple[UnitText, DecodedOverlay]]] = {}
         for found, overlay in self.overlays:
             layers.setdefault(f"operation {overlay.overlay.keys.operation}", []).append((found, overlay))
         return layers

@@ -1,4 +1,4 @@
-"""Documents that all operations share → sources, defaults, context, Python types, and how changes are taken up."""
+"""DecodedDocuments that all operations share → sources, defaults, context, Python types, and how changes are taken up."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,16 +9,18 @@ from gateway.errors import Problem, nearest
 from gateway.load.build.context import read_context
 from gateway.load.build.policy_rules import read_policy_rules
 from gateway.load.build.rate_limits import read_rate_limits
-from gateway.load.build.unit import Shared, digest
-from gateway.load.check.references import Names, placed_references, read_templates
-from gateway.load.read.decode import Decoded, Documents, StepTypes
+from gateway.load.build.unit import SharedParts, digest
+from gateway.load.check.references import Scope, placed_references, read_templates
+from gateway.load.read.decode import Decoded, DecodedDocuments, StepTypes
 from gateway.load.types.classes import read_python_types
 from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, SourceKeys, TelemetryKeys
 
 _CAN_TRACE = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
-def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: Shared | None) -> tuple[Shared, list[Problem]]:
+def read_shared(
+    decoded: DecodedDocuments, step_types: StepTypes, folder: str, before: SharedParts | None
+) -> tuple[SharedParts, list[Problem]]:
     """Return what is shared, without the sources in which something is wrong, and all problems.
 
     A source that is the same as before is the very same object, so that its pool stays.
@@ -26,7 +28,7 @@ def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: 
     problems = list(decoded.problems)
     python_types = read_python_types(decoded.classes, problems)
     context = read_context(decoded.contexts, problems)
-    names = Names({}, {}, context=context)
+    names = Scope({}, {}, context=context)
     sources: dict[str, Source] = {}
     templates: dict[str, Mapping[str, object]] = {}
     digests: dict[str, str] = {}
@@ -39,7 +41,7 @@ def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: 
         is_known = before is not None and before.digests.get(name) == digests[name]
         sources[name] = before.sources[name] if before and is_known else Source(name, found.keys, folder, found.place)
         templates[name] = read
-    shared = Shared(
+    shared = SharedParts(
         sources,
         templates,
         frozenset(decoded.source_names),
@@ -58,7 +60,7 @@ def read_shared(decoded: Documents, step_types: StepTypes, folder: str, before: 
     return shared, problems
 
 
-def _templates(found: Decoded[SourceKeys], step_types: StepTypes, names: Names, problems: list[Problem]) -> dict[str, object]:
+def _templates(found: Decoded[SourceKeys], step_types: StepTypes, names: Scope, problems: list[Problem]) -> dict[str, object]:
     """Read the templates of a source and report what is wrong with it."""
     step_type = step_types[found.keys.type]
     templates = read_templates(found, step_type.source_templated, problems)
@@ -72,7 +74,7 @@ def _templates(found: Decoded[SourceKeys], step_types: StepTypes, names: Names, 
     return templates
 
 
-def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
+def _defaults(decoded: DecodedDocuments, problems: list[Problem]) -> dict[str, str]:
     defaults = {}
     for step_type, (name, unknown) in decoded.defaults.items():
         # A default that is wrong still is one: the steps that use it are not to blame.
@@ -86,28 +88,28 @@ def _defaults(decoded: Documents, problems: list[Problem]) -> dict[str, str]:
     return defaults
 
 
-def _server(decoded: Documents, problems: list[Problem]) -> ServerKeys:
+def _server(decoded: DecodedDocuments, problems: list[Problem]) -> ServerKeys:
     for second in decoded.servers[1:]:
         message = f"a second 'server:', first at {decoded.servers[0].place}"
         problems.append(second.problem(("server",), message, "duplicate-name", is_about_key=True))
     return decoded.servers[0].keys.server if decoded.servers else ServerKeys()
 
 
-def _reload(decoded: Documents, problems: list[Problem]) -> ReloadKeys:
+def _reload(decoded: DecodedDocuments, problems: list[Problem]) -> ReloadKeys:
     for second in decoded.reloads[1:]:
         message = f"a second 'reload:', first at {decoded.reloads[0].place}"
         problems.append(second.problem(("reload",), message, "duplicate-name", is_about_key=True))
     return decoded.reloads[0].keys.reload if decoded.reloads else ReloadKeys()
 
 
-def _limits(decoded: Documents, problems: list[Problem]) -> LimitsKeys:
+def _limits(decoded: DecodedDocuments, problems: list[Problem]) -> LimitsKeys:
     for second in decoded.limits[1:]:
         message = f"a second 'limits:', first at {decoded.limits[0].place}"
         problems.append(second.problem(("limits",), message, "duplicate-name", is_about_key=True))
     return decoded.limits[0].keys.limits if decoded.limits else LimitsKeys()
 
 
-def _telemetry(decoded: Documents, problems: list[Problem]) -> TelemetryKeys:
+def _telemetry(decoded: DecodedDocuments, problems: list[Problem]) -> TelemetryKeys:
     for second in decoded.telemetries[1:]:
         message = f"a second 'telemetry:', first at {decoded.telemetries[0].place}"
         problems.append(second.problem(("telemetry",), message, "duplicate-name", is_about_key=True))

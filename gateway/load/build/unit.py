@@ -14,10 +14,10 @@ from gateway.blueprint.blueprint import PolicyRule
 from gateway.contract import StepType
 from gateway.errors import Place, Problem
 from gateway.language.expression import Expression
-from gateway.load.check.overlay import Overlaid
+from gateway.load.check.overlay import OverlaidOperations
 from gateway.load.read.decode import DecodedLink
 from gateway.load.read.yaml_source import YamlDocument
-from gateway.load.types.sdl import Types
+from gateway.load.types.sdl import SdlTypes
 from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, TelemetryKeys
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -29,7 +29,7 @@ def digest(*texts: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedParts:
     """What all units share besides types. ``digests`` tell whether a source is still the same; ``digest`` is of the rest."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -61,11 +61,11 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class BuildContext:
     """What units stand on: the types and the shared parts of one build."""
 
-    types: Types
-    shared: Shared
+    types: SdlTypes
+    shared: SharedParts
     shared_digest: str
 
     def basis(self, words: Iterable[str], names: Iterable[str]) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeLink:
+class CheckedLink:
     """A link, and the document that made it, which problems with all links together are told by."""
 
     decoded: DecodedLink
@@ -90,7 +90,7 @@ class Unit:
     """``operation <name>`` or ``field <type>.<field>``."""
     place: Place
     """Where its name stands."""
-    made: Overlaid | MadeLink
+    made: OverlaidOperations | CheckedLink
     operation: Operation | None
     """The operation, if it is one."""
     digest: str
@@ -114,21 +114,21 @@ class Unit:
         """Yield its steps, those of overlays left aside."""
         if self.operation is not None:
             yield from self.operation.steps.values()
-        elif isinstance(self.made, MadeLink):
+        elif isinstance(self.made, CheckedLink):
             yield self.made.link.step
 
     def called(self) -> Iterator[Source]:
         """Yield the sources that it calls."""
         yield from (step.source for step in self.steps() if step.source is not None)
-        if isinstance(self.made, Overlaid):
+        if isinstance(self.made, OverlaidOperations):
             yield from (source for name, source in self.made.around.sources.items() if name in self.sources)
 
-    def stands_on(self, ground: Ground) -> bool:
+    def stands_on(self, context: BuildContext) -> bool:
         """Tell whether the types and shared parts that it was made with are the same there."""
         return (
-            self.shared == ground.shared_digest
-            and all(ground.shared.digests.get(name) == known for name, known in self.sources.items())
-            and self.basis == ground.basis(self.words, self.own_types)
+            self.shared == context.shared_digest
+            and all(context.shared.digests.get(name) == known for name, known in self.sources.items())
+            and self.basis == context.basis(self.words, self.own_types)
         )
 
     @property
@@ -142,7 +142,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class UnitText:
     """A document that may become a unit, the problems of reading it, and the hash of where and what it is."""
 
     key: str
@@ -153,19 +153,21 @@ class Found:
     problems: list[Problem]
 
 
-def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found], ground: Ground) -> Unit:
-    """Return the unit of what was compiled on a ground."""
+def make_unit(
+    found: UnitText, made: OverlaidOperations | CheckedLink, overlays: Iterable[UnitText], context: BuildContext
+) -> Unit:
+    """Return the unit of what was compiled on a context."""
     layers = list(overlays)
-    operation = next(iter(made.operations.values())) if isinstance(made, Overlaid) else None
-    steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, MadeLink) else []
+    operation = next(iter(made.operations.values())) if isinstance(made, OverlaidOperations) else None
+    steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, CheckedLink) else []
     texts = (found.text, *(layer.text for layer in layers), *{step.returns for step in steps})
     words = set[str]().union(*map(_WORD.findall, texts))
     names = (operation.returns,) if operation and operation.picked is None else ()
-    declared = ground.types.digests
+    declared = context.types.digests
     kept = frozenset(word for word in words if word[0].isupper() or word in declared)
     used = {step.source.name for step in steps if step.source}
     if layers:
-        used |= {name for name in ground.shared.digests if name in words or name in ground.shared.defaults.values()}
+        used |= {name for name in context.shared.digests if name in words or name in context.shared.defaults.values()}
     kind = found.key.partition(" ")[0]
     return Unit(
         key=found.key,
@@ -175,7 +177,7 @@ def make_unit(found: Found, made: Overlaid | MadeLink, overlays: Iterable[Found]
         digest=found.digest,
         overlays=digest(*(layer.digest for layer in layers)),
         words=kept,
-        basis=ground.basis(kept, names),
-        sources={name: ground.shared.digests[name] for name in used},
-        shared=ground.shared_digest,
+        basis=context.basis(kept, names),
+        sources={name: context.shared.digests[name] for name in used},
+        shared=context.shared_digest,
     )

@@ -6,7 +6,7 @@ from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
 
 from gateway.blueprint import Origin, Strategy
 from gateway.errors import Problem, nearest
-from gateway.load.check.draft import Draft
+from gateway.load.check.draft import StepDraft
 from gateway.load.check.references import resolve_type
 from gateway.load.read.decode import Decoded
 from gateway.load.types.sdl import ROOT_TYPES
@@ -52,7 +52,7 @@ class Composite:
         fields = self.declared.fields if self.declared else {}
         yield from (name for name, field in fields.items() if is_declared(field))
 
-    def check(self, steps: Mapping[str, Draft], step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
+    def check(self, steps: Mapping[str, StepDraft], step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
         """Report what is wrong with the aggregation, given the steps that could be read, the names of all, and the fields of overlays."""
         for index, name in enumerate(self._aggregation.required_steps):
             self._check_step_name(("aggregation", "required_steps", index), name, step_names)
@@ -76,7 +76,7 @@ class Composite:
             hint = nearest(name, step_names) or "; it is not a step of this operation"
             self._report(path, f"unknown step '{name}'{hint}", "unknown-step")
 
-    def _check_flatten(self, steps: Mapping[str, Draft]) -> None:
+    def _check_flatten(self, steps: Mapping[str, StepDraft]) -> None:
         owners: dict[str, str] = {}
         for name, step in steps.items():
             returned = self._object_of(step) if step.keys.expose else None
@@ -89,7 +89,7 @@ class Composite:
                     self._problems.append(step.decoded.problem(("returns",), message, "duplicate-field"))
                 owners.setdefault(field, name)
 
-    def _check_declared_fields(self, steps: Mapping[str, Draft], filled_by_name: frozenset[str]) -> None:
+    def _check_declared_fields(self, steps: Mapping[str, StepDraft], filled_by_name: frozenset[str]) -> None:
         origins = self.origins(steps)
         filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
         declared = self.declared.fields if self.declared else {}
@@ -105,7 +105,7 @@ class Composite:
             hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
             self._report(("steps",), message + hint, "unfilled-field")
 
-    def origins(self, steps: Mapping[str, Draft]) -> dict[str, Origin]:
+    def origins(self, steps: Mapping[str, StepDraft]) -> dict[str, Origin]:
         """Return where each field comes from: first those that the SDL declares, then the others in file order."""
         exposed = [step for step in steps.values() if step.keys.expose]
         if self.strategy is Strategy.PICK:
@@ -118,7 +118,7 @@ class Composite:
         first = [field for field in (self.declared.fields if self.declared else ()) if field in origins]
         return {field: origins[field] for field in dict.fromkeys((*first, *origins))}
 
-    def _object_of(self, step: Draft) -> GraphQLObjectType | None:
+    def _object_of(self, step: StepDraft) -> GraphQLObjectType | None:
         returned = resolve_type(step.returns, self._types) if self._types else None
         returned = returned.of_type if isinstance(returned, GraphQLNonNull) else returned
         return returned if isinstance(returned, GraphQLObjectType) else None

@@ -15,7 +15,7 @@ from gateway.settings import StepKeys
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class CheckContext:
     """What an operation is checked against: sources with their templates, default sources, step types, the SDL's types, the context."""
 
     sources: Mapping[str, Source]
@@ -30,7 +30,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class StepDraft:
     """A step on its way: its keys, its own templates, and what these and its conditions refer to. ``returns`` is a type, as text."""
 
     decoded: Decoded[StepKeys]
@@ -90,14 +90,14 @@ class Draft:
                 yield KeyProblem(("fallback", index, "stale_ms"), message, "stale-not-idempotent")
 
 
-def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str | None, problems: list[Problem]) -> Draft:
+def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str | None, problems: list[Problem]) -> StepDraft:
     """Read a step, given what the SDL declares of its field; what cannot be read is added to ``problems`` and left out."""
     step_type = around.step_types[decoded.keys.type]
     templates = read_templates(decoded, step_type.templated, problems)
     source = _source(decoded, step_type, around, problems)
     when, select = _expression(decoded, "when", problems), _expression(decoded, "select", problems)
     expressions = {"when": when, "select": select if step_type.selects_from_scope else None}
-    return Draft(
+    return StepDraft(
         decoded,
         decoded.keys,
         decoded.keys.as_ or decoded.keys.name,
@@ -112,7 +112,7 @@ def read_draft(decoded: Decoded[StepKeys], around: Surroundings, declared: str |
     )
 
 
-def _source(decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, problems: list[Problem]) -> Source | None:
+def _source(decoded: Decoded[StepKeys], step_type: StepType, around: CheckContext, problems: list[Problem]) -> Source | None:
     said = decoded.keys.source
     if step_type.source_keys is None:
         if said is not None:
@@ -149,7 +149,7 @@ def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -
 
 
 def _returns(
-    decoded: Decoded[StepKeys], step_type: StepType, around: Surroundings, declared: str | None, problems: list[Problem]
+    decoded: Decoded[StepKeys], step_type: StepType, around: CheckContext, declared: str | None, problems: list[Problem]
 ) -> str:
     """Return the type of a step as text: what the SDL says of its field, what it says itself, what its type knows, or JSON."""
     said = decoded.keys.returns

@@ -17,8 +17,8 @@ from gateway.blueprint import Argument, Link
 from gateway.errors import Problem, nearest
 from gateway.language.template import Reference
 from gateway.load.check.arguments import read_arguments
-from gateway.load.check.draft import Draft, Surroundings, read_draft
-from gateway.load.check.references import Names, path_mistake, resolve_type
+from gateway.load.check.draft import CheckContext, StepDraft, read_draft
+from gateway.load.check.references import Scope, path_mistake, resolve_type
 from gateway.load.check.sensitive_steps import reads_sensitive
 from gateway.load.check.step import StepScope, build_step
 from gateway.load.read.decode import Decoded, DecodedLink
@@ -38,7 +38,7 @@ NOT_IN_A_LINK = {
 _WITH_FIELDS = GraphQLObjectType | GraphQLInterfaceType
 
 
-def build_link(decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> Link | None:
+def build_link(decoded: DecodedLink, around: CheckContext, problems: list[Problem]) -> Link | None:
     """Check a link and return it, or None when a problem (added to ``problems``) keeps it from being served."""
     before = len(problems)
     rules = _LinkRules(decoded, around, problems)
@@ -91,13 +91,13 @@ def _unlike(decoded: DecodedLink, link: Link, of_interface: Link, types: GraphQL
 
 
 class _LinkRules:
-    def __init__(self, decoded: DecodedLink, around: Surroundings, problems: list[Problem]) -> None:
+    def __init__(self, decoded: DecodedLink, around: CheckContext, problems: list[Problem]) -> None:
         self.link: Decoded[LinkKeys] = decoded.link
         self.keys = decoded.link.keys
         self.around = around
         self.problems = problems
         self.type_name, _, self.field = self.keys.field.partition(".")
-        self.draft: Draft = read_draft(decoded.step, around, None, problems)
+        self.draft: StepDraft = read_draft(decoded.step, around, None, problems)
         self.batch: BatchKeys | None = decoded.step.keys.batch
         self.parent = self._parent()
         self.returns = self._returns()
@@ -106,7 +106,7 @@ class _LinkRules:
     def check(self) -> None:
         """Report everything that is wrong."""
         of_link: dict[str, GraphQLType | None] = {"keys": None} if self.batch else {"parent": self.parent}
-        names = Names({item.argument.name: item.type for item in self.arguments}, {}, of_link, self.around.context)
+        names = Scope({item.argument.name: item.type for item in self.arguments}, {}, of_link, self.around.context)
         for placed in self.draft.placed:
             mistake = names.mistake(placed.reference.path)
             if mistake:

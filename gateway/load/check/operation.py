@@ -9,15 +9,15 @@ from gateway.blueprint.graph import closure, find_cycles
 from gateway.errors import Problem, nearest
 from gateway.load.check.arguments import read_arguments
 from gateway.load.check.composite import Composite
-from gateway.load.check.draft import Draft, Surroundings, read_draft
-from gateway.load.check.references import RESERVED, Names, resolve_type
+from gateway.load.check.draft import CheckContext, StepDraft, read_draft
+from gateway.load.check.references import RESERVED, Scope, resolve_type
 from gateway.load.check.sensitive_steps import sensitive_steps
 from gateway.load.check.step import StepScope, build_step
 from gateway.load.read.decode import Decoded, DecodedOperation
 from gateway.settings import OperationKeys, StepKeys
 
 
-def build_operation(decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> Operation | None:
+def build_operation(decoded: DecodedOperation, around: CheckContext, problems: list[Problem]) -> Operation | None:
     """Check an operation and return it, or None when a problem (added to ``problems``) keeps it from being served."""
     before = len(problems)
     rules = _Rules(decoded, around, problems)
@@ -27,7 +27,7 @@ def build_operation(decoded: DecodedOperation, around: Surroundings, problems: l
 
 
 class _Rules:
-    def __init__(self, decoded: DecodedOperation, around: Surroundings, problems: list[Problem]) -> None:
+    def __init__(self, decoded: DecodedOperation, around: CheckContext, problems: list[Problem]) -> None:
         self.operation = decoded.operation
         self.keys: OperationKeys = decoded.operation.keys
         self.step_names = decoded.step_names
@@ -39,12 +39,12 @@ class _Rules:
         self.drafts = {step.keys.name: self._draft(step) for step in distinct}
         self.arguments = self._arguments()
 
-    def _draft(self, step: Decoded[StepKeys]) -> Draft:
+    def _draft(self, step: Decoded[StepKeys]) -> StepDraft:
         return read_draft(step, self.around, self.composite.declared_type(step.keys), self.problems)
 
     def check(self) -> None:
         """Report everything that is wrong."""
-        names = Names(
+        names = Scope(
             {argument.name: self._type_of(argument.type) for argument in self.arguments},
             dict.fromkeys(self.step_names) | {name: self._type_of(draft.returns) for name, draft in self.drafts.items()},
             context=self.around.context,
@@ -143,7 +143,7 @@ class _Rules:
         found = resolve_type(text, self.around.types) if self.around.types else None
         return None if isinstance(found, str) else found
 
-    def _check_step(self, draft: Draft, names: Names) -> None:
+    def _check_step(self, draft: StepDraft, names: Scope) -> None:
         for placed in draft.placed:
             mistake = names.mistake(placed.reference.path)
             if mistake:
@@ -177,7 +177,7 @@ class _Rules:
                 )
         return is_composite_type(found)
 
-    def _check_expressions(self, draft: Draft, names: Names) -> None:
+    def _check_expressions(self, draft: StepDraft, names: Scope) -> None:
         for key, path in draft.scope_paths:
             mistake = names.mistake(path) if path else ("'@' reads everything; name what is needed", "unknown-reference")
             if path[:1] == ("request",):
@@ -193,7 +193,7 @@ class _Rules:
             hint = nearest(name, self.step_names) or "; it is not a step of this operation"
             self._report(decoded, path, f"unknown step '{name}'{hint}", "unknown-step")
 
-    def _check_fallbacks(self, draft: Draft) -> None:
+    def _check_fallbacks(self, draft: StepDraft) -> None:
         for index, fallback in enumerate(draft.keys.fallback):
             if fallback.step is not None:
                 self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
@@ -202,7 +202,7 @@ class _Rules:
                     message = f"'{fallback.step}' returns '{other.returns}', not '{draft.returns}'"
                     self._report(draft.decoded, ("fallback", index, "step"), message, "type-conflict")
 
-    def _step(self, draft: Draft, scope: StepScope) -> Step:
+    def _step(self, draft: StepDraft, scope: StepScope) -> Step:
         name = draft.keys.name
         is_required = name in self.keys.aggregation.required_steps
         return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
@@ -216,7 +216,7 @@ class _Rules:
                     paths[path[0]] = (*paths.get(path[0], ()), path[1:])
         return paths
 
-    def _effective_returns(self, draft: Draft) -> str:
+    def _effective_returns(self, draft: StepDraft) -> str:
         """Return the type of a step; one without a type that only stands in for another has that other's."""
         if draft.keys.returns is None and not draft.keys.expose:
             for other in self.drafts.values():
@@ -249,11 +249,11 @@ class _Rules:
         before = {name: [other] for name, other in pairs if name not in closure(waits, [other])}
         return {name: [*others, *before.get(name, ())] for name, others in edges.items()}
 
-    def _prerequisites(self, draft: Draft) -> list[str]:
+    def _prerequisites(self, draft: StepDraft) -> list[str]:
         names = (*self._waits_for(draft), *(fallback.step for fallback in draft.keys.fallback if fallback.step))
         return [name for name in dict.fromkeys(names) if name in self.drafts]
 
-    def _waits_for(self, draft: Draft) -> list[str]:
+    def _waits_for(self, draft: StepDraft) -> list[str]:
         """Return what a step reads, arguments among it, and the steps that it follows."""
         read = [placed.reference.root for placed in draft.placed]
         return [*read, *(path[0] for _, path in draft.scope_paths if path), *draft.keys.depends_on]

@@ -1,7 +1,7 @@
 """``overlay:`` documents → overlays, and the operations that they make of the configured ones (the paper's configuration resolver).
 
 An overlay is merged into the operation's document, and what comes of it is decoded and built like any other: maps merge, lists and
-scalars replace, steps are matched by name. Marks are merged along, so that a problem points into the file that is wrong. Each overlay is
+scalars replace, steps are matched by name. SourceMap are merged along, so that a problem points into the file that is wrong. Each overlay is
 checked alone over its operation. What an overlay may not touch (types, field names, arguments) is what all requests share: the schema.
 """
 
@@ -15,11 +15,11 @@ from gateway.blueprint.operation import OverlayField
 from gateway.blueprint.overlay import Patch, condition_text
 from gateway.blueprint.step import FallbackStep
 from gateway.errors import ConfigurationError, Problem, nearest
-from gateway.load.check.draft import Surroundings
+from gateway.load.check.draft import CheckContext
 from gateway.load.check.operation import build_operation
 from gateway.load.check.references import context_mistake
 from gateway.load.read.decode import Decoded, DecodedOperation, DecodedOverlay, decode_operation
-from gateway.load.read.yaml_source import Marks, YamlDocument
+from gateway.load.read.yaml_source import SourceMap, YamlDocument
 from gateway.settings import ConditionValue, OverlayKeys
 
 _LAYERS = ("steps", "aggregation", "deadline_ms", "concurrency")
@@ -32,7 +32,7 @@ _SHAPES_THE_SCHEMA = ("returns", "as", "expose")
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseOperation:
     """An operation as it is without overlays, and the document that made it."""
 
     decoded: DecodedOperation
@@ -40,7 +40,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Overlaid:
+class OverlaidOperations:
     """Operations, which know the fields that only overlays fill, and overlays in the order in which they apply."""
 
     operations: Mapping[str, Operation]
@@ -48,7 +48,7 @@ class Overlaid:
     layers: tuple[YamlDocument, ...]
     """The documents of the overlays, in the same order."""
     documents: Mapping[str, DecodedOperation]
-    around: Surroundings
+    around: CheckContext
 
     def effective(self, name: str, positions: tuple[int, ...]) -> Operation:
         """Make the operation of a name with the overlays at these positions.
@@ -74,8 +74,12 @@ def overlay_fields(overlays: Sequence[DecodedOverlay]) -> dict[str, frozenset[st
 
 
 def build_overlays(
-    found: Sequence[DecodedOverlay], bases: Mapping[str, Base], names: set[str], around: Surroundings, problems: list[Problem]
-) -> Overlaid:
+    found: Sequence[DecodedOverlay],
+    bases: Mapping[str, BaseOperation],
+    names: set[str],
+    around: CheckContext,
+    problems: list[Problem],
+) -> OverlaidOperations:
     """Check overlays over their operations. ``names`` are those of all operations, ``bases`` the ones in which nothing is wrong."""
     sound: list[DecodedOverlay] = []
     made: dict[str, list[tuple[DecodedOverlay, Operation]]] = {}
@@ -100,7 +104,7 @@ def build_overlays(
         _check_cycles(operations[name], variants, problems)
         _check_together(documents[name], [overlay for overlay, _ in variants], around, problems)
     overlays = tuple(_overlay(overlay, bases[overlay.overlay.keys.operation].decoded) for overlay in sound)
-    return Overlaid(operations, overlays, tuple(overlay.document for overlay in sound), documents, around)
+    return OverlaidOperations(operations, overlays, tuple(overlay.document for overlay in sound), documents, around)
 
 
 def _overlay(found: DecodedOverlay, base: DecodedOperation) -> Overlay:
@@ -117,7 +121,7 @@ def _values(value: ConditionValue | list[ConditionValue]) -> list[ConditionValue
 
 
 def _check_names(
-    overlay: Decoded[OverlayKeys], seen: set[tuple[str, str]], names: set[str], around: Surroundings, problems: list[Problem]
+    overlay: Decoded[OverlayKeys], seen: set[tuple[str, str]], names: set[str], around: CheckContext, problems: list[Problem]
 ) -> None:
     keys = overlay.keys
     if (keys.overlay, keys.operation) in seen:
@@ -133,7 +137,7 @@ def _check_names(
             problems.append(overlay.problem(("when", key), *mistake, is_about_key=True))
 
 
-def _check_steps(overlay: Decoded[OverlayKeys], base: Base, problems: list[Problem]) -> None:
+def _check_steps(overlay: Decoded[OverlayKeys], base: BaseOperation, problems: list[Problem]) -> None:
     """Report steps that neither patch nor add one, and patches of what makes the schema."""
     seen: set[str] = set()
     for index, step in enumerate(overlay.keys.steps):
@@ -213,7 +217,7 @@ def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operatio
 
 
 def _check_together(
-    base: DecodedOperation, overlays: list[DecodedOverlay], around: Surroundings, problems: list[Problem]
+    base: DecodedOperation, overlays: list[DecodedOverlay], around: CheckContext, problems: list[Problem]
 ) -> None:
     """Check overlays together where they patch the same step in what is judged together, and where all of them can match.
 
@@ -263,7 +267,7 @@ def _at_step(overlay: DecodedOverlay, origin: Origin, message: str, code: str) -
 
 
 def _build(
-    base: DecodedOperation, layers: Sequence[YamlDocument], around: Surroundings, problems: list[Problem]
+    base: DecodedOperation, layers: Sequence[YamlDocument], around: CheckContext, problems: list[Problem]
 ) -> Operation | None:
     """Decode and build an operation with overlays; a problem (added to ``problems``) names the last of them."""
     document = base.document
@@ -288,7 +292,7 @@ def _overlaid(base: YamlDocument, overlay: YamlDocument) -> YamlDocument:
     return YamlDocument(value, replace(marks, parts={**marks.parts, "steps": step_marks}))
 
 
-def _merged(base: object, base_marks: Marks, over: object, over_marks: Marks) -> tuple[object, Marks]:
+def _merged(base: object, base_marks: SourceMap, over: object, over_marks: SourceMap) -> tuple[object, SourceMap]:
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over, over_marks
     value = dict(base)
@@ -301,17 +305,17 @@ def _merged(base: object, base_marks: Marks, over: object, over_marks: Marks) ->
     return value, replace(over_marks, keys=keys, parts=parts)
 
 
-def _merged_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[object], Marks]:
+def _merged_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[object], SourceMap]:
     """Merge lists of steps by name; a step that is added takes the place of one that another overlay has added."""
     steps = {str(step["name"]): (step, marks) for step, marks in _steps(base)}
     for step, marks in _steps(overlay):
         name = str(step["name"])
         steps[name] = (step, marks) if "type" in step else _merged(*steps[name], step, marks)  # type: ignore[assignment]
-    parts: dict[object, Marks] = {index: marks for index, (_, marks) in enumerate(steps.values())}
+    parts: dict[object, SourceMap] = {index: marks for index, (_, marks) in enumerate(steps.values())}
     return [step for step, _ in steps.values()], replace(overlay.marks.part("steps"), parts=parts)
 
 
-def _steps(document: YamlDocument) -> Iterator[tuple[Mapping[str, object], Marks]]:
+def _steps(document: YamlDocument) -> Iterator[tuple[Mapping[str, object], SourceMap]]:
     steps = document.value["steps"]
     assert isinstance(steps, list)
     for index, step in enumerate(steps):
@@ -333,7 +337,7 @@ def _patches(overlay: YamlDocument, base: DecodedOperation) -> Iterator[Patch]:
         yield from _leaves((key,), overlay.value[key], overlay.marks.part(key))
 
 
-def _leaves(path: tuple[str, ...], value: object, marks: Marks) -> Iterator[Patch]:
+def _leaves(path: tuple[str, ...], value: object, marks: SourceMap) -> Iterator[Patch]:
     if not isinstance(value, Mapping):
         yield Patch(path, value, marks.place)
         return

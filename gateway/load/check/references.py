@@ -87,7 +87,7 @@ def _placed(tree: object, path: Path) -> Iterator[PlacedReference]:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class Scope:
     """What can be referred to in one operation: arguments and steps with their types (None where a type is not known)."""
 
     arguments: Mapping[str, GraphQLType | None]

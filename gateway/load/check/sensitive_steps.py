@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from graphql import GraphQLSchema
 
 from gateway.blueprint import Argument
-from gateway.load.check.draft import Draft
+from gateway.load.check.draft import StepDraft
 from gateway.load.types.sensitive import holds_sensitive
 
 
 def sensitive_steps(
-    drafts: Mapping[str, Draft], arguments: Iterable[Argument], declared: Iterable[str], types: GraphQLSchema | None
+    drafts: Mapping[str, StepDraft], arguments: Iterable[Argument], declared: Iterable[str], types: GraphQLSchema | None
 ) -> frozenset[str]:
     """Return the names of an operation's sensitive steps; ``declared`` are the fields of its type that the SDL declares so."""
     fields = set(declared)
@@ -26,12 +26,12 @@ def sensitive_steps(
     return frozenset(names & drafts.keys())
 
 
-def reads_sensitive(draft: Draft, arguments: Iterable[Argument]) -> bool:
+def reads_sensitive(draft: StepDraft, arguments: Iterable[Argument]) -> bool:
     """Tell whether a step is given an argument that is sensitive."""
     return not _read(draft).isdisjoint(argument.name for argument in arguments if argument.is_sensitive)
 
 
-def _read(draft: Draft) -> set[str]:
+def _read(draft: StepDraft) -> set[str]:
     """Return the names of arguments and steps that a step reads."""
     paths = [*(placed.reference.path for placed in draft.placed), *(path for _, path in draft.scope_paths)]
     return {path[1] if path[0] == "args" and len(path) > 1 else path[0] for path in paths if path}

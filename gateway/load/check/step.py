@@ -8,7 +8,7 @@ from gateway.blueprint import Fallback, Step
 from gateway.blueprint.step import FallbackStale, FallbackStep, FallbackValue, Retry
 from gateway.language.environment import as_written
 from gateway.language.template import references
-from gateway.load.check.draft import Draft, Surroundings
+from gateway.load.check.draft import CheckContext, StepDraft
 from gateway.settings import CacheKeys, FallbackKeys, HedgeKeys, RetryKeys
 
 _ONCE = RetryKeys(attempts=1)
@@ -25,7 +25,7 @@ class StepScope:
     """The names of the steps that are sensitive."""
 
 
-def build_step(draft: Draft, around: Surroundings, scope: StepScope, *, name: str, returns: str, is_required: bool) -> Step:
+def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name: str, returns: str, is_required: bool) -> Step:
     """Build a step from a draft in which nothing is wrong; ``returns`` is its type as text."""
     keys, source = draft.keys, draft.source
     templates = {**draft.templates, "source": around.source_templates.get(source.name, {}) if source else {}}
@@ -81,7 +81,7 @@ def _shared_retry(attempts: int, errors: tuple[str | int, ...], base_ms: int, ca
     return Retry(attempts, frozenset(map(str, errors)), base_ms / 1000, cap_ms / 1000)
 
 
-def _hedge(draft: Draft) -> HedgeKeys | None:
+def _hedge(draft: StepDraft) -> HedgeKeys | None:
     said = draft.keys.hedge or (draft.source.keys.hedge if draft.source else None)
     return said if said and said.enabled and draft.step_type.is_read(draft.keys) else None
 

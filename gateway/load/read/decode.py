@@ -6,7 +6,7 @@ from typing import Generic
 
 from gateway.contract import KeyProblem, StepType
 from gateway.errors import Place, Problem, nearest
-from gateway.load.read.yaml_source import Marks, YamlDocument
+from gateway.load.read.yaml_source import SourceMap, YamlDocument
 from gateway.settings import (
     ContextKeys,
     KeysT,
@@ -34,7 +34,7 @@ class Decoded(Generic[KeysT]):
 
     keys: KeysT
     subject: str
-    marks: Marks
+    marks: SourceMap
 
     def problem(self, path: Path, message: str, code: str, *, is_about_key: bool = False) -> Problem:
         """Return a problem with the value, or the key, under a path of YAML keys."""
@@ -87,7 +87,7 @@ class DecodedOverlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class DecodedDocuments:
     """All documents of a configuration by kind, and the problems that were found in reading them."""
 
     operations: list[DecodedOperation] = field(default_factory=list)
@@ -126,9 +126,9 @@ KINDS = (
 """The keys that tell what kind of document it is."""
 
 
-def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
+def decode(documents: list[YamlDocument], step_types: StepTypes) -> DecodedDocuments:
     """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
-    result = Documents()
+    result = DecodedDocuments()
     for document in documents:
         if document.value.keys() & {"overlay", "when"}:
             _decode_overlay(document, result)
@@ -147,7 +147,7 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> Documents:
     return result
 
 
-def _decode_whole(document: YamlDocument, result: Documents) -> None:
+def _decode_whole(document: YamlDocument, result: DecodedDocuments) -> None:
     """Decode a document that is all of one model."""
     if "context" in document.value:
         context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
@@ -180,7 +180,7 @@ def decode_document(model: type[KeysT], document: YamlDocument, kind: str, probl
     return _decode(model, document.value, _subject(kind, document), document.marks, problems)
 
 
-def _decode_overlay(document: YamlDocument, result: Documents) -> None:
+def _decode_overlay(document: YamlDocument, result: DecodedDocuments) -> None:
     subject = _subject("overlay", document)
     overlay = _decode(OverlayKeys, document.value, subject, document.marks, result.problems)
     if overlay is not None:
@@ -234,7 +234,7 @@ def _subject(kind: str, document: YamlDocument) -> str:
     return f"{kind} {name[:80]}" if isinstance(name, str) else kind
 
 
-def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Documents) -> None:
+def _decode_shared(document: YamlDocument, step_types: StepTypes, result: DecodedDocuments) -> None:
     shared = _decode(SharedKeys, document.value, "document", document.marks, result.problems)
     if shared is None:
         return
@@ -256,7 +256,7 @@ def _decode_shared(document: YamlDocument, step_types: StepTypes, result: Docume
         _decode_default(shared, step_type, source_name, list(models), result)
 
 
-def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, known: list[str], result: Documents) -> None:
+def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, known: list[str], result: DecodedDocuments) -> None:
     def problem(message: str, code: str, *, is_about_key: bool) -> Problem:
         place = shared.marks.at(("defaults", step_type), is_key=is_about_key)
         return Problem(place, "defaults", message, code)
@@ -275,7 +275,7 @@ def _model_of(
     raw: Mapping[str, object],
     models: Mapping[str, type[KeysT]],
     subject: str,
-    marks: Marks,
+    marks: SourceMap,
     problems: list[Problem],
 ) -> type[KeysT] | None:
     """Return the model that the key ``type`` of a mapping asks for."""
@@ -300,7 +300,7 @@ def _model_of(
 
 
 def _decode(
-    model: type[KeysT], raw: Mapping[str, object], subject: str, marks: Marks, problems: list[Problem]
+    model: type[KeysT], raw: Mapping[str, object], subject: str, marks: SourceMap, problems: list[Problem]
 ) -> Decoded[KeysT] | None:
     """Decode a mapping; where keys are wrong, report them and go on without, so that the rest is still checked."""
     keys = validate(model, raw)

@@ -23,7 +23,7 @@ MAX_VALUES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class SourceMap:
     """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list.
 
     Most of what is read is sound, and nobody asks where it stands: places are made of the parser's own marks when they are asked for.
@@ -31,19 +31,19 @@ class Marks:
 
     file: str
     mark: Mark
-    keys: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
-    parts: Mapping[object, "Marks | Mark"] = field(default_factory=dict)
+    keys: Mapping[object, "SourceMap | Mark"] = field(default_factory=dict)
+    parts: Mapping[object, "SourceMap | Mark"] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
         """Where the value begins."""
         return Place(self.file, self.mark.line + 1, self.mark.column + 1)
 
-    def part(self, key: object) -> "Marks":
+    def part(self, key: object) -> "SourceMap":
         """Return the marks of a part."""
         return _marks(self.file, self.parts[key])
 
-    def key(self, key: object) -> "Marks":
+    def key(self, key: object) -> "SourceMap":
         """Return the marks of a key."""
         return _marks(self.file, self.keys[key])
 
@@ -57,8 +57,8 @@ class Marks:
         return marks.place
 
 
-def _marks(file: str, found: Marks | Mark) -> Marks:
-    return found if isinstance(found, Marks) else Marks(file, found)
+def _marks(file: str, found: SourceMap | Mark) -> SourceMap:
+    return found if isinstance(found, SourceMap) else SourceMap(file, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class YamlDocument:
     """One document of a YAML file."""
 
     value: Mapping[str, object]
-    marks: Marks
+    marks: SourceMap
 
 
 class _Mistake(Exception):
@@ -183,7 +183,7 @@ class _Anchored:
     """What an alias stands for: how many values, and how deep."""
 
     value: object
-    marks: Marks | Mark
+    marks: SourceMap | Mark
     size: int
     depth: int
 
@@ -210,7 +210,7 @@ class _Reader:
     def mistake(self, event: Any, message: str, code: str) -> _Mistake:
         return _Mistake(Problem(self.place(event), "file", message, code))
 
-    def documents(self, text: str) -> Iterator[tuple[object, Marks]]:
+    def documents(self, text: str) -> Iterator[tuple[object, SourceMap]]:
         loader = yaml.CSafeLoader(text)
         self.next: Callable[[], Any] = loader.get_event
         try:
@@ -222,7 +222,7 @@ class _Reader:
         finally:
             loader.dispose()
 
-    def value(self, event: Any, depth: int) -> tuple[object, Marks | Mark]:
+    def value(self, event: Any, depth: int) -> tuple[object, SourceMap | Mark]:
         """Return the value that begins with an event, and its marks: of a scalar that of the parser."""
         self.values += 1
         if self.values > MAX_VALUES:
@@ -235,7 +235,7 @@ class _Reader:
         if event.tag is not None and event.tag not in {"!", "tag:yaml.org,2002:str"}:
             self.report(self.place(event), f"the tag '{_short(event.tag)}' is not allowed; write plain YAML", "yaml-tag")
         value: object
-        marks: Marks | Mark
+        marks: SourceMap | Mark
         if kind is yaml.ScalarEvent:
             value, marks = self.scalar(event), event.start_mark
         elif kind is yaml.MappingStartEvent:
@@ -246,17 +246,17 @@ class _Reader:
             self.anchors[event.anchor] = self.measured[id(marks)] = _Anchored(value, marks, *self.measure(marks))
         return value, marks
 
-    def measure(self, marks: Marks | Mark) -> tuple[int, int]:
+    def measure(self, marks: SourceMap | Mark) -> tuple[int, int]:
         """Return how many values there are, and how deep; what an alias stands for was measured before, so no alias can multiply the work."""
         known = self.measured.get(id(marks))
         if known is not None:
             return known.size, known.depth
-        if not isinstance(marks, Marks):
+        if not isinstance(marks, SourceMap):
             return 1, 0
         below = [self.measure(part) for part in marks.parts.values()]
         return 1 + sum(size for size, _ in below), 1 + max((depth for _, depth in below), default=0)
 
-    def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, Marks | Mark]:
+    def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, SourceMap | Mark]:
         found = self.anchors.get(str(event.anchor))
         if found is None:
             raise self.mistake(event, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
@@ -267,10 +267,10 @@ class _Reader:
             raise self.mistake(event, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
         return found.value, found.marks
 
-    def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], Marks]:
+    def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], SourceMap]:
         values: dict[str, object] = {}
-        keys: dict[object, Marks | Mark] = {}
-        parts: dict[object, Marks | Mark] = {}
+        keys: dict[object, SourceMap | Mark] = {}
+        parts: dict[object, SourceMap | Mark] = {}
         while type(event := self.next()) is not yaml.MappingEndEvent:
             key = self.key(event, depth + 1)
             value, marks = self.value(self.next(), depth + 1)
@@ -282,7 +282,7 @@ class _Reader:
                 self.report(self.place(event), message, "duplicate-key")
                 continue
             values[key], keys[key], parts[key] = value, event.start_mark, marks
-        return values, Marks(self.file, start.start_mark, keys, parts)
+        return values, SourceMap(self.file, start.start_mark, keys, parts)
 
     def key(self, event: Any, depth: int) -> str | None:
         key, marks = self.value(event, depth)
@@ -294,13 +294,13 @@ class _Reader:
             self.report(self.place(event), f"the key '{event.value}' is not text; put it in quotes", "key-not-text")
         return str(event.value)
 
-    def sequence(self, start: Any, depth: int) -> tuple[list[object], Marks]:
+    def sequence(self, start: Any, depth: int) -> tuple[list[object], SourceMap]:
         values: list[object] = []
-        parts: dict[object, Marks | Mark] = {}
+        parts: dict[object, SourceMap | Mark] = {}
         while type(event := self.next()) is not yaml.SequenceEndEvent:
             value, parts[len(values)] = self.value(event, depth + 1)
             values.append(value)
-        return values, Marks(self.file, start.start_mark, {}, parts)
+        return values, SourceMap(self.file, start.start_mark, {}, parts)
 
     def scalar(self, event: yaml.ScalarEvent) -> object:
         text = event.value

@@ -64,7 +64,7 @@ _BUILT_IN = "scalar JSON\ntype Query { _: JSON }\ndirective @sensitive on FIELD_
 
 
 @dataclass(frozen=True, slots=True)
-class Types:
+class SdlTypes:
     """The types that SDL files declare together. ``schema`` has no root types, and nobody adds to it.
 
     ``digests`` tell for each declared type whether it is still the same, ``mentions`` which types its fields, members and implementers have.
@@ -109,7 +109,7 @@ class Types:
 
 def read_types(
     texts: Mapping[str, str], python_types: str = "", python_place: Place | None = None
-) -> tuple[Types | None, list[Problem]]:
+) -> tuple[SdlTypes | None, list[Problem]]:
     """Build the types of all SDL files (path → text) together; ``JSON`` is always among them.
 
     ``python_types`` is the SDL of Python classes, which join them; ``python_place`` is where they are named, for problems with them.
@@ -136,7 +136,7 @@ def read_types(
     cut_tokens(document.definitions)
     mentions = _mentions(types)
     note_holders(untouched, holders(types, mentions))
-    return Types(untouched, _digests(document, types), mentions, document.definitions), problems
+    return SdlTypes(untouched, _digests(document, types), mentions, document.definitions), problems
 
 
 def _build(document: DocumentNode) -> GraphQLSchema:

@@ -7,11 +7,11 @@ from enum import StrEnum
 from gateway.contract import CallContext
 from gateway.errors import Code, StepFault
 from gateway.run.policies.timeout import had_time, is_cut_by_deadline
-from gateway.run.policies.window import Window
+from gateway.run.policies.window import SlidingWindow
 from gateway.settings import BreakerKeys
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     """Whether calls go through: all of them, none, or the one that tries."""
 
     CLOSED = "closed"
@@ -30,7 +30,7 @@ class Breaker:
         """Whether all calls go through."""
         self.is_trying = False
         """Whether the one call that tries is under way."""
-        self.window = Window(keys.window_ms / 1000)
+        self.window = SlidingWindow(keys.window_ms / 1000)
         self.opened = 0
         """How often it has opened."""
         self.rejected = 0
@@ -43,11 +43,11 @@ class Breaker:
         self._changes = 0
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """Whether calls go through."""
         if self.is_closed:
-            return State.CLOSED
-        return State.HALF_OPEN if self.is_trying else State.OPEN
+            return BreakerState.CLOSED
+        return BreakerState.HALF_OPEN if self.is_trying else BreakerState.OPEN
 
     def admit(self) -> int:
         """Let a call through, or not; return what it is known by.

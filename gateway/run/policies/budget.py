@@ -2,14 +2,14 @@
 
 import asyncio
 
-from gateway.run.policies.window import Window
+from gateway.run.policies.window import SlidingWindow
 
 
-class Budget:
+class CallBudget:
     """Extra calls: ``percent`` of those of the last ``seconds``, and at least ``least`` in that time."""
 
     def __init__(self, percent: int, least: int, seconds: float = 10.0) -> None:
-        self.window = Window(seconds)
+        self.window = SlidingWindow(seconds)
         """Calls, and the extra ones among its marks."""
         self.granted = 0
         self.denied = 0

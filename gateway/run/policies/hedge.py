@@ -7,7 +7,7 @@ from copy import copy
 from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.errors import StepFault
-from gateway.run.policies.budget import Budget
+from gateway.run.policies.budget import CallBudget
 from gateway.settings import HedgeKeys
 
 _KEPT = 100
@@ -17,11 +17,11 @@ _MINUTE = 60.0
 _MAX_STEPS = 1000
 
 
-class Latency:
+class StepLatency:
     """How long the last calls of a step took, and the budget of its second calls."""
 
     def __init__(self, keys: HedgeKeys) -> None:
-        self.budget = Budget(keys.max_percent, 0, _MINUTE)
+        self.budget = CallBudget(keys.max_percent, 0, _MINUTE)
         self._min_samples = keys.min_samples
         self._seconds: list[float] = []
         self._next = 0
@@ -45,26 +45,26 @@ class Latency:
             self._slow = sorted(self._seconds)[int(_PERCENTILE * len(self._seconds))]
 
 
-class Latencies:
+class SourceLatencies:
     """How long the steps of a source take, by what they do; for as long as its pool."""
 
     def __init__(self) -> None:
-        self.by_step: OrderedDict[str, Latency] = OrderedDict()
+        self.by_step: OrderedDict[str, StepLatency] = OrderedDict()
 
     @property
     def hedges(self) -> int:
         """How many second calls there have been."""
         return sum(latency.budget.granted for latency in self.by_step.values())
 
-    def of(self, step: Step, keys: HedgeKeys) -> Latency:
+    def of(self, step: Step, keys: HedgeKeys) -> StepLatency:
         """Return what is known of a step; with very many steps the oldest are forgotten."""
-        found = self.by_step.setdefault(step.fingerprint, Latency(keys))
+        found = self.by_step.setdefault(step.fingerprint, StepLatency(keys))
         if len(self.by_step) > _MAX_STEPS:
             self.by_step.popitem(last=False)
         return found
 
 
-def with_hedge(call: Call, latency: Latency) -> Call:
+def with_hedge(call: Call, latency: StepLatency) -> Call:
     """Make a second call beside one that is slow, where the budget allows it. The loser is cancelled."""
 
     async def hedged(inputs: Inputs, context: CallContext) -> Reply:
@@ -81,7 +81,7 @@ def with_hedge(call: Call, latency: Latency) -> Call:
     return hedged
 
 
-async def _race(call: Call, inputs: Inputs, context: CallContext, latency: Latency) -> Reply:
+async def _race(call: Call, inputs: Inputs, context: CallContext, latency: StepLatency) -> Reply:
     """Return the first good reply; when both calls fail, the first call's fault stands."""
     first = asyncio.create_task(_of(call, inputs, context))
     calls = {first}

@@ -8,10 +8,10 @@ from gateway.blueprint import Step
 from gateway.blueprint.step import Retry
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.errors import StepFault
-from gateway.run.policies.budget import Budget
+from gateway.run.policies.budget import CallBudget
 
 
-def with_retry(call: Call, step: Step, budget: Budget | None) -> Call:
+def with_retry(call: Call, step: Step, budget: CallBudget | None) -> Call:
     """Repeat a failed idempotent call with full jitter, as often as the step and the budget of its source allow and the deadline leaves room for.
 
     Waits are drawn between 0 and a limit that doubles (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/); a

@@ -5,9 +5,9 @@ from typing import Self
 
 from gateway.run.policies.adaptive import Adaptive
 from gateway.run.policies.breaker import Breaker
-from gateway.run.policies.budget import Budget
+from gateway.run.policies.budget import CallBudget
 from gateway.run.policies.bulkhead import Bulkhead
-from gateway.run.policies.hedge import Latencies
+from gateway.run.policies.hedge import SourceLatencies
 from gateway.settings import SourceKeys
 
 
@@ -18,9 +18,9 @@ class SourceState:
     bulkhead: Bulkhead
     adaptive: Adaptive | None
     breaker: Breaker | None
-    budget: Budget
+    budget: CallBudget
     """Of further attempts."""
-    latencies: Latencies
+    latencies: SourceLatencies
 
     @classmethod
     def of(cls, keys: SourceKeys) -> Self:
@@ -28,4 +28,4 @@ class SourceState:
         adaptive = Adaptive(keys.adaptive, keys.concurrency) if keys.adaptive else None
         bulkhead = Bulkhead(adaptive.limit if adaptive else keys.concurrency, keys.queue, keys.queue_timeout_ms / 1000)
         breaker = Breaker(keys.breaker, bulkhead.turn_away) if keys.breaker.enabled else None
-        return cls(bulkhead, adaptive, breaker, Budget(keys.retry.budget_percent, keys.retry.budget_min), Latencies())
+        return cls(bulkhead, adaptive, breaker, CallBudget(keys.retry.budget_percent, keys.retry.budget_min), SourceLatencies())

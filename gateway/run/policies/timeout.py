@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from gateway.contract import CallContext
 from gateway.errors import Code, StepFault
-from gateway.run.policies.timers import Alarm
+from gateway.run.policies.timers import DeadlineTimer
 
 RESOLUTION = 0.001
 """Seconds that a timer may be early, by the clocks of event loops."""
@@ -15,7 +15,7 @@ _AT_DEADLINE = "cut at the deadline of the request"
 T = TypeVar("T")
 
 
-class Limit(Alarm):
+class Limit(DeadlineTimer):
     """The end of an attempt that begins now: after ``timeout`` seconds, or at the deadline of the call, which may move while it runs.
 
     :raises StepFault: the deadline is over, so that there is no use in beginning.
@@ -50,7 +50,7 @@ async def until_deadline(waiting: Awaitable[T], context: CallContext) -> T:
 
     :raises StepFault: it does.
     """
-    alarm = Alarm(asyncio.get_running_loop(), context.deadline)
+    alarm = DeadlineTimer(asyncio.get_running_loop(), context.deadline)
     try:
         return await waiting
     except asyncio.CancelledError:

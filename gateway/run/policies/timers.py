@@ -12,16 +12,16 @@ WIDTH = 0.125
 """Seconds of a bucket."""
 
 
-class _Buckets(dict[float, "set[Alarm]"]):
+class _Buckets(dict[float, "set[DeadlineTimer]"]):
     """The alarms of an event loop by the number of their bucket, a whole one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
 
-    def begin(self, number: float, alarm: "Alarm") -> "set[Alarm]":
+    def begin(self, number: float, alarm: "DeadlineTimer") -> "set[DeadlineTimer]":
         """Return a new bucket for an alarm; one whose time has begun already is of no use, and its alarm has a timer at once."""
-        bucket = set["Alarm"]()
+        bucket = set["DeadlineTimer"]()
         if number * WIDTH <= self.loop.time():
             alarm.timer = self.loop.call_at(alarm.time, alarm.ring)
         else:
@@ -42,7 +42,7 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-class Alarm:
+class DeadlineTimer:
     """Cancels the task that sets it when the clock of the event loop shows ``time``."""
 
     has_rung = False

@@ -3,7 +3,7 @@
 _BUCKETS = 10
 
 
-class Window:
+class SlidingWindow:
     """How many calls there were over the last ``seconds``, and how many of them were marked.
 
     What is older than that leaves by tenths of it. Times are those of the event loop's clock.

@@ -31,14 +31,14 @@ AVOIDED = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class PriorityShare:
     """What the requests of one priority may take: places among those under way, and seconds of a turn of an overloaded event loop."""
 
     places: int
     slice: float
 
 
-class Shares:
+class PriorityShares:
     """The shares of all priorities in a configuration. Where all operations are of one priority, that has everything."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -49,11 +49,11 @@ class Shares:
         places = {Priority.LOW: -(-all_places // 2), Priority.NORMAL: all_places, Priority.HIGH: all_places}
         if Priority.HIGH in known:
             places[Priority.NORMAL] = -(-all_places * 9 // 10)
-        self._by_priority = {priority: Share(places[priority], SLICES[priority]) for priority in Priority}
+        self._by_priority = {priority: PriorityShare(places[priority], SLICES[priority]) for priority in Priority}
         self.best = self._by_priority[max(known)]
         """The largest share: whoever is refused this one is refused in any case."""
 
-    def of(self, priority: Priority) -> Share:
+    def of(self, priority: Priority) -> PriorityShare:
         """Return the share of a priority."""
         return self._by_priority[priority]
 
@@ -66,11 +66,11 @@ class Admission:
         """How many requests wait for somebody else; one that is answered at once takes no place."""
         self.rejected = Counter() if rejected is None else rejected
         """How many requests were refused because all places were taken (``in_flight``) or the event loop could not keep up (``pressure``)."""
-        self._pressure = Pressure()
+        self._pressure = LoopLag()
         self._refused_at: deque[float] = deque(maxlen=MANY + 1)
         self._avoided_until = 0.0
 
-    def admits(self, arrived_at: float, share: Share) -> bool:
+    def admits(self, arrived_at: float, share: PriorityShare) -> bool:
         """Tell whether a request that arrived at a time (event loop clock) is let in, as its share is not used up."""
         if self.in_flight >= share.places:
             return self._refuse("in_flight")
@@ -82,7 +82,7 @@ class Admission:
             pressure.look()
         return True
 
-    def take(self, share: Share) -> bool:
+    def take(self, share: PriorityShare) -> bool:
         """Take a place if there is one; whoever does so gives it back by :meth:`leave`."""
         if self.in_flight >= share.places:
             return self._refuse("in_flight")
@@ -107,7 +107,7 @@ class Admission:
         return False
 
 
-class Pressure:
+class LoopLag:
     """Measures the turns of the event loop: how long it takes until a function that is to be called soon is called.
 
     While they are short one is measured now and then, when a request comes; from a long one on each is, until one is short again. (The

@@ -23,7 +23,7 @@ MAX_STAMPS = 500_000
 """How many requests of all clients are remembered for moving windows."""
 
 
-class Store(Protocol):
+class RateLimitStore(Protocol):
     """Where processes count together."""
 
     async def hit(self, rule: RateLimit, key: str, count: int) -> float | None:
@@ -33,7 +33,7 @@ class Store(Protocol):
         """Close the connections."""
 
 
-class Counters:
+class RateLimiter:
     """What this process has counted, whatever becomes of the configuration meanwhile."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -41,8 +41,8 @@ class Counters:
         """How many requests were refused."""
         self.uncounted = 0
         """How many were let in because their store did not answer."""
-        self._windows = Windows(now)
-        self._stores: dict[str, Store] = {}
+        self._windows = ClientWindows(now)
+        self._stores: dict[str, RateLimitStore] = {}
 
     def hit(self, limits: RateLimits, asking: Mapping[str, object], count: int) -> None:
         """Count so many requests in memory. ``asking`` has the names that keys may read.
@@ -67,10 +67,10 @@ class Counters:
             if wait:
                 raise self._refusal(wait)
 
-    async def _open(self, url: str) -> Store:
+    async def _open(self, url: str) -> RateLimitStore:
         # Its libraries take a tenth of a second to import, which whoever has no store need not wait for.
         module = await asyncio.to_thread(importlib.import_module, "gateway.serve.admission.redis_store")
-        store: Store = module.RedisStore(url)
+        store: RateLimitStore = module.RedisStore(url)
         return self._stores.setdefault(url, store)
 
     async def aclose(self) -> None:
@@ -104,7 +104,7 @@ class _Window:
     ends: float = 0.0
 
 
-class Windows:
+class ClientWindows:
     """The windows of all clients, in a bounded part of this process's memory.
 
     Those of the library that counts in Redis take a thread for every ten milliseconds and a fifth of a processor for 1,000 requests a second

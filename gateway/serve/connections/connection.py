@@ -12,8 +12,8 @@ from gateway.errors import RequestError
 from gateway.serve.connections.exchange import Exchange, Phase
 from gateway.serve.connections.reader import NEVER, RequestReader
 from gateway.serve.http.edge import too_late
-from gateway.serve.http.endpoint import RestOfAnswer
-from gateway.serve.http.response import HttpAnswer
+from gateway.serve.http.endpoint import PendingResponse
+from gateway.serve.http.response import HttpResponse
 
 LINGER = 1.0
 """Seconds that a client who is refused has to read why; what it sends meanwhile is dropped, or else it would find the connection reset."""
@@ -50,26 +50,26 @@ class GatewayProtocol(RequestReader):
     def _answer(self, exchange: Exchange) -> None:
         if self.transport.is_closing():
             return
-        begun = self.front.endpoint.begin(exchange)
-        if isinstance(begun, HttpAnswer):
+        begun = self.gateway_app.endpoint.begin(exchange)
+        if isinstance(begun, HttpResponse):
             self._respond(exchange, begun)
             return
         task = exchange.task = self.loop.create_task(self._finish(exchange, begun))
         self.tasks.add(task)
 
-    async def _finish(self, exchange: Exchange, rest: RestOfAnswer) -> None:
+    async def _finish(self, exchange: Exchange, rest: PendingResponse) -> None:
         try:
             answer = await rest()
         except asyncio.CancelledError:
             if not exchange.disconnected:
                 raise
-            self.front.endpoint.left(exchange)
+            self.gateway_app.endpoint.left(exchange)
         else:
             self._respond(exchange, answer)
         finally:
             self.tasks.discard(exchange.task)
 
-    def _respond(self, exchange: Exchange, answer: HttpAnswer) -> None:
+    def _respond(self, exchange: Exchange, answer: HttpResponse) -> None:
         """Send an answer in one piece."""
         exchange.response_complete = True
         if exchange.disconnected:
@@ -80,7 +80,7 @@ class GatewayProtocol(RequestReader):
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, answer: HttpAnswer, *, keep_alive: bool) -> None:
+    def _write(self, answer: HttpResponse, *, keep_alive: bool) -> None:
         if self.every is not self.server_state.default_headers:  # there are new ones each second
             self.every = self.server_state.default_headers
             self.every_line = b"".join([b"%b: %b\r\n" % header for header in self.every])
@@ -129,7 +129,7 @@ class GatewayProtocol(RequestReader):
             return
         self._abandon()
         self.limit_at = self.loop.time() + LINGER
-        self._write(self.front.endpoint.refuse(error, self.front.ids.of(None)), keep_alive=False)
+        self._write(self.gateway_app.endpoint.refuse(error, self.gateway_app.ids.of(None)), keep_alive=False)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

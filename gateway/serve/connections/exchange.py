@@ -4,7 +4,7 @@ import asyncio
 from enum import Enum, auto
 from typing import ClassVar
 
-from gateway.serve.connections.head import Head
+from gateway.serve.connections.head import RequestHead
 from gateway.serve.http.request import HttpMessage
 
 
@@ -39,7 +39,7 @@ class Exchange(HttpMessage):
     response_complete = disconnected = False
     task: asyncio.Task[None] | None = None
 
-    def __init__(self, head: Head, body: bytes, request_id: str, arrived_at: float, peer: str) -> None:
+    def __init__(self, head: RequestHead, body: bytes, request_id: str, arrived_at: float, peer: str) -> None:
         super().__init__(head.method, head.query_string, head.headers, body, request_id, arrived_at, peer)
         self.keep_alive = not head.is_last
         self.parts: list[bytes] = []

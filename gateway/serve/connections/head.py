@@ -17,7 +17,7 @@ _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 
 
 @dataclass(slots=True)
-class Head:
+class RequestHead:
     """The head of a GraphQL request that was found sound. A client's next one on a connection is nearly always the very same."""
 
     written: Written
@@ -47,7 +47,7 @@ class Head:
         return bool(text) and len(message) == len(text) + self.length and message.startswith(text)
 
 
-def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> Head | None:
+def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> RequestHead | None:
     """Return the head of a GraphQL request, or None for any other one.
 
     :raises RequestError: nobody may send such a head.
@@ -64,7 +64,7 @@ def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> Head | No
     if length > keys.max_request_bytes:
         raise too_large(keys.max_request_bytes)
     waits_for_word = headers.get("expect", "").lower() == "100-continue"
-    return Head(written, keys, method.decode(), query_string, headers, length, is_last, waits_for_word)
+    return RequestHead(written, keys, method.decode(), query_string, headers, length, is_last, waits_for_word)
 
 
 def _check(written: Written, keys: ServerKeys) -> None:

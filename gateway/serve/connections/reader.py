@@ -10,8 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.errors import RequestError
 from gateway.serve.connections.exchange import Exchange, Phase
-from gateway.serve.connections.head import Head, read_head
-from gateway.serve.http.asgi import Front
+from gateway.serve.connections.head import RequestHead, read_head
+from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge, malformed, too_large_head, too_long_url, unexpected
 from gateway.serve.http.request import too_large
 
@@ -25,14 +25,14 @@ class RequestReader(HttpToolsProtocol):
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        front = config.loaded_app
-        assert isinstance(front, Front)
-        self.front = front
-        self.edge: Edge = front.edge
+        gateway_app = config.loaded_app
+        assert isinstance(gateway_app, GatewayApp)
+        self.gateway_app = gateway_app
+        self.edge: Edge = gateway_app.edge
         self.phase = Phase.IDLE
         self.limit_at = NEVER
-        self.keys = front.edge.keys()
-        self.head: Head | None = None
+        self.keys = gateway_app.edge.keys()
+        self.head: RequestHead | None = None
         """That of the last GraphQL request."""
         self.frame_size = 0  # bytes of the message beside its body: its head, the sizes of its chunks, its trailers
         self.is_reading = self.is_in_head = self.has_ended = False
@@ -121,7 +121,7 @@ class RequestReader(HttpToolsProtocol):
         else:
             self._take(head)
 
-    def _take(self, head: Head) -> None:
+    def _take(self, head: RequestHead) -> None:
         """Take a GraphQL request, whose body is still to come."""
         before: Any = self.cycle
         self.cycle = self._exchange(head, b"")
@@ -134,15 +134,15 @@ class RequestReader(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._start_asgi_task(self.cycle, self.app)
 
-    def _take_whole(self, head: Head, data: bytes) -> None:
+    def _take_whole(self, head: RequestHead, data: bytes) -> None:
         """Take a GraphQL request of which everything is there, and of which the parser need see nothing, as it has seen its head before."""
         exchange = self.answering = self.cycle = self._exchange(head, data[len(head.text) :])
         exchange.is_whole = exchange.is_begun = True
         self.phase, self.limit_at = Phase.ANSWER, NEVER
         self._answer(exchange)
 
-    def _exchange(self, head: Head, body: bytes) -> Exchange:
-        request_id = self.front.ids.of(head.headers.get("x-request-id"))
+    def _exchange(self, head: RequestHead, body: bytes) -> Exchange:
+        request_id = self.gateway_app.ids.of(head.headers.get("x-request-id"))
         return Exchange(head, body, request_id, self.loop.time(), self.client[0] if self.client else "")
 
     def _pass_on(self) -> None:

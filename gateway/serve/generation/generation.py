@@ -17,22 +17,22 @@ from gateway.answer.json_text import json_text
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
-from gateway.contract.request import Ending, GraphQLRequest, Rest
+from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.contract.shape import plain, shaped_text
 from gateway.document.document import Document, DocumentReader
 from gateway.errors import Code, RequestError
 from gateway.garbage import take_apart
 from gateway.run import Results, at_once, run
 from gateway.run.policies import apply
-from gateway.run.reply_cache import Replies, Shared, with_shared
-from gateway.run.single_flight import Flights
+from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
+from gateway.run.single_flight import SingleFlight
 from gateway.schema.build import build_schema
-from gateway.serve.admission.admission import Shares
+from gateway.serve.admission.admission import PriorityShares
 from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
-from gateway.serve.generation.prepared import Prepared
-from gateway.telemetry.telemetry import Telling, note_errors, tell_misfits
+from gateway.serve.generation.prepared import PreparedRequest
+from gateway.telemetry.telemetry import Telemetry, note_errors, tell_misfits
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -54,7 +54,7 @@ class Generation:
         self,
         plans: Plans,
         calls: dict[Step, Call],
-        replies: Replies,
+        replies: ReplyCache,
         unwinding: set[asyncio.Future[Any]] | None = None,
     ) -> None:
         self.blueprint = plans.blueprint
@@ -64,7 +64,7 @@ class Generation:
         """How often texts were asked for lately."""
         self.max_batch = self.blueprint.limits.max_batch
         self._max_cost, self._max_errors = self.blueprint.limits.max_cost, self.blueprint.limits.max_errors
-        self.shares = Shares(self.blueprint)
+        self.shares = PriorityShares(self.blueprint)
         self.rate_limits = self.blueprint.rate_limits
         self.schema = plans.schema
         self.plans = plans
@@ -77,8 +77,8 @@ class Generation:
         self._read_large = lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.reader.read)
         self._unwinding = set() if unwinding is None else unwinding
         self._shares_queries = self.blueprint.server.dedupe_queries
-        self._queries: Flights[tuple[bytes, Ending]] = Flights(self._unwinding)
-        self._measures = plans.telling.measures
+        self._queries: SingleFlight[tuple[bytes, RequestSummary]] = SingleFlight(self._unwinding)
+        self._counters = plans.telemetry.counters
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         """What somebody waits for who wants to close it."""
@@ -96,7 +96,7 @@ class Generation:
         finally:
             self._leave()
 
-    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | Rest:
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | PendingAnswer:
         """Answer a request with JSON text at once where nobody has to be asked, or return what is left to be awaited.
 
         An equal query under way answers this one too, where the configuration allows it.
@@ -106,7 +106,7 @@ class Generation:
         prepared = self._prepare(request, context)
         planned = prepared.planned
         if planned.answer is not None and not request.wants_trace:
-            self._measures.steps.count_known(planned.meters)
+            self._counters.steps.count_known(planned.meters)
             return planned.answer
         if self._shares_queries and prepared.is_shareable:
             return partial(self._respond_together, prepared)
@@ -118,7 +118,7 @@ class Generation:
             return text
         return partial(self._respond, prepared)
 
-    async def _respond(self, prepared: Prepared) -> bytes:
+    async def _respond(self, prepared: PreparedRequest) -> bytes:
         self._enter()
         try:
             body = self._body(prepared, await self._run(prepared))
@@ -126,17 +126,17 @@ class Generation:
         finally:
             self._leave()
 
-    async def _respond_together(self, prepared: Prepared) -> bytes:
+    async def _respond_together(self, prepared: PreparedRequest) -> bytes:
         """Answer with the text of an equal query that is under way, or begin one; both end alike."""
-        identity, ending = prepared.identity, prepared.context.ending
+        identity, summary = prepared.identity, prepared.context.summary
 
-        async def begin() -> tuple[bytes, Ending]:
-            return await self._respond(prepared), ending
+        async def begin() -> tuple[bytes, RequestSummary]:
+            return await self._respond(prepared), summary
 
-        self._measures.shared["query_joined"] += self._queries.has(identity)
+        self._counters.shared["query_joined"] += self._queries.has(identity)
         with self.in_use():
             text, common = await self._queries.join(identity, begin)
-        ending.outcome, ending.codes = common.outcome, common.codes
+        summary.outcome, summary.codes = common.outcome, common.codes
         return text
 
     @contextmanager
@@ -201,8 +201,8 @@ class Generation:
         await take_apart(self.schema)
         vars(self.overlays).clear()
 
-    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> Prepared:
-        context.ending.version = self.blueprint.version
+    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
+        context.summary.version = self.blueprint.version
         definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
         variables = definition.variables(request.variables)
         effective = None
@@ -211,12 +211,12 @@ class Generation:
         planned = self.plans.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
-        context.ending.operations += planned.operations  # of a batch each request has its own
+        context.summary.operations += planned.operations  # of a batch each request has its own
         arguments = planned.fixed or planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
         meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NOTHING
-        return Prepared(request, context, planned, arguments, meta)
+        return PreparedRequest(request, context, planned, arguments, meta)
 
     def _check_cost(self, cost: int, most: int, context: RequestContext) -> None:
         if cost <= most:
@@ -227,7 +227,7 @@ class Generation:
         message = f"The query is estimated to cost {cost}, which is more than {most}."
         raise RequestError(Code.COST_ESTIMATED_TOO_EXPENSIVE, 400, {"message": message})
 
-    def _run(self, prepared: Prepared) -> Coroutine[Any, Any, Results]:
+    def _run(self, prepared: PreparedRequest) -> Coroutine[Any, Any, Results]:
         """Begin to run a plan.
 
         :raises RequestError: it is too late for that.
@@ -238,9 +238,9 @@ class Generation:
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         return self._to_the_end(running) if plan.is_mutation else running
 
-    def _body(self, prepared: Prepared, results: Results) -> Body:
+    def _body(self, prepared: PreparedRequest, results: Results) -> Body:
         """Count what a run has come to, and return the body of the answer."""
-        is_whole, steps, planned = results.is_whole(), self._measures.steps, prepared.planned
+        is_whole, steps, planned = results.is_whole(), self._counters.steps, prepared.planned
         (steps.count if is_whole else steps.count_each)(planned.meters, results)
         errors: list[dict[str, object]] = []
         data = planned.project(results, prepared.meta, errors)
@@ -250,12 +250,12 @@ class Generation:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
         if errors:
             tell_misfits(planned.plan, results, errors, prepared.context)
-            note_errors(prepared.context.ending, errors_of(body), has_data=has_data(body))
+            note_errors(prepared.context.summary, errors_of(body), has_data=has_data(body))
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body
 
-    def _trace(self, prepared: Prepared, results: Results) -> Body:
+    def _trace(self, prepared: PreparedRequest, results: Results) -> Body:
         planned, now = prepared.planned, asyncio.get_running_loop().time()
         return {
             "cost": planned.cost.of(prepared.arguments),
@@ -277,14 +277,14 @@ async def open_generation(
     *,
     is_development: bool = False,
     pools: Pools | None = None,
-    telling: Telling | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Generation]:
     """Serve with the pools of all sources, those that other generations have opened already among them; on exit leave them."""
-    telling = telling or Telling()
+    telemetry = telemetry or Telemetry()
     async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
-        shared = Shared.new(unwinding, telling.measures.shared)
-        tracer = telling.tracer_for(blueprint.telemetry)
+        shared = ReplySharing.new(unwinding, telemetry.counters.shared)
+        tracer = telemetry.tracer_for(blueprint.telemetry)
 
         def make(step: Step) -> Call:
             pool = opened[step.source] if step.source else None
@@ -294,7 +294,7 @@ async def open_generation(
             return with_shared(apply(call, step, pool.state if pool else None), step, shared)
 
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Plans(blueprint, schema, is_development, telling), _Calls(make), shared.replies, unwinding)
+        yield Generation(Plans(blueprint, schema, is_development, telemetry), _Calls(make), shared.replies, unwinding)
 
 
 class _Calls(dict[Step, Call]):

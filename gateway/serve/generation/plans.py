@@ -27,14 +27,14 @@ from gateway.plan.cost import Cost, cost_of
 from gateway.plan.nodes import Plan
 from gateway.plan.planner import plan
 from gateway.telemetry.counters import StepMeter
-from gateway.telemetry.telemetry import Telling
+from gateway.telemetry.telemetry import Telemetry
 
 MAX_PLANS = 64
 """How many plans of one definition are kept; of what is not asked for any more the oldest goes first."""
 
 
 @dataclass(slots=True)
-class Planned:
+class CompiledPlan:
     """One operation definition under one set of conditions: its plan, its projection, its arguments, and its introspection fields."""
 
     plan: Plan
@@ -67,7 +67,7 @@ class Planned:
         return Arguments(calls, {index: coerce(variables) for index, coerce in links.items()} if links else {})
 
 
-PlansOfDefinition = dict[tuple[object, ...], Planned]
+PlansOfDefinition = dict[tuple[object, ...], CompiledPlan]
 """The plans of one definition by the values of its conditions and its effective operations."""
 
 
@@ -78,7 +78,7 @@ class Plans:
     blueprint: Blueprint
     schema: GraphQLSchema
     is_development: bool
-    telling: Telling = field(default_factory=Telling)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     _kept: MutableMapping[Definition, PlansOfDefinition] = field(default_factory=WeakKeyDictionary)
 
     @property
@@ -87,7 +87,7 @@ class Plans:
         allowed = self.blueprint.limits.introspection
         return self.is_development if allowed is None else allowed
 
-    def of(self, definition: Definition) -> Mapping[tuple[object, ...], Planned]:
+    def of(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
         """Return the plans of a definition that are kept."""
         return self._kept.get(definition, {})
 
@@ -95,7 +95,7 @@ class Plans:
         """Let go of the plans of a definition."""
         self._kept.pop(definition, None)
 
-    def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> Planned:
+    def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> CompiledPlan:
         """Return the plan of a definition under the conditions that its variables set; each is made once.
 
         ``effective`` is the blueprint as it holds for the request; left out: the one without overlays.
@@ -130,7 +130,7 @@ class Plans:
                 with suppress(RequestError):
                     self.plan(definition, Variables.of_conditions(values))
 
-    def _plan(self, definition: Definition, variables: Variables, blueprint: Blueprint) -> Planned:
+    def _plan(self, definition: Definition, variables: Variables, blueprint: Blueprint) -> CompiledPlan:
         conditions = {name: variables.coerced.get(name) for name in definition.conditions}
         for name, value in conditions.items():
             if not isinstance(value, bool):
@@ -155,11 +155,11 @@ class Plans:
         cost = cost_of(made, self.schema.type_map, self.blueprint.limits.list_size)
         names = tuple(call.operation.name for call in made.calls)
         deadline = max((call.deadline for call in made.calls), default=math.inf)
-        meters = self.telling.meters(made)
+        meters = self.telemetry.meters(made)
         is_constant = made.is_constant and introspection is None and not definition.node.variable_definitions
         project = compile_projection(made)
         is_shaped = any(node.shape for node in made.nodes)
-        planned = Planned(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
+        planned = CompiledPlan(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
         if not definition.node.variable_definitions:
             with suppress(RequestError):  # which each request is told when it asks for its arguments
                 planned.fixed = planned.arguments(NO_VARIABLES)
@@ -168,7 +168,7 @@ class Plans:
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]
 
-    def introspect(self, planned: Planned, values: Mapping[str, object]) -> Mapping[str, object]:
+    def introspect(self, planned: CompiledPlan, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values of the introspection fields by response key; graphql-core answers them."""
         if planned.introspection is None:
             return {}

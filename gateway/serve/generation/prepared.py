@@ -6,15 +6,15 @@ from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.record import Record
 from gateway.run import Arguments
-from gateway.serve.generation.plans import Planned
+from gateway.serve.generation.plans import CompiledPlan
 
 
-class Prepared(Record, frozen=True):
+class PreparedRequest(Record, frozen=True):
     """A request that is sound: its plan, and what the plan runs with. ``meta`` is what its introspection fields have."""
 
     request: GraphQLRequest
     context: RequestContext
-    planned: Planned
+    planned: CompiledPlan
     arguments: Arguments
     meta: Mapping[str, object]
 

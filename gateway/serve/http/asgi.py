@@ -24,9 +24,9 @@ from gateway.serve.http.response import (
     REQUEST_ID_HEADER,
     UNEXPECTED,
     VERSION_HEADER,
-    HttpAnswer,
+    HttpResponse,
     error_text,
-    json_answer,
+    json_response,
 )
 from gateway.settings import CorsKeys
 
@@ -36,7 +36,7 @@ log = logging.getLogger("stepgraph.http")
 T = TypeVar("T")
 
 
-class Front:
+class GatewayApp:
     """GraphQL requests go straight to their endpoint, all others to the application.
 
     Every response has an ``x-request-id``, and no exception reaches the server or the client.
@@ -92,7 +92,7 @@ class Front:
         peer = scope["client"][0] if scope.get("client") else ""
         message = HttpMessage(scope["method"], scope["query_string"], headers, body, request_id, arrived_at, peer)
         begun = self.endpoint.begin(message)
-        answer = begun if isinstance(begun, HttpAnswer) else await unless_client_leaves(begun(), receive)
+        answer = begun if isinstance(begun, HttpResponse) else await unless_client_leaves(begun(), receive)
         if answer is None:
             self.endpoint.left(message)
         else:
@@ -115,7 +115,7 @@ class Front:
             if not status:
                 await send_json(send_with_id, 500, UNEXPECTED)
         finally:
-            self.endpoint.telling.passed_by(scope["method"], scope["path"], status, perf_counter() - began, request_id)
+            self.endpoint.telemetry.passed_by(scope["method"], scope["path"], status, perf_counter() - began, request_id)
 
 
 def _with_id(send: Send, request_id: str) -> Send:
@@ -151,10 +151,10 @@ async def send_error(send: Send, status: int, code: Code, message: str) -> None:
 
 async def send_json(send: Send, status: int, body: bytes) -> None:
     """Send a response of JSON text."""
-    await _send(send, json_answer(status, body))
+    await _send(send, json_response(status, body))
 
 
-async def _send(send: Send, answer: HttpAnswer) -> None:
+async def _send(send: Send, answer: HttpResponse) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 

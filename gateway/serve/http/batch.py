@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.answer.json_text import json_text
-from gateway.contract.request import Ending, GraphQLRequest, Rest
+from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.errors import Code, RequestError
 from gateway.telemetry.telemetry import note_errors
 
@@ -35,33 +35,35 @@ class Batch:
             message = f"The list has {len(self.items)} requests; {most} are allowed."
             raise RequestError(Code.BATCH_LIMIT_EXCEEDED, 422, {"message": message})
 
-    async def answer(self, begin: Callable[[GraphQLRequest], bytes | Rest], ending: Ending) -> bytes:
-        """Answer each request by itself; those that wait for others do so together. ``ending`` is how all of them end."""
+    async def answer(self, begin: Callable[[GraphQLRequest], bytes | PendingAnswer], summary: RequestSummary) -> bytes:
+        """Answer each request by itself; those that wait for others do so together. ``summary`` tells how all of them end."""
         answers: list[bytes | asyncio.Task[bytes]] = []
         async with asyncio.TaskGroup() as group:
             for item in self.items:
-                begun = self._begin(item, begin, ending)
-                answers.append(begun if isinstance(begun, bytes) else group.create_task(_finish(begun, ending)))
+                begun = self._begin(item, begin, summary)
+                answers.append(begun if isinstance(begun, bytes) else group.create_task(_finish(begun, summary)))
                 await asyncio.sleep(0)  # a document that is new takes a while: others shall not wait for all of them
         return b"[%s]" % b",".join(answer if isinstance(answer, bytes) else answer.result() for answer in answers)
 
-    def _begin(self, item: Any, begin: Callable[[GraphQLRequest], bytes | Rest], ending: Ending) -> bytes | Rest:
+    def _begin(
+        self, item: Any, begin: Callable[[GraphQLRequest], bytes | PendingAnswer], summary: RequestSummary
+    ) -> bytes | PendingAnswer:
         try:
             return begin(self.read(item))
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-            return _failed(error, ending)
+            return _failed(error, summary)
 
 
-async def _finish(rest: Rest, ending: Ending) -> bytes:
+async def _finish(rest: PendingAnswer, summary: RequestSummary) -> bytes:
     try:
         return await rest()
     except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-        return _failed(error, ending)
+        return _failed(error, summary)
 
 
-def _failed(error: Exception, ending: Ending) -> bytes:
+def _failed(error: Exception, summary: RequestSummary) -> bytes:
     if not isinstance(error, RequestError):
         log.error("a request of a batch failed unexpectedly", exc_info=error)
         error = RequestError(Code.INTERNAL_SERVER_ERROR, 500, {"message": "The gateway failed."})
-    note_errors(ending, error.errors, has_data=True)
+    note_errors(summary, error.errors, has_data=True)
     return json_text({"errors": error.errors})

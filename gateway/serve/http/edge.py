@@ -11,7 +11,7 @@ LOOK = 0.5
 """Seconds between two looks at all connections: one timer for them all, instead of one for each request."""
 
 
-class Connection(Protocol):
+class TimedConnection(Protocol):
     """A connection with a time when it must have moved on."""
 
     limit_at: float
@@ -31,12 +31,12 @@ class Edge:
         """Set when no request shall be held any longer."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def look_after(self, connections: Set[Connection]) -> None:
+    def look_after(self, connections: Set[TimedConnection]) -> None:
         """Look at these connections for as long as there are any; the set is the server's own, and goes on changing."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK, self._look, connections)
 
-    def _look(self, connections: Set[Connection]) -> None:
+    def _look(self, connections: Set[TimedConnection]) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
         for connection in [connection for connection in connections if connection.limit_at <= now]:

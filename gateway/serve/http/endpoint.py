@@ -16,15 +16,15 @@ from typing import Any, Protocol
 from gateway.answer.json_text import json_text
 from gateway.blueprint import Priority, RateLimits
 from gateway.contract import RequestContext
-from gateway.contract.request import GraphQLRequest, Rest
+from gateway.contract.request import GraphQLRequest, PendingAnswer
 from gateway.document.document import Document
 from gateway.errors import Code, RequestError
-from gateway.serve.admission.admission import Admission, Share, Shares
-from gateway.serve.admission.rate_limits import Counters
+from gateway.serve.admission.admission import Admission, PriorityShare, PriorityShares
+from gateway.serve.admission.rate_limits import RateLimiter
 from gateway.serve.http.batch import Batch
 from gateway.serve.http.request import GRAPHQL_PATH, JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
-from gateway.serve.http.response import UNEXPECTED, HttpAnswer, http_answer, too_much_answer
-from gateway.telemetry.telemetry import CLIENT_LEFT, Telling, note_errors, refuse
+from gateway.serve.http.response import UNEXPECTED, HttpResponse, http_response, overloaded_response
+from gateway.telemetry.telemetry import CLIENT_LEFT, Telemetry, note_errors, refuse
 
 log = logging.getLogger("stepgraph.http")
 
@@ -52,10 +52,10 @@ class RequestIds:
         return f"{self._process}{next(self._count):016x}"
 
 
-RestOfAnswer = Callable[[], Coroutine[Any, Any, HttpAnswer]]
+PendingResponse = Callable[[], Coroutine[Any, Any, HttpResponse]]
 
 
-class Responds(Protocol):
+class Responder(Protocol):
     """What answers requests with JSON text, as a generation does."""
 
     @property
@@ -70,7 +70,7 @@ class Responds(Protocol):
         """Keep it from being closed meanwhile."""
 
     @property
-    def shares(self) -> Shares:
+    def shares(self) -> PriorityShares:
         """What requests may take of the gateway, by their priority."""
 
     @property
@@ -86,7 +86,7 @@ class Responds(Protocol):
         :raises RequestError: it cannot be parsed.
         """
 
-    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | Rest:
+    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | PendingAnswer:
         """Answer a request at once, or return what is left to be awaited.
 
         :raises RequestError: nothing was run; the error is the answer. What is left raises it too.
@@ -97,25 +97,25 @@ class GraphQLEndpoint:
     """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none."""
 
     def __init__(
-        self, generation: Callable[[], Responds | None], *, is_development: bool, telling: Telling | None = None
+        self, generation: Callable[[], Responder | None], *, is_development: bool, telemetry: Telemetry | None = None
     ) -> None:
-        self.telling = telling or Telling(is_development=is_development)
-        self.admission = Admission(self.telling.measures.rejected)
-        self.counters = Counters()
+        self.telemetry = telemetry or Telemetry(is_development=is_development)
+        self.admission = Admission(self.telemetry.counters.rejected)
+        self.counters = RateLimiter()
         self._generation = generation
         self._is_development = is_development
 
-    def begin(self, message: HttpMessage) -> HttpAnswer | RestOfAnswer:
+    def begin(self, message: HttpMessage) -> HttpResponse | PendingResponse:
         """Answer a request at once, or return what is left to be awaited. Neither raises an exception."""
         generation = self._generation()
         if generation is None:
             return self.refuse(_not_ready(), message.request_id)
         version, share = generation.version, generation.shares.best
         if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
-            self.telling.measures.begun += 1
+            self.telemetry.counters.begun += 1
             return self._too_much(message, version)
         media_type = JSON
-        self.telling.begun(message)
+        self.telemetry.begun(message)
         try:
             if message.method == "GET":
                 refuse_page(message)
@@ -130,13 +130,13 @@ class GraphQLEndpoint:
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
             return self._failed(error, message, media_type, version)
         if isinstance(begun, bytes):
-            self.telling.ended(message.method, GRAPHQL_PATH, 200, message)
-            return http_answer(200, media_type, version, message.request_id, begun)
+            self.telemetry.ended(message.method, GRAPHQL_PATH, 200, message)
+            return http_response(200, media_type, version, message.request_id, begun)
         return partial(self._finish, begun, share, message, media_type, version)
 
     def _counted(
-        self, limits: RateLimits, generation: Responds, request: GraphQLRequest | Batch, message: HttpMessage
-    ) -> bytes | Rest:
+        self, limits: RateLimits, generation: Responder, request: GraphQLRequest | Batch, message: HttpMessage
+    ) -> bytes | PendingAnswer:
         """Begin with a request when its client has not sent too many; where Redis counts them that is to be awaited too."""
         context = generation.adapt(message) if limits.reads_context else message
         peer = client_address(message, limits.proxies)
@@ -153,43 +153,45 @@ class GraphQLEndpoint:
 
         return rest
 
-    async def _finish(self, rest: Rest, share: Share, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+    async def _finish(
+        self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
+    ) -> HttpResponse:
         if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
             return self._too_much(message, version)
         try:
-            answer = http_answer(200, media_type, version, message.request_id, await rest())
+            answer = http_response(200, media_type, version, message.request_id, await rest())
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
             return self._failed(error, message, media_type, version)
         finally:
             self.admission.leave()
-        self.telling.ended(message.method, GRAPHQL_PATH, 200, message)
+        self.telemetry.ended(message.method, GRAPHQL_PATH, 200, message)
         return answer
 
-    def _too_much(self, message: HttpMessage, version: bytes) -> HttpAnswer:
+    def _too_much(self, message: HttpMessage, version: bytes) -> HttpResponse:
         """Return the answer to a request that is not let in, which must cost next to nothing."""
-        self.telling.shed()
-        return too_much_answer(message.headers.get("accept"), version, message.request_id)
+        self.telemetry.shed()
+        return overloaded_response(message.headers.get("accept"), version, message.request_id)
 
-    def refuse(self, error: RequestError, request_id: str) -> HttpAnswer:
+    def refuse(self, error: RequestError, request_id: str) -> HttpResponse:
         """Return the answer to what is refused before it is a GraphQL request."""
-        self.telling.refused(error, request_id)
-        return http_answer(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
+        self.telemetry.refused(error, request_id)
+        return http_response(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
 
     def left(self, message: HttpMessage) -> None:
         """Note that a client has left before its answer was there."""
-        message.ending.outcome = "left"
-        self.telling.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message)
+        message.summary.outcome = "left"
+        self.telemetry.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message)
 
-    def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpAnswer:
+    def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpResponse:
         if not isinstance(error, RequestError):
             log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
-            note_errors(message.ending, _UNEXPECTED_ERRORS, has_data=False)
-            self.telling.ended(message.method, GRAPHQL_PATH, 500, message)
-            return http_answer(500, media_type, version, message.request_id, UNEXPECTED)
+            note_errors(message.summary, _UNEXPECTED_ERRORS, has_data=False)
+            self.telemetry.ended(message.method, GRAPHQL_PATH, 500, message)
+            return http_response(500, media_type, version, message.request_id, UNEXPECTED)
         status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
-        refuse(message.ending, error)
-        self.telling.ended(message.method, GRAPHQL_PATH, status, message)
-        answer = http_answer(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
+        refuse(message.summary, error)
+        self.telemetry.ended(message.method, GRAPHQL_PATH, status, message)
+        answer = http_response(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
         if status == 405:
             return answer.with_header(b"allow", b"GET, POST")
         if error.retry_after is not None:
@@ -201,21 +203,21 @@ def _not_ready() -> RequestError:
     return RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
 
 
-def _priority(request: GraphQLRequest | Batch, generation: Responds) -> Priority:
+def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:
     """Return how important a request is; of a batch nothing is known before its parts are read."""
     return Priority.NORMAL if isinstance(request, Batch) else generation.read(request.query).priority
 
 
-def _begin(generation: Responds, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | Rest:
+def _begin(generation: Responder, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | PendingAnswer:
     return _begin_all(generation, request, context) if isinstance(request, Batch) else generation.begin(request, context)
 
 
-def _begin_all(generation: Responds, batch: Batch, context: RequestContext) -> Rest:
+def _begin_all(generation: Responder, batch: Batch, context: RequestContext) -> PendingAnswer:
     batch.check(generation.max_batch)
 
     async def answer() -> bytes:
         with generation.in_use():
-            return await batch.answer(lambda request: generation.begin(request, context), context.ending)
+            return await batch.answer(lambda request: generation.begin(request, context), context.summary)
 
     return answer
 

@@ -10,7 +10,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.contract import RequestContext
-from gateway.contract.request import NO_VALUES, Ending, GraphQLRequest
+from gateway.contract.request import NO_VALUES, GraphQLRequest, RequestSummary
 from gateway.errors import Code, RequestError
 from gateway.serve.http.batch import Batch
 
@@ -46,7 +46,7 @@ class HttpMessage(RequestContext):
         self.headers = headers
         self.arrived_at = arrived_at
         self.values = NO_VALUES
-        self.ending = Ending()
+        self.summary = RequestSummary()
         self.method = method
         self.query_string = query_string
         self.body = body
@@ -178,7 +178,7 @@ def refuse_page(message: HttpMessage) -> None:
 
 
 def refuse_simple(headers: Headers) -> None:
-    """Refuse what a browser sends to another site without asking first (CSRF): a GET that has no telling header."""
+    """Refuse what a browser sends to another site without asking first (CSRF): a GET that has no such header."""
     if any(name in headers for name in PREFLIGHT_HEADERS):
         return
     if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:

@@ -13,7 +13,7 @@ VERSION_HEADER = b"x-config-version"
 CONTENT_TYPES = {media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, RESPONSE_JSON)}
 
 
-class HttpAnswer(Record, frozen=True):
+class HttpResponse(Record, frozen=True):
     """A whole HTTP response. ``head`` is its header lines as they are sent, each with its end."""
 
     status: int
@@ -26,12 +26,12 @@ class HttpAnswer(Record, frozen=True):
         lines = (line.partition(b": ") for line in self.head.split(b"\r\n")[:-1])
         return [(name, value) for name, _, value in lines]
 
-    def with_header(self, name: bytes, value: bytes) -> "HttpAnswer":
+    def with_header(self, name: bytes, value: bytes) -> "HttpResponse":
         """Return this answer with one header more."""
-        return HttpAnswer(self.status, b"%b%b: %b\r\n" % (self.head, name, value), self.body)
+        return HttpResponse(self.status, b"%b%b: %b\r\n" % (self.head, name, value), self.body)
 
 
-def http_answer(status: int, media_type: str, version: bytes, request_id: str, body: bytes) -> HttpAnswer:
+def http_response(status: int, media_type: str, version: bytes, request_id: str, body: bytes) -> HttpResponse:
     """Return the answer to a request; ``version`` is that of the configuration, empty where none was looked at."""
     head = b"%bcontent-length: %d\r\n%b: %b\r\n" % (
         _common(media_type, version),
@@ -39,17 +39,17 @@ def http_answer(status: int, media_type: str, version: bytes, request_id: str, b
         REQUEST_ID_HEADER,
         request_id.encode(),
     )
-    return HttpAnswer(status, head, body)
+    return HttpResponse(status, head, body)
 
 
-def json_answer(status: int, body: bytes) -> HttpAnswer:
+def json_response(status: int, body: bytes) -> HttpResponse:
     """Return an answer of JSON text that is not one to a GraphQL request."""
-    return HttpAnswer(status, b"%bcontent-length: %d\r\n" % (_common(JSON, b""), len(body)), body)
+    return HttpResponse(status, b"%bcontent-length: %d\r\n" % (_common(JSON, b""), len(body)), body)
 
 
-def too_much_answer(accept: str | None, version: bytes, request_id: str) -> HttpAnswer:
+def overloaded_response(accept: str | None, version: bytes, request_id: str) -> HttpResponse:
     """Return the answer to a request that is not let in, which costs next to nothing."""
-    return HttpAnswer(503, _common_too_much(accept, version), _TOO_MUCH).with_header(REQUEST_ID_HEADER, request_id.encode())
+    return HttpResponse(503, _common_too_much(accept, version), _TOO_MUCH).with_header(REQUEST_ID_HEADER, request_id.encode())
 
 
 @lru_cache(maxsize=16)

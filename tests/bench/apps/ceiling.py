@@ -12,7 +12,7 @@ import msgspec
 import orjson
 import uvloop
 
-from resolvers.transport import HttpRequest, Limits
+from resolvers.transport import Limits, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 
 Variables = dict[str, Any]
@@ -59,7 +59,7 @@ class Cases:
 
     async def get(self, path: str) -> bytes:
         """Return the body of a resource."""
-        return (await self._transport.send(HttpRequest("GET", path, (), None, True))).body
+        return (await self._transport.send(UpstreamRequest("GET", path, (), None, True))).body
 
     async def posts_with_users(self, path: str) -> tuple[Post, ...]:
         """Return the posts, each with its user: two calls."""

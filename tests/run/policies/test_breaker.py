@@ -7,7 +7,7 @@ import pytest
 
 from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code, StepFault
-from gateway.run.policies.breaker import State
+from gateway.run.policies.breaker import BreakerState
 from tests.oracle import HANGS, Part, Stage, now_ms
 from tests.run.policies import BUSY, DONE, REFUSED, Ask, ask, ending_of, fault_of
 
@@ -30,7 +30,7 @@ def opened_by(parts: list[Part], **config: str) -> bool:
 
     async def act(call: Ask) -> bool:
         await many(call, len(parts))
-        is_open = bool(call.breaker.state is State.OPEN)
+        is_open = bool(call.breaker.state is BreakerState.OPEN)
         before = now_ms()
         assert await ending_of(call(deadline=10_000_000)) == (REJECTED if is_open else "more")
         assert not is_open or now_ms() == before, "to refuse takes no time"
@@ -108,7 +108,7 @@ def test_every_attempt_counts_and_a_rejected_one_is_not_repeated() -> None:
         return call.breaker.state
 
     retry = "retry: { attempts: 5, base_ms: 1, budget_min: 100 }, breaker: { min_calls: 7 }"
-    assert ask(stage, act, source=retry) is State.OPEN
+    assert ask(stage, act, source=retry) is BreakerState.OPEN
     assert len(stage.attempts) == 7
 
 
@@ -131,7 +131,7 @@ def test_calls_that_clients_leave_do_not_count() -> None:
         return call.breaker
 
     breaker = ask(stage, act, source=ONCE, step="timeout_ms: 60000")
-    assert (breaker.state, breaker.window.calls) == (State.CLOSED, 0)
+    assert (breaker.state, breaker.window.calls) == (BreakerState.CLOSED, 0)
 
 
 @pytest.mark.parametrize(
@@ -232,12 +232,12 @@ def test_when_the_call_that_tries_fails_it_stays_open_for_as_long_again() -> Non
 
     found = ask(stage, act, source=ONCE, step="timeout_ms: 500")
     assert found == [
-        (Code.SUBREQUEST_HTTP_ERROR, State.OPEN),
-        (REJECTED, State.OPEN),
-        (Code.GATEWAY_TIMEOUT, State.OPEN),
-        (REJECTED, State.OPEN),
-        ("back", State.CLOSED),
-        ("back", State.CLOSED),
+        (Code.SUBREQUEST_HTTP_ERROR, BreakerState.OPEN),
+        (REJECTED, BreakerState.OPEN),
+        (Code.GATEWAY_TIMEOUT, BreakerState.OPEN),
+        (REJECTED, BreakerState.OPEN),
+        ("back", BreakerState.CLOSED),
+        ("back", BreakerState.CLOSED),
     ]
 
 
@@ -262,7 +262,7 @@ def test_a_call_that_tries_and_asks_nobody_leaves_its_place_to_the_next(part: Pa
         await many(call, 20)
         await asyncio.sleep(5.001)
         await asyncio.gather(call(), return_exceptions=True)
-        assert call.breaker.state is State.OPEN
+        assert call.breaker.state is BreakerState.OPEN
         return await ending_of(call())
 
     assert ask(stage, act, source=ONCE) == "back"
@@ -276,7 +276,7 @@ def test_a_call_that_tries_and_is_cancelled_leaves_its_place_to_the_next() -> No
         await asyncio.sleep(5.001)
         trying = asyncio.ensure_future(call())
         await asyncio.sleep(0.01)
-        assert call.breaker.state is State.HALF_OPEN
+        assert call.breaker.state is BreakerState.HALF_OPEN
         meanwhile = await ending_of(call())
         trying.cancel()
         await asyncio.gather(trying, return_exceptions=True)
@@ -296,7 +296,7 @@ def test_how_calls_end_that_began_before_it_opened_changes_nothing_any_more() ->
         await asyncio.sleep(5.001)
         trying = asyncio.ensure_future(ending_of(call()))
         ends = await asyncio.gather(*before)
-        assert call.breaker.state is State.HALF_OPEN
+        assert call.breaker.state is BreakerState.HALF_OPEN
         return [*ends, await ending_of(call()), await trying, await ending_of(call()), call.breaker.window.calls]
 
     found = ask(stage, act, source=ONCE, step="timeout_ms: 60000")
@@ -324,7 +324,7 @@ def test_who_waits_for_a_place_when_it_opens_is_turned_away_at_once() -> None:
 def test_once_it_has_closed_it_opens_only_for_new_failures() -> None:
     stage = Stage({"a": [*[BUSY] * 20, DONE, *[BUSY] * 18, DONE, *[BUSY] * 2]})
 
-    async def act(call: Ask) -> list[State]:
+    async def act(call: Ask) -> list[BreakerState]:
         await many(call, 20)
         await asyncio.sleep(5.001)
         states = []
@@ -333,4 +333,4 @@ def test_once_it_has_closed_it_opens_only_for_new_failures() -> None:
             states.append(call.breaker.state)
         return states
 
-    assert ask(stage, act, source=ONCE) == [State.CLOSED] * 3 + [State.OPEN]
+    assert ask(stage, act, source=ONCE) == [BreakerState.CLOSED] * 3 + [BreakerState.OPEN]

@@ -88,7 +88,11 @@ def test_places_and_turns_are_given_back_by_calls_that_are_cancelled() -> None:
         return (await next_one).value
 
     assert ask(stage, act, source="concurrency: 1, queue: 2", step="timeout_ms: 1000") == "done"
-    assert [(attempt.began, attempt.ending) for attempt in stage.attempts] == [(0, "cancelled"), (20, "cancelled"), (30, "given")]
+    assert [(attempt.began, attempt.ending) for attempt in stage.attempts] == [
+        (0, "cancelled"),
+        (20, "cancelled"),
+        (30, "given"),
+    ]
 
 
 def test_a_place_is_free_while_a_call_waits_for_its_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code
-from gateway.run.policies.hedge import Latency
+from gateway.run.policies.hedge import StepLatency
 from gateway.settings import HedgeKeys
 from tests.kit import virtual
 from tests.oracle import HANGS, Part, Stage, Theatre, now_ms
@@ -180,7 +180,7 @@ def test_a_trace_tells_when_a_second_call_was_made() -> None:
 
 
 def test_how_long_a_step_takes_follows_its_last_hundred_calls() -> None:
-    latency = Latency(HedgeKeys(min_samples=10))
+    latency = StepLatency(HedgeKeys(min_samples=10))
     for _ in range(9):
         latency.add(0.0, 1.0)
     known = [latency.slow]

@@ -8,14 +8,14 @@ import pytest
 import uvloop
 
 from gateway.run.policies import timers as alarm
-from gateway.run.policies.timers import WIDTH, Alarm
+from gateway.run.policies.timers import WIDTH, DeadlineTimer
 from tests.kit import virtual
 
 
 async def wait(seconds: float, ended: Callable[[float, bool], None]) -> None:
     """Wait for ever, but for an alarm; say when it rang, and whether it was the cause."""
     loop = asyncio.get_running_loop()
-    bell = Alarm(loop, loop.time() + seconds)
+    bell = DeadlineTimer(loop, loop.time() + seconds)
     try:
         await loop.create_future()
     except asyncio.CancelledError:
@@ -61,7 +61,7 @@ def test_alarms_of_one_bucket_ring_each_at_its_own_time() -> None:
 def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_behind() -> None:
     async def set_one(held: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        bell = Alarm(loop, 5.0)
+        bell = DeadlineTimer(loop, 5.0)
         await held.wait()
         bell.put_off()
 
@@ -89,7 +89,7 @@ def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_beh
 def test_an_alarm_that_is_put_off_after_its_bucket_began_does_not_ring() -> None:
     async def play() -> None:
         loop = asyncio.get_running_loop()
-        bell = Alarm(loop, 8 * WIDTH + WIDTH / 2)
+        bell = DeadlineTimer(loop, 8 * WIDTH + WIDTH / 2)
         await asyncio.sleep(8 * WIDTH + WIDTH / 4)
         bell.put_off()
         await asyncio.sleep(WIDTH)
@@ -103,7 +103,7 @@ def test_a_cancellation_by_somebody_else_is_told_apart_even_when_the_alarm_rings
 
     async def hold(seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        bell = Alarm(loop, loop.time() + seconds)
+        bell = DeadlineTimer(loop, loop.time() + seconds)
         try:
             await loop.create_future()
         except asyncio.CancelledError:

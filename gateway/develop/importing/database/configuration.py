@@ -10,11 +10,11 @@ from gateway.develop.importing.database.named import NamedTable, name_tables
 from gateway.develop.importing.database.postgres import read_postgres
 from gateway.develop.importing.database.sql_text import quoted, select
 from gateway.develop.importing.database.sqlite import read_sqlite
-from gateway.develop.importing.database.tables import Database
+from gateway.develop.importing.database.tables import DatabaseSchema
 from gateway.develop.importing.names import argument_names, source_name
-from gateway.develop.importing.result import Imported, ImportFault, LeftOut
+from gateway.develop.importing.result import Imported, ImportFault, Omission
 from gateway.develop.importing.sdl_text import EnumType, Field, NamedType, ObjectType, sdl_text
-from gateway.develop.importing.yaml_text import Document, escape, yaml_text
+from gateway.develop.importing.yaml_text import CommentedDocument, escape, yaml_text
 
 DEFAULT_LIMIT = 100
 _SQLITE = "sqlite:///"
@@ -48,9 +48,9 @@ def import_database(url: str, schema: str, folder: Path | None, name: str | None
     return translate(database, name, has_password="password" in urlsplit(url).query or bool(urlsplit(url).password))
 
 
-def translate(database: Database, name: str, *, has_password: bool = False) -> Imported:
+def translate(database: DatabaseSchema, name: str, *, has_password: bool = False) -> Imported:
     """Turn a catalogue into a configuration."""
-    left_out: list[LeftOut] = []
+    left_out: list[Omission] = []
     tables, enums = name_tables(database, left_out)
     operations = [document for table in tables.values() for document in _operations(table, database, name, enums)]
     linked = links(tables, database, name, left_out)
@@ -60,7 +60,7 @@ def translate(database: Database, name: str, *, has_password: bool = False) -> I
     header = [f"{origin} by 'stepgraph import database'; change it as you like.", *([password] if password else [])]
     footer = [f"left out: {item.subject}: {item.reason}" for item in left_out]
     files = {
-        "source.yaml": yaml_text([Document({"sources": source})], header, footer),
+        "source.yaml": yaml_text([CommentedDocument({"sources": source})], header, footer),
         "operations.yaml": yaml_text(operations, (f"{origin}.",)),
     }
     if linked:
@@ -95,7 +95,7 @@ def written_type(table: NamedTable, field: str, enums: dict[str, str]) -> str:
     return text.replace(name, enums.get(name, name))
 
 
-def _operations(table: NamedTable, database: Database, source: str, enums: dict[str, str]) -> Iterator[Document]:
+def _operations(table: NamedTable, database: DatabaseSchema, source: str, enums: dict[str, str]) -> Iterator[CommentedDocument]:
     columns = table.selection
     relation = table.relation(database.schema)
     by_key = _by_key(table)
@@ -130,10 +130,10 @@ def _operations(table: NamedTable, database: Database, source: str, enums: dict[
     )
 
 
-def _document(name: str, description: str, args: dict[str, str], step: dict[str, object]) -> Document:
+def _document(name: str, description: str, args: dict[str, str], step: dict[str, object]) -> CommentedDocument:
     said = {"description": description} if description else {}
     aggregation = {"strategy": "pick", "step": step["name"]}
-    return Document({"operation": name, **said, "args": args, "steps": [step], "aggregation": aggregation})
+    return CommentedDocument({"operation": name, **said, "args": args, "steps": [step], "aggregation": aggregation})
 
 
 def _by_key(table: NamedTable) -> list[str]:

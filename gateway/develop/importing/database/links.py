@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 from gateway.develop.importing.database.named import NamedTable, link_name
 from gateway.develop.importing.database.sql_text import quoted, select
-from gateway.develop.importing.database.tables import Database, ForeignKey
+from gateway.develop.importing.database.tables import DatabaseSchema, ForeignKey
 from gateway.develop.importing.names import UniqueNames, singular
-from gateway.develop.importing.result import LeftOut
-from gateway.develop.importing.yaml_text import Document
+from gateway.develop.importing.result import Omission
+from gateway.develop.importing.yaml_text import CommentedDocument
 
 
-def links(tables: Mapping[str, NamedTable], database: Database, source: str, left_out: list[LeftOut]) -> list[Document]:
+def links(
+    tables: Mapping[str, NamedTable], database: DatabaseSchema, source: str, left_out: list[Omission]
+) -> list[CommentedDocument]:
     """Return two links for each foreign key of one column; those of several cannot be asked for in one ``IN``."""
     names = {name: UniqueNames(*table.fields) for name, table in tables.items()}
     documents = []
@@ -19,7 +21,7 @@ def links(tables: Mapping[str, NamedTable], database: Database, source: str, lef
         for key in table.table.foreign_keys:
             obstacle = _obstacle(table, key, tables)
             if obstacle:
-                left_out.append(LeftOut(obstacle, f"{table.table.name}({', '.join(key.columns)}) → {key.table}"))
+                left_out.append(Omission(obstacle, f"{table.table.name}({', '.join(key.columns)}) → {key.table}"))
             else:
                 keys.append(key)
         for key in keys:
@@ -44,11 +46,11 @@ def _obstacle(table: NamedTable, key: ForeignKey, tables: Mapping[str, NamedTabl
 class _Writer:
     """Writes the document of a link."""
 
-    def __init__(self, database: Database, source: str) -> None:
+    def __init__(self, database: DatabaseSchema, source: str) -> None:
         self._database = database
         self._source = source
 
-    def write(self, field: str, returns: str, found: NamedTable, column: str, key: str) -> Document:
+    def write(self, field: str, returns: str, found: NamedTable, column: str, key: str) -> CommentedDocument:
         """Return the link that finds the rows of ``found`` whose ``column`` is the parent's field ``key``."""
         condition = f"WHERE {quoted(column)} IN (:keys)"
         order = found.order if returns.startswith("[") else ""
@@ -59,10 +61,10 @@ class _Writer:
             "params": {"keys": "{keys}"},
             "batch": {"key": key, "match": found.field_of(column)},
         }
-        return Document({"field": field, "returns": returns, "step": step})
+        return CommentedDocument({"field": field, "returns": returns, "step": step})
 
 
-def _forward(table: NamedTable, key: ForeignKey, target: NamedTable, names: UniqueNames, writer: _Writer) -> Document:
+def _forward(table: NamedTable, key: ForeignKey, target: NamedTable, names: UniqueNames, writer: _Writer) -> CommentedDocument:
     (column,), (wanted,) = key.columns, key.targets
     name = names.take(link_name(column, singular(target.many)))
     return writer.write(f"{table.type}.{name}", target.type, target, wanted, str(table.field_of(column)))
@@ -70,7 +72,7 @@ def _forward(table: NamedTable, key: ForeignKey, target: NamedTable, names: Uniq
 
 def _backward(
     table: NamedTable, key: ForeignKey, target: NamedTable, names: UniqueNames, writer: _Writer, *, is_only: bool
-) -> Document:
+) -> CommentedDocument:
     """Link back to all rows that refer to a parent; to the one row where no two share a value."""
     (column,), (wanted,) = key.columns, key.targets
     is_single = frozenset((column,)) in table.table.unique

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.develop.importing.database.sql_text import quoted, selected
-from gateway.develop.importing.database.tables import Column, Database, Table
+from gateway.develop.importing.database.tables import Column, DatabaseSchema, Table
 from gateway.develop.importing.names import ID, UniqueNames, camel, is_name, singular, snake, type_names, words
-from gateway.develop.importing.result import LeftOut
+from gateway.develop.importing.result import Omission
 
 _ID_SUFFIX = re.compile(r"[_-](id|ID|Id)$|(?<=[a-z])(Id|ID)$")
 _CAN_BE_ID = {"Int", "BigInt", "String", "UUID"}
@@ -49,14 +49,14 @@ class NamedTable:
         return f"{quoted(schema)}.{quoted(self.table.name)}" if schema else quoted(self.table.name)
 
 
-def name_tables(database: Database, left_out: list[LeftOut]) -> tuple[dict[str, NamedTable], dict[str, str]]:
+def name_tables(database: DatabaseSchema, left_out: list[Omission]) -> tuple[dict[str, NamedTable], dict[str, str]]:
     """Name all tables that have a column to show, and the enumerations; return both by their names in the database."""
     types, operations = type_names(), UniqueNames()
     tables = {}
     for table in database.tables:
         fields = _fields(table, left_out)
         if not fields:
-            left_out.append(LeftOut("a table without a column that JSON can carry", table.name))
+            left_out.append(Omission("a table without a column that JSON can carry", table.name))
             continue
         many = snake(table.name)
         one = singular(many)
@@ -70,12 +70,12 @@ def _readable(name: str) -> str:
     return name if re.search(r"[a-z]", name) else name.lower()
 
 
-def _fields(table: Table, left_out: list[LeftOut]) -> dict[str, Column]:
+def _fields(table: Table, left_out: list[Omission]) -> dict[str, Column]:
     names = UniqueNames(*(column.name for column in table.columns if is_name(column.name)))
     fields = {}
     for column in table.columns:
         if column.type is None:
-            left_out.append(LeftOut("a column of bytes, which JSON cannot carry", f"{table.name}.{column.name}"))
+            left_out.append(Omission("a column of bytes, which JSON cannot carry", f"{table.name}.{column.name}"))
         else:
             fields[column.name if is_name(column.name) else names.take(snake(column.name))] = column
     return fields

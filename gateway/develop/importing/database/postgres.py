@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from gateway.develop.importing.database.tables import Column, Database, ForeignKey, Table
+from gateway.develop.importing.database.tables import Column, DatabaseSchema, ForeignKey, Table
 from gateway.develop.importing.names import is_enum_value, sentence
 from gateway.develop.importing.result import ImportFault
 
@@ -64,7 +64,7 @@ FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.oid, t.typname
 Rows = list[Mapping[str, Any]]
 
 
-def read_postgres(url: str, shown_url: str, schema: str) -> Database:
+def read_postgres(url: str, shown_url: str, schema: str) -> DatabaseSchema:
     """Read the catalogue of a schema; ``shown_url`` has no password and is what the configuration will say.
 
     :raises ImportFault: the server is not reachable, or does not let us in.
@@ -76,7 +76,9 @@ def read_postgres(url: str, shown_url: str, schema: str) -> Database:
     labels = {row["name"]: tuple(row["labels"]) for row in enums if all(map(is_enum_value, row["labels"]))}
     tables = _tables(columns, keys, foreign_keys, labels)
     used = {name for row in columns for name in (row["type"],) if name in labels}
-    return Database(shown_url, tuple(tables), {name: labels[name] for name in sorted(used)}, "" if schema == "public" else schema)
+    return DatabaseSchema(
+        shown_url, tuple(tables), {name: labels[name] for name in sorted(used)}, "" if schema == "public" else schema
+    )
 
 
 async def _read(url: str, schema: str) -> tuple[Rows, Rows, Rows, Rows]:

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.develop.importing.database.tables import Column, Database, ForeignKey, Table
+from gateway.develop.importing.database.tables import Column, DatabaseSchema, ForeignKey, Table
 from gateway.develop.importing.result import ImportFault
 
 _AFFINITIES = (
@@ -19,7 +19,7 @@ _AFFINITIES = (
 """What a declared type means by the words in it (https://sqlite.org/datatype3.html#determination_of_column_affinity)."""
 
 
-def read_sqlite(path: Path, url: str) -> Database:
+def read_sqlite(path: Path, url: str) -> DatabaseSchema:
     """Read the catalogue of a file; ``url`` is how the configuration will say where it is.
 
     :raises ImportFault: there is no such file, or it is no database.
@@ -28,7 +28,7 @@ def read_sqlite(path: Path, url: str) -> Database:
         raise ImportFault(f"there is no file {path}; a SQLite URL is sqlite:///relative.db or sqlite:////absolute.db")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
-            return Database(url, tuple(_tables(connection)))
+            return DatabaseSchema(url, tuple(_tables(connection)))
     except sqlite3.Error as error:
         raise ImportFault(f"{path} cannot be read as a SQLite database: {error}") from None
 

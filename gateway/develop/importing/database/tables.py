@@ -38,7 +38,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseSchema:
     """The tables of a database, its enumerations by name, and the schema that table names are written with, if any."""
 
     url: str

@@ -7,10 +7,10 @@ from gateway.develop.importing.fetch import is_url, read_location, shown
 from gateway.develop.importing.names import UniqueNames, snake, source_name
 from gateway.develop.importing.openapi.description import Description, mapping, read_description
 from gateway.develop.importing.openapi.operations import ApiOperation, NotExpressible, Operations, gets, operation_name
-from gateway.develop.importing.openapi.types import Types
-from gateway.develop.importing.result import Imported, ImportFault, LeftOut
+from gateway.develop.importing.openapi.types import ConvertedTypes
+from gateway.develop.importing.result import Imported, ImportFault, Omission
 from gateway.develop.importing.sdl_text import reachable, sdl_text
-from gateway.develop.importing.yaml_text import Commented, Document, yaml_text
+from gateway.develop.importing.yaml_text import CommentedDocument, CommentedValue, yaml_text
 
 MAX_IN_ONE_FILE = 30
 """So many operations stand in one file; more are divided by tag."""
@@ -30,7 +30,7 @@ def translate(description: Description, base_url: str | None, name: str | None) 
 
     :raises ImportFault: it has no GET that can be an operation, or says not where the service is.
     """
-    types = Types(description)
+    types = ConvertedTypes(description)
     found = _Found(description, types, base_url, name or source_name(str(mapping(description.root.get("info")).get("title", ""))))
     found.read()
     if not found.operations:
@@ -48,10 +48,10 @@ def translate(description: Description, base_url: str | None, name: str | None) 
 class _Found:
     """The sources and operations of a description, and what cannot be one."""
 
-    def __init__(self, description: Description, types: Types, base_url: str | None, name: str) -> None:
+    def __init__(self, description: Description, types: ConvertedTypes, base_url: str | None, name: str) -> None:
         self.name = name
         self.operations: list[ApiOperation] = []
-        self.skipped: list[LeftOut] = []
+        self.skipped: list[Omission] = []
         self._description = description
         self._build = Operations(description, types)
         self._names = UniqueNames()
@@ -70,16 +70,19 @@ class _Found:
                 name = self._names.take(operation_name(path, get))
                 self.operations.append(self._build.build(name, source, path, item, get))
             except NotExpressible as reason:
-                self.skipped.append(LeftOut(str(reason), f"GET {path}"))
+                self.skipped.append(Omission(str(reason), f"GET {path}"))
 
     def source_text(self, origin: str) -> str:
         """Return the file of the sources."""
         sources: dict[str, object] = {}
         for url, name in self._sources.items():
-            sources[name] = {"type": "api", "base_url": Commented(f"${{{name.upper()}_URL:-{url}}}", tuple(self._security()))}
+            sources[name] = {
+                "type": "api",
+                "base_url": CommentedValue(f"${{{name.upper()}_URL:-{url}}}", tuple(self._security())),
+            }
         header = (f"{origin} by 'stepgraph import openapi'; change it as you like.",)
         footer = [f"left out: {item.subject}: {item.reason}" for item in self.skipped]
-        return yaml_text([Document({"sources": sources})], header, footer)
+        return yaml_text([CommentedDocument({"sources": sources})], header, footer)
 
     def _source(self, *more_servers: object) -> str:
         """Return the source of a GET: its own server, that of its path, or that of the description."""
@@ -110,10 +113,10 @@ def _operation_files(found: _Found, origin: str) -> dict[str, str]:
     names = UniqueNames("source")
     files = {}
     for tag, operations in sorted(groups.items()):
-        documents = [Document(operation.document, operation.comments) for operation in operations]
+        documents = [CommentedDocument(operation.document, operation.comments) for operation in operations]
         files[f"{names.take(tag)}.yaml"] = yaml_text(documents, (f"{origin}.",))
     return files
 
 
-def _because(skipped: list[LeftOut]) -> str:
+def _because(skipped: list[Omission]) -> str:
     return f": {skipped[0].subject} has {skipped[0].reason}" if skipped else ""

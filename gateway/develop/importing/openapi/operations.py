@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.develop.importing.names import ID, argument_names, camel, lower_camel, sentence, snake, words
 from gateway.develop.importing.openapi.description import Description, Schema, Unresolvable, mapping, mappings
-from gateway.develop.importing.openapi.types import Types
-from gateway.develop.importing.result import LeftOut
+from gateway.develop.importing.openapi.types import ConvertedTypes
+from gateway.develop.importing.result import Omission
 from gateway.develop.importing.yaml_text import escape
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -66,7 +66,7 @@ def operation_name(path: str, get: Schema) -> str:
 class Operations:
     """Makes operations out of GETs; ``types`` gathers the types that they need."""
 
-    def __init__(self, description: Description, types: Types) -> None:
+    def __init__(self, description: Description, types: ConvertedTypes) -> None:
         self._description = description
         self._types = types
 
@@ -142,7 +142,7 @@ class Operations:
                 raise NotExpressible(f"a required {place} parameter that is {obstacle}")
             if obstacle:
                 inputs.left_out.append(f"left out: the {place} parameter '{key}', {obstacle}")
-                self._types.left_out.append(LeftOut(f"a {place} parameter that is {obstacle}", f"{name}({key})"))
+                self._types.left_out.append(Omission(f"a {place} parameter that is {obstacle}", f"{name}({key})"))
             elif place != "header" or (is_required and key.lower() not in _IGNORED_HEADERS):
                 self._add(inputs, names.take(snake(key)), name, parameter, is_required=is_required)
             elif not is_required:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.develop.importing.names import ID, camel, is_enum_value, is_name, sentence, singular, type_names
 from gateway.develop.importing.openapi.description import Description, Schema, Unresolvable, mapping, mappings
-from gateway.develop.importing.result import ImportFault, LeftOut
+from gateway.develop.importing.result import ImportFault, Omission
 from gateway.develop.importing.sdl_text import EnumType, Field, NamedType, ObjectType
 
 MAX_TYPES = 20_000
@@ -23,7 +23,7 @@ JSON = "JSON"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ConvertedType:
     """What a schema means: a GraphQL type as text, and whether a value may be null."""
 
     type: str
@@ -35,11 +35,11 @@ class Shape:
         return self.type if self.is_nullable else f"{self.type}!"
 
 
-class Types:
+class ConvertedTypes:
     """The types that schemas have become so far, by name."""
 
     def __init__(self, description: Description) -> None:
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[Omission] = []
         self._description = description
         self._names = type_names()
         self._named: dict[int, str] = {}
@@ -57,16 +57,16 @@ class Types:
             self._types[name] = self._object(name, schema)
         return self._types
 
-    def shape(self, schema: Any, hint: str, where: str) -> Shape:
+    def shape(self, schema: Any, hint: str, where: str) -> ConvertedType:
         """Return the type of a schema; ``hint`` names it where it has no name, ``where`` is how people would find it."""
         try:
             schema, name = self._description.resolve(schema)
         except Unresolvable as error:
             return self._json("a reference that leads nowhere or elsewhere (JSON)", f"{where}: {error}")
         if not isinstance(schema, Mapping):
-            return Shape(JSON, is_nullable=True)
+            return ConvertedType(JSON, is_nullable=True)
         if id(schema) in self._named:
-            return Shape(self._named[id(schema)], _is_nullable(schema))
+            return ConvertedType(self._named[id(schema)], _is_nullable(schema))
         if id(schema) in self._open:
             return self._json("a type that is made of nothing but itself (JSON)", where)
         self._open.add(id(schema))
@@ -92,21 +92,21 @@ class Types:
         except Unresolvable:
             return False
 
-    def _shape(self, schema: Schema, hint: str, where: str) -> Shape:
+    def _shape(self, schema: Schema, hint: str, where: str) -> ConvertedType:
         merged = self._merged(schema)
         is_nullable = _is_nullable(schema)
         if not mapping(merged.get("properties")):
             for key in ("allOf", "oneOf", "anyOf"):
                 if key in merged:
                     found = self._of_branches(key, merged[key], hint, where)
-                    return Shape(found.type, is_nullable or found.is_nullable)
+                    return ConvertedType(found.type, is_nullable or found.is_nullable)
         kind = _kind(merged)
         if kind == "object" and mapping(merged.get("properties")):
-            return Shape(self._name(schema, merged, hint), is_nullable)
+            return ConvertedType(self._name(schema, merged, hint), is_nullable)
         if kind == "array":
             item = self.shape(merged.get("items", {}), singular(hint) if singular(hint) != hint else f"{hint}Item", where)
-            return Shape(f"[{item.text}]", is_nullable)
-        return Shape(self._scalar(kind, merged, hint, where), is_nullable)
+            return ConvertedType(f"[{item.text}]", is_nullable)
+        return ConvertedType(self._scalar(kind, merged, hint, where), is_nullable)
 
     def _merged(self, schema: Schema) -> Schema:
         """Merge ``allOf``: the properties of all parts together. Without properties there is nothing to merge."""
@@ -129,9 +129,9 @@ class Types:
             try:
                 yield from self._parts(self._description.found(part), depth + 1)
             except Unresolvable as error:
-                self.left_out.append(LeftOut("a part of an object that leads nowhere or elsewhere", str(error)))
+                self.left_out.append(Omission("a part of an object that leads nowhere or elsewhere", str(error)))
 
-    def _of_branches(self, key: str, branches: Any, hint: str, where: str) -> Shape:
+    def _of_branches(self, key: str, branches: Any, hint: str, where: str) -> ConvertedType:
         """Return the one type that all branches are; null among them makes it nullable."""
         given = list(mappings(branches))
         some = [branch for branch in given if not _is_null(branch)]
@@ -139,16 +139,16 @@ class Types:
         is_nullable = len(some) < len(given) or any(shape.is_nullable for shape in shapes)
         kinds = {shape.type for shape in shapes}
         if len(kinds) == 1:
-            return Shape(kinds.pop(), is_nullable)
-        found = self._json("one of several types (JSON)", where) if key != "allOf" else Shape(JSON)
-        return Shape(found.type, is_nullable)
+            return ConvertedType(kinds.pop(), is_nullable)
+        found = self._json("one of several types (JSON)", where) if key != "allOf" else ConvertedType(JSON)
+        return ConvertedType(found.type, is_nullable)
 
     def _name(self, schema: Schema, merged: Schema, hint: str) -> str:
         if len(self._named) >= MAX_TYPES:
             raise ImportFault(f"the description has more than {MAX_TYPES} types")
         usable = [name for name in mapping(merged.get("properties")) if is_name(name)]
         if not usable:
-            self.left_out.append(LeftOut("an object none of whose properties has a GraphQL name (JSON)", hint))
+            self.left_out.append(Omission("an object none of whose properties has a GraphQL name (JSON)", hint))
             self._named[id(schema)] = JSON
             return JSON
         name = self._names.take(hint)
@@ -165,7 +165,7 @@ class Types:
                 continue
             if not is_name(key):
                 comments.append(f"left out: '{key}' is not a GraphQL name")
-                self.left_out.append(LeftOut("a property whose name is not a GraphQL name", f"{name}.{key}"))
+                self.left_out.append(Omission("a property whose name is not a GraphQL name", f"{name}.{key}"))
                 continue
             shape = self.shape(value, f"{name}{camel(key)}", f"{name}.{key}")
             kind = "ID" if shape.type in _CAN_BE_ID and ID.search(key) else shape.type
@@ -184,11 +184,11 @@ class Types:
         if kind == "integer":
             return "BigInt" if _is_large(schema) or _LARGE.search(where.rpartition(".")[2]) else "Int"
         if kind is None and mapping(schema) and not schema.keys() & {"type", "additionalProperties"}:
-            self.left_out.append(LeftOut("a value whose type is not said (JSON)", where))
+            self.left_out.append(Omission("a value whose type is not said (JSON)", where))
         elif kind == "object":
-            self.left_out.append(LeftOut("an object whose properties are not known in advance (JSON)", where))
+            self.left_out.append(Omission("an object whose properties are not known in advance (JSON)", where))
         elif kind is None and isinstance(schema.get("type"), list):
-            self.left_out.append(LeftOut("one of several types (JSON)", where))
+            self.left_out.append(Omission("one of several types (JSON)", where))
         return {"number": "Float", "boolean": "Boolean"}.get(kind or "", JSON)
 
     def _enum(self, schema: Schema, hint: str, where: str) -> str | None:
@@ -197,16 +197,16 @@ class Types:
         if len(values) < 2:
             return None
         if not all(is_enum_value(value) for value in values):
-            self.left_out.append(LeftOut("an enumeration with values that are not GraphQL names (String)", where))
+            self.left_out.append(Omission("an enumeration with values that are not GraphQL names (String)", where))
             return None
         if (hint, values) not in self._enums:
             name = self._enums[hint, values] = self._names.take(hint)
             self._types[name] = EnumType(name, values, self._describe(schema))
         return self._enums[hint, values]
 
-    def _json(self, reason: str, where: str) -> Shape:
-        self.left_out.append(LeftOut(reason, where))
-        return Shape(JSON)
+    def _json(self, reason: str, where: str) -> ConvertedType:
+        self.left_out.append(Omission(reason, where))
+        return ConvertedType(JSON)
 
 
 def _flat(values: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from gateway.develop.lint.rules.latency import links_over_a_deadline, operations
 from gateway.develop.lint.rules.policy import policy_rules
 from gateway.develop.lint.rules.secrets import secrets_in_files
 from gateway.develop.lint.rules.unused import untyped_steps, unused_sources, unused_steps, unused_types
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Problem
 from gateway.load.read.files import Files
 
@@ -41,12 +41,12 @@ ABOUT_IGNORES: tuple[Rule, ...] = (
 """What is found about the comments, once all other rules have looked."""
 
 
-def all_rules(subject: Subject) -> list[Rule]:
+def all_rules(subject: LintSubject) -> list[Rule]:
     """Return the rules that hold for a configuration: the gateway's and its own."""
     return [*RULES, *ABOUT_IGNORES, *policy_rules(subject)]
 
 
-def lint(subject: Subject, files: Files) -> list[Finding]:
+def lint(subject: LintSubject, files: Files) -> list[Finding]:
     """Return what all rules find and no comment ignores."""
     rules = all_rules(subject)
     findings = {

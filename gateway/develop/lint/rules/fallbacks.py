@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from gateway.blueprint import Fallback, Operation, Step
 from gateway.blueprint.step import FallbackStep, FallbackValue
-from gateway.develop.lint.finding import Spot
-from gateway.develop.lint.subject import Subject, step_subject
+from gateway.develop.lint.finding import Occurrence
+from gateway.develop.lint.subject import LintSubject, step_subject
 
 
-def fallbacks_that_cannot_be_reached(subject: Subject) -> Iterator[Spot]:
+def fallbacks_that_cannot_be_reached(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield fallbacks of a step that cannot fail, after one that cannot fail, and those that were tried before."""
     for owner, step in subject.steps():
         steps = owner.steps if isinstance(owner, Operation) else {}
@@ -23,14 +23,14 @@ def fallbacks_that_cannot_be_reached(subject: Subject) -> Iterator[Spot]:
                 reason = "the one before it cannot fail"
 
 
-def _can_fail(subject: Subject, fallback: Fallback, steps: Mapping[str, Step]) -> bool:
+def _can_fail(subject: LintSubject, fallback: Fallback, steps: Mapping[str, Step]) -> bool:
     if isinstance(fallback, FallbackStep):
         other = steps[fallback.step]
         return subject.step_types[other.type].can_fail(other)
     return not isinstance(fallback, FallbackValue)
 
 
-def required_steps_without_retry(subject: Subject) -> Iterator[Spot]:
+def required_steps_without_retry(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield required steps that call somebody, could be repeated, and give up after one attempt."""
     for owner, step in subject.steps():
         is_fragile = step.is_required and step.is_idempotent and step.retry.attempts == 1 and not step.fallbacks

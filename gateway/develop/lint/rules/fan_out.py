@@ -15,8 +15,8 @@ from graphql import (
 )
 
 from gateway.blueprint import Link, Operation
-from gateway.develop.lint.finding import Spot
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.finding import Occurrence
+from gateway.develop.lint.subject import LintSubject
 
 _MANY = 2
 
@@ -30,7 +30,7 @@ class Arrival:
     path: str
 
 
-def arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
+def arrivals(subject: LintSubject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
     """Yield each link that some operations lead to, by the shortest way through the most lists."""
     walk = _Walk(subject)
     for operation in operations:
@@ -39,7 +39,7 @@ def arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterator[tupl
     yield from ((subject.blueprint.links[key], arrival) for key, arrival in walk.found.items())
 
 
-def first_arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
+def first_arrivals(subject: LintSubject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
     """Yield each link with a way from the first operation, in the given order, that leads to it."""
     walk = _Walk(subject)
     for operation in operations:
@@ -52,7 +52,7 @@ def first_arrivals(subject: Subject, operations: Iterable[Operation]) -> Iterato
 class _Walk:
     """A walk through the types, breadth first, so that the first way to a type and a number of lists is the shortest."""
 
-    subject: Subject
+    subject: LintSubject
     found: dict[tuple[str, str], Arrival] = field(default_factory=dict)
     first: dict[tuple[str, str], Arrival] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
@@ -98,28 +98,28 @@ def _depth(returned: GraphQLOutputType) -> int:
     return depth
 
 
-def _objects(subject: Subject, returned: GraphQLOutputType) -> list[GraphQLObjectType]:
+def _objects(subject: LintSubject, returned: GraphQLOutputType) -> list[GraphQLObjectType]:
     named = get_named_type(returned)
     if is_abstract_type(named):
         return list(subject.schema.get_possible_types(named))
     return [named] if is_object_type(named) else []
 
 
-def links_called_for_each_parent(subject: Subject) -> Iterator[Spot]:
+def links_called_for_each_parent(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield links without batch whose parents stand in one list."""
     for spot, lists in _unbatched(subject):
         if lists == 1:
             yield spot
 
 
-def links_called_without_bound(subject: Subject) -> Iterator[Spot]:
+def links_called_without_bound(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield links without batch whose parents stand in lists of lists, or below themselves: the calls multiply."""
     for spot, lists in _unbatched(subject):
         if lists >= _MANY:
             yield spot
 
 
-def _unbatched(subject: Subject) -> Iterator[tuple[Spot, int]]:
+def _unbatched(subject: LintSubject) -> Iterator[tuple[Occurrence, int]]:
     for link, arrival in arrivals(subject, subject.blueprint.operations.values()):
         if link.match or not arrival.lists or not subject.step_types[link.step.type].calls_out:
             continue

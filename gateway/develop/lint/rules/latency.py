@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from gateway.blueprint import Operation
 from gateway.blueprint.worst_case import longest_call, worst_case
-from gateway.develop.lint.finding import Spot
+from gateway.develop.lint.finding import Occurrence
 from gateway.develop.lint.rules.fan_out import first_arrivals
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.subject import LintSubject
 
 
-def operations_over_their_deadline(subject: Subject) -> Iterator[Spot]:
+def operations_over_their_deadline(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield operations whose longest path does not fit. Where the operation itself is too long its overlays are not told as well."""
     for variants in subject.operations.values():
         too_long = [(operation, worst) for operation in variants if (worst := worst_case(operation)).seconds > operation.deadline]
@@ -18,7 +18,7 @@ def operations_over_their_deadline(subject: Subject) -> Iterator[Spot]:
             yield subject.at(operation.place, "deadline_ms"), f"operation {operation.name} · deadline_ms", message
 
 
-def links_over_a_deadline(subject: Subject) -> Iterator[Spot]:
+def links_over_a_deadline(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield links of which one call alone can take longer than the tightest operation that leads to them has."""
     tightest_first = sorted(subject.blueprint.operations.values(), key=lambda operation: operation.deadline)
     for link, arrival in first_arrivals(subject, tightest_first):

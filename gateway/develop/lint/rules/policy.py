@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.blueprint.blueprint import PolicyRule
 from gateway.blueprint.view import Data, blueprint_json
-from gateway.develop.lint.finding import Rule, Severity, Spot
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.finding import Occurrence, Rule, Severity
+from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Place
 from gateway.language.expression import ExpressionError
 
@@ -16,14 +16,14 @@ _PLACE = re.compile(r"(.+):(\d+):(\d+)")
 _NAMES = ("name", "field")
 
 
-def policy_rules(subject: Subject) -> list[Rule]:
+def policy_rules(subject: LintSubject) -> list[Rule]:
     """Return the configuration's own rules; they look at one view, which is made when the first of them looks."""
     view = cache(partial(blueprint_json, subject.blueprint))
     return [_rule(policy, view) for policy in subject.blueprint.policy_rules]
 
 
 def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
-    def find(_: Subject) -> Iterator[Spot]:
+    def find(_: LintSubject) -> Iterator[Occurrence]:
         about = f"policy {policy.name}"
         try:
             found = policy.find.search(view())

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from gateway.develop.lint.finding import Spot
-from gateway.develop.lint.subject import Subject
+from gateway.develop.lint.finding import Occurrence
+from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Place
-from gateway.load.read.yaml_source import Marks
+from gateway.load.read.yaml_source import SourceMap
 
 _SENSITIVE = re.compile(
     r"authorization|cookie|api[-_]?key|access[-_]?key|token|secret|passw|credential|private[-_]?key", re.IGNORECASE
@@ -23,7 +23,7 @@ _KNOWN = re.compile(
 _SHORTEST = 4
 
 
-def secrets_in_files(subject: Subject) -> Iterator[Spot]:
+def secrets_in_files(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield the values that look like credentials."""
     for document in subject.documents:
         for path, value, place in _texts(document.value, document.marks, ()):
@@ -38,7 +38,7 @@ def _kind(document: Mapping[str, object]) -> str:
     return f"{key} {value}" if isinstance(value, str) else key
 
 
-def _texts(value: object, marks: Marks, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Place]]:
+def _texts(value: object, marks: SourceMap, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Place]]:
     if isinstance(value, str):
         yield path, value, marks.place
     elif isinstance(value, Mapping | list):

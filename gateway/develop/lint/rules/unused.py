@@ -14,12 +14,12 @@ from graphql import (
 
 from gateway.blueprint import Operation
 from gateway.blueprint.step import FallbackStep
-from gateway.develop.lint.finding import Spot
-from gateway.develop.lint.subject import Subject, step_subject
+from gateway.develop.lint.finding import Occurrence
+from gateway.develop.lint.subject import LintSubject, step_subject
 from gateway.errors import Place
 
 
-def unused_steps(subject: Subject) -> Iterator[Spot]:
+def unused_steps(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield steps that no field, step, condition or fallback uses, whatever overlays hold."""
     for variants in subject.operations.values():
         used = set().union(*map(_used_steps, variants))
@@ -44,7 +44,7 @@ def _used_steps(operation: Operation) -> set[str]:
     return used
 
 
-def unused_sources(subject: Subject) -> Iterator[Spot]:
+def unused_sources(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield sources that no step calls."""
     used = {step.source.name for _, step in subject.steps() if step.source}
     for source in subject.blueprint.sources.values():
@@ -52,7 +52,7 @@ def unused_sources(subject: Subject) -> Iterator[Spot]:
             yield source.place, f"source {source.name}", "no step calls the source; remove it"
 
 
-def unused_types(subject: Subject) -> Iterator[Spot]:
+def unused_types(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield types of the SDL that no operation, link or argument leads to."""
     used = _used_types(subject)
     for declared in subject.blueprint.types.values():
@@ -69,7 +69,7 @@ def _declared_at(declared: GraphQLNamedType) -> Place | None:
     return Place(location.source.name, location.start_token.line, location.start_token.column)
 
 
-def _used_types(subject: Subject) -> set[str]:
+def _used_types(subject: LintSubject) -> set[str]:
     used: set[str] = set()
     waiting: list[GraphQLNamedType] = [root for root in (subject.schema.query_type, subject.schema.mutation_type) if root]
     while waiting:
@@ -80,7 +80,7 @@ def _used_types(subject: Subject) -> set[str]:
     return used
 
 
-def _leads_to(subject: Subject, found: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
+def _leads_to(subject: LintSubject, found: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
     if is_abstract_type(found):
         yield from subject.schema.get_possible_types(found)
     if is_object_type(found) or is_interface_type(found):
@@ -92,7 +92,7 @@ def _leads_to(subject: Subject, found: GraphQLNamedType) -> Iterator[GraphQLName
         yield from (get_named_type(field.type) for field in found.fields.values())
 
 
-def untyped_steps(subject: Subject) -> Iterator[Spot]:
+def untyped_steps(subject: LintSubject) -> Iterator[Occurrence]:
     """Yield steps that fill a field and say nothing of its type, neither themselves nor in the SDL."""
     for variants in subject.operations.values():
         for operation in variants:
