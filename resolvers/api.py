@@ -32,7 +32,7 @@ from resolvers.json_http import (
     varying_headers,
 )
 from resolvers.transport import Headers, Transport, UpstreamRequest
-from resolvers.transport.encoding import encode_headers, parts_of, target_renderer
+from resolvers.transport.encoding import encode_headers, target_renderer, template_parts
 from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
@@ -109,7 +109,7 @@ class Api(StepType):
     def inputs(self, keys: ApiKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return references of the endpoint in order, and the trees of query, headers and body."""
         return {
-            "endpoint": tuple(part for part in parts_of(templates["endpoint"]) if isinstance(part, Reference)),
+            "endpoint": tuple(part for part in template_parts(templates["endpoint"]) if isinstance(part, Reference)),
             "query": templates["query"],
             "headers": varying_headers(templates["headers"], templates["source"].get("headers", {})),
             **({"body": templates["body"]} if "body" in templates else {}),
@@ -213,6 +213,6 @@ class Api(StepType):
 def _literals(endpoint: str) -> list[str]:
     """Return the text of an endpoint outside its references; what is no template is reported elsewhere."""
     try:
-        return [part for part in parts_of(parse(endpoint)) if isinstance(part, str)]
+        return [part for part in template_parts(parse(endpoint)) if isinstance(part, str)]
     except TemplateError:
         return []

@@ -34,7 +34,7 @@ from resolvers.json_http import (
     varying_headers,
 )
 from resolvers.transport import Transport, UpstreamRequest
-from resolvers.transport.encoding import as_written, encode_headers
+from resolvers.transport.encoding import encode_headers, encode_path
 from resolvers.transport.stand_in import StandInTransport
 
 _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
@@ -152,7 +152,7 @@ class GraphQLStep(StepType):
         assert isinstance(keys, GraphQLKeys)
         assert source is not None
         assert isinstance(source.keys, GraphQLSourceKeys)
-        path = as_written(urlsplit(source.keys.url).path) or "/"
+        path = encode_path(urlsplit(source.keys.url).path) or "/"
         definition = _definition(keys.query)
         field = _leaf(definition)
         key = field.alias.value if field.alias else field.name.value

@@ -1,4 +1,4 @@
-"""The transport contract: one HTTP request → one HTTP response, or a fault. Every upstream call goes through it."""
+"""The transport contract: one HTTP request → one HTTP response or a fault. Every HTTP call to an upstream goes through it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -8,27 +8,27 @@ from gateway.errors import Code, StepFault
 Headers = Sequence[tuple[str, str]]
 
 CONNECT_TIMEOUT = 1.0
-"""Seconds for everything up to the first byte of a request: the look-up of the name, connecting, TLS."""
+"""Seconds for everything before the first byte of a request: name resolution, connecting, the TLS handshake."""
 IDLE_SECONDS = 15.0
-"""How long a connection is kept that nobody uses; common servers wait longer before they close theirs."""
+"""How long an idle connection is kept. Common servers wait longer, so that the gateway is first to close it."""
 
 
 class Limits(NamedTuple):
-    """What holds for all calls of a pool."""
+    """The limits of a connection pool."""
 
     max_connections: int
-    """The largest number of calls at once."""
+    """The most concurrent calls."""
     max_bytes: int
-    """Of a body, after decompression."""
+    """The largest response body, after decompression."""
     denies_private: bool = False
-    """Whether only public addresses are connected to."""
+    """Whether the pool connects to public addresses only."""
 
 
 class UpstreamRequest(NamedTuple):
     """A request to one source: ``target`` is the encoded path and query.
 
-    ``is_idempotent`` allows sending it once more where an upstream closed a connection that had been idle. Requests and responses are
-    named tuples because those are made in two fifths of the time of a frozen dataclass (about 0.4 instead of 1.0 µs).
+    ``is_idempotent`` allows sending it again when the upstream has closed an idle connection. Requests and responses are named tuples
+    because creating one takes two fifths of the time of a frozen dataclass (about 0.4 instead of 1.0 µs).
     """
 
     method: str
@@ -39,7 +39,7 @@ class UpstreamRequest(NamedTuple):
 
 
 class UpstreamResponse(NamedTuple):
-    """A whole response; header names are in lower case, the body is decompressed."""
+    """A complete response. Header names are in lower case, the body is decompressed."""
 
     status: int
     headers: dict[str, str]
@@ -50,8 +50,8 @@ class Transport(Protocol):
     """A pool of connections to one source.
 
     It follows no redirects, keeps no cookies, reads no proxy or credentials from the environment, verifies certificates, and reads no
-    more of a body than its limit. Deadlines are the caller's: a cancelled ``send`` closes its connection. So is the number of calls
-    under way at once: there are no more connections than that.
+    more of a body than the limit. The caller enforces deadlines, by cancelling ``send``, which closes the connection; and the number of
+    concurrent calls, which is the number of connections in use.
     """
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -67,10 +67,10 @@ class Transport(Protocol):
 
 
 def malformed(detail: str) -> StepFault:
-    """Return the fault of a response that is not HTTP, or not whole."""
+    """Return the fault of a response that is not valid HTTP, or incomplete."""
     return StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
 
 
-def too_large(what: str) -> StepFault:
-    """Return the fault of a response of which more came than is read."""
-    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=what)
+def too_large(detail: str) -> StepFault:
+    """Return the fault of a response that exceeds a limit."""
+    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=detail)

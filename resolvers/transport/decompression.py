@@ -1,4 +1,4 @@
-"""The pieces of a compressed body → the body, of which no more is ever made than is allowed."""
+"""Decompress a body piece by piece, and never produce more than a limit: a small body may expand to gigabytes."""
 
 import sys
 import zlib
@@ -9,14 +9,14 @@ from typing import Protocol
 from resolvers.transport import malformed, too_large
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-_STEP = 65_536
-"""How many bytes are decoded at once, about: so that a body of any size is copied in small pieces."""
-_ZSTANDARD_WINDOW = 23
-"""The logarithm of the most bytes that Zstandard may look back; RFC 9659 lets no answer over HTTP need more."""
+_CHUNK = 65_536
+"""About how many bytes are decoded at once, so that the limit is checked before much memory is used."""
+_ZSTD_WINDOW_LOG = 23
+"""The base-2 logarithm of the largest Zstandard window. RFC 9659 allows no more over HTTP (8 MiB)."""
 
 
 class _Decoder(Protocol):
-    """What ``zlib.decompressobj`` makes."""
+    """The interface of ``zlib.decompressobj``."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
@@ -27,8 +27,8 @@ class _Decoder(Protocol):
     def eof(self) -> bool: ...
 
 
-class Decompression:
-    """Decodes a body piece by piece; memory stays within about ``max_bytes`` whatever the data expand to."""
+class Decompressor:
+    """Decompresses a body piece by piece. Memory stays within about ``max_bytes``, whatever the data expand to."""
 
     def __init__(self, decoder: _Decoder, error: type[Exception], max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -38,26 +38,26 @@ class Decompression:
         self._left = max_bytes
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece of the compressed body; what follows its end is left.
+        """Decode a piece of the compressed body; data after its end are ignored.
 
-        :raises StepFault: it is not compressed data, or the body is too large.
+        :raises StepFault: the data are not compressed in this way, or the body is too large.
         """
         decoder = self._decoder
         while not decoder.eof:
             try:
-                decoded = decoder.decompress(piece, _STEP)
+                decoded = decoder.decompress(piece, _CHUNK)
             except self._error as error:
                 raise malformed(f"compressed body: {error}") from error
             self._pieces.append(decoded)
             self._left -= len(decoded)
             if self._left < 0:
                 raise too_large(f"body larger than {self._max_bytes} bytes")
-            if len(decoded) < _STEP:
+            if len(decoded) < _CHUNK:
                 return
             piece = decoder.unconsumed_tail
 
     def end(self) -> bytes:
-        """Return the whole body.
+        """Return the complete body.
 
         :raises StepFault: the data end early.
         """
@@ -66,23 +66,25 @@ class Decompression:
         return b"".join(self._pieces)
 
 
-def decompression(content_encoding: str, max_bytes: int) -> Decompression | None:
-    """Return what undoes a ``content-encoding``, or None where there is nothing to undo. Only gzip is asked for.
+def decompressor_for(content_encoding: str, max_bytes: int) -> Decompressor | None:
+    """Return the decompressor of a ``content-encoding``, or None for an unencoded body.
 
-    :raises StepFault: the encoding is none that is known.
+    Requests accept gzip only (``accept-encoding``), but some upstreams send another encoding all the same.
+
+    :raises StepFault: the encoding is not supported.
     """
     encoding = content_encoding.strip().lower()
     if encoding in {"", "identity"}:
         return None
-    make = _DECODERS.get(encoding)
-    if make is None:
+    create = _DECODERS.get(encoding)
+    if create is None:
         raise malformed(f"content-encoding '{encoding[:40]}'")
-    return Decompression(*make(), max_bytes)
+    return Decompressor(*create(), max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Keeping:
-    """A decoder that itself keeps what it has not decoded yet."""
+class _BufferingDecoder:
+    """A decoder that buffers the input that it has not decoded yet, where zlib returns it as ``unconsumed_tail``."""
 
     decompress: Callable[[bytes, int], bytes]
     is_finished: Callable[[], bool]
@@ -93,32 +95,32 @@ class _Keeping:
         return self.is_finished()
 
 
-def _zlib() -> tuple[_Decoder, type[Exception]]:
+def _zlib_decoder() -> tuple[_Decoder, type[Exception]]:
     return zlib.decompressobj(_GZIP_OR_ZLIB), zlib.error
 
 
-def _zstandard() -> tuple[_Decoder, type[Exception]]:
+def _zstd_decoder() -> tuple[_Decoder, type[Exception]]:
     if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415 - few upstreams answer so
+        from compression import zstd  # noqa: PLC0415 - few upstreams use it
     else:
         from backports import zstd  # noqa: PLC0415 - the same
-    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTANDARD_WINDOW})
-    return _Keeping(decompressor.decompress, lambda: decompressor.eof), zstd.ZstdError
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
+    return _BufferingDecoder(decompressor.decompress, lambda: decompressor.eof), zstd.ZstdError
 
 
-def _brotli() -> tuple[_Decoder, type[Exception]]:
-    import brotli  # noqa: PLC0415 - few upstreams answer so
+def _brotli_decoder() -> tuple[_Decoder, type[Exception]]:
+    import brotli  # noqa: PLC0415 - few upstreams use it
 
     decompressor = brotli.Decompressor()
-    return _Keeping(
-        lambda data, most: decompressor.process(data, output_buffer_limit=most), decompressor.is_finished
+    return _BufferingDecoder(
+        lambda data, max_length: decompressor.process(data, output_buffer_limit=max_length), decompressor.is_finished
     ), brotli.error
 
 
 _DECODERS: dict[str, Callable[[], tuple[_Decoder, type[Exception]]]] = {
-    "gzip": _zlib,
-    "x-gzip": _zlib,
-    "deflate": _zlib,
-    "br": _brotli,
-    "zstd": _zstandard,
+    "gzip": _zlib_decoder,
+    "x-gzip": _zlib_decoder,
+    "deflate": _zlib_decoder,
+    "br": _brotli_decoder,
+    "zstd": _zstd_decoder,
 }

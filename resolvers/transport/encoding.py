@@ -1,6 +1,6 @@
-"""Values → what may stand in a request line and in headers: encoded, or refused before any call.
+"""Encode values for the request line and for headers, or refuse them before any call.
 
-``quote`` alone is not enough: a segment ``..`` has nothing to encode and still leads elsewhere.
+Percent-encoding alone is not enough: a path segment ``..`` has nothing to encode and still changes the path.
 """
 
 import re
@@ -12,38 +12,39 @@ from gateway.errors import Code, StepFault
 from gateway.language.template import Reference, Template, UnusableValue, as_text, parse
 
 MAX_SEGMENT = 1024
+"""Bytes of one path segment, before it is encoded."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def parts_of(template: str | Reference | Template) -> tuple[str | Reference, ...]:
-    """Return the literal texts and references of a template in order."""
+def template_parts(template: str | Reference | Template) -> tuple[str | Reference, ...]:
+    """Return the literals and references of a template in order."""
     return template.parts if isinstance(template, Template) else (template,)
 
 
-def as_written(path: str) -> str:
-    """Return a path of the configuration as it stands in a request line: only what may not stand there is encoded (RFC 3986, 2)."""
+def encode_path(path: str) -> str:
+    """Encode a path of the configuration for a request line: only what is not allowed there is encoded (RFC 3986, 2)."""
     return quote(path, safe="!#$%&'()*+,/:;=?@[]~")
 
 
 def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, object]], str]:
-    """Return the function from the values of an endpoint's references and its query to an encoded request target.
+    """Return the function that renders an encoded request target from the values of the endpoint's references and the query.
 
-    That function raises StepFault for a value that cannot stand where its reference does.
+    That function raises StepFault for a value that is not allowed in its place.
     """
     pattern, is_in_query = "", False
     references: list[tuple[Reference, bool]] = []
-    for part in parts_of(parse(endpoint)):
+    for part in template_parts(parse(endpoint)):
         if isinstance(part, Reference):
             pattern += "%s"
             references.append((part, is_in_query))
         else:
-            pattern += as_written(part).replace("%", "%%")
+            pattern += encode_path(part).replace("%", "%%")
             is_in_query = is_in_query or "?" in part
 
-    fixed = None if references else pattern % ()
+    constant_target = None if references else pattern % ()
 
     def render(values: Sequence[object], query: Mapping[str, object]) -> str:
-        target = fixed or pattern % tuple(
+        target = constant_target or pattern % tuple(
             [_encode(value, *reference) for value, reference in zip(values, references, strict=True)]
         )
         encoded = "&".join(_query_pairs(query)) if query else ""
@@ -53,54 +54,59 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
 
 
 def _encode(value: object, reference: Reference, is_in_query: bool) -> str:
-    if type(value) is int:  # most values are numbers or names, in which there is nothing to encode and nothing to refuse
+    """Encode a value as one path segment or one query component.
+
+    :raises StepFault: it is not a scalar, or would change the structure of the path.
+    """
+    if type(value) is int:  # most values are numbers or plain words, which need no encoding and no check
         return str(value)
     if type(value) is str and value.isascii() and value.isalnum() and len(value) <= MAX_SEGMENT:
         return value
     text = _scalar_text(value, reference)
     if is_in_query:
-        return _quoted(text)
+        return _quote(text)
     if text in {"", ".", ".."}:
-        raise _refused(reference, "is empty or a dot, which cannot be a path segment")
+        raise _refusal(reference, "is empty or a dot, which cannot be a path segment")
     if CONTROL.search(text):
-        raise _refused(reference, "has a control character, which cannot stand in a path")
+        raise _refusal(reference, "has a control character, which cannot stand in a path")
     if len(text.encode()) > MAX_SEGMENT:
-        raise _refused(reference, f"is longer than the {MAX_SEGMENT} bytes that a path segment may have")
-    return _quoted(text)
+        raise _refusal(reference, f"is longer than the {MAX_SEGMENT} bytes that a path segment may have")
+    return _quote(text)
 
 
 def _query_pairs(query: Mapping[str, object]) -> Iterator[str]:
+    """Yield encoded ``name=value`` texts; a list repeats its name, a null is left out."""
     for name, value in query.items():
-        head = _head(name)
-        if type(value) is list and set(map(type, value)) == {int}:  # as nearly all keys of a batch are
-            yield head + f"&{head}".join(map(str, value))
+        prefix = _encoded_name(name)
+        if type(value) is list and set(map(type, value)) == {int}:  # as are nearly all batches of keys
+            yield prefix + f"&{prefix}".join(map(str, value))
             continue
         for item in value if isinstance(value, list) else (value,):
             if item is not None:
-                yield head + _quoted(_scalar_text(item, Reference(("query", name))))
+                yield prefix + _quote(_scalar_text(item, Reference(("query", name))))
 
 
 @lru_cache(maxsize=1000)
-def _head(name: str) -> str:
-    return f"{_quoted(name)}="
+def _encoded_name(name: str) -> str:
+    return f"{_quote(name)}="
 
 
-def _quoted(text: str) -> str:
-    """Percent-encode a text, unless that would change nothing."""
+def _quote(text: str) -> str:
+    """Percent-encode a text; a plain word skips the call."""
     return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 def encode_headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return header names and values as text.
 
-    :raises StepFault: a value is no text, or would end its header and begin another.
+    :raises StepFault: a value is not a scalar, or has a control character (a line break would begin another header).
     """
     headers = []
     for name, value in rendered.items():
         reference = Reference(("headers", name))
         text = _scalar_text(value, reference)
         if CONTROL.search(text.replace("\t", " ")):
-            raise _refused(reference, "has a control character, which cannot stand in a header")
+            raise _refusal(reference, "has a control character, which cannot stand in a header")
         headers.append((name, text))
     return headers
 
@@ -110,12 +116,12 @@ def _scalar_text(value: object, reference: Reference) -> str:
         text = as_text(value, reference)
         text.encode()
     except UnusableValue as error:
-        raise _refused(reference, error.reason) from None
+        raise _refusal(reference, error.reason) from None
     except UnicodeEncodeError:
-        raise _refused(reference, "has half of a surrogate pair, which is not text") from None
+        raise _refusal(reference, "has half of a surrogate pair, which is not text") from None
     return text
 
 
-def _refused(reference: Reference, reason: str) -> StepFault:
+def _refusal(reference: Reference, reason: str) -> StepFault:
     message = f"The value of '{reference}' {reason}."
     return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)

@@ -1,6 +1,6 @@
-"""The transport over HTTP/1.1: requests → bytes, over connections that are kept (RFC 9112).
+"""The HTTP/1.1 transport: send requests over pooled keep-alive connections (RFC 9112).
 
-Nothing here limits the number of connections: there is one to a call, and the bulkhead before it limits those.
+The pool does not limit its connections: each call uses one, and the bulkhead in front of the transport limits the calls.
 """
 
 import asyncio
@@ -11,75 +11,77 @@ from urllib.parse import urlsplit
 
 from gateway.errors import Code, StepFault
 from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse
-from resolvers.transport.encoding import as_written
+from resolvers.transport.encoding import encode_path
 from resolvers.transport.http1_connection import READ_SIZE, PoolState, UpstreamConnection
 from resolvers.transport.names import HostName
-from resolvers.transport.tls import verifying
+from resolvers.transport.tls import verifying_context
 
 _WITH_CONTENT = {"POST", "PUT", "PATCH"}
-AT_ONCE = 32
-"""How many connections of a pool are made at once. A thousand in one turn of the event loop would hold up everybody for half a second."""
+MAX_CONNECTING = 32
+"""The most connections that a pool opens at once. To open a thousand in one turn of the event loop would block it for half a second."""
 
 
 class Http1Transport:
-    """A pool of connections to ``base_url``; as many are kept as there may be calls at once."""
+    """A pool of connections to ``base_url``; it keeps at most ``limits.max_connections`` of them idle."""
 
     def __init__(self, base_url: str, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         url = urlsplit(base_url)
         host = url.hostname or ""
         self._host = host if ":" in host else host.encode("idna").decode("ascii")
-        self._tls = (tls or verifying()) if url.scheme == "https" else None
-        usual_port = 443 if self._tls else 80
-        self._port = url.port or usual_port
+        self._tls = (tls or verifying_context()) if url.scheme == "https" else None
+        default_port = 443 if self._tls else 80
+        self._port = url.port or default_port
         self._name = HostName(self._host, denies_private=limits.denies_private)
-        self._path = as_written(url.path).rstrip("/")
+        self._path = encode_path(url.path).rstrip("/")
         self._head = (
-            f" HTTP/1.1\r\nhost: {_authority(self._host, self._port, usual_port)}\r\n"
+            f" HTTP/1.1\r\nhost: {_authority(self._host, self._port, default_port)}\r\n"
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
         self._max_idle = limits.max_connections
-        self._common = PoolState(bytearray(READ_SIZE), limits.max_bytes, {})
+        self._state = PoolState(bytearray(READ_SIZE), limits.max_bytes, {})
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[UpstreamConnection]] = set()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._connecting_slots = asyncio.Semaphore(MAX_CONNECTING)
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response.
 
-        An idempotent request that meets the end of a kept connection, before any byte of a response, goes out once more on a new one.
+        An idempotent request is sent once more, on a new connection, when the reused one closes before any byte of a response.
         """
         message = self._message(request)
-        kept = connection = self._take(is_idempotent=request.is_idempotent)
+        reused = connection = self._take_idle(is_idempotent=request.is_idempotent)
         while True:
             if connection is None and self._is_closed:
                 raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail="the pool was closed")
             connection = connection or await self._connect()
-            waiter = connection.upstream(message, is_head_request=request.method == "HEAD")
+            waiter = connection.send(message, is_head_request=request.method == "HEAD")
             try:
                 return await waiter
             except StepFault:
-                if connection is not kept or connection.has_answered or not request.is_idempotent:
+                # The upstream may have closed an idle connection while the request was on its way. A new connection has no such excuse.
+                if connection is not reused or connection.has_received or not request.is_idempotent:
                     raise
             except BaseException:
-                connection.leave(waiter)
+                connection.cancel(waiter)
                 raise
             connection = None
 
     async def aclose(self) -> None:
-        """Close every connection at once, those in use and those that are being made too."""
+        """Close every connection at once, including those in use and those being opened."""
         self._is_closed = True
-        summary: list[asyncio.Future[Any]] = [*self._connecting, *(connection.ended for connection in self._open)]
+        closing: list[asyncio.Future[Any]] = [*self._connecting, *(connection.closed for connection in self._open)]
         for connecting in self._connecting:
             connecting.cancel()
         for connection in list(self._open):
             connection.abort()
-        if summary:
-            await asyncio.wait(summary)
+        if closing:
+            await asyncio.wait(closing)
 
     def _message(self, request: UpstreamRequest) -> bytes:
+        """Encode a request with its headers and body as one message, which takes one write."""
         body = request.body
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers]) if request.headers else ""
         if body is not None or request.method in _WITH_CONTENT:
@@ -89,8 +91,8 @@ class Http1Transport:
 
     # -- idle connections
 
-    def _take(self, *, is_idempotent: bool) -> UpstreamConnection | None:
-        """Return the connection that was used last: the others can grow old and be closed."""
+    def _take_idle(self, *, is_idempotent: bool) -> UpstreamConnection | None:
+        """Return the most recently used idle connection, so that surplus ones expire; None when there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable(is_idempotent=is_idempotent):
@@ -98,7 +100,8 @@ class Http1Transport:
             connection.abort()
         return None
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def _keep_idle(self, connection: UpstreamConnection) -> None:
+        """Return a connection to the pool after its response, or close it when the pool is closed or full."""
         if self._is_closed or len(self._idle) >= self._max_idle:
             connection.abort()
             return
@@ -107,16 +110,17 @@ class Http1Transport:
             self._sweeping = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long; one timer serves all connections, and there is none when none is idle."""
+        """Close expired idle connections. One timer serves all of them, and none runs while no connection is idle."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in [connection for connection in self._idle if connection.expires_at <= now]:
             self._idle.remove(connection)
             connection.abort()
-        next_end = min((connection.expires_at for connection in self._idle), default=None)
-        self._sweeping = None if next_end is None else loop.call_at(next_end, self._sweep)
+        next_expiry = min((connection.expires_at for connection in self._idle), default=None)
+        self._sweeping = None if next_expiry is None else loop.call_at(next_expiry, self._sweep)
 
-    def _forget(self, connection: UpstreamConnection) -> None:
+    def _discard(self, connection: UpstreamConnection) -> None:
+        """Remove a closed connection from the pool."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -127,10 +131,11 @@ class Http1Transport:
     # -- new connections
 
     async def _connect(self) -> UpstreamConnection:
-        """Return a new connection.
+        """Open a new connection.
 
-        :raises StepFault: there is none within the time limit.
+        :raises StepFault: it cannot be opened, or not within ``CONNECT_TIMEOUT``.
         """
+        # A task of its own: closing the pool cancels it without cancelling the caller.
         connecting = asyncio.create_task(self._dial())
         self._connecting.add(connecting)
         connecting.add_done_callback(self._connecting.discard)
@@ -138,14 +143,17 @@ class Http1Transport:
             return await connecting
         except asyncio.CancelledError:
             if not connecting.cancelled() and not connecting.exception():
-                self._keep(connecting.result())  # it was quicker than its cancellation, and somebody else may use it
+                # The connection was opened before the cancellation took effect, so that another request can use it.
+                self._keep_idle(connecting.result())
             if self._is_closed and not _is_cancelled():
                 raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail="the pool was closed") from None
             raise
 
     async def _dial(self) -> UpstreamConnection:
+        """Resolve the host name and connect, and turn errors into faults of kind ``connect``."""
         try:
-            async with self._turns, asyncio.timeout(CONNECT_TIMEOUT) as limit:
+            # The slot first: waiting for it must not use up the time for connecting.
+            async with self._connecting_slots, asyncio.timeout(CONNECT_TIMEOUT) as limit:
                 addresses = await self._name.addresses()
                 return await self._dial_in_order(addresses, limit.when() or 0.0)
         except TimeoutError as error:
@@ -154,21 +162,22 @@ class Http1Transport:
             raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
 
     async def _dial_in_order(self, addresses: Sequence[str], until: float) -> UpstreamConnection:
-        """Try one address after the other, each for its share of the time that is left."""
+        """Try the addresses in order. Each gets an equal share of the remaining time, so that one that hangs leaves time for the next."""
         loop = asyncio.get_running_loop()
-        failure = OSError("the name has no address")
+        last_error = OSError("the name has no address")
         for index, address in enumerate(addresses):
             try:
                 async with asyncio.timeout((until - loop.time()) / (len(addresses) - index)):
                     return await self._dial_one(address)
-            except OSError as error:  # a timeout is one
-                failure = error
+            except OSError as error:  # TimeoutError is a subclass
+                last_error = error
+        # The addresses may have changed since the look-up: the next call resolves the name again.
         self._name.forget()
-        raise failure
+        raise last_error
 
     async def _dial_one(self, address: str) -> UpstreamConnection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: UpstreamConnection(self._common, self._keep, self._forget),
+            lambda: UpstreamConnection(self._state, self._keep_idle, self._discard),
             address,
             self._port,
             ssl=self._tls,
@@ -178,13 +187,13 @@ class Http1Transport:
         return connection
 
 
-def _authority(host: str, port: int, usual_port: int) -> str:
-    """Return the value of ``host``: an IPv6 address in brackets, a port where it is not the usual one (RFC 9110, 7.2)."""
+def _authority(host: str, port: int, default_port: int) -> str:
+    """Return the value of the ``host`` header: an IPv6 address in brackets, and the port unless it is the default (RFC 9110, 7.2)."""
     name = f"[{host}]" if ":" in host else host
-    return name if port == usual_port else f"{name}:{port}"
+    return name if port == default_port else f"{name}:{port}"
 
 
 def _is_cancelled() -> bool:
-    """Tell whether the running task itself is being cancelled, not only what it awaits."""
+    """Tell whether the current task itself is being cancelled, not only the task that it awaits."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,6 +1,6 @@
-"""Bytes of one connection → responses, one at a time (RFC 9112). The only module that knows httptools.
+"""One HTTP/1.1 connection: bytes → responses, one at a time (RFC 9112). The only module that imports httptools.
 
-There is no task and no timer to an upstream: the caller awaits one future, which the protocol's callbacks settle.
+A call needs no task and no timer of its own: the caller awaits one future, which the protocol's callbacks resolve.
 """
 
 import asyncio
@@ -14,21 +14,22 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.errors import Code, StepFault
 from resolvers.transport import IDLE_SECONDS, UpstreamResponse, malformed, too_large
-from resolvers.transport.decompression import Decompression, decompression
+from resolvers.transport.decompression import Decompressor, decompressor_for
 
 READ_SIZE = 65_536
 MAX_HEAD = 65_536
 MAX_HEADERS = 100
-JUST_NOW = 0.001
-"""Seconds."""
+RECENT_SECONDS = 0.001
+"""For so long after a response, a connection is assumed to be still open without asking the operating system."""
 MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD = 1024
+"""Bytes. A longer response head is not cached."""
 _END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHead:
-    """The head of a response that came whole and left its connection usable, with so many bytes of a body that is not encoded."""
+    """A cached response head: of a response that arrived in one read, with a ``content-length`` and no encoding, on a connection kept alive."""
 
     status: int
     headers: dict[str, str]
@@ -37,10 +38,10 @@ class KnownHead:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """What the connections of a pool have in common.
+    """State that the connections of a pool share.
 
-    ``buffer`` takes what is read: nothing is left in it when control goes back to the loop. ``heads`` are those of responses by their bytes:
-    within one second an upstream often sends the very same, and what it says of a body is known without parsing it again.
+    ``buffer`` is the read buffer: each read is consumed before control returns to the event loop, so that one is enough. ``heads`` caches
+    parsed response heads by their bytes: within one second (the resolution of ``date``) an upstream often sends the same head again.
     """
 
     buffer: bytearray
@@ -48,17 +49,17 @@ class PoolState:
     heads: dict[bytes, KnownHead]
 
 
-Notice = Callable[["UpstreamConnection"], None]
+ConnectionCallback = Callable[["UpstreamConnection"], None]
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
-    """One connection of a pool; ``on_idle`` is told of it when it may carry the next request, ``on_lost`` when it has ended."""
+    """One connection of a pool. It calls ``on_idle`` when it can take the next request, and ``on_lost`` when it has closed."""
 
-    def __init__(self, common: PoolState, on_idle: Notice, on_lost: Notice) -> None:
-        self._bytes = common.buffer
-        self._buffer = memoryview(common.buffer)
-        self._heads = common.heads
-        self._max_bytes = common.max_bytes
+    def __init__(self, state: PoolState, on_idle: ConnectionCallback, on_lost: ConnectionCallback) -> None:
+        self._bytes = state.buffer
+        self._buffer = memoryview(state.buffer)
+        self._heads = state.heads
+        self._max_bytes = state.max_bytes
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._waiter: asyncio.Future[UpstreamResponse] | None = None
@@ -67,24 +68,24 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.is_open = False
         self.expires_at = self._idle_since = 0.0
 
-    # -- the caller's side
+    # -- called by the pool
 
-    def upstream(self, request: bytes, *, is_head_request: bool) -> asyncio.Future[UpstreamResponse]:
-        """Send a request; the future becomes its response, or a fault."""
+    def send(self, request: bytes, *, is_head_request: bool) -> asyncio.Future[UpstreamResponse]:
+        """Send an encoded request; return the future of its response, which fails with a :class:`StepFault`."""
         waiter = self._waiter = self._loop.create_future()
         self._is_head_request = is_head_request
         self._response = None
         self._fault = None
         self._status = self._received = 0
-        self._is_spoiled = self.has_answered = False
+        self._must_close = self.has_received = False
         if self.is_open:
             self._transport.write(request)
         else:
-            self._fail(_reset("the connection was closed as soon as it was made"))
+            self._fail(_reset_fault("the connection was closed as soon as it was opened"))
         return waiter
 
-    def leave(self, waiter: asyncio.Future[UpstreamResponse]) -> None:
-        """Close the connection if it is still at work for a caller that has been cancelled."""
+    def cancel(self, waiter: asyncio.Future[UpstreamResponse]) -> None:
+        """Close the connection if the call of ``waiter``, which was cancelled, is still in progress."""
         if self._waiter is waiter:
             self._waiter = None
             self.abort()
@@ -95,57 +96,57 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def is_usable(self, *, is_idempotent: bool) -> bool:
-        """Tell whether nothing has come while the connection was idle, be it an end or bytes that nobody asked for.
+        """Tell whether an idle connection can take a request: it is open, not expired, and received neither EOF nor unexpected bytes.
 
-        The operating system is asked (3 µs), as the loop may not have got round to it; but not about one that has just carried a
+        The socket is polled (3 µs), because the event loop may not have read it yet. The poll is skipped within ``RECENT_SECONDS`` of a
         response, unless the request cannot be sent twice.
         """
         now = self._loop.time()
         if not self.is_open or now >= self.expires_at:
             return False
-        return (is_idempotent and now - self._idle_since < JUST_NOW) or not self._events.poll(0)
+        return (is_idempotent and now - self._idle_since < RECENT_SECONDS) or not self._events.poll(0)
 
-    # -- the event loop's side
+    # -- callbacks of the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; with TLS, after the handshake."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        """Set the connection up; with TLS, after the handshake."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is no subclass of it
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._events = select.poll()
         self._events.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.is_open = True
         self.expires_at = self._loop.time() + IDLE_SECONDS
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read to."""
+        """Return the shared read buffer."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what was read; what comes while nobody waits ends the connection."""
+        """Parse the bytes that were read; bytes that arrive while no request is in progress close the connection."""
         if self._waiter is None:
             self.abort()
             return
-        is_first, self.has_answered = not self.has_answered, True
+        is_first, self.has_received = not self.has_received, True
         self._received += nbytes
-        if is_first and not self._is_head_request and self._is_known(nbytes):
+        if is_first and not self._is_head_request and self._match_known_head(nbytes):
             self._settle()
             return
         try:
             self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._is_spoiled = True
+            self._must_close = True
             self._fault = self._fault or malformed(f"{type(error).__name__}: {error}")
         if self._response is not None or self._fault is not None:
             if is_first and self._response is not None:
-                self._learn(self._response, nbytes)
+                self._remember_head(self._response, nbytes)
             self._settle()
         elif self._received > MAX_HEAD:
             self._check_received()
 
-    def _is_known(self, size: int) -> bool:
-        """Take what was read, if it is one whole response with a head that is known."""
+    def _match_known_head(self, size: int) -> bool:
+        """Take the response without parsing it, if the read is exactly one response whose head is cached."""
         end = self._bytes.find(_END, 0, min(size, MAX_KNOWN_HEAD))
         known = self._heads.get(bytes(self._buffer[:end])) if end > 0 else None
         if known is None or end + len(_END) + known.length != size:
@@ -154,58 +155,61 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._headers = known.headers
         return True
 
-    def _learn(self, response: UpstreamResponse, size: int) -> None:
-        """Keep the head of a response that was read in one piece."""
+    def _remember_head(self, response: UpstreamResponse, size: int) -> None:
+        """Cache the head of a response that arrived in one read."""
         end = self._bytes.find(_END, 0, min(size, MAX_KNOWN_HEAD))
         encoded = response.headers.keys() & {"transfer-encoding", "content-encoding"}
         is_whole = end > 0 and end + len(_END) + len(response.body) == size
-        if self._is_spoiled or self._is_head_request or encoded or not is_whole or "content-length" not in response.headers:
+        if self._must_close or self._is_head_request or encoded or not is_whole or "content-length" not in response.headers:
             return
+        # Heads that all differ, by a request id for example, must not fill the memory.
         if len(self._heads) >= MAX_KNOWN_HEADS:
             self._heads.clear()
         self._heads[bytes(self._buffer[:end])] = KnownHead(response.status, response.headers, len(response.body))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End; a response that has no length is whole then."""
+        """Finish the request in progress: a response without a length ends with its connection."""
         self.is_open = False
         self._on_lost(self)
-        self.ended.set_result(None)
+        self.closed.set_result(None)
         if self._waiter is not None:
-            self._end(error)
-        del self._parser  # which holds this object's methods
+            self._finish_at_eof(error)
+        # The parser holds bound methods of this object: a cycle, which would keep the connection until the garbage collector runs.
+        del self._parser
 
-    def _end(self, error: Exception | None) -> None:
+    def _finish_at_eof(self, error: Exception | None) -> None:
+        """Resolve the request in progress when the connection has closed, with ``error`` or at EOF."""
         if self._status < 200:
-            self._fail(_reset(f"closed before a response: {error!r}" if error else "closed before a response"))
+            self._fail(_reset_fault(f"closed before a response: {error!r}" if error else "closed before a response"))
         elif error is not None:
-            self._fail(_reset(f"closed within a response: {error!r}"))
+            self._fail(_reset_fault(f"closed within a response: {error!r}"))
         elif self._headers.keys() & {"content-length", "transfer-encoding"}:
             self._fail(malformed("the body ends before its length"))
         else:
             self._complete(is_last=True)
             self._settle()
 
-    # -- the parser's side; after its response, whatever comes only spoils the connection
+    # -- callbacks of the parser; whatever follows a complete response only makes the connection unusable
 
     def on_message_begin(self) -> None:
-        """Begin a response, or one of those that precede it."""
-        self._is_spoiled = self._response is not None
+        """Begin a response, or an interim one (1xx) before it."""
+        self._must_close = self._response is not None
         self._fields: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; after a chunked body, a trailer."""
+        """Collect a header, or a trailer after a chunked body."""
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Take the head; the response to HEAD ends with it."""
+        """Check the complete head; a response to HEAD ends here."""
         status = self._parser.get_status_code()
         if self._response is not None or status < 200:
             return
         self._status = status
-        self._headers = _merged(self._fields)
+        self._headers = _merge_headers(self._fields)
         self._body: list[bytes] = []
         self._size = 0
-        self._decompression: Decompression | None = None
+        self._decompressor: Decompressor | None = None
         try:
             self._check_head()
         except StepFault as fault:
@@ -214,14 +218,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._complete(is_last=not self._parser.should_keep_alive())
 
     def on_body(self, piece: bytes) -> None:
-        """Take a piece of the body."""
+        """Collect a piece of the body, up to the limit."""
         if self._response is not None or self._fault is not None:
-            self._is_spoiled = True
+            self._must_close = True
             return
         self._size += len(piece)
         try:
-            if self._decompression is not None:
-                self._decompression.feed(piece)
+            if self._decompressor is not None:
+                self._decompressor.feed(piece)
             elif self._size > self._max_bytes:
                 raise too_large(f"body larger than {self._max_bytes} bytes")
             else:
@@ -230,18 +234,22 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._fault = fault
 
     def on_message_complete(self) -> None:
-        """Take the end of a response."""
+        """Complete the response, unless it is an interim one."""
         if self._response is None and self._status >= 200:
             self._complete(is_last=not self._parser.should_keep_alive())
 
     def _check_received(self) -> None:
-        """Refuse a head without end, and chunks or trailers that have hardly a body in them."""
+        """Refuse an endless head, and chunks or trailers that are mostly framing, which the limit of the body does not count."""
         if self._status < 200:
             self._fail(too_large(f"head larger than {MAX_HEAD} bytes"))
         elif self._received > 2 * (MAX_HEAD + self._size):
             self._fail(too_large("more framing than body"))
 
     def _check_head(self) -> None:
+        """Check the size of the head and what it declares of the body.
+
+        :raises StepFault: something is too large, or an encoding is not supported.
+        """
         headers = self._headers
         if len(self._fields) > MAX_HEADERS:
             raise too_large(f"more than {MAX_HEADERS} headers")
@@ -251,51 +259,55 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         if headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise malformed("a transfer-encoding that is not 'chunked'")
+        # The parser has refused a length that is no number or that is repeated.
         if int(headers.get("content-length", 0)) > self._max_bytes:
             raise too_large(f"body larger than {self._max_bytes} bytes")
         if "content-encoding" in headers:
-            self._decompression = decompression(headers["content-encoding"], self._max_bytes)
+            self._decompressor = decompressor_for(headers["content-encoding"], self._max_bytes)
 
     def _complete(self, *, is_last: bool) -> None:
-        """Put the response together; the connection goes on after it unless it ``is_last``."""
+        """Build the response; the connection is closed after it if it ``is_last``."""
         if self._fault is not None:
             return
         try:
-            body = self._decompression.end() if self._decompression else b"".join(self._body)
+            body = self._decompressor.end() if self._decompressor else b"".join(self._body)
         except StepFault as fault:
             self._fault = fault
         else:
-            self._is_spoiled = is_last
+            self._must_close = is_last
             self._response = UpstreamResponse(self._status, self._headers, body)
 
     def _settle(self) -> None:
-        """Give the response or the fault to the caller, and the connection to the next one if nothing speaks against it."""
+        """Resolve the future with the response or the fault, and return the connection to the pool if it can be reused."""
         if self._response is None:
             assert self._fault is not None
             self._fail(self._fault)
             return
         waiter, self._waiter = self._waiter, None
-        if self._is_spoiled or self._transport.get_write_buffer_size():
+        # A response before the whole request was written: the rest of it would run into the next request.
+        if self._must_close or self._transport.get_write_buffer_size():
             self.abort()
         else:
             if self._is_head_request:
-                self._parser = HttpResponseParser(self)  # the old one waits for the body that GET would have got
-            kept = _kept_seconds(self._headers["keep-alive"]) if "keep-alive" in self._headers else IDLE_SECONDS
+                self._parser = HttpResponseParser(self)  # the old one still expects the body that GET would have returned
+            keep_alive = _keep_alive_seconds(self._headers["keep-alive"]) if "keep-alive" in self._headers else IDLE_SECONDS
             self._idle_since = self._loop.time()
-            self.expires_at = self._idle_since + kept
+            self.expires_at = self._idle_since + keep_alive
+            # Before the caller continues, so that its next call can reuse the connection.
             self._on_idle(self)
         if waiter is not None and not waiter.done():
             waiter.set_result(self._response)
 
     def _fail(self, fault: StepFault) -> None:
+        """Fail the request in progress, and close the connection."""
         waiter, self._waiter = self._waiter, None
         self.abort()
         if waiter is not None and not waiter.done():
             waiter.set_exception(fault)
 
 
-def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by lower-case name; the values of one that is repeated are a list (RFC 9110, 5.3)."""
+def _merge_headers(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by lower-case name; values of a repeated header are joined with commas (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
     for field, value in fields:
         name = field.decode("latin-1").lower()
@@ -304,11 +316,11 @@ def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _kept_seconds(keep_alive: str) -> float:
-    """Return how long a connection may be idle if the server promises ``timeout=N``: a fifth less, so as to be first to close."""
-    promised = re.search(r"timeout=(\d{1,6})", keep_alive, re.IGNORECASE)
-    return min(IDLE_SECONDS, int(promised[1]) * 0.8) if promised else IDLE_SECONDS
+def _keep_alive_seconds(keep_alive: str) -> float:
+    """Return how long a connection may stay idle: a fifth less than the server's ``timeout=N``, so that the gateway closes it first."""
+    match = re.search(r"timeout=(\d{1,6})", keep_alive, re.IGNORECASE)
+    return min(IDLE_SECONDS, int(match[1]) * 0.8) if match else IDLE_SECONDS
 
 
-def _reset(detail: str) -> StepFault:
+def _reset_fault(detail: str) -> StepFault:
     return StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="reset", detail=detail)

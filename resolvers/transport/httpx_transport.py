@@ -1,4 +1,4 @@
-"""The transport over httpx (the only module that knows it)."""
+"""The transport over httpx: ``transport: httpx`` of a source. The only module that imports httpx."""
 
 import asyncio
 import ssl
@@ -8,9 +8,9 @@ import httpx
 
 from gateway.errors import Code, StepFault
 from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse, malformed, too_large
-from resolvers.transport.decompression import decompression
+from resolvers.transport.decompression import decompressor_for
 from resolvers.transport.names import HostName
-from resolvers.transport.tls import verifying
+from resolvers.transport.tls import verifying_context
 
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
 Trace = Callable[[str, object], Awaitable[None]]
@@ -19,8 +19,8 @@ Trace = Callable[[str, object], Awaitable[None]]
 class HttpxTransport:
     """A pool of HTTP/1.1 connections to ``base_url``.
 
-    It stands on httpx's transport, not on its client: a client keeps the cookies that upstreams set and would send them on with the
-    next caller's request, and its layers cost a fifth of a call.
+    It uses httpx's transport, not its client: a client keeps the cookies that upstreams set and would send them with the next caller's
+    request, and its layers cost a fifth of a call.
     """
 
     def __init__(self, base_url: str, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
@@ -29,11 +29,11 @@ class HttpxTransport:
         url = httpx.URL(self._base_url)
         self._host = url.host
         self._name = HostName(self._host, denies_private=True) if limits.denies_private else None
-        self._exchanges: set[asyncio.Task[UpstreamResponse]] = set()
+        self._sending: set[asyncio.Task[UpstreamResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
-            verify=(tls or verifying())
+            verify=(tls or verifying_context())
             if base_url.startswith("https:")
-            else False,  # False is quick, and there is nothing to verify
+            else False,  # plain HTTP: loading certificates would only cost time
             limits=httpx.Limits(
                 max_connections=limits.max_connections,
                 max_keepalive_connections=limits.max_connections,
@@ -45,38 +45,38 @@ class HttpxTransport:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response, decompressed, up to the limit.
 
-        The upstream is a task of its own, which is cancelled once and only while it can be: httpcore loses the place of a connection
-        whose request is cancelled between connecting and sending, and of one whose closing is cancelled in turn.
+        The request runs in a task of its own, which is cancelled at most once and only after it has begun to send: httpcore leaks the pool
+        slot of a request that is cancelled between connecting and sending, and of one whose closing is cancelled too.
         """
-        is_left = is_sending = False
+        is_abandoned = is_sending = False
 
         async def trace(event: str, _: object) -> None:
             nonlocal is_sending
             if event == "http11.send_request_headers.started":
                 is_sending = True
-                if is_left:
+                if is_abandoned:  # the caller left while the task was connecting
                     raise asyncio.CancelledError
 
-        upstream = asyncio.create_task(self._exchange(request, trace))
-        self._exchanges.add(upstream)
-        upstream.add_done_callback(self._ended)
+        sending = asyncio.create_task(self._send(request, trace))
+        self._sending.add(sending)  # the event loop holds tasks by weak references only
+        sending.add_done_callback(self._forget)
         try:
-            return await asyncio.shield(upstream)
+            return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            is_left = True
+            is_abandoned = True
             if is_sending:
-                upstream.cancel()
+                sending.cancel()
             raise
 
-    def _ended(self, upstream: asyncio.Task[UpstreamResponse]) -> None:
-        """Forget an exchange; its failure is no complaint of the event loop when its caller has left."""
-        self._exchanges.discard(upstream)
-        if not upstream.cancelled():
-            upstream.exception()
+    def _forget(self, sending: asyncio.Task[UpstreamResponse]) -> None:
+        """Forget a finished request. Retrieve its exception: else the event loop logs it when the caller has left."""
+        self._sending.discard(sending)
+        if not sending.cancelled():
+            sending.exception()
 
-    async def _exchange(self, request: UpstreamRequest, trace: Trace) -> UpstreamResponse:
-        given = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
-        headers = [(name.encode("ascii"), value.encode()) for name, value in given]
+    async def _send(self, request: UpstreamRequest, trace: Trace) -> UpstreamResponse:
+        named = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
+        headers = [(name.encode("ascii"), value.encode()) for name, value in named]
         try:
             outgoing = httpx.Request(
                 request.method,
@@ -86,19 +86,22 @@ class HttpxTransport:
                 extensions={**_EXTENSIONS, "trace": trace},
             )
             if self._name is not None:
-                await self._direct(outgoing, self._name)
+                await self._pin_address(outgoing, self._name)
             response = await self._pool.handle_async_request(outgoing)
             try:
                 has_body = request.method != "HEAD" and response.status_code not in {204, 304}
                 body = await self._read(response, has_body=has_body)
-                return UpstreamResponse(response.status_code, _lower(response.headers), body)
+                return UpstreamResponse(response.status_code, _lowercase(response.headers), body)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _fault(error) from error
 
-    async def _direct(self, outgoing: httpx.Request, name: HostName) -> None:
-        """Have a request go to an address that may be connected to, under the name that it is for: the host header has it already."""
+    async def _pin_address(self, outgoing: httpx.Request, name: HostName) -> None:
+        """Replace the host of the URL by an allowed address, so that httpx does not resolve the name again.
+
+        The ``host`` header, which is set already, and the TLS server name keep the name.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 addresses = await name.addresses()
@@ -112,29 +115,31 @@ class HttpxTransport:
         await self._pool.aclose()
 
     async def _read(self, response: httpx.Response, *, has_body: bool) -> bytes:
+        """Read and decompress a body, up to the limit."""
         limit = self._max_bytes
         headers = response.headers if has_body else httpx.Headers()
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise too_large(f"body larger than {limit} bytes")
-        decompressing = decompression(headers.get("content-encoding", ""), limit)
+        decompressor = decompressor_for(headers.get("content-encoding", ""), limit)
         body = bytearray()
         async for piece in response.aiter_raw():
-            if decompressing is not None:
-                decompressing.feed(piece)
+            if decompressor is not None:
+                decompressor.feed(piece)
             elif len(body) + len(piece) > limit:
                 raise too_large(f"body larger than {limit} bytes")
             else:
                 body += piece
-        return bytes(body) if decompressing is None else decompressing.end()
+        return bytes(body) if decompressor is None else decompressor.end()
 
 
-def _lower(headers: httpx.Headers) -> dict[str, str]:
+def _lowercase(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
 def _fault(error: Exception) -> StepFault:
-    """Map the library's errors to kinds that retry policies know."""
+    """Map an error of httpx to a fault, of a kind that retry policies know."""
+    # Order matters: ConnectTimeout is a TimeoutException, and httpx tells some protocol errors apart by their text only.
     detail = f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.ConnectTimeout):
         return StepFault(Code.GATEWAY_TIMEOUT, kind="connect", detail=detail)

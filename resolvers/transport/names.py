@@ -1,4 +1,4 @@
-"""A host name → its addresses, looked up beside the event loop and remembered for a while; where that is asked for, public ones alone."""
+"""A host name → its addresses, resolved in a thread and cached for a while; on request, public addresses only."""
 
 import asyncio
 import ipaddress
@@ -9,20 +9,20 @@ from contextlib import suppress
 
 from gateway.errors import Code, StepFault
 
-REMEMBERED = 30.0
-"""Seconds for which addresses are used again; the operating system does not tell how long they hold."""
+ADDRESS_TTL = 30.0
+"""Seconds for which addresses are cached. ``getaddrinfo`` does not report the TTL of the DNS record."""
 
-Found = Sequence[str] | OSError
+LookupResult = Sequence[str] | OSError
 
 
 class HostName:
     """The addresses of one host, in the order in which to try them.
 
-    A look-up has a thread of its own, and there is one look-up at a time: neither the executor that the loop shares nor another
-    name waits for a slow one, and there are no more threads than names. The thread keeps no process from summary.
+    A look-up runs in a thread of its own, one at a time per name: a slow one blocks neither the event loop's shared executor nor other
+    names, and there are no more threads than names. They are daemon threads, so that a look-up that hangs does not delay the process's exit.
 
-    With ``denies_private`` addresses that are not public are left out. What is connected to is an address and not the name once more, so
-    that a name which leads elsewhere at a second look-up gains nothing by that.
+    With ``denies_private``, addresses that are not public are left out. Callers connect to the address that was checked and do not resolve
+    the name again, so that DNS rebinding (another address at the second look-up) does not get around the check.
     """
 
     def __init__(self, host: str, *, denies_private: bool = False) -> None:
@@ -30,73 +30,80 @@ class HostName:
         self._denies_private = denies_private
         self._addresses: Sequence[str] = (host,) if is_numeric(host) else ()
         self._expires_at = float("inf") if self._addresses else 0.0
-        self._finding: asyncio.Future[Found] | None = None
+        self._lookup: asyncio.Future[LookupResult] | None = None
 
     async def addresses(self) -> Sequence[str]:
-        """Return numeric addresses; callers that ask meanwhile share one look-up.
+        """Return numeric addresses; concurrent callers share one look-up.
 
-        :raises OSError: the name has none.
-        :raises StepFault: it has none that may be connected to.
+        :raises OSError: the name cannot be resolved.
+        :raises StepFault: it has private addresses only, which ``denies_private`` excludes.
         """
-        found = await self._found()
+        resolved = await self._resolve()
         if not self._denies_private:
-            return found
-        allowed = [address for address in found if is_public(address)]
-        if found and not allowed:
-            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, detail=f"'{self._host}' has private addresses alone: {', '.join(found)}")
+            return resolved
+        allowed = [address for address in resolved if is_public(address)]
+        if resolved and not allowed:
+            raise StepFault(
+                Code.SUBREQUEST_HTTP_ERROR, detail=f"'{self._host}' has private addresses alone: {', '.join(resolved)}"
+            )
         return allowed
 
-    async def _found(self) -> Sequence[str]:
+    async def _resolve(self) -> Sequence[str]:
+        """Return the cached addresses, or those of a look-up."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._expires_at:
             return self._addresses
-        if self._finding is None:
-            self._finding = loop.create_future()
+        if self._lookup is None:
+            self._lookup = loop.create_future()
             threading.Thread(target=self._look_up, args=(loop,), name=f"look-up of {self._host}", daemon=True).start()
-        found = await asyncio.shield(self._finding)
-        if isinstance(found, OSError):
-            raise found
-        return found
+        # Shielded: a caller that is cancelled must not cancel the look-up for the others.
+        result = await asyncio.shield(self._lookup)
+        if isinstance(result, OSError):
+            raise result
+        return result
 
     def forget(self) -> None:
-        """Look a name up anew before its next use, because none of its addresses can be reached."""
+        """Expire the cached addresses, because none of them can be reached."""
         if not is_numeric(self._host):
             self._expires_at = 0.0
 
     def _look_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        found: Found
+        """Resolve the name, in a thread, and pass the result to the event loop."""
+        result: LookupResult
         try:
             infos = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
-            found = list(dict.fromkeys(str(info[4][0]) for info in infos))
+            result = list(dict.fromkeys(str(info[4][0]) for info in infos))
         except OSError as error:
-            found = error
+            result = error
         except UnicodeError as error:
-            found = OSError(f"'{self._host}' is no host name: {error}")
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._settle, found)
+            result = OSError(f"'{self._host}' is no host name: {error}")
+        with suppress(RuntimeError):  # the event loop was closed meanwhile
+            loop.call_soon_threadsafe(self._settle, result)
 
-    def _settle(self, found: Found) -> None:
-        finding, self._finding = self._finding, None
-        assert finding is not None
-        if not isinstance(found, OSError):
-            self._addresses = found
-            self._expires_at = finding.get_loop().time() + REMEMBERED
-        finding.set_result(found)
+    def _settle(self, result: LookupResult) -> None:
+        lookup, self._lookup = self._lookup, None
+        assert lookup is not None
+        # A failure is not cached: the next call tries again.
+        if not isinstance(result, OSError):
+            self._addresses = result
+            self._expires_at = lookup.get_loop().time() + ADDRESS_TTL
+        lookup.set_result(result)  # an error is a result too: as an exception that nobody retrieves it would be logged
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is one of the public internet: neither private, loopback, link-local, reserved nor multicast.
+    """Tell whether an address is on the public internet: neither private, loopback, link-local, reserved nor multicast.
 
-    An IPv6 address that stands for an IPv4 address is taken for that one (RFC 4291, 2.5.5.2; 6052, 2.1; 3056; 4380).
+    An IPv6 address that embeds an IPv4 address counts as that one (RFC 4291, 2.5.5.2; 6052, 2.1; 3056; 4380).
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    inner = _inner(ip) if isinstance(ip, ipaddress.IPv6Address) else None
-    if inner is not None:
-        return is_public(str(inner))
+    ipv4 = _embedded_ipv4(ip) if isinstance(ip, ipaddress.IPv6Address) else None
+    if ipv4 is not None:
+        return is_public(str(ipv4))
     return ip.is_global and not ip.is_multicast
 
 
-def _inner(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    # ``ipaddress`` takes some of these for global whatever is in them: ``64:ff9b::7f00:1`` and ``2002:7f00:1::`` lead to 127.0.0.1.
     if ip in _NAT64 or ip in _COMPATIBLE:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -107,7 +114,7 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 def is_numeric(host: str) -> bool:
-    """Tell whether a host is an address, and no name."""
+    """Tell whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The transport of a test of a configuration: every request is answered by a mock, and nothing is sent."""
+"""The transport of ``stepgraph test``: mocks answer every request, and nothing is sent."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from resolvers.transport import UpstreamRequest, UpstreamResponse
 
 
 class StandInTransport:
-    """A transport over an upstream; ``wrap`` makes the JSON body of a mocked value."""
+    """A transport over a mocked upstream; ``wrap`` turns a mocked value into the JSON body."""
 
     def __init__(self, upstream: MockUpstream, wrap: Callable[[object], object] = lambda value: value) -> None:
-        self._exchange = upstream
+        self._upstream = upstream
         self._wrap = wrap
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -21,10 +21,10 @@ class StandInTransport:
 
         :raises StepFault: of kind ``connect`` or ``reset``.
         """
-        told: dict[str, object] = {"request": f"{request.method} {request.target}", "headers": dict(request.headers)}
+        description: dict[str, object] = {"request": f"{request.method} {request.target}", "headers": dict(request.headers)}
         if request.body is not None:
-            told["body"] = orjson.loads(request.body)
-        answer = await self._exchange(told)
+            description["body"] = orjson.loads(request.body)
+        answer = await self._upstream(description)
         if answer.fault in {"connect", "reset"}:
             raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind=answer.fault, detail=f"mocked: {answer.fault}")
         status = 500 if answer.fault else answer.status
@@ -34,4 +34,4 @@ class StandInTransport:
         return orjson.dumps(self._wrap(answer.value)) if answer.body is None else answer.body.encode()
 
     async def aclose(self) -> None:
-        """Close nothing."""
+        """Do nothing: there is no connection."""

@@ -1,12 +1,12 @@
-"""How certificates are verified: TLS settings for every transport."""
+"""TLS settings of every transport: how certificates are verified."""
 
 import ssl
 from functools import cache
 
 
 @cache
-def verifying() -> ssl.SSLContext:
-    """Return the settings that trust what the operating system trusts (``SSL_CERT_FILE`` names others), made once: they take 10 ms."""
+def verifying_context() -> ssl.SSLContext:
+    """Return the context that trusts the authorities of the operating system (or of ``SSL_CERT_FILE``). Cached: creating it takes 10 ms."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

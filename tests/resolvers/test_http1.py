@@ -230,7 +230,7 @@ PIECES = [
 @pytest.mark.parametrize("seed", range(6))
 def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known: list[bool] = []
-    is_known = UpstreamConnection._is_known
+    match_known_head = UpstreamConnection._match_known_head
 
     async def told(transport: Http1Transport, request: UpstreamRequest) -> tuple[object, ...]:
         try:
@@ -252,13 +252,13 @@ def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, 
         return found
 
     def noted(self: UpstreamConnection, size: int) -> bool:
-        known.append(is_known(self, size))
+        known.append(match_known_head(self, size))
         return known[-1]
 
-    monkeypatch.setattr(UpstreamConnection, "_is_known", noted)
+    monkeypatch.setattr(UpstreamConnection, "_match_known_head", noted)
     found = run(scenario)
     assert sum(known) > 5
-    monkeypatch.setattr(UpstreamConnection, "_is_known", lambda *_: False)
+    monkeypatch.setattr(UpstreamConnection, "_match_known_head", lambda *_: False)
     assert found == run(scenario)
 
 
@@ -267,7 +267,7 @@ def test_of_heads_that_are_never_the_same_only_some_are_kept() -> None:
         for number in range(http1_connection.MAX_KNOWN_HEADS + 10):
             server.script("/", Pieces((response(b"1", f"x-request-id: {number}"),)))
             await transport.send(GET)
-        return len(transport._common.heads)
+        return len(transport._state.heads)
 
     assert 0 < run(scenario) <= http1_connection.MAX_KNOWN_HEADS
 

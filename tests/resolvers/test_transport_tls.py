@@ -13,7 +13,7 @@ from gateway.errors import Code, StepFault
 from resolvers.transport import Limits, Transport, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
-from resolvers.transport.tls import verifying
+from resolvers.transport.tls import verifying_context
 from tests.faults import FaultServer, Garbage, Hang, Json
 
 Open = Callable[[str, ssl.SSLContext | None], Transport]
@@ -106,8 +106,8 @@ def test_an_old_version_of_tls_is_refused(open_transport: Open) -> None:
 
 
 def test_the_usual_settings_verify_and_speak_http_1_only() -> None:
-    context = verifying()
-    assert context is verifying()
+    context = verifying_context()
+    assert context is verifying_context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
