@@ -1,4 +1,4 @@
-"""One module per database; the table below is the whole list. A new one is a module here and a line below."""
+"""The databases of warehouse sources: one module each, listed in the table below."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,16 +12,16 @@ _CLASSES: Mapping[str, tuple[str, str]] = {
     "postgres": ("resolvers.databases.postgresql", "Postgresql"),
     "duckdb": ("resolvers.databases.duckdb", "DuckDb"),
 }
-"""Databases by the scheme of a source's url. Their drivers are large (asyncpg 9 MiB, DuckDB 20), so only one that a url names is imported."""
+"""Module and class by URL scheme. Drivers are large (asyncpg 9 MiB, DuckDB 20), so that a module is imported only when a URL names it."""
 
 SCHEMES = tuple(_CLASSES)
 
 
 @cache
 def database_type(scheme: str) -> DatabaseType | None:
-    """Return the database of a scheme, None when there is none."""
+    """Return the database type of a URL scheme, or None for an unknown scheme."""
     if scheme not in _CLASSES:
         return None
     module, name = _CLASSES[scheme]
-    found: DatabaseType = getattr(import_module(module), name)()
-    return found
+    instance: DatabaseType = getattr(import_module(module), name)()
+    return instance

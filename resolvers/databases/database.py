@@ -1,4 +1,4 @@
-"""The contract between a warehouse step and the database that its source's url names."""
+"""The contract between a warehouse step and the database that the URL of its source names."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -8,48 +8,50 @@ from pathlib import Path
 from resolvers.databases.sql.text import Params
 
 Row = dict[str, object]
-"""ResultColumn names to values, as JSON has them."""
+"""Column names → JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLocation:
-    """Where a database is, and how much of it may be used. ``url`` may hold a password and is never shown."""
+    """Where a database is, and the limits for using it. ``url`` may hold a password and must never be shown or logged."""
 
     url: str
     folder: Path
-    """The configuration folder, from which relative paths begin."""
+    """The configuration folder, against which relative paths are resolved."""
     pool: int
+    """The most connections, and so the most concurrent queries."""
     max_rows: int
+    """The most rows of one result."""
 
 
 class Database(ABC):
-    """An open database: it reads, several queries at a time, and connects when the first of them needs it."""
+    """An open database: a bounded pool of read-only connections, which are opened on demand."""
 
     @abstractmethod
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
-        """Return the rows of a query. A query that is cancelled is stopped at the database.
+        """Run a query and return its rows. Cancelling the call also stops the query in the database.
 
-        ``deadline`` is in the clock of the event loop; nobody waits for the rows after it.
+        ``deadline`` is in event loop time; the caller does not wait for the rows beyond it.
 
-        :raises StepFault: a value cannot be bound, the database refused or failed, or there are too many rows.
+        :raises StepFault: a value cannot be bound, the database refuses the query or fails, or there are too many rows.
         """
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close every connection, also one whose query still runs."""
+        """Close every connection, including those with a running query."""
 
 
 class DatabaseType(ABC):
-    """A kind of database: what can be known of it before it is opened."""
+    """A kind of database: what is known without opening one."""
 
     @abstractmethod
     def url_mistake(self, url: str) -> tuple[str, str] | None:
-        """Return what is wrong with a url, without showing it, and the code of the problem."""
+        """Return what is wrong with a URL, and the code of the problem; None for a valid one. The message must not contain the URL."""
 
     def statement_mistakes(self, query: str) -> Iterator[str]:
-        """Yield what this database, beyond what all refuse, has in a query that does more than read."""
+        """Yield what a query does beyond reading that only this database knows; what holds for all is checked by ``read_statement``."""
         yield from ()
 
     @abstractmethod
-    def open(self, place: DatabaseLocation) -> Database:
-        """Return the database; nothing is connected yet."""
+    def open(self, location: DatabaseLocation) -> Database:
+        """Return the database, without connecting."""

@@ -1,7 +1,7 @@
-"""PostgreSQL, by asyncpg: a bounded pool of read-only sessions, statements that are prepared once, and a query that stops with its call.
+"""PostgreSQL over asyncpg: a bounded pool of read-only sessions with prepared statements; cancelling a call stops its query.
 
-A session is read-only by its default, and a statement runs as a subquery, which PostgreSQL lets do nothing but read. The server
-stops a query by itself (``statement_timeout``) soon after the deadline of its call, should the gateway be gone by then.
+A session is read-only by default, and each statement runs as a subquery, where PostgreSQL allows nothing but reading. The server also
+stops a query by itself (``statement_timeout``) soon after the deadline of its call, in case the gateway is gone by then.
 """
 
 import asyncio
@@ -21,45 +21,48 @@ from resolvers.databases.postgresql_types import Parameter, ResultColumn, Unbind
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import (
     Params,
-    called_in_quotes,
-    pairs_followed,
+    quoted_function_calls,
     read_statement,
-    rename,
+    rename_placeholders,
     replace_lists,
-    without_end,
+    without_semicolon,
+    word_following,
 )
-from resolvers.databases.sql.values import refused
+from resolvers.databases.sql.values import parameter_fault
 
 _EXAMPLE = "expected postgresql://user:password@host:5432/database"
 _SETTINGS = {"default_transaction_read_only": "on", "application_name": "stepgraph"}
+# Read-only transactions still allow most of these functions, which change the session, other sessions, the server or its files.
 _FORBIDDEN = re.compile(
     r"set_config|pg_(terminate|cancel)_backend|pg_(try_)?advisory\w*|pg_(read|write|ls|stat)_\w*file\w*|pg_ls_\w+|pg_reload_conf"
     r"|pg_rotate_logfile|pg_notify|lo_\w+|dblink\w*|nextval|setval"
     r"|loread|lowrite|pg_file_\w+|pg_(create|drop|copy|logical|replication|backup|wal_replay|log)_\w+|pg_promote"
     r"|pg_start_backup|pg_stop_backup|pg_switch_wal|pg_export_snapshot|pg_import_system_collations|pg_stat_(\w+_)?reset\w*"
-    r"|(query|cursor|table|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table"  # these run SQL that is given as text
+    r"|(query|cursor|table|schema|database)_to_xml\w*|ts_stat|crosstab\w*|connectby|xpath_table"  # these run SQL passed as text
 )
 _ESCAPED_NAME = re.compile(r"\bU&\"", re.IGNORECASE)
 _MAX_STATEMENTS = 256
+"""Prepared statements of one session."""
 _MAX_IDLE = 300.0
-_GRACE = 2.0
-"""Seconds that an abandoned query has to stop before its connection is given up."""
-_GONE = (
+"""Seconds after which an idle session is closed instead of reused."""
+_STOP_SECONDS = 2.0
+"""Seconds in which a cancelled query must stop; after that its connection is terminated."""
+_CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
 )
-_STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError, asyncpg.SyntaxOrAccessError)
-_REFUSED = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+_STALE_STATEMENT = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError, asyncpg.SyntaxOrAccessError)
+_CONNECT_REFUSED = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 
 
 class Postgresql(DatabaseType):
-    """``postgresql://user:password@host:5432/database``, with the options that libpq knows, such as ``?sslmode=require``."""
+    """``postgresql://user:password@host:5432/database``, with the options of libpq, such as ``?sslmode=require``."""
 
     def url_mistake(self, url: str) -> tuple[str, str] | None:
-        """Ask for a URL whose host and port can be told."""
+        """Require a URL with a host and a valid port."""
         try:
             parts = urlsplit(url)
             is_usable = bool(parts.netloc or parts.query) and "@" not in parts.path and ("," in parts.netloc or parts.port != 0)
@@ -71,23 +74,24 @@ class Postgresql(DatabaseType):
         return None if is_usable and not parts.fragment else (_EXAMPLE + hint, "bad-url")
 
     def statement_mistakes(self, query: str) -> Iterator[str]:
-        """Refuse locks, and functions that change a session, the server or its files."""
+        """Yield row locks, and functions that change a session, the server or its files."""
         words = read_statement(query).words
-        if locked := pairs_followed(words, "for", {"update", "share", "no", "key"}):
+        if locked := word_following(words, "for", {"update", "share", "no", "key"}):
             yield f"a warehouse step reads: 'FOR {locked.upper()}' is not allowed"
-        for word in dict.fromkeys(word for word in (*words, *called_in_quotes(query)) if _FORBIDDEN.fullmatch(word)):
+        for word in dict.fromkeys(word for word in (*words, *quoted_function_calls(query)) if _FORBIDDEN.fullmatch(word)):
             yield f"a warehouse step reads: '{word}' is not allowed"
+        # Escapes would hide the name of a forbidden function.
         if _ESCAPED_NAME.search(query):
             yield 'a name is written as it is, not with escapes as in U&"…"'
 
-    def open(self, place: DatabaseLocation) -> Database:
+    def open(self, location: DatabaseLocation) -> Database:
         """Return the pool of a server."""
-        return PostgresqlPool(place)
+        return PostgresqlPool(location)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A statement at the server: what it takes and what it gives."""
+    """A statement prepared at the server, with its parameters and result columns."""
 
     statement: "PreparedStatement[asyncpg.Record]"
     parameters: tuple[Parameter, ...]
@@ -96,75 +100,75 @@ class _Prepared:
 
 @dataclass(slots=True, eq=False)
 class _Session:
-    """One connection with its prepared statements by text, its ``statement_timeout``, and since when it is idle."""
+    """One connection, with its prepared statements by text, its ``statement_timeout`` (0: unknown), and the time it became idle."""
 
     connection: "asyncpg.Connection[asyncpg.Record]"
     prepared: dict[str, _Prepared] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
-    limit_ms: int = 0
+    timeout_ms: int = 0
     idle_since: float = 0.0
 
     async def run(self, text: str, names: Sequence[object], values: Sequence[object], budget: float) -> list[Row]:
-        """Run a statement with values for ``$1`` and so on; ``names`` are what they are called in a message."""
+        """Run a statement with values for ``$1`` and so on. ``names`` are the placeholders' names, for messages; ``budget`` is in seconds."""
         prepared = await self.prepare(text)
         bound = [_coerce(*each) for each in zip(prepared.parameters, names, values, strict=True)]
-        await self._limit(budget)
+        await self._set_timeout(budget)
         try:
             records = await prepared.statement.fetch(*bound)
         except asyncpg.DataError as error:
-            # These two come before the query runs; a division by zero, say, while it does.
-            is_of_input = type(error) in {asyncpg.DataError, asyncpg.InvalidTextRepresentationError}
-            unknown = [name for name, parameter in zip(names, prepared.parameters, strict=True) if not parameter.is_checked]
-            if not is_of_input or not unknown:
+            # These two types are raised before the query runs. Others, such as a division by zero, are raised while it runs.
+            is_input_error = type(error) in {asyncpg.DataError, asyncpg.InvalidTextRepresentationError}
+            unchecked = [name for name, parameter in zip(names, prepared.parameters, strict=True) if not parameter.is_checked]
+            if not is_input_error or not unchecked:
                 raise
-            raise refused(unknown[0], "what its type in the database can be") from None
+            raise parameter_fault(unchecked[0], "what its type in the database can be") from None
         columns = prepared.columns
         return [{column.name: column.read(value) for column, value in zip(columns, record, strict=True)} for record in records]
 
     async def prepare(self, text: str) -> _Prepared:
-        """Return a statement, prepared at its first use; the oldest makes room."""
-        found = self.prepared.get(text)
-        if found is None:
-            # Named: without a name each would take the place of the one before it.
+        """Return a prepared statement; prepare it at its first use, and drop the oldest beyond ``_MAX_STATEMENTS``."""
+        prepared = self.prepared.get(text)
+        if prepared is None:
+            # PostgreSQL keeps only one unnamed statement per session: the next would replace it.
             statement = await self.connection.prepare(text, name=f"step_{next(self.numbers)}")
             parameters = tuple(parameter_of(type_) for type_ in statement.get_parameters())
             columns = tuple(column_of(attribute.name, attribute.type) for attribute in statement.get_attributes())
-            found = self.prepared[text] = _Prepared(statement, parameters, columns)
+            prepared = self.prepared[text] = _Prepared(statement, parameters, columns)
             if len(self.prepared) > _MAX_STATEMENTS:
                 del self.prepared[next(iter(self.prepared))]
-        return found
+        return prepared
 
-    async def _limit(self, budget: float) -> None:
-        """Keep the server's own limit between the budget and twice that, so that it need not be told anew for each query."""
-        needed = max(1, round(budget * 1000))
-        if not needed <= self.limit_ms <= 2 * needed:
-            limit_ms = needed * 5 // 4 + 1
-            self.limit_ms = 0  # not known, should it be cancelled now
-            await self.connection.execute(f"SET statement_timeout = {limit_ms}")
-            self.limit_ms = limit_ms
+    async def _set_timeout(self, budget: float) -> None:
+        """Keep ``statement_timeout`` between one and two times the budget, so that most queries need no round trip to set it."""
+        needed_ms = max(1, round(budget * 1000))
+        if not needed_ms <= self.timeout_ms <= 2 * needed_ms:
+            timeout_ms = needed_ms * 5 // 4 + 1
+            self.timeout_ms = 0  # unknown if the next line is cancelled
+            await self.connection.execute(f"SET statement_timeout = {timeout_ms}")
+            self.timeout_ms = timeout_ms
 
 
 class PostgresqlPool(Database):
-    """Sessions of one server. A session serves one query at a time; further queries wait for one."""
+    """A pool of sessions of one server. A session runs one query at a time; further queries wait for a free one."""
 
-    def __init__(self, place: DatabaseLocation) -> None:
-        self._url = place.url
-        self._max_rows = place.max_rows
-        self._places = asyncio.Semaphore(place.pool)
+    def __init__(self, location: DatabaseLocation) -> None:
+        self._url = location.url
+        self._max_rows = location.max_rows
+        self._slots = asyncio.Semaphore(location.pool)
         self._idle: list[_Session] = []
         self._open: set[_Session] = set()
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
-        """Return the rows of a query, its values coerced to the types of the prepared statement."""
+        """Run a query and return its rows; values are coerced to the types of the prepared statement."""
         query, params = expand_rows(query, params)
-        text, order = _numbered(query, self._max_rows + 1)
+        text, order = _number_placeholders(query, self._max_rows + 1)
         named = params if isinstance(params, dict) else dict(enumerate(params, 1))
         values = [named.get(name) for name in order]
-        await self._places.acquire()
+        await self._slots.acquire()
         session: _Session | None = None
         try:
-            session = await self._take()
+            session = await self._take_session()
             budget = deadline - asyncio.get_running_loop().time()
             rows = await self._run(session, text, order, values, budget)
         except asyncio.CancelledError:
@@ -179,7 +183,7 @@ class PostgresqlPool(Database):
         return rows
 
     async def aclose(self) -> None:
-        """Wait for the queries that are being stopped, and close every connection."""
+        """Wait for cancelled queries to stop, and close every connection."""
         await asyncio.gather(*self._stopping, return_exceptions=True)
         sessions, self._open = self._open, set()
         self._idle.clear()
@@ -188,27 +192,28 @@ class PostgresqlPool(Database):
     async def _run(
         self, session: _Session, text: str, names: Sequence[object], values: Sequence[object], budget: float
     ) -> list[Row]:
+        """Run a statement and map the driver's errors to faults; a stale prepared statement is prepared again, once."""
         is_known = text in session.prepared
         try:
             try:
                 return await session.run(text, names, values, budget)
-            except _STALE:
+            except _STALE_STATEMENT:
                 if not is_known:
                     raise
-                # A table may have been altered since: what was prepared for its old columns is prepared anew.
+                # A table may have been altered since the statement was prepared for its old columns.
                 session.prepared.clear()
                 await session.connection.reload_schema_state()
                 return await session.run(text, names, values, budget)
         except asyncpg.QueryCanceledError as error:
             raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=str(error)) from error
-        except _GONE as error:
+        except _CONNECTION_LOST as error:
             session.connection.terminate()
-            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="reset", detail=_told(error)) from error
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="reset", detail=_error_detail(error)) from error
         except (asyncpg.PostgresError, TypeError, ValueError, OverflowError) as error:
-            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=_told(error)) from error
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=_error_detail(error)) from error
 
-    async def _take(self) -> _Session:
-        """Return an idle session that is still connected, or a new one."""
+    async def _take_session(self) -> _Session:
+        """Return an idle session that is still connected, or open a new one."""
         oldest = asyncio.get_running_loop().time() - _MAX_IDLE
         while self._idle:
             session = self._idle.pop()
@@ -217,10 +222,11 @@ class PostgresqlPool(Database):
             session.connection.terminate()
             self._open.discard(session)
         try:
+            # No statement cache of asyncpg's: _Session prepares the statements itself.
             connection = await asyncpg.connect(self._url, server_settings=_SETTINGS, statement_cache_size=0)
-        except (*_REFUSED, *_GONE, asyncpg.PostgresError, ValueError) as error:
-            kind = "connect" if isinstance(error, (*_REFUSED, OSError, asyncpg.PostgresConnectionError)) else ""
-            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind=kind, detail=_told(error)) from None
+        except (*_CONNECT_REFUSED, *_CONNECTION_LOST, asyncpg.PostgresError, ValueError) as error:
+            kind = "connect" if isinstance(error, (*_CONNECT_REFUSED, OSError, asyncpg.PostgresConnectionError)) else ""
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind=kind, detail=_error_detail(error)) from None
         session = _Session(connection)
         self._open.add(session)
         return session
@@ -232,31 +238,34 @@ class PostgresqlPool(Database):
             else:
                 session.idle_since = asyncio.get_running_loop().time()
                 self._idle.append(session)
-        self._places.release()
+        self._slots.release()
 
     def _release_later(self, session: _Session | None) -> None:
-        """Release a session whose query was cancelled once the server has stopped it; its place stays taken until then."""
+        """Release the session of a cancelled query once the server has stopped it; it holds its slot until then."""
         if session is None:
-            self._places.release()
+            self._slots.release()
             return
         task = asyncio.create_task(self._stop(session))
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
     async def _stop(self, session: _Session) -> None:
-        """See a cancelled query to its end. The round trip that follows takes a cancellation that comes too late for it."""
+        """Wait until the server has stopped a cancelled query.
+
+        A cancel request may reach the server late and hit the session's next query: ``SELECT 1`` takes that hit.
+        """
         try:
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(_STOP_SECONDS):
                 await session.connection.execute("SELECT 1")
-        except (asyncpg.PostgresError, *_GONE, TimeoutError):
+        except (asyncpg.PostgresError, *_CONNECTION_LOST, TimeoutError):
             session.connection.terminate()
         finally:
             self._release(session)
 
 
 @lru_cache(maxsize=1024)
-def _numbered(query: str, limit: int) -> tuple[str, tuple[object, ...]]:
-    """Return a statement with ``$1`` and so on, of ``limit`` rows at the most, and the named placeholders in that order."""
+def _number_placeholders(query: str, limit: int) -> tuple[str, tuple[object, ...]]:
+    """Return a statement with ``$1`` and so on, limited to ``limit`` rows, and the placeholders' names in that order."""
     order: list[object] = []
 
     def number(name: object) -> str:
@@ -264,27 +273,28 @@ def _numbered(query: str, limit: int) -> tuple[str, tuple[object, ...]]:
             order.append(name)
         return f"${order.index(name) + 1}"
 
-    # What asks for one of a list asks an array, so that the text of the statement is the same for every length.
+    # Lists become arrays, so that one prepared statement serves lists of every length.
     text = replace_lists(query, lambda name, negated: f"{'<> ALL' if negated else '= ANY'} (:{name})")
-    text = rename(text, number, lambda: number(len(order) + 1))
-    return f"SELECT * FROM (\n{without_end(text)}\n) AS step LIMIT {limit}", tuple(order)  # noqa: S608 - from the configuration
+    text = rename_placeholders(text, number, lambda: number(len(order) + 1))
+    # On lines of its own: a statement may end with a line comment, which would hide the bracket.
+    return f"SELECT * FROM (\n{without_semicolon(text)}\n) AS step LIMIT {limit}", tuple(order)  # noqa: S608 - from the configuration
 
 
 def _coerce(parameter: Parameter, name: object, value: object) -> object:
     try:
         return parameter.coerce(value)
-    except UnbindableValue as unfit:
-        raise refused(name, str(unfit)) from None
+    except UnbindableValue as error:
+        raise parameter_fault(name, str(error)) from None
 
 
 async def _close(session: _Session) -> None:
     try:
-        async with asyncio.timeout(_GRACE):
+        async with asyncio.timeout(_STOP_SECONDS):
             await session.connection.close()
-    except (asyncpg.PostgresError, *_GONE, TimeoutError):
+    except (asyncpg.PostgresError, *_CONNECTION_LOST, TimeoutError):
         session.connection.terminate()
 
 
-def _told(error: BaseException) -> str:
-    """Return what an error says for the log, but only where its words are the server's: others could quote the url."""
+def _error_detail(error: BaseException) -> str:
+    """Return an error for the log. Only the server's own messages are included: those of the driver could quote the URL and its password."""
     return f"{type(error).__name__}: {error}" if isinstance(error, asyncpg.PostgresError | OSError) else type(error).__name__

@@ -1,6 +1,6 @@
-"""PostgreSQL's types: what a value must be to be bound to one, and what comes back as JSON.
+"""Conversion of PostgreSQL's types: request values → bound parameters, result values → JSON.
 
-Text, numbers and booleans are taken as PostgreSQL takes a literal of the type; a time without an offset is in UTC.
+Text, numbers and booleans are accepted as PostgreSQL accepts a literal of the type. A time without an offset is in UTC.
 """
 
 import base64
@@ -17,51 +17,51 @@ import orjson
 from asyncpg import Range, Record
 from asyncpg.types import Type
 
-from resolvers.databases.sql.values import is_text, to_json
+from resolvers.databases.sql.values import is_encodable, to_json
 
-Convert = Callable[[Any], object]
+Converter = Callable[[Any], object]
 
 
 class UnbindableValue(ValueError):
-    """A value cannot be bound; its text goes on after "The value ... is not"."""
+    """A value cannot be bound. The text completes the sentence "The value ... is not"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One placeholder: what makes a value of its type. ``is_checked`` when nothing is left for the server to find."""
+    """One placeholder: its coercion, and whether that finds every mistake (``is_checked``), so that the server reports none."""
 
-    coerce: Convert
+    coerce: Converter
     is_checked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ResultColumn:
-    """One column: its name, and what makes JSON of its values."""
+    """One column: its name, and the conversion of its values to JSON."""
 
     name: str
-    read: Convert
+    read: Converter
 
 
 def parameter_of(type_: Type) -> Parameter:
-    """Return how values are bound to a type; those of unknown types as text, which the server reads."""
+    """Return the coercion for a type. Values of unknown types are bound as text, which the server parses."""
     if type_.kind == "array":
         element = _COERCE.get(type_.name.removesuffix("[]"))
-        return Parameter(_nullable(_each(element or _text)), element is not None)
+        return Parameter(_nullable(_list_of(element or _text)), element is not None)
     return Parameter(_nullable(_COERCE.get(type_.name, _text)), type_.name in _COERCE)
 
 
 def column_of(name: str, type_: Type) -> ResultColumn:
-    """Return how the values of a column are read."""
+    """Return the conversion of a column's values."""
     if type_.name.removesuffix("[]") in {"json", "jsonb"}:
         return ResultColumn(name, _json_list if type_.kind == "array" else _json)
-    return ResultColumn(name, _same if type_.name in _PLAIN else _read)
+    return ResultColumn(name, _unchanged if type_.name in _PLAIN else _to_json)
 
 
-def _nullable(coerce: Convert) -> Convert:
+def _nullable(coerce: Converter) -> Converter:
     return lambda value: None if value is None else coerce(value)
 
 
-def _each(coerce: Convert) -> Convert:
+def _list_of(coerce: Converter) -> Converter:
     def coerce_list(value: Any) -> object:
         return [None if item is None else coerce(item) for item in (value if isinstance(value, list) else [value])]
 
@@ -74,17 +74,17 @@ def _text(value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise UnbindableValue("a text")
     text = str(value)
-    if "\x00" in text or not is_text(text):
+    if "\x00" in text or not is_encodable(text):
         raise UnbindableValue("a text that PostgreSQL can hold")
     return text
 
 
-def _integer(bits: int, *, is_signed: bool = True) -> Convert:
+def _integer(bits: int, *, is_signed: bool = True) -> Converter:
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if is_signed else (0, 2**bits)
 
     def coerce(value: Any) -> int:
         is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if not is_whole and not (isinstance(value, str) and _WHOLE.fullmatch(value)):
+        if not is_whole and not (isinstance(value, str) and _INTEGER_TEXT.fullmatch(value)):
             raise UnbindableValue("an integer")
         if not low <= int(value) < high:
             raise UnbindableValue(f"an integer of {bits} bits")
@@ -93,16 +93,16 @@ def _integer(bits: int, *, is_signed: bool = True) -> Convert:
     return coerce
 
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
+_INTEGER_TEXT = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_NUMBER_TEXT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 _TRUE = {"true", "t", "yes", "on", "1"}
 _FALSE = {"false", "f", "no", "off", "0"}
 
 
-def _number(make: Callable[[str], object]) -> Convert:
+def _number(create: Callable[[str], object]) -> Converter:
     def coerce(value: Any) -> object:
-        if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 1000 and _NUMBER.fullmatch(value)):
-            return make(str(int(value) if isinstance(value, bool) else value))
+        if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 1000 and _NUMBER_TEXT.fullmatch(value)):
+            return create(str(int(value) if isinstance(value, bool) else value))
         raise UnbindableValue("a number")
 
     return coerce
@@ -115,7 +115,7 @@ def _boolean(value: Any) -> bool:
     return word in _TRUE
 
 
-def _parsed(parse: Callable[[str], object], expected: str) -> Convert:
+def _parser(parse: Callable[[str], object], expected: str) -> Converter:
     def coerce(value: Any) -> object:
         try:
             if isinstance(value, str):
@@ -147,16 +147,16 @@ _DURATION = re.compile(r"(-?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?
 
 
 def _interval(text: str) -> datetime.timedelta:
-    found = _DURATION.fullmatch(text)
-    if found is None or not any(found.groups()[1:]):
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()[1:]):
         raise UnbindableValue("a duration")
-    weeks, days, hours, minutes, seconds = (float(part or 0) for part in found.groups()[1:])
+    weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups()[1:])
     length = datetime.timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
-    return -length if found[1] else length
+    return -length if match[1] else length
 
 
 def _json_text(value: Any) -> str:
-    """Return JSON text: a string is taken as such, anything else is written as JSON."""
+    """Return JSON text. A string must be JSON text already; any other value is serialized."""
     try:
         if not isinstance(value, str):
             return orjson.dumps(value).decode()
@@ -170,7 +170,7 @@ def _bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-_COERCE: dict[str, Convert] = {
+_COERCE: dict[str, Converter] = {
     "int2": _integer(16),
     "int4": _integer(32),
     "int8": _integer(64),
@@ -185,21 +185,22 @@ _COERCE: dict[str, Convert] = {
     "name": _text,
     "json": _json_text,
     "jsonb": _json_text,
-    "uuid": _parsed(uuid.UUID, "a UUID"),
-    "date": _parsed(datetime.date.fromisoformat, "a date such as 2024-05-31"),
-    "time": _parsed(_local_time, "a time such as 13:45:00"),
-    "timetz": _parsed(_zoned_time, "a time such as 13:45:00+02:00"),
-    "timestamp": _parsed(
+    "uuid": _parser(uuid.UUID, "a UUID"),
+    "date": _parser(datetime.date.fromisoformat, "a date such as 2024-05-31"),
+    "time": _parser(_local_time, "a time such as 13:45:00"),
+    "timetz": _parser(_zoned_time, "a time such as 13:45:00+02:00"),
+    "timestamp": _parser(
         lambda text: _in_utc(datetime.datetime.fromisoformat(text)).replace(tzinfo=None), "a time such as 2024-05-31T13:45:00"
     ),
-    "timestamptz": _parsed(lambda text: _in_utc(datetime.datetime.fromisoformat(text)), "a time such as 2024-05-31T13:45:00Z"),
-    "interval": _parsed(_interval, "a duration such as P1DT12H"),
-    "bytea": _parsed(_bytes, "base64"),
+    "timestamptz": _parser(lambda text: _in_utc(datetime.datetime.fromisoformat(text)), "a time such as 2024-05-31T13:45:00Z"),
+    "interval": _parser(_interval, "a duration such as P1DT12H"),
+    "bytea": _parser(_bytes, "base64"),
 }
+# asyncpg returns these as JSON types already, so that their columns need no conversion.
 _PLAIN = {"int2", "int4", "int8", "oid", "float4", "float8", "bool", "text", "varchar", "bpchar", "name"}
 
 
-def _same(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 
@@ -211,12 +212,12 @@ def _json_list(value: list[Any] | str | None) -> object:
     return [_json_list(item) for item in value] if isinstance(value, list) else _json(value)
 
 
-def _read(value: object) -> object:
-    """Return the JSON of a value: composites are objects, ranges and network addresses their text in PostgreSQL."""
+def _to_json(value: object) -> object:
+    """Return a value as JSON: composites as objects, ranges and network addresses as PostgreSQL writes them."""
     if isinstance(value, Record):
-        return {name: _read(item) for name, item in value.items()}
+        return {name: _to_json(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_read(item) for item in value]
+        return [_to_json(item) for item in value]
     if isinstance(value, Range):
         return _range(value)
     if isinstance(value, _ADDRESSES):
@@ -237,5 +238,5 @@ _ADDRESSES = (
 def _range(value: "Range[Any]") -> str:
     if value.isempty:
         return "empty"
-    lower, upper = ("" if end is None else str(_read(end)) for end in (value.lower, value.upper))
+    lower, upper = ("" if end is None else str(_to_json(end)) for end in (value.lower, value.upper))
     return f"{'[' if value.lower_inc else '('}{lower},{upper}{']' if value.upper_inc else ')'}"

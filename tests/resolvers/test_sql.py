@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolvers import STEP_TYPES
-from resolvers.databases.sql.text import called_in_quotes, expand_lists, list_names, quoted_references, read_statement
+from resolvers.databases.sql.text import expand_lists, list_placeholders, quoted_function_calls, quoted_references, read_statement
 from resolvers.warehouse import WarehouseKeys
 
 
@@ -329,7 +329,7 @@ def test_a_long_statement_is_read_in_one_pass() -> None:
     ],
 )
 def test_a_placeholder_stands_for_a_list_only_where_it_is_all_of_it(query: str, names: set[str]) -> None:
-    assert list_names(query) == names
+    assert list_placeholders(query) == names
     given = set(read_statement(query).named)
     _, params = expand_lists(query, {name: ["x", "y"] for name in given})
     assert given & params.keys() == given - names
@@ -337,5 +337,5 @@ def test_a_placeholder_stands_for_a_list_only_where_it_is_all_of_it(query: str, 
 
 def test_braces_in_quotes_are_text_and_quoted_names_that_are_called_are_functions() -> None:
     assert list(quoted_references("SELECT '{id}', \"{a.b?}\", '{1,2}', {c} -- '{d}'")) == [("{id}", "id"), ("{a.b?}", "a")]
-    assert list(called_in_quotes('SELECT "F" (1), `g`(2), "column", h(3), "i"/*x*/(4)')) == ["f", "g", "i"]
+    assert list(quoted_function_calls('SELECT "F" (1), `g`(2), "column", h(3), "i"/*x*/(4)')) == ["f", "g", "i"]
     assert read_statement("SELECT '{id}'").mistakes == ()

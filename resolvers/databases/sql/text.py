@@ -1,7 +1,7 @@
-"""SQL text → its placeholders, and what a read-only query may not have.
+"""Scan SQL text: find its placeholders, and what a read-only query must not contain.
 
-One reading for all databases: quotes (also PostgreSQL's ``E''`` and ``$$``), comments and ``::`` casts are not placeholders. What
-only one database knows is refused in its module in :mod:`resolvers.databases`.
+One scanner serves all databases: quotes (including PostgreSQL's ``E''`` and ``$$``), comments and ``::`` casts hold no placeholders. The
+module of each database in :mod:`resolvers.databases` checks what only that database knows.
 """
 
 import re
@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 Params = Mapping[str, object] | Sequence[object]
-"""What is bound: by name to ``:name``, or in order to ``?``."""
+"""Bound values: by name for ``:name``, or in order for ``?``."""
 
+# Order matters: comments and quotes come first, so that nothing inside them is taken for a placeholder; `::` comes before `:name`.
 _TOKEN = re.compile(
     r"""
       (?P<comment> --[^\n]* | /\*.*?\*/ )
@@ -34,8 +35,8 @@ _TOKEN = re.compile(
 )
 _IN_LIST = re.compile(r"(?P<negated>\bNOT\s+)?\bIN\s*\(\s*:(?P<list>[A-Za-z_]\w*)\s*\)", re.IGNORECASE)
 _REFERENCE = re.compile(r"\{\s*(?P<root>[A-Za-z_]\w*)[\w.-]*\??\s*\}")
-_READING = {"select", "with", "values"}
-_WRITING = {
+_READ_KEYWORDS = {"select", "with", "values"}
+_WRITE_KEYWORDS = {
     *(
         "insert",
         "update",
@@ -56,9 +57,9 @@ _WRITING = {
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement needs: named placeholders in order, the number of positional ones; and what is wrong with it.
+    """A scanned statement: its named placeholders in order, the number of positional ones, and its mistakes.
 
-    ``words`` are its keywords and names outside of quotes, in lower case.
+    ``words`` are the keywords and names outside quotes, in lower case.
     """
 
     named: tuple[str, ...]
@@ -69,39 +70,39 @@ class Statement:
 
 @lru_cache(maxsize=1024)
 def read_statement(text: str) -> Statement:
-    """Scan a statement. It must be one SELECT (or VALUES, or WITH … SELECT) that takes its values by placeholders alone."""
-    found = list(tokens(text))
-    named = tuple(match["name"] for kind, match in found if kind == "named")
-    positional = sum(kind == "positional" for kind, _ in found)
-    words = tuple(match[0].lower() for kind, match in found if kind == "word")
-    return Statement(named, positional, words, tuple(_mistakes(found, words)))
+    """Scan a statement. It must be one SELECT (or VALUES, or WITH … SELECT) that takes values through placeholders only."""
+    scanned = list(tokens(text))
+    named = tuple(match["name"] for kind, match in scanned if kind == "named")
+    positional = sum(kind == "positional" for kind, _ in scanned)
+    words = tuple(match[0].lower() for kind, match in scanned if kind == "word")
+    return Statement(named, positional, words, tuple(_mistakes(scanned, words)))
 
 
 def tokens(text: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """Yield what matters of a statement, each with its kind."""
+    """Yield the tokens of a statement, each with its kind."""
     for match in _TOKEN.finditer(text):
         kind = str(match.lastgroup)
         yield {"name": "named", "tag": "skip"}.get(kind, kind), match
 
 
-def _mistakes(found: list[tuple[str, re.Match[str]]], words: tuple[str, ...]) -> Iterator[str]:
-    said = [(kind, match[0]) for kind, match in found if kind != "comment"]
-    if "end" in [kind for kind, _ in said[:-1]]:
+def _mistakes(scanned: list[tuple[str, re.Match[str]]], words: tuple[str, ...]) -> Iterator[str]:
+    code = [(kind, match[0]) for kind, match in scanned if kind != "comment"]
+    if "end" in [kind for kind, _ in code[:-1]]:
         yield "a step runs one statement; remove what follows the ';'"
-    first = next((text for kind, text in said if kind in {"word", "quoted"}), "nothing")
-    if first.lower() not in _READING:
+    first = next((text for kind, text in code if kind in {"word", "quoted"}), "nothing")
+    if first.lower() not in _READ_KEYWORDS:
         yield f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper()[:40]}'"
     else:
-        writing = list(_writing_words(said)) or (["into"] if "into" in words else [])
+        writing = list(_writing_words(code)) or (["into"] if "into" in words else [])
         yield from (f"a warehouse step reads: '{word.upper()}' is not allowed" for word in writing)
-    for kind, match in found:
+    for kind, match in scanned:
         yield from _token_mistakes(kind, match[0])
 
 
-def _writing_words(said: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield the words that begin something that writes, behind a WITH or inside of it. Elsewhere they name columns and functions."""
-    for (_, before), (kind, word), (_, after) in zip(said, said[1:], [*said[2:], ("", "")], strict=False):
-        if kind == "word" and word.lower() in _WRITING and before in {"(", ")"} and after != "(":
+def _writing_words(code: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the keywords that begin a writing statement after or inside a WITH. Elsewhere such words name columns and functions."""
+    for (_, before), (kind, word), (_, after) in zip(code, code[1:], [*code[2:], ("", "")], strict=False):
+        if kind == "word" and word.lower() in _WRITE_KEYWORDS and before in {"(", ")"} and after != "(":
             yield word
 
 
@@ -118,27 +119,27 @@ def _token_mistakes(kind: str, text: str) -> Iterator[str]:
         yield "'load_extension' is not allowed"
 
 
-def pairs_followed(words: tuple[str, ...], first: str, then: set[str]) -> str | None:
-    """Return the first word of ``then`` that directly follows the word ``first``, or None."""
+def word_following(words: tuple[str, ...], first: str, then: set[str]) -> str | None:
+    """Return the first word of ``then`` that directly follows ``first``, or None."""
     return next((word for before, word in pairwise(words) if before == first and word in then), None)
 
 
-def called_in_quotes(text: str) -> Iterator[str]:
-    """Yield the functions that a statement calls by names in quotes, in lower case: ``"f"(x)`` calls as much as ``f(x)``."""
-    for (kind, match), (_, after) in pairwise(found for found in tokens(text) if found[0] != "comment"):
+def quoted_function_calls(text: str) -> Iterator[str]:
+    """Yield the functions that are called by quoted names, in lower case: ``"f"(x)`` is a call just as ``f(x)`` is."""
+    for (kind, match), (_, after) in pairwise(token for token in tokens(text) if token[0] != "comment"):
         if kind == "quoted" and after[0] == "(":
             yield match[0][1:-1].lower()
 
 
 def quoted_references(text: str) -> Iterator[tuple[str, str]]:
-    """Yield what stands in quotes as if it were a reference, such as ``'{id}'``: as it is written, and the first name in it."""
+    """Yield quoted texts that look like references, such as ``'{id}'``: as written, and their first name."""
     for kind, match in tokens(text):
         if kind in {"skip", "quoted"}:
-            yield from ((found[0], found["root"]) for found in _REFERENCE.finditer(match[0]))
+            yield from ((reference[0], reference["root"]) for reference in _REFERENCE.finditer(match[0]))
 
 
 def has_limit(text: str) -> bool:
-    """Tell whether the number of a statement's rows has a bound: a LIMIT or FETCH outside of all parentheses, or VALUES."""
+    """Tell whether the number of rows is bounded: by LIMIT or FETCH outside all parentheses, or by VALUES."""
     depth = 0
     for kind, match in tokens(text):
         if kind == "parenthesis":
@@ -148,15 +149,15 @@ def has_limit(text: str) -> bool:
     return False
 
 
-def without_end(text: str) -> str:
+def without_semicolon(text: str) -> str:
     """Return a statement without its final semicolon."""
-    found = [match for kind, match in tokens(text) if kind != "comment"]
-    last = found[-1] if found else None
+    code = [match for kind, match in tokens(text) if kind != "comment"]
+    last = code[-1] if code else None
     return text if last is None or last[0] != ";" else text[: last.start()] + text[last.end() :]
 
 
-def rename(text: str, named: Callable[[str], str], positional: Callable[[], str]) -> str:
-    """Return a statement with each placeholder written in another way."""
+def rename_placeholders(text: str, named: Callable[[str], str], positional: Callable[[], str]) -> str:
+    """Return a statement with its placeholders rewritten by the two functions."""
 
     def replace(match: re.Match[str]) -> str:
         if match["name"]:
@@ -167,9 +168,9 @@ def rename(text: str, named: Callable[[str], str], positional: Callable[[], str]
 
 
 def replace_lists(text: str, write: Callable[[str, bool], str | None]) -> str:
-    """Return a statement in which each ``IN (:name)`` is written anew.
+    """Return a statement with each ``IN (:name)`` rewritten.
 
-    ``write`` is given the name and whether the test is negated (``NOT IN``); None leaves the text as it is.
+    ``write`` takes the name and whether the test is negated (``NOT IN``), and returns the new text, or None to keep the old.
     """
     quoted = [(match.start(), match.end()) for kind, match in tokens(text) if kind in {"skip", "quoted", "comment"}]
 
@@ -183,22 +184,22 @@ def replace_lists(text: str, write: Callable[[str, bool], str | None]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def list_names(text: str) -> frozenset[str]:
-    """Return the named placeholders of a statement that stand for a list wherever they stand: ``IN (:name)``."""
-    found: Counter[str] = Counter()
-    replace_lists(text, lambda name, _: found.update([name]))
+def list_placeholders(text: str) -> frozenset[str]:
+    """Return the named placeholders that are lists at every occurrence: ``IN (:name)``."""
+    as_list: Counter[str] = Counter()
+    replace_lists(text, lambda name, _: as_list.update([name]))
     used = Counter(read_statement(text).named)
-    return frozenset(name for name, count in found.items() if count == used[name])
+    return frozenset(name for name, count in as_list.items() if count == used[name])
 
 
 def expand_lists(text: str, params: Any) -> tuple[str, Any]:
-    """Return a statement in which each named placeholder of a list, ``IN (:keys)``, is one placeholder for each of its items.
+    """Return a statement with one placeholder for each item of a list, ``IN (:keys)``, and its parameters.
 
-    Nothing is ``IN`` an empty list, and everything is ``NOT IN`` it. A list for any other placeholder stays what it is: no value of SQL.
+    Nothing is ``IN`` an empty list, and everything is ``NOT IN`` it. A list for any other placeholder is kept, and refused when it is bound.
     """
     if not isinstance(params, Mapping) or not any(isinstance(value, list) for value in params.values()):
         return text, params
-    lists = list_names(text)
+    lists = list_placeholders(text)
     empty = {name for name, value in params.items() if value == [] and name in lists}
     if empty:
         text = replace_lists(text, lambda name, negated: f"{_IN[negated]} (SELECT NULL WHERE 1 = 0)" if name in empty else None)
@@ -206,7 +207,7 @@ def expand_lists(text: str, params: Any) -> tuple[str, Any]:
     expanded: dict[str, Any] = {name: value for name, value in params.items() if name not in names}
     for name, items in names.items():
         expanded |= dict(zip(items, params[name] or [None], strict=True))
-    written = rename(
+    written = rename_placeholders(
         text, lambda name: ", ".join(f":{item}" for item in names[name]) if name in names else f":{name}", lambda: "?"
     )
     used = set(read_statement(written).named)

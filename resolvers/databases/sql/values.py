@@ -1,7 +1,7 @@
-"""Values on their way into a database and out of it: what may be bound, and the JSON that stands for what comes back.
+"""Values of every database: checks before binding, and conversion of results to JSON.
 
-A value comes back as a GraphQL scalar of its kind writes it: numerics and UUIDs as text, dates and times in ISO 8601, intervals as
-ISO 8601 durations, binary as base64. Integers of more than 64 bits are text.
+Results are written as GraphQL scalars of their kind: numerics and UUIDs as text, dates and times in ISO 8601, intervals as ISO 8601
+durations, binary as base64. Integers of more than 64 bits are text.
 """
 
 import base64
@@ -15,14 +15,14 @@ from gateway.errors import Code, StepFault
 MAX_INTEGER = 2**63
 
 
-def refused(name: object, reason: str) -> StepFault:
-    """Return the fault of a value that was not bound; ``reason`` goes on after the parameter's name."""
+def parameter_fault(name: object, reason: str) -> StepFault:
+    """Return the fault of a value that cannot be bound; ``reason`` completes "The value of the query parameter 'id' is not ..."."""
     message = f"The value of the query parameter '{name}' is not {reason}."
     return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)
 
 
-def is_text(value: str) -> bool:
-    """Tell whether a string can be encoded: half of a surrogate pair cannot."""
+def is_encodable(value: str) -> bool:
+    """Tell whether a string can be encoded in UTF-8; a lone surrogate cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -31,9 +31,9 @@ def is_text(value: str) -> bool:
 
 
 def to_json(value: object) -> object:
-    """Return a value as JSON has it.
+    """Return a value as JSON data.
 
-    :raises TypeError: JSON has nothing for it.
+    :raises TypeError: the type has no JSON form.
     """
     kind = type(value)
     if value is None or kind in _PLAIN:
@@ -51,7 +51,7 @@ def to_json(value: object) -> object:
 
 
 def _duration(value: datetime.timedelta) -> str:
-    """Write an ISO 8601 duration of days and seconds, such as P1DT2H3M4.5S."""
+    """Return an ISO 8601 duration of days and seconds, such as P1DT2H3M4.5S."""
     sign = "-" if value < datetime.timedelta() else ""
     whole = abs(value)
     hours, rest = divmod(whole.seconds, 3600)
