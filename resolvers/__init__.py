@@ -1,4 +1,4 @@
-"""One module per type of step; the registry below is the whole list."""
+"""The step types: one module each, listed in the registry below."""
 
 from collections.abc import Mapping
 
@@ -12,4 +12,4 @@ from resolvers.warehouse import Warehouse
 
 _ALL: tuple[StepType, ...] = (Api(), Warehouse(), GraphQLStep(), Transform(), Value(), PythonCall())
 STEP_TYPES: Mapping[str, StepType] = {step_type.name: step_type for step_type in _ALL}
-"""Step types by the name that ``type:`` gives in YAML."""
+"""Step types by their name in YAML (``type:``)."""

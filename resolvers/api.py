@@ -1,7 +1,7 @@
 """``type: api``: a JSON resource over HTTP.
 
-Values are encoded, never spliced: in a path as one segment, in a query as one component. What could change the meaning of a
-path or a header is refused before any call.
+Values are always encoded: in a path as one segment, in a query as one component. Values that could change the structure of a path or a
+header are refused before any call.
 """
 
 import re
@@ -36,8 +36,6 @@ from resolvers.transport.encoding import encode_headers, target_renderer, templa
 from resolvers.transport.stand_in import StandInTransport
 
 _SAFE_METHODS = {"GET", "HEAD"}
-
-
 _FORBIDDEN = re.compile(r"[#\\\s\x00-\x1f\x7f]")
 
 
@@ -60,17 +58,17 @@ class ApiKeys(StepKeys):
     query: Annotated[dict[Text, Any], such_as({"userId": "{user_id}"})] = empty(dict)
     """Query parameters; a list repeats its parameter."""
     headers: Annotated[dict[Text, Text], such_as({"x-tenant": "{tenant}"})] = empty(dict)
-    """Request headers beside those of the source."""
+    """Request headers in addition to those of the source."""
     body: Any = None
     """The JSON body."""
     expect: Annotated[list[Status], such_as([200, 202])] = empty(list)
-    """The statuses that are a success; left out: every 2xx."""
+    """The statuses that mean success; left out: every 2xx."""
     not_found: Literal[None, "error"] = "error"
     """`null` makes a 404 a null value instead of an error."""
     idempotent: bool = False
     """Whether a method other than GET and HEAD may be repeated."""
     idempotency_key: bool = False
-    """Whether all attempts of a call carry the same `idempotency-key` header; the upstream knows repetitions by it, so they are safe."""
+    """Whether all attempts of a call carry the same `idempotency-key` header; the upstream recognizes repetitions by it, so that they are safe."""
 
 
 class ApiSourceKeys(HttpSourceKeys):
@@ -91,7 +89,7 @@ core:
 
 
 class Api(StepType):
-    """The step type ``api``; ``transports`` make the pools of sources."""
+    """The step type ``api``; ``transports`` open the connection pools of its sources."""
 
     name = "api"
     keys = ApiKeys
@@ -107,7 +105,7 @@ class Api(StepType):
         self._transports = transports
 
     def inputs(self, keys: ApiKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return references of the endpoint in order, and the trees of query, headers and body."""
+        """Return the references of the endpoint in order, and the templates of query, headers and body."""
         return {
             "endpoint": tuple(part for part in template_parts(templates["endpoint"]) if isinstance(part, Reference)),
             "query": templates["query"],
@@ -116,7 +114,7 @@ class Api(StepType):
         }
 
     def check(self, keys: ApiKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the endpoint, the headers and the body."""
+        """Yield the problems of the endpoint, the query, the headers and the body."""
         if not keys.endpoint.startswith("/") or keys.endpoint.startswith("//"):
             message = "an endpoint begins with one '/'; scheme and host belong to the source's 'base_url'"
             yield KeyProblem("endpoint", message, "bad-endpoint")
@@ -127,9 +125,8 @@ class Api(StepType):
             message = "an endpoint has no '#', backslash, white space or control character"
             yield KeyProblem("endpoint", message, "bad-endpoint")
         for name, value in keys.query.items():
-            if isinstance(value, dict) and any(
-                item is not None for item in value.values()
-            ):  # else it is a reference without quotes
+            # A mapping of nulls only is a reference without quotes ({name} in YAML), which is reported elsewhere.
+            if isinstance(value, dict) and any(item is not None for item in value.values()):
                 yield KeyProblem(
                     ("query", name), "a mapping cannot stand in a query; put a reference in quotes: '{name}'", "wrong-type"
                 )
@@ -138,7 +135,7 @@ class Api(StepType):
             yield KeyProblem("body", f"a {keys.method} has no body; remove it or set 'method:'", "unused-key")
 
     def check_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the base URL and the headers."""
+        """Yield the problems of the base URL and the headers."""
         if message := url_mistake(keys.base_url):
             yield KeyProblem("base_url", message, "bad-url")
         elif message := egress_mistake(keys.base_url, keys.egress):
@@ -146,11 +143,11 @@ class Api(StepType):
         yield from check_headers(keys.headers)
 
     def advise_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
-        """Yield that plain HTTP leaves this machine."""
+        """Yield a warning when plain HTTP leaves this machine."""
         yield from advise_url("base_url", keys.base_url)
 
     def is_idempotent(self, keys: ApiKeys) -> bool:
-        """Tell whether the method is safe, or declared to be."""
+        """Tell whether the method is safe, or the step is declared idempotent."""
         return keys.method in _SAFE_METHODS or keys.idempotent or keys.idempotency_key
 
     def is_read(self, keys: ApiKeys) -> bool:
@@ -169,13 +166,14 @@ class Api(StepType):
         return open_pool(self._transports, keys.base_url, keys)
 
     def call(self, step: Step, connection: Transport) -> Call:
-        """Return a call that sends one request and decodes its JSON."""
+        """Return a call that sends one request and decodes its JSON response."""
         keys, source = step.keys, step.source
         assert isinstance(keys, ApiKeys)
         assert source is not None
         assert isinstance(source.keys, ApiSourceKeys)
         target = target_renderer(keys.endpoint)
-        is_kept = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
+        # Work that is the same for every call is done here, once.
+        is_stored = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
         method, is_idempotent, expected = keys.method, step.is_idempotent, keys.expect or range(200, 300)
         constant, sends_deadline = constant_headers(keys.headers, source.keys.headers), source.keys.send_deadline
         varies = bool(step.inputs["headers"]) or keys.body is not None or keys.idempotency_key or sends_deadline
@@ -201,17 +199,17 @@ class Api(StepType):
                     return Reply(None, 404)
                 raise status_fault(response)
             value = None if method == "HEAD" else decode(response, context.shape)
-            return Reply(value, status, len(response.body), *(freshness(response.headers) if is_kept else ()))
+            return Reply(value, status, len(response.body), *(freshness(response.headers) if is_stored else ()))
 
         return send
 
     def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
-        """Return the call over a transport that sends nothing."""
+        """Return the call over a mocked transport, which sends nothing."""
         return self.call(step, StandInTransport(upstream))
 
 
 def _literals(endpoint: str) -> list[str]:
-    """Return the text of an endpoint outside its references; what is no template is reported elsewhere."""
+    """Return the literals of an endpoint; a malformed template has none here, because it is reported elsewhere."""
     try:
         return [part for part in template_parts(parse(endpoint)) if isinstance(part, str)]
     except TemplateError:

@@ -1,7 +1,7 @@
-"""``type: graphql``: one field of an upstream GraphQL service, asked for what the client selects of it and nothing else.
+"""``type: graphql``: one field of an upstream GraphQL service, with exactly the subfields that the client selects.
 
-``query`` is a document with one leaf field; the client's selection, merged over all aliases, goes under it. Upstream errors come back as
-failed values at their own place, so that the rest of the answer stands.
+``query`` is a document with one leaf field; the client's selection, merged over all aliases, is inserted under it. An upstream error
+becomes a failed value at its own path, so that the rest of the response stays valid.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ class GraphQLKeys(StepKeys):
     variables: dict[Text, Any] = empty(dict)
     """The variables of the document; texts in them are templates."""
     headers: dict[Text, Text] = empty(dict)
-    """Request headers beside those of the source."""
+    """Request headers in addition to those of the source."""
 
 
 class GraphQLSourceKeys(HttpSourceKeys):
@@ -74,7 +74,7 @@ people:
 
 
 class GraphQLStep(StepType):
-    """The step type ``graphql``; ``transports`` make the pools of sources."""
+    """The step type ``graphql``; ``transports`` open the connection pools of its sources."""
 
     name = "graphql"
     keys = GraphQLKeys
@@ -88,14 +88,14 @@ class GraphQLStep(StepType):
         self._transports = transports
 
     def inputs(self, keys: GraphQLKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return the trees of variables and headers."""
+        """Return the templates of variables and headers."""
         headers = varying_headers(templates["headers"], templates["source"].get("headers", {}))
         return {"variables": templates["variables"], "headers": headers}
 
     def check(self, keys: GraphQLKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the document, its variables and the headers."""
+        """Yield the problems of the document, its variables and the headers."""
         try:
-            definition = _definition(keys.query)
+            definition = _parse_operation(keys.query)
         except GraphQLError as error:
             word = error.message.rpartition("Unexpected Name '")[2].partition("'")[0]
             hint = nearest(word, ("query", "mutation"))
@@ -113,7 +113,7 @@ class GraphQLStep(StepType):
         yield from check_headers(keys.headers)
 
     def check_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the URL and the headers."""
+        """Yield the problems of the URL and the headers."""
         if message := url_mistake(keys.url):
             yield KeyProblem("url", message, "bad-url")
         elif message := egress_mistake(keys.url, keys.egress):
@@ -121,17 +121,17 @@ class GraphQLStep(StepType):
         yield from check_headers(keys.headers)
 
     def advise_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
-        """Yield that plain HTTP leaves this machine."""
+        """Yield a warning when plain HTTP leaves this machine."""
         yield from advise_url("url", keys.url)
 
     def is_idempotent(self, keys: GraphQLKeys) -> bool:
-        """Tell whether the document only reads."""
-        return _definition(keys.query).operation is OperationType.QUERY
+        """Tell whether the document is a query, not a mutation."""
+        return _parse_operation(keys.query).operation is OperationType.QUERY
 
     def takes_selection(self, keys: GraphQLKeys) -> bool:
-        """Tell that the client's selection goes under the leaf field, unless the document has a selection of its own or is not sound."""
+        """Tell whether the client's selection goes under the leaf field: not if the document is invalid or has a selection there."""
         try:
-            return _leaf(_definition(keys.query)).selection_set is None
+            return _leaf_field(_parse_operation(keys.query)).selection_set is None
         except (GraphQLError, ValueError):
             return False
 
@@ -147,25 +147,25 @@ class GraphQLStep(StepType):
         return open_pool(self._transports, f"{url.scheme}://{url.netloc}", keys)
 
     def call(self, step: Step, connection: Transport) -> Call:
-        """Return a call that asks the upstream for one field."""
+        """Return a call that queries one field of the upstream."""
         keys, source = step.keys, step.source
         assert isinstance(keys, GraphQLKeys)
         assert source is not None
         assert isinstance(source.keys, GraphQLSourceKeys)
         path = encode_path(urlsplit(source.keys.url).path) or "/"
-        definition = _definition(keys.query)
-        field = _leaf(definition)
+        definition = _parse_operation(keys.query)
+        field = _leaf_field(definition)
         key = field.alias.value if field.alias else field.name.value
         document = print_ast(definition)
-        head = document.rstrip().removesuffix("}").rstrip()
+        # Printed once: each call only inserts the selection before the closing brace.
+        prefix = document.rstrip().removesuffix("}").rstrip()
         constant = (*constant_headers(keys.headers, source.keys.headers), ("content-type", "application/json"))
         leaf_has_type = step.returns.strip("[]!") not in _SCALARS
-
         sends_deadline = source.keys.send_deadline
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             selection = inputs.get("selection", "") if leaf_has_type else ""
-            query = f"{head} {selection}\n}}" if selection else document
+            query = f"{prefix} {selection}\n}}" if selection else document
             body = encode({"query": query, "variables": inputs["variables"]})
             headers = [*constant, *encode_headers(inputs["headers"]), *context.trace_headers]
             if sends_deadline:
@@ -173,14 +173,14 @@ class GraphQLStep(StepType):
             response = await connection.send(UpstreamRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)
-            return Reply(_value(decode(response), key, step.name), response.status)
+            return Reply(_extract_value(decode(response), key, step.name), response.status)
 
         return send
 
     def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
-        """Return the call over a transport that sends nothing; a mocked value is that of the field."""
+        """Return the call over a mocked transport, which sends nothing; a mocked value is the value of the field."""
         assert isinstance(step.keys, GraphQLKeys)
-        field = _leaf(_definition(step.keys.query))
+        field = _leaf_field(_parse_operation(step.keys.query))
         key = field.alias.value if field.alias else field.name.value
         return self.call(step, StandInTransport(upstream, lambda value: {"data": {key: value}}))
 
@@ -188,10 +188,11 @@ class GraphQLStep(StepType):
 _SCALARS = {"ID", "String", "Int", "Float", "Boolean", "JSON"}
 
 
-def _definition(text: str) -> OperationDefinitionNode:
-    """Return the one operation of a document.
+def _parse_operation(text: str) -> OperationDefinitionNode:
+    """Parse a document and return its only operation.
 
-    :raises ValueError: there is not exactly one, or it has not exactly one field.
+    :raises GraphQLError: the text is not a GraphQL document.
+    :raises ValueError: there is not exactly one operation, or it does not have exactly one field.
     """
     document: DocumentNode = parse(text, no_location=True)
     definitions = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
@@ -203,20 +204,21 @@ def _definition(text: str) -> OperationDefinitionNode:
     return definitions[0]
 
 
-def _leaf(definition: OperationDefinitionNode) -> FieldNode:
+def _leaf_field(definition: OperationDefinitionNode) -> FieldNode:
+    """Return the only field of an operation."""
     field = definition.selection_set.selections[0]
     assert isinstance(field, FieldNode)
     return field
 
 
-def _value(answer: object, key: str, step: str) -> object:
-    """Return the value of the field, with a failure in the place of each part that an upstream error is about.
+def _extract_value(response: object, key: str, step: str) -> object:
+    """Return the value of the field from a response, with a failure in place of each part that an upstream error points to.
 
-    :raises StepFault: the answer is no GraphQL response, or there is nothing but an error.
+    :raises StepFault: the response is not a GraphQL response, or has errors and no value.
     """
-    if not isinstance(answer, dict):
+    if not isinstance(response, dict):
         raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail="not a GraphQL response")
-    errors, data = answer.get("errors"), answer.get("data")
+    errors, data = response.get("errors"), response.get("data")
     detail = f"upstream errors: {str(errors)[:500]}"
     if not isinstance(data, dict):
         raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR if errors else Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
@@ -229,18 +231,18 @@ def _value(answer: object, key: str, step: str) -> object:
     for error in errors if isinstance(errors, list) else ():
         path = error.get("path") if isinstance(error, dict) else None
         if isinstance(path, list) and len(path) > 1:
-            _place(value, path[1:], failure)
+            _insert_failure(value, path[1:], failure)
     return value
 
 
-def _place(value: Any, path: list[Any], failure: Failure) -> None:
-    """Put a failure where a path ends: at the null that the upstream's own null propagation has left. A path that leads nowhere says nothing."""
+def _insert_failure(value: Any, path: list[Any], failure: Failure) -> None:
+    """Put a failure at the first null of an error's path, where null propagation in the upstream has stopped. Ignore a path that does not exist."""
     for part in path:
         if isinstance(value, dict):
-            leads_on = isinstance(part, str) and part in value
+            exists = isinstance(part, str) and part in value
         else:
-            leads_on = isinstance(value, list) and type(part) is int and 0 <= part < len(value)
-        if not leads_on:
+            exists = isinstance(value, list) and type(part) is int and 0 <= part < len(value)
+        if not exists:
             return
         if value[part] is None:
             value[part] = failure

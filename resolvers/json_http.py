@@ -1,4 +1,4 @@
-"""JSON over HTTP, as ``api`` and ``graphql`` sources speak it: their pools, checks of URLs and headers, statuses, and bodies."""
+"""JSON over HTTP, shared by ``api`` and ``graphql`` steps: connection pools, checks of URLs and headers, statuses, and bodies."""
 
 import asyncio
 import functools
@@ -25,15 +25,17 @@ from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import verifying_context
 
 MAX_JSON_DEPTH = 128
+"""Levels of nesting that are accepted in a response."""
+# Headers of the connection, which the transport sets itself.
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 OpenTransport = Callable[[str, Limits], Transport]
-"""Makes the pool of a base URL."""
+"""Opens the connection pool of a base URL."""
 
 
 def _open_httpx(base_url: str, limits: Limits) -> Transport:
-    """Make a pool over httpx, which is imported only where a source asks for it: it takes 8 MiB."""
+    """Open a pool over httpx, which is imported only when a source uses it, because it takes 8 MiB of memory."""
     transport: Transport = import_module("resolvers.transport.httpx_transport").HttpxTransport(base_url, limits)
     return transport
 
@@ -47,30 +49,30 @@ class EgressKeys(Keys):
     example = "egress: { deny_private: true }"
 
     deny_private: bool = False
-    """Whether only public addresses are connected to, whatever the name leads to: none of this machine, of private networks or of links
-    (`127.0.0.1`, `10.0.0.0/8`, `169.254.169.254`, `::ffff:127.0.0.1`). For a service of somebody else."""
+    """Whether calls may go to public addresses only, whatever the host name resolves to: not to this machine, private networks or
+    link-local addresses (`127.0.0.1`, `10.0.0.0/8`, `169.254.169.254`, `::ffff:127.0.0.1`). For a third party's service."""
 
 
 class HttpSourceKeys(SourceKeys):
-    """The keys of every source that speaks HTTP."""
+    """The keys of every HTTP source."""
 
     headers: Annotated[dict[Text, Text], such_as({"authorization": "{request.headers.authorization?}"})] = empty(dict)
     """Headers of every call; nothing of the client's request is forwarded unless it is written here or at the step."""
     traceparent: bool = True
-    """Whether calls tell the service of the trace that they belong to, where requests are traced (`telemetry: { tracing: true }`)."""
+    """Whether calls carry the `traceparent` header of their trace, where requests are traced (`telemetry: { tracing: true }`)."""
     max_response_bytes: ByteCount = 5_000_000
-    """The largest body that is read, after decompression."""
+    """The largest response body, after decompression."""
     send_deadline: bool = False
-    """Whether each call says in a header `x-request-deadline-ms` how many milliseconds its answer is waited for."""
+    """Whether each call carries the header `x-request-deadline-ms`: for how many milliseconds the gateway waits for its response."""
     egress: Annotated[EgressKeys, such_as({"deny_private": True})] = EgressKeys()
     """Where calls may go."""
     transport: Literal["http1", "httpx"] = "http1"
-    """What carries the calls: `http1`, the gateway's own client, or `httpx`, the library, which needs ten to forty times the CPU."""
+    """The HTTP client: `http1`, the gateway's own, or the library `httpx`, which needs ten to forty times the CPU."""
 
 
 @asynccontextmanager
 async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, keys: HttpSourceKeys) -> AsyncIterator[Transport]:
-    """Open the connection pool of a source, and close it in the end."""
+    """Open the connection pool of a source, and close it on exit."""
     if base_url.startswith("https:"):
         await asyncio.to_thread(verifying_context)  # 10 ms at the first call, which would block the event loop
     transport = transports[keys.transport](base_url, Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private))
@@ -81,29 +83,29 @@ async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, keys
 
 
 def merge_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
-    """Return the headers of a step over those of its source, names in lower case."""
+    """Return the headers of a step and its source, with names in lower case; those of the step win."""
     return {name.lower(): value for headers in (inherited, own) for name, value in headers.items()}
 
 
 def constant_headers(own: Mapping[str, str], inherited: Mapping[str, str]) -> Headers:
-    """Return the headers of a step that are the same in every call, encoded once; the others are among its inputs."""
+    """Return the headers that are the same in every call, encoded once; the others are inputs of the step."""
     values = {name: parse(str(text)) for name, text in merge_headers(own, inherited).items()}
     return tuple(encode_headers({name: value for name, value in values.items() if isinstance(value, str)}))
 
 
 def varying_headers(own: Mapping[str, object], inherited: Mapping[str, object]) -> dict[str, object]:
-    """Return the templates of those headers that have references in them."""
+    """Return the templates of the headers that contain references."""
     return {name: value for name, value in merge_headers(own, inherited).items() if not isinstance(value, str)}
 
 
 def deadline_header(context: CallContext, timeout: float) -> tuple[str, str]:
-    """Return the header that tells for how long the answer of a call is waited for: until its timeout or the deadline."""
+    """Return the header with the milliseconds that the call may still take: until its timeout or the deadline, whichever is first."""
     left = min(timeout, context.deadline - asyncio.get_running_loop().time())
     return "x-request-deadline-ms", str(max(0, int(left * 1000)))
 
 
 def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
-    """Yield what is wrong with the names and the literal values of headers."""
+    """Yield the problems of header names and literal header values."""
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             yield KeyProblem(("headers", name), f"'{name}' is not a header name", "bad-header", is_about_key=True)
@@ -116,7 +118,7 @@ def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
 
 
 def url_mistake(text: str) -> str | None:
-    """Return what is wrong with the URL of a source, or None."""
+    """Return what is wrong with the URL of a source, or None for a valid one."""
     if "{" in text:
         return "a URL has no references: who is called is never up to a request"
     try:
@@ -132,7 +134,7 @@ def url_mistake(text: str) -> str | None:
 
 
 def egress_mistake(url: str, egress: EgressKeys) -> str | None:
-    """Return that a URL names an address which its source may not connect to, or None."""
+    """Return a message when a URL contains an address that ``egress`` forbids, or None. Names are checked when they are resolved."""
     host = urlsplit(url).hostname or ""
     if egress.deny_private and is_numeric(host) and not is_public(host):
         return f"'{host}' is a private address, and 'egress: {{ deny_private: true }}' allows none; remove one of them"
@@ -140,7 +142,7 @@ def egress_mistake(url: str, egress: EgressKeys) -> str | None:
 
 
 def advise_url(key: str, text: str) -> Iterator[KeyProblem]:
-    """Yield that what is sent over plain HTTP can be read on the way, except on this machine."""
+    """Yield a warning when plain HTTP leaves this machine, because others can read it."""
     url = urlsplit(text)
     host = url.hostname or ""
     if url.scheme == "http" and host != "localhost" and not host.startswith("127.") and host != "::1":
@@ -149,9 +151,9 @@ def advise_url(key: str, text: str) -> Iterator[KeyProblem]:
 
 
 def encode(value: object) -> bytes:
-    """Return a value as JSON.
+    """Encode a request body as JSON.
 
-    :raises StepFault: it has an integer of more than 64 bits.
+    :raises StepFault: it contains an integer of more than 64 bits.
     """
     try:
         return orjson.dumps(value)
@@ -161,7 +163,7 @@ def encode(value: object) -> bytes:
 
 
 def status_fault(response: UpstreamResponse) -> StepFault:
-    """Return the fault of a response whose status is no success."""
+    """Return the fault of a response with an error status; its kind is the status."""
     return StepFault(
         Code.SUBREQUEST_HTTP_ERROR,
         kind=str(response.status),
@@ -172,7 +174,7 @@ def status_fault(response: UpstreamResponse) -> StepFault:
 
 
 def _retry_after(text: str) -> float | None:
-    """Return seconds from a ``Retry-After`` header, which is a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of a ``Retry-After`` header, which is a number or a date (RFC 9110, 10.2.3); None for anything else."""
     if text.isdecimal() and len(text) < 10:
         return float(text)
     try:
@@ -182,11 +184,12 @@ def _retry_after(text: str) -> float | None:
 
 
 def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
-    """Return for how many seconds a response says that it is fresh (None: nothing), and whether it may not be kept at all (RFC 9111)."""
+    """Return the freshness lifetime of a response in seconds (None: not stated), and whether it must not be stored (RFC 9111)."""
     directives: dict[str, str] = {}
     for item in headers.get("cache-control", "").lower().split(","):
         name, _, value = item.strip().partition("=")
         directives[name] = value.strip('" ')
+    # A response that sets a cookie, is private or varies by everything is for one client: sharing it would leak data.
     if "set-cookie" in headers or not directives.keys().isdisjoint({"no-store", "private"}) or headers.get("vary") == "*":
         return None, True
     lifetime = directives.get("s-maxage", directives.get("max-age", ""))
@@ -197,10 +200,10 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
 
 
 def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
-    """Return the value of a JSON body, by its shape where it has one; 204 and 205 are null.
+    """Decode a JSON body, with the decoder of ``shape`` if there is one. Statuses 204 and 205 give null.
 
-    :raises StepFault: the body is not JSON, says that it is something else, or is nested too deep (by a shape: so deep that msgspec refuses
-        it, as what is not wanted of a body is only passed over).
+    :raises StepFault: the body is not JSON, has another content type, or is nested too deep. With a shape, only msgspec's own limit of depth
+        holds, because unwanted parts are skipped without being decoded.
     """
     if response.status in {204, 205}:
         return None
@@ -212,7 +215,8 @@ def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
         try:
             return shape.read(response.body)
         except Misfit:
-            pass  # it is read in the usual way, which finds out what is wrong
+            pass  # the general decoder below finds out what is wrong
+    # Counted in the text first: walking every value would take ten times as long (see _is_flat).
     may_be_deep = _may_be_deep(response.body)
     try:
         value = orjson.loads(response.body)
@@ -224,6 +228,7 @@ def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
 
 
 def _may_be_deep(body: bytes) -> bool:
+    """Tell whether JSON text may be nested too deep, by tests from cheap to expensive."""
     return len(body) > 2 * MAX_JSON_DEPTH and _has_many_openers(body) and not _is_flat(body)
 
 
@@ -237,15 +242,15 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _has_many_openers(body: bytes) -> bool:
-    """Tell whether JSON has more brackets that open than levels are allowed. Taking them out is the quickest way to count a few (3 µs for 30 kB)."""
+    """Tell whether JSON has more opening brackets than levels are allowed. Removing them is the fastest way to count a few (3 µs for 30 kB)."""
     rest = body.replace(b"[", b"", MAX_JSON_DEPTH + 1)
     return len(body) - len(rest.replace(b"{", b"", MAX_JSON_DEPTH + 1)) > MAX_JSON_DEPTH
 
 
 def _is_flat(body: bytes) -> bool:
-    """Tell whether JSON is certainly nested no deeper than allowed: brackets that close at once are taken out, level by level.
+    """Tell whether JSON is certainly not nested too deep: remove empty pairs of brackets, level by level.
 
-    Brackets within texts make it uncertain. A megabyte takes 2 ms; to walk its value takes 20. Of braces in brackets two levels go at once.
+    Brackets inside strings make it uncertain. A megabyte takes 2 ms; walking its value takes 20. One pass may remove two levels: ``{[]}``.
     """
     brackets = body.translate(None, _NO_BRACKETS)
     for _ in range(MAX_JSON_DEPTH // 2):
@@ -257,7 +262,7 @@ def _is_flat(body: bytes) -> bool:
 
 
 def _depth(value: object) -> int:
-    """Count the levels of a JSON value, one whole level at a time so that no depth can exhaust the stack."""
+    """Count the levels of a JSON value, level by level, because recursion could exhaust the stack."""
     depth = 0
     level = [value]
     while level:

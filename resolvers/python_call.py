@@ -1,6 +1,7 @@
-"""``type: python``: a function of the team's own. An ``async`` one is awaited, any other runs in a thread.
+"""``type: python``: a Python function of the user's. An ``async`` function is awaited, any other runs in a thread.
 
-A thread cannot be stopped. So each function has threads of its own: one that hangs takes none from the others, nor from the gateway.
+A thread cannot be stopped. Therefore each function has a thread pool of its own: one that hangs takes no thread from other functions or
+from the gateway.
 """
 
 import asyncio
@@ -21,11 +22,11 @@ from gateway.errors import Code, StepFault
 from gateway.settings import FunctionPath, StepKeys, Text, empty
 
 MAX_THREADS = 32
-"""How many calls of one function run at once at the most; further ones wait."""
+"""The most concurrent calls of one function; further ones wait."""
 
 
 class PythonKeys(StepKeys):
-    """The keys of a python step: a function of the team's own."""
+    """The keys of a python step: a Python function of your own."""
 
     example = """\
 - name: rating
@@ -53,43 +54,43 @@ class PythonCall(StepType):
 
     def __init__(self) -> None:
         self._threads: dict[str, ThreadPoolExecutor] = {}
-        """The threads of each function, for as long as the process lives."""
+        """The thread pool of each function, for the lifetime of the process: a reload must not wait for a function that hangs."""
 
     def inputs(self, keys: PythonKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return the tree of the keyword arguments."""
+        """Return the templates of the keyword arguments."""
         return {"inputs": templates["inputs"]}
 
     def check(self, keys: PythonKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the function: it must be there and take the inputs."""
+        """Yield the problems of the function: it must exist and accept the inputs."""
         try:
-            function = _load(keys.call)
+            function = _load_function(keys.call)
             inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
         except (ImportError, AttributeError) as error:
-            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{_objects().meant(error)}", "bad-function")
+            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{_python_types().meant(error)}", "bad-function")
         except TypeError as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 
     def returns(self, keys: PythonKeys) -> str | None:
-        """Return what the function's annotation says."""
+        """Return the GraphQL type of the function's return annotation, or None."""
         try:
-            text: str | None = _objects().returned_type(_load(keys.call))
+            text: str | None = _python_types().returned_type(_load_function(keys.call))
         except (ImportError, AttributeError):
             return None
         return text
 
     def is_idempotent(self, keys: PythonKeys) -> bool:
-        """Tell whether the function is declared to be."""
+        """Tell whether the step is declared idempotent."""
         return keys.idempotent
 
     def describe(self, keys: PythonKeys) -> str:
-        """Return the function."""
+        """Return the path of the function."""
         return keys.call
 
     def call(self, step: Step, connection: None) -> Call:
-        """Return a call of the function."""
+        """Return a call that runs the function once."""
         keys = step.keys
         assert isinstance(keys, PythonKeys)
-        function = _load(keys.call)
+        function = _load_function(keys.call)
         perform = function if inspect.iscoroutinefunction(function) else self._in_thread(keys.call, function)
 
         async def run(inputs: Inputs, context: CallContext) -> Reply:
@@ -97,50 +98,51 @@ class PythonCall(StepType):
                 value = await perform(**inputs["inputs"])
             except StepFault:
                 raise
+            # Whatever a user's function raises is a failure of its step, not of the request.
             except Exception as error:
                 raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"{keys.call}: {type(error).__name__}: {error}") from error
-            return Reply(plain(value))
+            return Reply(to_json_data(value))
 
         return run
 
     def _in_thread(self, path: str, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        """Return what calls a function in one of its threads, in the context of the caller, as ``asyncio.to_thread`` does."""
+        """Return a coroutine function that runs ``function`` in its thread pool, in the caller's context, as ``asyncio.to_thread`` does."""
         threads = self._threads.get(path)
         if threads is None:
             threads = self._threads[path] = ThreadPoolExecutor(MAX_THREADS, path)
 
         def run(**inputs: Any) -> Awaitable[Any]:
-            work = functools.partial(contextvars.copy_context().run, function, **inputs)
-            return asyncio.get_running_loop().run_in_executor(threads, work)
+            bound_call = functools.partial(contextvars.copy_context().run, function, **inputs)
+            return asyncio.get_running_loop().run_in_executor(threads, bound_call)
 
         return run
 
 
 @cache
-def _objects() -> Any:
-    """Return the module that knows Strawberry: importing that takes 60 ms, for which only a configuration with Python steps shall wait."""
+def _python_types() -> Any:
+    """Import the module that uses Strawberry. That takes 60 ms, which only configurations with python steps pay."""
     return import_module("gateway.language.python_types")
 
 
-def _load(path: str) -> Callable[..., Any]:
-    function = _objects().load_object(path)
+def _load_function(path: str) -> Callable[..., Any]:
+    function = _python_types().load_object(path)
     if not callable(function):
-        raise AttributeError(f"'{path}' is no function")  # noqa: TRY004 - to the configuration it is one that is missing
+        raise AttributeError(f"'{path}' is no function")  # noqa: TRY004 - reported like a missing function
     return function  # type: ignore[no-any-return]
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON data: objects of Strawberry types and data classes as mappings, enums by name, times and the like as text."""
-    if (fields := _objects().object_data(value)) is not None:
-        return {name: plain(item) for name, item in fields}
+def to_json_data(value: Any) -> Any:
+    """Return a value as JSON data: Strawberry objects and dataclasses as mappings, enums by name, times and similar values as text."""
+    if (fields := _python_types().object_data(value)) is not None:
+        return {name: to_json_data(item) for name, item in fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"__typename": type(value).__name__} | {
-            item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)
+            item.name: to_json_data(getattr(value, item.name)) for item in dataclasses.fields(value)
         }
     if isinstance(value, Enum):
-        return _objects().enum_name(value)
+        return _python_types().enum_name(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return _objects().scalar_text(value)
+        return [to_json_data(item) for item in value]
+    return _python_types().scalar_text(value)

@@ -1,4 +1,4 @@
-"""``type: transform``: a value made of arguments and other steps' values by JMESPath."""
+"""``type: transform``: a value computed with JMESPath from arguments, context and other steps' values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from gateway.settings import StepKeys, Text
 
 
 class TransformKeys(StepKeys):
-    """The keys of a transform step: a value made of arguments and other steps' values."""
+    """The keys of a transform step: a value computed from arguments, context and other steps' values."""
 
     example = """\
 - name: summary
@@ -21,11 +21,11 @@ class TransformKeys(StepKeys):
 """
 
     select: Text
-    """JMESPath over arguments, steps and context; its value is the step's."""
+    """JMESPath over arguments, steps and context; its result is the value of the step."""
 
 
 class Transform(StepType):
-    """The step type ``transform``: the engine applies its ``select`` to what it reads."""
+    """The step type ``transform``: its call returns its inputs, to which the engine applies ``select``."""
 
     name = "transform"
     keys = TransformKeys
@@ -34,12 +34,12 @@ class Transform(StepType):
     calls_out = False
 
     def inputs(self, keys: TransformKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return a reference for each name that the expression reads; what is null is not there."""
+        """Return an optional reference for each name that the expression reads; a null value is left out."""
         roots = dict.fromkeys(path[0] for path in compile_expression(keys.select).paths if path)
         return {root: Reference((root,), is_optional=True) for root in roots}
 
     def is_idempotent(self, keys: TransformKeys) -> bool:
-        """Tell that a value may be computed any number of times."""
+        """Return True: computing a value has no effect."""
         return True
 
     def describe(self, keys: TransformKeys) -> str:
@@ -47,13 +47,13 @@ class Transform(StepType):
         return " ".join(keys.select.split())
 
     def call(self, step: Step, connection: None) -> Call:
-        """Return a call that gives what the expression reads."""
+        """Return a call that returns what the expression reads."""
 
-        async def give(inputs: Inputs, context: CallContext) -> Reply:
+        async def reply(inputs: Inputs, context: CallContext) -> Reply:
             return Reply(inputs)
 
-        return give
+        return reply
 
     def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
-        """Return the call itself, as it asks nobody."""
+        """Return the call itself, because it has no upstream."""
         return self.call(step, None)

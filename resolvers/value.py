@@ -1,4 +1,4 @@
-"""``type: value``: a constant, or a shape made of arguments and other steps' values."""
+"""``type: value``: a constant, or a template filled from arguments and other steps' values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from gateway.settings import StepKeys, such_as
 
 
 class ValueKeys(StepKeys):
-    """The keys of a value step: a constant, or a shape made of arguments and other steps' values."""
+    """The keys of a value step: a constant, or a template filled from arguments and other steps' values."""
 
     example = """\
 - name: links
@@ -23,7 +23,7 @@ class ValueKeys(StepKeys):
 
 
 class Value(StepType):
-    """The step type ``value``: it calls nobody."""
+    """The step type ``value``: it calls no upstream."""
 
     name = "value"
     keys = ValueKeys
@@ -32,29 +32,29 @@ class Value(StepType):
     calls_out = False
 
     def inputs(self, keys: ValueKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return the value's own tree; a null has none."""
+        """Return the template of the value; a null has none."""
         return {"value": templates.get("value")}
 
     def is_idempotent(self, keys: ValueKeys) -> bool:
-        """Tell that a value may be computed any number of times."""
+        """Return True: computing a value has no effect."""
         return True
 
     def can_fail(self, step: Step) -> bool:
-        """Tell whether anything is read that may be missing."""
+        """Tell whether the step reads anything that may be missing."""
         return bool(step.needs or step.request_reads or step.reads_context or step.when or step.select)
 
     def describe(self, keys: ValueKeys) -> str:
-        """Say that it is a constant."""
+        """Return a fixed word."""
         return "value"
 
     def call(self, step: Step, connection: None) -> Call:
-        """Return a call that gives the rendered value."""
+        """Return a call that returns the rendered value."""
 
-        async def give(inputs: Inputs, context: CallContext) -> Reply:
+        async def reply(inputs: Inputs, context: CallContext) -> Reply:
             return Reply(inputs.get("value"))
 
-        return give
+        return reply
 
     def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
-        """Return the call itself, as it asks nobody."""
+        """Return the call itself, because it has no upstream."""
         return self.call(step, None)

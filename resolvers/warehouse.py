@@ -1,7 +1,7 @@
-"""``type: warehouse``: a read-only SQL query, of the database that the source's url names.
+"""``type: warehouse``: a read-only SQL query on the database of the source's URL.
 
-Values are bound, never spliced. A query that is not needed any more is interrupted, so that its connection is free again. What a
-statement may do is checked when the configuration is loaded, and once more by the database itself.
+Values are bound as parameters, never inserted into the SQL. A cancelled query is interrupted, which frees its connection. Statements are
+checked when the configuration is loaded, and again by the database itself.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class WarehouseKeys(StepKeys):
     query: Annotated[Text, such_as("SELECT score FROM risk_profiles WHERE customer_id = :id")]
     """One SELECT. `:name` takes its value from `params`; `?` from a list `params`, or without `params` from the arguments in order."""
     params: Annotated[dict[Text, Any] | list[Any] | None, such_as({"id": "{customer_id}"})] = None
-    """What is bound to the placeholders; texts are templates."""
+    """The values of the placeholders; texts in them are templates."""
 
 
 class WarehouseSourceKeys(SourceKeys):
@@ -57,9 +57,9 @@ warehouse:
     """`sqlite:///relative/path.db`, from the configuration folder, or `sqlite:////absolute/path.db`;
     `postgresql://user:password@host/database`; `duckdb:///path.db`, or `duckdb:///` for Parquet, CSV and JSON files alone."""
     pool: Count = 4
-    """How many connections are open at the most, and so how many queries run at once; further ones wait."""
+    """The most open connections, and so the most concurrent queries; further ones wait."""
     max_rows: Count = 10_000
-    """The most rows that a query may give."""
+    """The most rows that a query may return."""
 
 
 class Warehouse(StepType):
@@ -72,13 +72,13 @@ class Warehouse(StepType):
     templated = ("params",)
 
     def inputs(self, keys: WarehouseKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return the tree of ``params``; without it, the arguments in order."""
+        """Return the templates of ``params``; without ``params``, the arguments in order."""
         if keys.params is not None:
             return {"params": templates["params"]}
         return {"params": tuple(Reference((name,)) for name in arguments) if read_statement(keys.query).positional else ()}
 
     def check(self, keys: WarehouseKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the statement and with its parameters."""
+        """Yield the problems of the statement and its parameters."""
         statement = read_statement(keys.query)
         for message in statement.mistakes:
             yield KeyProblem("query", message, "bad-sql")
@@ -92,14 +92,14 @@ class Warehouse(StepType):
             yield from _check_compound_keys(keys)
 
     def check_against(self, keys: WarehouseKeys, source: Source) -> Iterator[KeyProblem]:
-        """Yield what the source's database has in the statement beyond reading."""
+        """Yield what the statement does beyond reading in the dialect of the source's database."""
         assert isinstance(source.keys, WarehouseSourceKeys)
         database = _database_type(source.keys)
         for message in database.statement_mistakes(keys.query) if database else ():
             yield KeyProblem("query", message, "bad-sql")
 
     def check_source(self, keys: WarehouseSourceKeys) -> Iterator[KeyProblem]:
-        """Yield what is wrong with the url."""
+        """Yield the problems of the URL."""
         database = _database_type(keys)
         if database is None:
             yield KeyProblem(
@@ -109,16 +109,16 @@ class Warehouse(StepType):
             yield KeyProblem("url", *mistake)
 
     def advise(self, step: Step) -> Iterator[KeyProblem]:
-        """Yield that nothing bounds the rows of a list. Those of a batch are bounded by its keys."""
+        """Yield a warning when nothing limits the rows of a list. A batch is limited by its keys."""
         keys = step.keys
         assert isinstance(keys, WarehouseKeys)
         if step.returns.startswith("[") and keys.batch is None and not has_limit(keys.query):
-            most = step.source.keys.max_rows if step.source and isinstance(step.source.keys, WarehouseSourceKeys) else 0
-            message = f"nothing bounds the rows, and with more than {most} the step fails; add a LIMIT"
+            max_rows = step.source.keys.max_rows if step.source and isinstance(step.source.keys, WarehouseSourceKeys) else 0
+            message = f"nothing bounds the rows, and with more than {max_rows} the step fails; add a LIMIT"
             yield KeyProblem("query", message, "query-without-limit")
 
     def is_idempotent(self, keys: WarehouseKeys) -> bool:
-        """Tell that a SELECT may be repeated."""
+        """Return True: a SELECT may be repeated."""
         return True
 
     def describe(self, keys: WarehouseKeys) -> str:
@@ -127,7 +127,7 @@ class Warehouse(StepType):
 
     @asynccontextmanager
     async def connect(self, source: Source) -> AsyncIterator[Database]:
-        """Open the database of a source; connections are made when they are first needed."""
+        """Open the database of a source; it connects when the first query needs it."""
         keys = source.keys
         assert isinstance(keys, WarehouseSourceKeys)
         database_type = _database_type(keys)
@@ -143,12 +143,13 @@ class Warehouse(StepType):
         keys = step.keys
         assert isinstance(keys, WarehouseKeys)
         is_list = step.returns.startswith("[")
-        absent = dict.fromkeys(read_statement(keys.query).named)
+        # A parameter that is left out ({name?}) is null, so that every placeholder has a value.
+        nulls = dict.fromkeys(read_statement(keys.query).named)
 
         async def select(inputs: Inputs, context: CallContext) -> Reply:
-            given = inputs["params"]
+            params = inputs["params"]
             deadline = min(context.deadline, asyncio.get_running_loop().time() + step.timeout)
-            rows = await connection.select(keys.query, {**absent, **given} if absent else given, deadline)
+            rows = await connection.select(keys.query, {**nulls, **params} if nulls else params, deadline)
             if is_list:
                 return Reply(rows)
             if len(rows) > 1:
@@ -159,7 +160,7 @@ class Warehouse(StepType):
         return select
 
     def mock_call(self, step: Step, upstream: MockUpstream) -> Call:
-        """Return the call over a database that mocks answer for."""
+        """Return the call over a mocked database."""
         return self.call(step, StandInDatabase(upstream))
 
 
@@ -168,7 +169,7 @@ def _database_type(keys: WarehouseSourceKeys) -> DatabaseType | None:
 
 
 def _check_compound_keys(keys: WarehouseKeys) -> Iterator[KeyProblem]:
-    """Yield what is wrong with the test for the keys of a batch: as many columns as a key has names."""
+    """Yield the problems of the ``IN`` test for the keys of a batch: it must have as many columns as a key has names."""
     key = keys.batch.key if keys.batch else ""
     columns = {test.name: test.width for test in row_tests(keys.query)}
     width = len(key) if isinstance(key, list) else 1
@@ -182,6 +183,7 @@ def _check_compound_keys(keys: WarehouseKeys) -> Iterator[KeyProblem]:
 
 
 def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
+    """Yield placeholders without a value, and values without a placeholder."""
     given = keys.params
     if statement.named and statement.positional:
         yield KeyProblem("query", "':name' and '?' cannot be mixed", "bad-sql")
