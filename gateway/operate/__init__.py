@@ -1,1 +1,1 @@
-"""Change while the gateway runs: reload, history, rollback, the admin listener, metrics."""
+"""Operate a running gateway: reload, history, rollback, the admin listener, metrics."""

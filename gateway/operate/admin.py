@@ -1,4 +1,4 @@
-"""The admin listener: the state of the configuration, and a way to have it read again. It is a server of its own, for this machine alone."""
+"""The admin listener: the state of the configuration, its reload, and metrics. A separate server that only this machine can reach."""
 
 import asyncio
 import os
@@ -26,14 +26,14 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """The worker processes that one is among: the process that supervises them, which passes a reload on to the others, and their number."""
+    """The group of a worker process: the process ID of its supervisor, which forwards a reload to all workers, and the number of workers."""
 
     supervisor: int
     size: int
 
 
 def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) -> ASGIApp:
-    """Return the admin application of what is served, by one process or one of a worker_group."""
+    """Return the admin application of a process; ``worker_group`` is given if the process is one of several workers."""
 
     async def config(_: Request) -> Response:
         return JSONResponse(state(serving))
@@ -41,6 +41,7 @@ def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) 
     async def reload(_: Request) -> Response:
         outcome = await serving.reload()
         if worker_group is not None:
+            # Only one worker accepts this request; the supervisor forwards SIGHUP to the others.
             os.kill(worker_group.supervisor, signal.SIGHUP)
         return JSONResponse({"outcome": outcome, **state(serving)}, 409 if outcome in {"rejected", "failed"} else 200)
 
@@ -48,15 +49,16 @@ def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) 
         return Response(metrics_text(serving), media_type=CONTENT_TYPE)
 
     routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"]), Route("/metrics", metrics)]
-    # A page of another site could else reach it under a name of its own that leads to this machine.
+    # Against DNS rebinding: a page of another site could otherwise reach the listener by its own host name, resolved to 127.0.0.1.
     local = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
     return Starlette(routes=routes, middleware=[local], exception_handlers=ERROR_HANDLERS)
 
 
 def state(serving: Serving) -> dict[str, object]:
-    """Return what is served and what is wrong with the files, as JSON: an operation or link is ``current``, ``kept`` or ``left out``."""
+    """Return the served version and the problems of the files, as JSON: an operation or link is ``current``, ``kept`` or ``left out``."""
     blueprint = serving.generation.blueprint if serving.generation else None
     names = [f"operation {name}" for name in blueprint.operations] if blueprint else []
+    # A link of an interface is a link of each of its types, with one and the same step name.
     names += dict.fromkeys(f"field {link.step.name}" for link in blueprint.links.values()) if blueprint else []
     units: dict[str, object] = {name: {"state": "current"} for name in names}
     for name, since in serving.kept.items():
@@ -76,50 +78,50 @@ def state(serving: Serving) -> dict[str, object]:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the one beside it."""
+    """A uvicorn server without signal handlers: the main server of the process handles signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def bind_admin(port: int, *, is_common: bool = True) -> socket.socket:
-    """Return a socket on this machine's own address; on a common one all workers can listen, and any of them answers.
+def bind_admin(port: int, *, is_shared: bool = True) -> socket.socket:
+    """Return a socket bound to the loopback address. On a shared port all workers listen, and the system picks one for each connection.
 
     :raises OSError: the address is in use.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if is_common and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
+        if is_shared and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((HOST, port))
-        if not is_common:
-            bound.listen()  # only now it is certain that no worker which starts at the same moment has it
+        if not is_shared:
+            bound.listen()  # fails if a worker that starts at the same moment has bound the port too
     except OSError:
         bound.close()
         raise
     return bound
 
 
-def bind_own(port: int, workers: int) -> list[socket.socket]:
-    """Return a socket that this worker alone listens on, so that its metrics can be told from those of others: the first free port of so many.
+def bind_worker_port(port: int, workers: int) -> list[socket.socket]:
+    """Return a socket of this worker alone, on the first free of the ``workers`` ports after ``port``; empty if none is free.
 
-    A worker that takes the place of one that has died finds the port of that one. There is none where all are taken by others.
+    So each worker's metrics can be scraped apart. A worker that replaces a dead one finds the port of that one free.
     """
     for number in range(port + 1, port + 1 + workers):
-        with suppress(OSError, OverflowError):
-            return [bind_admin(number, is_common=False)]
+        with suppress(OSError, OverflowError):  # OverflowError: a number above 65535
+            return [bind_admin(number, is_shared=False)]
     return []
 
 
 @asynccontextmanager
 async def admin_listener(app: ASGIApp, port: int, worker_group: WorkerGroup | None = None) -> AsyncIterator[None]:
-    """Serve the admin application on a port for as long as the context lasts; one of several workers also on a port of its own."""
+    """Serve the admin application on a port while the context is open; a worker also listens on a port of its own."""
     config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
     server = _Server(config)
     with ExitStack() as stack:
-        sockets = [bind_admin(port), *(bind_own(port, worker_group.size) if worker_group else ())]
+        sockets = [bind_admin(port), *(bind_worker_port(port, worker_group.size) if worker_group else ())]
         for bound in sockets:
             stack.enter_context(bound)
         running = asyncio.create_task(server.serve(sockets=sockets))

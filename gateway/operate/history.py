@@ -1,4 +1,7 @@
-"""Generations → their history: each version with its files, in a SQLite file outside the configuration folder; the oldest go first."""
+"""Store the history of generations: each version with its files, in a SQLite file outside the configuration folder.
+
+The oldest versions are deleted first.
+"""
 
 import asyncio
 import hashlib
@@ -27,7 +30,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS versions (
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A generation that has answered, since when, and how many problems its files had."""
+    """A generation that has served requests: its content hash, its start, and the number of problems in its files."""
 
     version: str
     at: datetime
@@ -35,24 +38,26 @@ class Version:
 
 
 def default_state(folder: Path) -> Path:
-    """Return the folder of the history of a configuration folder where none is given: one of the user's own for it."""
+    """Return the default state folder of a configuration folder: one per configuration folder, below the user's state directory."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     path = str(folder.resolve())
+    # The hash keeps apart folders of the same name, such as a/config and b/config.
     return Path(state, "stepgraph", f"{folder.resolve().name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
 
 
 class Versions:
-    """The history in a state folder. A version that answers again, after another, stands in it again."""
+    """The history in a state folder. A version that becomes active again after another one is listed again."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / "history.db"
 
     async def keep(self, files: Files, version: str, problems: int) -> None:
-        """Add a version unless it is the last one already; a history that cannot be written is no reason not to serve."""
+        """Add a version unless it is already the latest. Log a write error and continue: serving does not depend on the history."""
         try:
             packed = await asyncio.to_thread(_pack, files)
             await asyncio.to_thread(self._path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             async with self._open() as database:
+                # Takes the write lock before the read: workers share the file, and two of them could otherwise insert the same version.
                 await database.execute("BEGIN IMMEDIATE")
                 last = await (await database.execute("SELECT version FROM versions ORDER BY id DESC LIMIT 1")).fetchone()
                 if last is None or last[0] != version:
@@ -73,8 +78,8 @@ class Versions:
         return [Version(version, datetime.fromtimestamp(at, UTC), problems) for version, at, problems in rows]
 
     async def find(self, prefix: str, folder: Path) -> Files | None:
-        """Return the files of the version that begins so, as files of a folder; None when it is not one alone."""
-        versions = {found.version for found in await self.all() if found.version.startswith(prefix)}
+        """Return the files of the version with this hash prefix, with paths in ``folder``; None when no version or several have it."""
+        versions = {entry.version for entry in await self.all() if entry.version.startswith(prefix)}
         if len(versions) != 1:
             return None
         (version,) = versions
@@ -82,10 +87,11 @@ class Versions:
             query = "SELECT files FROM versions WHERE version = ? ORDER BY id DESC LIMIT 1"
             row = await (await database.execute(query, (version,))).fetchone()
         assert row is not None
+        # Keep the stored hash: it covers a byte order mark, which the stored texts no longer have.
         return replace(files_as_read(folder, _unpack(row[0])), version=version)
 
     async def since_sound(self, folder: Path) -> list[Files]:
-        """Return the files of the last version without problems and of all after it, in order; none where they cannot be read."""
+        """Return the files of the latest version without problems and of all later ones, oldest first; empty if they cannot be read."""
         try:
             async with self._open() as database:
                 last = "SELECT MAX(id) FROM versions WHERE problems = 0"
@@ -96,6 +102,7 @@ class Versions:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
+        # isolation_level=None turns off sqlite3's implicit transactions, which would conflict with BEGIN IMMEDIATE.
         async with aiosqlite.connect(self._path, isolation_level=None, timeout=5) as database:
             await database.execute(_TABLE)
             yield database

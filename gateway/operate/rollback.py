@@ -1,4 +1,4 @@
-"""Files of an earlier version → the configuration folder, so that what is there is what is served."""
+"""Write the files of an earlier version back into the configuration folder, so that the folder has what is served."""
 
 import os
 from pathlib import Path
@@ -7,34 +7,35 @@ from gateway.load.read.files import Files
 
 
 class ForeignFolder(Exception):
-    """The folder is not for us to write; the message says why."""
+    """Another program manages the folder, so it must not be written to; the message says why."""
 
 
 def write_back(files: Files, present: Files) -> list[str]:
-    """Make a folder's configuration files those of a version; return the names of what was written or deleted.
+    """Replace a folder's configuration files by those of a version; return the names of the files written or deleted.
 
-    ``present`` are those that are there. All are written beside their places first, and then take them in one go, faster than a gateway that
-    follows the folder lets a change settle.
+    ``present`` are the files that the folder has now. New contents are written to temporary files first, then all are renamed in one go,
+    within the time that a gateway that watches the folder waits for a change to settle.
 
-    :raises ForeignFolder: some of them are links: another program puts them there, and would put them there again.
+    :raises ForeignFolder: some files are symbolic links: another program writes them, and would overwrite the rollback.
     """
     links = [name for name in present.texts if _is_linked(Path(name), files.folder)]
     if links:
         message = f"'{links[0]}' is a link, so another program (Kubernetes, say) keeps the files here; roll back where it takes them from"
         raise ForeignFolder(message)
     changed = {name: text for name, text in files.texts.items() if present.texts.get(name) != text}
-    beside = {name: Path(name).with_name(f".{Path(name).name}.rollback") for name in changed}
-    for name, path in beside.items():
+    # The leading dot hides them from a gateway that reads the folder; in the same directory, so that the rename is atomic.
+    temporary = {name: Path(name).with_name(f".{Path(name).name}.rollback") for name in changed}
+    for name, path in temporary.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed[name], "utf-8")
-    for name, path in beside.items():
+    for name, path in temporary.items():
         path.rename(name)
-    gone = [name for name in present.texts if name not in files.texts]
-    for name in gone:
+    deleted = [name for name in present.texts if name not in files.texts]
+    for name in deleted:
         Path(name).unlink()
-    return [os.path.relpath(name, files.folder) for name in (*changed, *gone)]
+    return [os.path.relpath(name, files.folder) for name in (*changed, *deleted)]
 
 
 def _is_linked(path: Path, folder: Path) -> bool:
-    """Tell whether a file, or a folder on the way to it, is a link."""
+    """Tell whether a file, or a folder between it and the configuration folder, is a symbolic link."""
     return any(part.is_symlink() for part in (path, *path.parents) if folder in part.parents)

@@ -1,7 +1,7 @@
-"""Configuration files → the generation that answers now.
+"""Configuration files → the active generation.
 
-What is sound of a change is built aside and swapped in, the rest keeps its last good definition, and requests under way end on the
-generation that they began with.
+The valid parts of a change are built in a thread and swapped in, the rest keeps its last good definition, and requests in flight end on
+the generation that they started with.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from gateway.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("stepgraph.reload")
 
-MAX_HOT = 200
-"""How many documents are planned again before a swap: those that were asked for most lately."""
+MAX_WARM_DOCUMENTS = 200
+"""How many documents are planned on a new generation before the swap: those requested most often of late."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """How a folder is served. ``state`` is the folder of the history; without, none is kept.
+    """How a folder is served. ``state`` is the folder of the history; without it no history is kept.
 
-    ``is_strict`` refuses every change with a problem, whatever ``reload:`` says; ``keeps_going`` serves at the start what is sound, and
-    ``resumes`` what those serve who have followed the folder for longer. ``owns_process`` allows what concerns the whole process; ``built``
-    is what has been built of the folder already, if anything was.
+    ``is_strict`` rejects every change with a problem, whatever ``reload:`` says. ``keeps_going`` starts with the valid parts of a
+    configuration that has problems. ``resumes`` starts with what workers that run for longer serve, from the history. ``owns_process`` allows
+    process-wide settings (garbage collector, signals). ``built`` is a build of the folder that exists already, if any.
     """
 
     is_development: bool = False
@@ -52,7 +52,7 @@ class ServeOptions:
 
 
 class Serving:
-    """The generation that answers now, and the way to another. Made by :func:`serve_folder`."""
+    """Holds the active generation of a folder and replaces it when the files change. Created by :func:`serve_folder`."""
 
     def __init__(
         self, folder: Path, step_types: Mapping[str, StepType], options: ServeOptions, telemetry: Telemetry | None = None
@@ -62,48 +62,49 @@ class Serving:
         self._step_types = step_types
         self._options = options
         self.pools = Pools(step_types)
-        self._opened: AsyncExitStack | None = None
+        self._resources: AsyncExitStack | None = None
         self._built: BuildResult | None = None
-        self._seen = ""
+        self._seen_version = ""
         self._loading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._watch = FolderWatcher(folder, lambda: self.keys)
         self.generation: Generation | None = None
         self.version = ""
-        """The content hash of what answers."""
+        """The content hash of the active generation."""
         self.problems: tuple[Problem, ...] = ()
-        """What is wrong with the files as they are now."""
+        """The problems of the current files."""
         self.kept: Mapping[str, datetime] = {}
-        """The operations and links that are not as the files have them, but as they last were sound, or not at all; and since when."""
+        """Operations and links whose definition in the files is invalid → since when. They keep their last valid one or are left out."""
         self.since = datetime.now(UTC)
         """When version or problems last changed."""
         self.changed = asyncio.Event()
-        """Set when the version or the problems have changed; a new one then takes its place."""
+        """Set when the version or the problems have changed. Each event is used once: a new one replaces it."""
         self.outcomes: Counter[str] = Counter()
-        """How many changes were ``accepted``, accepted in part (``partial``), ``rejected``, or ``failed`` by a defect: what metrics count."""
+        """Number of changes for the metrics: ``accepted``, ``partial`` (the valid parts), ``rejected``, or ``failed`` by a defect."""
 
     @property
     def keys(self) -> ReloadKeys:
-        """How a change is taken up now."""
+        """The current settings of reloads."""
         return self.generation.blueprint.reload if self.generation else ReloadKeys()
 
     async def start(self) -> None:
         """Load the folder for the first time.
 
-        :raises ConfigurationError: with all problems, unless what is sound shall be served.
+        :raises ConfigurationError: with all problems, unless ``keeps_going`` is set and some parts are valid.
         """
         with starting() if self._options.owns_process else nullcontext():
             built = await self._start()
         if built.problems:
-            text = "configuration has problems; only what is sound is served, or was before\n%s"
+            text = "configuration has problems; only its valid parts are served, or their last good definition\n%s"
             log.error(text, ConfigurationError(built.problems))
 
     async def _start(self) -> BuildResult:
         files = await asyncio.to_thread(read_files, self._folder)
-        self._seen = files.version
+        self._seen_version = files.version
         given, self._options = self._options.built, replace(self._options, built=None)
-        is_given = given is not None and given.blueprint is not None and given.blueprint.version == files.version
-        built = given if given is not None and is_given else await self._build(files)
+        # The files may have changed since the given build.
+        is_current = given is not None and given.blueprint is not None and given.blueprint.version == files.version
+        built = given if given is not None and is_current else await self._build(files)
         if built.problems and self._options.resumes:
             built = await self._resume(files, built)
         if built.blueprint is None or not self._options.keeps_going:
@@ -112,7 +113,10 @@ class Serving:
         return built
 
     async def _resume(self, files: Files, built: BuildResult) -> BuildResult:
-        """Return what those serve who have followed the folder since its last sound version: that, and upon it each change since."""
+        """Return what the other workers serve: the last version without problems, with each later change applied as they applied it.
+
+        A worker that replaces a dead one would otherwise lack the definitions that the others keep, as the files have them no more.
+        """
         earlier = await Versions(self._options.state).since_sound(self._folder) if self._options.state else []
         resumed = await asyncio.to_thread(build_next, earlier[0], self._step_types) if earlier else built
         if resumed.blueprint is None or not earlier:
@@ -124,64 +128,68 @@ class Serving:
         return resumed
 
     async def follow(self) -> None:
-        """Follow the folder until cancelled."""
+        """Reload at each change of the folder until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.listen())
             async for _ in self._watch.changes():
-                if (await asyncio.to_thread(read_files, self._folder)).version != self._seen:
+                # One read decides whether to reload at all: a poll without a change does not wait for the files to settle.
+                if (await asyncio.to_thread(read_files, self._folder)).version != self._seen_version:
                     await self.reload()
 
     def look(self) -> None:
-        """Look at the folder soon, as after an event."""
-        self._watch.hear()
+        """Check the folder for changes soon, as after a change event."""
+        self._watch.note_change()
 
     async def reload(self) -> str:
-        """Take up the files as they are once they have come to rest; return what became of it (see ``outcomes``), or ``unchanged``."""
+        """Load the files once they have settled; return the outcome (a key of ``outcomes``), or ``unchanged``."""
         async with self._loading:
-            return await self._taken(await self._watch.settled())
+            return await self._apply(await self._watch.read_settled())
 
-    async def take(self, files: Files) -> str:
-        """Take up these files; return what became of it, as :meth:`reload` does."""
+    async def apply(self, files: Files) -> str:
+        """Load these files; return the outcome as :meth:`reload` does."""
         async with self._loading:
-            return await self._taken(files)
+            return await self._apply(files)
 
-    async def _taken(self, files: Files) -> str:
-        if files.version == self._seen:
+    async def _apply(self, files: Files) -> str:
+        if files.version == self._seen_version:
             return "unchanged"
-        self._seen = files.version
+        # Set before the attempt: files that fail are not tried again at every poll.
+        self._seen_version = files.version
         try:
-            outcome = await self._take(files)
+            outcome = await self._build_and_swap(files)
         except Exception:
-            log.exception("configuration could not be loaded; the last good one goes on")
+            # A defect, for example in a step type, must not end the watch.
+            log.exception("configuration could not be loaded; the last good one stays active")
             outcome = "failed"
         self.outcomes[outcome] += 1
         return outcome
 
-    async def _take(self, files: Files) -> str:
+    async def _build_and_swap(self, files: Files) -> str:
         with undisturbed() if self._options.owns_process else nullcontext():
             built = await self._build(files)
             assert self._built is not None
             if self._is_refused(built, self._built):
-                await self._drop(built)
-                return self._refuse(built.problems, built.kept if built.is_as(self._built) else None)
-            broken = await self._swap(files, built)
-        if broken:
-            return self._refuse(broken)
+                await self._discard(built)
+                return self._reject(built.problems, built.kept if built.is_as(self._built) else None)
+            breaking = await self._swap(files, built)
+        if breaking:
+            return self._reject(breaking)
         if built.problems:
-            text = "configuration has problems; what they concern keeps its last good definition\n%s"
+            text = "configuration has problems; the parts concerned keep their last good definition\n%s"
             log.error(text, ConfigurationError(built.problems), extra={"version": self.version})
             return "partial"
         log.warning("configuration changed", extra={"version": self.version})
         return "accepted"
 
     def _is_refused(self, built: BuildResult, before: BuildResult) -> bool:
-        """Tell whether nothing of a change is taken up: there is a problem in it, and beside that nothing new, or all of it has to wait."""
+        """Tell whether a change is rejected as a whole: it has a problem, and nothing else has changed or partial changes are not allowed."""
         assert before.blueprint is not None
         is_strict = self._options.is_strict or not before.blueprint.reload.keep_last_good
         return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
 
-    async def _drop(self, built: BuildResult) -> None:
-        """Cut the cycles of a build that nobody will use, where the collector does not look for them."""
+    async def _discard(self, built: BuildResult) -> None:
+        """Break the reference cycles of a rejected build."""
+        # Only in a process of its own are objects frozen, so that the garbage collector does not find these cycles.
         if not self._options.owns_process or built.blueprint is None:
             return
         await take_types_apart(built.blueprint.types.values())
@@ -194,9 +202,9 @@ class Serving:
         return await asyncio.to_thread(build_next, files, self._step_types, before)
 
     async def _swap(self, files: Files, built: BuildResult) -> list[Problem]:
-        """Open a generation and let it answer from now on, unless it breaks clients and such changes are refused."""
+        """Open a generation and make it the active one; return breaking changes instead if ``reject_breaking`` forbids them."""
         assert built.blueprint is not None
-        opened = AsyncExitStack()
+        resources = AsyncExitStack()
         opening = open_generation(
             built.blueprint,
             self._step_types,
@@ -204,81 +212,86 @@ class Serving:
             pools=self.pools,
             telemetry=self.telemetry,
         )
-        generation = await opened.enter_async_context(opening)
-        old, old_opened = self.generation, self._opened
-        if old is not None and old_opened is not None:
-            broken = await self._prepare(old, generation)
-            if broken:
-                await opened.aclose()
+        generation = await resources.enter_async_context(opening)
+        old, old_resources = self.generation, self._resources
+        if old is not None and old_resources is not None:
+            breaking = await self._check_and_warm_up(old, generation)
+            if breaking:
+                await resources.aclose()
                 await generation.dismantle()
-                return broken
-            self._retire(old, old_opened)
-        self.generation, self._opened, self._built = generation, opened, built
+                return breaking
+            self._retire(old, old_resources)
+        # No await since _retire: its task would close the old generation while that is idle but still active.
+        self.generation, self._resources, self._built = generation, resources, built
         self.telemetry.follow(built.blueprint.telemetry)
-        self._tell(built.blueprint.version, built.problems, self._since(built.kept))
+        self._publish(built.blueprint.version, built.problems, self._kept_since(built.kept))
         if self._options.state is not None:
             await Versions(self._options.state).keep(files, built.blueprint.version, len(built.problems))
         return []
 
-    async def _prepare(self, old: Generation, new: Generation) -> list[Problem]:
-        """Plan what is asked for most on the new generation, and return what it breaks if that is to be refused."""
+    async def _check_and_warm_up(self, old: Generation, new: Generation) -> list[Problem]:
+        """Return the breaking changes if they are to be rejected; else plan the most requested documents on the new generation."""
         breaks = await asyncio.to_thread(breaking_changes, old.schema, new.schema)
         if breaks and new.blueprint.reload.reject_breaking:
             place = Place(str(self._folder))
             return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
         if breaks:
             log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
-        await asyncio.to_thread(new.prepare, old, MAX_HOT)
+        await asyncio.to_thread(new.prepare, old, MAX_WARM_DOCUMENTS)
         return []
 
-    def _refuse(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
-        self._tell(self.version, tuple(problems), self.kept if kept is None else self._since(kept))
-        log.error("configuration has problems; the last good one goes on\n%s", ConfigurationError(problems))
+    def _reject(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
+        self._publish(self.version, tuple(problems), self.kept if kept is None else self._kept_since(kept))
+        log.error("configuration has problems; the last good one stays active\n%s", ConfigurationError(problems))
         return "rejected"
 
-    def _since(self, kept: Sequence[str]) -> dict[str, datetime]:
-        """Return since when units are kept: now, unless they were before."""
+    def _kept_since(self, kept: Sequence[str]) -> dict[str, datetime]:
+        """Return since when units are kept: now, or the earlier time if they were kept before."""
         now = datetime.now(UTC)
         return {key: self.kept.get(key, now) for key in kept}
 
-    def _tell(self, version: str, problems: tuple[Problem, ...], kept: Mapping[str, datetime]) -> None:
+    def _publish(self, version: str, problems: tuple[Problem, ...], kept: Mapping[str, datetime]) -> None:
+        """Set the state that the admin listener and the playground show, and wake those that wait for a change of it."""
         self.version, self.problems, self.kept, self.since = version, problems, kept, datetime.now(UTC)
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def _retire(self, old: Generation, opened: AsyncExitStack) -> None:
+    def _retire(self, old: Generation, resources: AsyncExitStack) -> None:
+        # Read now, before the swap replaces self._built: the new build's types are not the old generation's.
         types = self._built.memory.context.types if self._built and self._built.memory else None
-        task = asyncio.create_task(self._let_go(old, opened, types, self.keys.grace_ms / 1000))
+        task = asyncio.create_task(self._close_retired(old, resources, types, self.keys.grace_ms / 1000))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _let_go(self, old: Generation, opened: AsyncExitStack, types: SdlTypes | None, grace: float) -> None:
-        await _close_when_idle(old, opened, grace)
+    async def _close_retired(self, old: Generation, resources: AsyncExitStack, types: SdlTypes | None, grace: float) -> None:
+        await _close_when_idle(old, resources, grace)
+        # After the grace time requests may still use it, which need its schema.
         if not self._options.owns_process or not old.is_idle:
             return
         await old.dismantle()
         memory = self._built.memory if self._built else None
+        # Builds share types that have not changed, so those of an old generation may be in use.
         if types is not None and memory is not None and not memory.has_use_for(types):
             await take_apart(types.schema)
 
     async def aclose(self) -> None:
-        """Close all pools, those of retiring generations included."""
+        """Close all connection pools, including those of retiring generations."""
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        if self._opened is not None:
-            await self._opened.aclose()
-        self.generation = self._opened = None
+        if self._resources is not None:
+            await self._resources.aclose()
+        self.generation = self._resources = None
 
 
-async def _close_when_idle(generation: Generation, opened: AsyncExitStack, grace: float) -> None:
-    """Leave an old generation's pools once its requests have ended, or after a grace time (seconds)."""
+async def _close_when_idle(generation: Generation, resources: AsyncExitStack, grace: float) -> None:
+    """Release an old generation's connection pools once its requests have ended, or after a grace time (seconds)."""
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await generation.wait_until_idle()
     finally:
-        await opened.aclose()
+        await resources.aclose()
 
 
 @asynccontextmanager
@@ -290,9 +303,9 @@ async def serve_folder(
     telemetry: Telemetry | None = None,
     is_watched: bool = True,
 ) -> AsyncIterator[Serving]:
-    """Load a folder and follow its changes.
+    """Load a folder and reload it at each change.
 
-    :raises ConfigurationError: with all problems of the folder as it is at the start.
+    :raises ConfigurationError: with all problems of the folder at the start.
     """
     serving = Serving(folder, step_types, options, telemetry)
     await serving.start()

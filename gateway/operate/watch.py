@@ -1,7 +1,7 @@
-"""A folder → its files, each time that they have changed and come to rest.
+"""Watch a configuration folder: return its files each time that they have changed and settled.
 
-A half-written file is never taken (about a third of the beginnings of a YAML file are YAML themselves, with another meaning): a change
-counts once two readings of the folder, some time apart, are equal, and nothing was heard of the folder between them.
+A half-written file is never loaded (about a third of the prefixes of a YAML file are valid YAML with another meaning): a change counts once
+two reads of the folder, ``settle_ms`` apart, are equal and no event arrived between them.
 """
 
 import asyncio
@@ -16,55 +16,64 @@ from gateway.settings import ReloadKeys
 
 log = logging.getLogger("stepgraph.watch")
 
-_LOOK_MS = 500
-"""How often it is asked whether the folder is still the same one: nothing tells of that."""
-_DEAF_SECONDS = 60.0
-"""After which time it is tried again to hear of changes where the system did not allow it; the folder is only looked at meanwhile."""
+_IDENTITY_CHECK_MS = 500
+"""Interval at which the folder's inode is compared: no event reports that the folder itself was replaced."""
+_RETRY_SECONDS = 60.0
+"""Seconds until another attempt to watch after the system refused one; the folder is only polled meanwhile."""
 
 
-def _matters(_: Change, path: str) -> bool:
-    """Tell whether a name is one of a configuration file, or of a folder or a link (Kubernetes puts ``..data`` in the place of another)."""
+def _is_relevant(_: Change, path: str) -> bool:
+    """Tell whether a name can be a configuration file, a folder, or a symbolic link (Kubernetes swaps the link ``..data``)."""
     name = Path(path).name
     return name.endswith((".yaml", ".yml", ".graphql")) or "." not in name.lstrip(".")
 
 
 class FolderWatcher:
-    """Follows a folder. ``keys`` gives the times that hold now."""
+    """Watches a folder. ``keys`` returns the current intervals."""
 
     def __init__(self, folder: Path, keys: Callable[[], ReloadKeys]) -> None:
         self._folder = folder
         self._keys = keys
-        self._heard = asyncio.Event()
-        self._events = 0
+        self._changed = asyncio.Event()
+        self._event_count = 0
 
     async def listen(self) -> None:
-        """Hear of changes until cancelled; a folder that is deleted, renamed or linked anew is found again."""
+        """Receive change events until cancelled. A folder that is deleted, renamed or relinked is watched again once it is back."""
         while True:
             identity = await asyncio.to_thread(self._identity)
             if identity is None:
-                await asyncio.sleep(_LOOK_MS / 1000)
+                await asyncio.sleep(_IDENTITY_CHECK_MS / 1000)
                 continue
-            self.hear()
+            # What changed before the watch started sent no event.
+            self.note_change()
             try:
                 await self._listen(identity)
-            except OSError:  # it went away just now
-                await asyncio.sleep(_LOOK_MS / 1000)
-            except RuntimeError as error:  # the processes of this user watch as many folders as they may
-                log.warning("changes of the folder are not told; it is only looked at", extra={"detail": str(error)})
-                await asyncio.sleep(_DEAF_SECONDS)
+            except OSError:  # the folder was removed since the check above
+                await asyncio.sleep(_IDENTITY_CHECK_MS / 1000)
+            except RuntimeError as error:  # watchfiles: this user's limit of watches (inotify) is reached
+                log.warning("the folder cannot be watched; it is polled instead", extra={"detail": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self, identity: tuple[int, int]) -> None:
-        events = awatch(self._folder, watch_filter=_matters, step=20, debounce=100, rust_timeout=_LOOK_MS, yield_on_timeout=True)
+        # yield_on_timeout returns an empty set without events, so that the identity is checked in a quiet folder too.
+        events = awatch(
+            self._folder,
+            watch_filter=_is_relevant,
+            step=20,
+            debounce=100,
+            rust_timeout=_IDENTITY_CHECK_MS,
+            yield_on_timeout=True,
+        )
         async for changes in events:
             if changes:
-                self.hear()
+                self.note_change()
             if await asyncio.to_thread(self._identity) != identity:
                 return
 
-    def hear(self) -> None:
-        """Take note that something may have changed."""
-        self._events += 1
-        self._heard.set()
+    def note_change(self) -> None:
+        """Record that something may have changed."""
+        self._event_count += 1
+        self._changed.set()
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -74,22 +83,22 @@ class FolderWatcher:
         return status.st_dev, status.st_ino
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yield when something may have changed: at an event, and without one every few seconds, as some file systems send none."""
+        """Yield when something may have changed: at an event, and every ``poll_ms`` without one, as some file systems send no events."""
         while True:
             try:
                 async with asyncio.timeout(self._keys().poll_ms / 1000):
-                    await self._heard.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 pass
-            self._heard.clear()
+            self._changed.clear()
             yield
 
-    async def settled(self) -> Files:
-        """Return the files once they have come to rest."""
+    async def read_settled(self) -> Files:
+        """Return the files once two reads are equal and no event arrived between them."""
         while True:
-            events = self._events
+            event_count = self._event_count
             files = await asyncio.to_thread(read_files, self._folder)
             await asyncio.sleep(self._keys().settle_ms / 1000)
             again = await asyncio.to_thread(read_files, self._folder)
-            if again.version == files.version and self._events == events:
+            if again.version == files.version and self._event_count == event_count:
                 return again

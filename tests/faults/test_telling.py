@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.operate.admin import bind_own
+from gateway.operate.admin import bind_worker_port
 from tests.faults import Behaviour, CloseWithoutAnswer, FaultServer, Garbage, Hang, Html, Json, Status
 from tests.kit.serving import Process, free_port, run_command, serve_command, wait_until, write_files
 
@@ -347,7 +347,7 @@ def test_each_of_several_workers_has_its_metrics_on_a_port_of_its_own(tmp_path: 
 def test_workers_that_start_at_the_same_moment_have_different_ports() -> None:
     port = free_port()
     with ExitStack() as stack:
-        bound = [stack.enter_context(own) for _ in range(3) for own in bind_own(port, 2)]
+        bound = [stack.enter_context(own) for _ in range(3) for own in bind_worker_port(port, 2)]
         assert len({own.getsockname()[1] for own in bound}) == len(bound) == 2
 
 

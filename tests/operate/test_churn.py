@@ -46,7 +46,7 @@ async def change(folder: Path, followed: Serving, url: str, number: int) -> None
     text = CHURN.format(url=url, timeout=900 + number // 3 % 2, value="[" if is_broken else number)
     types = f"type Reply {{ a: Int }} type T{number // 5 % 2} {{ a: Int }}"
     write_files(folder, {"base.yaml": text, "types.graphql": types})
-    outcome = await followed.take(await asyncio.to_thread(read_files, folder))
+    outcome = await followed.apply(await asyncio.to_thread(read_files, folder))
     assert outcome in ({"partial", "rejected"} if is_broken else {"accepted"})
     assert followed.generation is not None
     context = RequestContext("id", {}, asyncio.get_running_loop().time())

@@ -29,7 +29,7 @@ def served(folder: Path, state: Path, *texts: str) -> list[str]:
             versions.append(followed.version)
             for text in texts:
                 write_files(folder, {"base.yaml": text})
-                await followed.take(await asyncio.to_thread(read_files, folder))
+                await followed.apply(await asyncio.to_thread(read_files, folder))
                 versions.append(followed.version)
         return versions
 

@@ -380,7 +380,7 @@ def test_where_no_more_folders_may_be_watched_changes_are_noticed_by_looking(
 
     asyncio.run(run())
     assert [record.message for record in caplog.records if record.name == "stepgraph.watch"] == [
-        "changes of the folder are not told; it is only looked at"
+        "the folder cannot be watched; it is polled instead"
     ]
 
 
@@ -408,7 +408,7 @@ def test_what_is_made_of_a_change_that_is_refused_is_taken_apart(tmp_path: Path,
     async def run() -> None:
         async with serve_folder(folder, STEP_TYPES, ServeOptions(owns_process=True), is_watched=False) as followed:
             write_files(folder, {"other.yaml": "operation: other\nsteps: 1"})
-            assert await followed.take(await asyncio.to_thread(read_files, folder)) == "rejected"
+            assert await followed.apply(await asyncio.to_thread(read_files, folder)) == "rejected"
             served, refused = (built.blueprint for built in made)
             assert served is not None
             assert refused is not None
