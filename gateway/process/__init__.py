@@ -1,1 +1,1 @@
-"""The processes: application, embedded schema, listeners, server, workers. The only room that puts all parts together."""
+"""The processes: application, embedded schema, server, workers. The only package that assembles all parts."""

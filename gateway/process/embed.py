@@ -1,7 +1,7 @@
-"""The gateway inside another Python application: its schema as a Strawberry schema, which mounts wherever Strawberry's views do.
+"""Embed the gateway in another Python application: offer its schema as a Strawberry schema, for use with Strawberry's views.
 
-Strawberry's ASGI, FastAPI, Django and Litestar views and its test clients take any :class:`strawberry.schema.BaseSchema`; this one plans and
-runs with the gateway. Only this module and :mod:`gateway.language.python_types` know Strawberry.
+Strawberry's ASGI, FastAPI, Django and Litestar views and its test clients accept any :class:`strawberry.schema.BaseSchema`; this one plans
+and runs requests with the gateway. Only this module and :mod:`gateway.language.python_types` import Strawberry.
 """
 
 import asyncio
@@ -27,19 +27,20 @@ from resolvers import STEP_TYPES
 
 @strawberry.type(name="Query")
 class _Query:
-    """What the protocol wants to see as the query type; the real one is graphql-core's, made from the configuration."""
+    """A placeholder for the query type that Strawberry's protocol requires. The real one is graphql-core's, built from the configuration."""
 
     ok: bool = True
 
 
 class EmbeddedSchema(BaseSchema):
-    """A Strawberry schema over the generation that answers now. Made by :func:`embedded_schema`."""
+    """A Strawberry schema over the active generation. Created by :func:`embedded_schema`."""
 
     def __init__(self, generation: Callable[[], Generation]) -> None:
-        stand_in = strawberry.Schema(query=_Query)
-        self.config = stand_in.config
-        self.schema_converter = stand_in.schema_converter
-        self.query = stand_in.query
+        # The views read these attributes of the protocol; nothing is executed against the placeholder.
+        placeholder = strawberry.Schema(query=_Query)
+        self.config = placeholder.config
+        self.schema_converter = placeholder.schema_converter
+        self.query = placeholder.query
         self.mutation = self.subscription = None
         self.schema_directives = []
         self.exception_handlers = ()
@@ -55,7 +56,8 @@ class EmbeddedSchema(BaseSchema):
         allowed_operation_types: Iterable[OperationType] | None = None,
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
-        """Answer a query as the gateway's own endpoint would; headers are taken from the view's request, if it gives one."""
+        """Execute a query as the gateway's own endpoint does. The headers are those of the view's request, if the context has one."""
+        # Strawberry's views exclude mutations for GET requests.
         is_read_only = allowed_operation_types is not None and OperationType.MUTATION not in allowed_operation_types
         wants_trace = (operation_extensions or {}).get("trace") is True
         request = GraphQLRequest(query or "", operation_name, variable_values or {}, wants_trace, is_read_only)
@@ -63,12 +65,12 @@ class EmbeddedSchema(BaseSchema):
         try:
             body: dict[str, Any] = await self._generation().answer(request, context)
         except RequestError as error:
-            return PreExecutionError(data=None, errors=[_error(told) for told in error.errors])
-        errors = [_error(told) for told in body.get("errors", ())]
+            return PreExecutionError(data=None, errors=[_graphql_error(formatted_error) for formatted_error in error.errors])
+        errors = [_graphql_error(formatted_error) for formatted_error in body.get("errors", ())]
         return ExecutionResult(data=body["data"], errors=errors or None, extensions=body.get("extensions"))
 
     def execute_sync(self, query: str | None, *_: Any, **__: Any) -> ExecutionResult:
-        """Refuse: steps are awaited, so a view has to be an asynchronous one."""
+        """Refuse: steps are asynchronous, so the view must be too."""
         raise NotImplementedError("Stepgraph answers asynchronously; use an async view and 'await schema.execute(...)'")
 
     async def subscribe(self, query: str | None, *_: Any, **__: Any) -> Any:
@@ -76,14 +78,14 @@ class EmbeddedSchema(BaseSchema):
         raise RequestError(Code.BAD_REQUEST, 400, {"message": "Subscriptions are not supported."})
 
     async def stream(self, query: str | None, *_: Any, **__: Any) -> Any:
-        """Refuse: an answer goes out whole."""
-        raise RequestError(Code.BAD_REQUEST, 400, {"message": "Streamed answers are not supported."})
+        """Refuse: responses are not incremental."""
+        raise RequestError(Code.BAD_REQUEST, 400, {"message": "Streamed responses are not supported."})
 
     def get_type_by_name(self, name: str) -> None:
-        """Return nothing: no type of a configuration is a Strawberry class."""
+        """Return None: no type of a configuration is a Strawberry class."""
 
     def get_directive_by_name(self, graphql_name: str) -> None:
-        """Return nothing: there are no Strawberry directives."""
+        """Return None: there are no Strawberry directives."""
 
     def as_str(self) -> str:
         """Return the schema as SDL."""
@@ -92,7 +94,7 @@ class EmbeddedSchema(BaseSchema):
 
 @asynccontextmanager
 async def embedded_schema(folder: Path, *, step_types: Mapping[str, StepType] = STEP_TYPES) -> AsyncIterator[EmbeddedSchema]:
-    """Load a configuration folder, follow its changes, and offer it as a Strawberry schema for as long as the context lasts.
+    """Load a configuration folder, reload it at each change, and yield it as a Strawberry schema while the context is open.
 
     :raises ConfigurationError: with all problems of the folder.
     """
@@ -111,6 +113,8 @@ def _headers(context: object) -> Mapping[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
-def _error(told: Mapping[str, Any]) -> GraphQLError:
-    """Return an error of the gateway's as graphql-core's type, with its path and extensions."""
-    return GraphQLError(told["message"], path=told.get("path"), extensions=dict(told["extensions"]))
+def _graphql_error(formatted_error: Mapping[str, Any]) -> GraphQLError:
+    """Convert an error of the gateway's response to graphql-core's type, with its path and extensions."""
+    return GraphQLError(
+        formatted_error["message"], path=formatted_error.get("path"), extensions=dict(formatted_error["extensions"])
+    )

@@ -1,4 +1,4 @@
-"""The server process: it binds, listens, serves, and on a signal ends without a request being lost (the only module that runs uvicorn)."""
+"""The server process: listen, serve, and on a signal drain and exit without losing a request (the only module that runs uvicorn's server)."""
 
 import asyncio
 import functools
@@ -28,13 +28,14 @@ from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge
 from gateway.telemetry.logs import configure_logging
 
-AT_ONCE = 64
-"""How many of them are accepted in one turn of the event loop."""
-AT_ONCE_BY_A_WORKER = 4
-"""How many of them a worker accepts: or else the first that wakes up would take all that come together."""
-LAST_SECONDS = 0.9
-"""For how long a process may take to end once the last request has been cut off; then it ends as it is."""
+MAX_ACCEPTS = 64
+"""How many connections are accepted in one turn of the event loop."""
+MAX_WORKER_ACCEPTS = 4
+"""The same for a worker: lower, or else the worker that wakes up first would take all connections that arrive together."""
+EXIT_SECONDS = 0.9
+"""How long a process may take to exit once the last request has ended or was cancelled; then it is forced to."""
 DEVELOPMENT_GRACE = 1.0
+"""Seconds that requests in flight have in development mode, instead of ``shutdown_grace_ms``."""
 
 
 def serve(folder: Path, bound: socket.socket, workers: int, options: ServeOptions, admin_port: int | None = None) -> int:
@@ -45,32 +46,35 @@ def serve(folder: Path, bound: socket.socket, workers: int, options: ServeOption
         return _serve(
             create_app(folder, is_development=options.is_development, options=options, admin_port=admin_port), bound, options
         )
-    # A worker that takes the place of one that has died shall serve what the others do, whatever has become of the files since the start.
+    # A worker that replaces a dead one must serve what the others do, even if the files have become invalid since the start.
     was_sound = options.built is not None and not options.built.problems
     options = replace(options, built=None, keeps_going=True, resumes=was_sound)
-    process = functools.partial(
+    create_process = functools.partial(
         multiprocessing.get_context("spawn").Process,
-        target=_work,
+        target=_run_worker,
         args=(folder, bound, options, admin_port, WorkerGroup(os.getpid(), workers)),
     )
-    return Workers(process, workers, bound).run()
+    return Workers(create_process, workers, bound).run()
 
 
-def _work(folder: Path, bound: socket.socket, options: ServeOptions, admin_port: int | None, worker_group: WorkerGroup) -> None:
-    """Be a worker process."""
+def _run_worker(
+    folder: Path, bound: socket.socket, options: ServeOptions, admin_port: int | None, worker_group: WorkerGroup
+) -> None:
+    """Run as a worker process until a signal, then exit."""
     configure_logging(is_development=options.is_development)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the supervisor passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the supervisor sends SIGTERM
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    # A supervisor that was killed cannot send a signal any more.
+    threading.Thread(target=_exit_with, args=[parent], daemon=True).start()
     app = create_app(
         folder, is_development=options.is_development, options=options, admin_port=admin_port, worker_group=worker_group
     )
     sys.exit(_serve(app, bound, options, is_worker=True))
 
 
-def _end_with(parent: BaseProcess) -> None:
-    """End this process when its parent does."""
+def _exit_with(parent: BaseProcess) -> None:
+    """Stop this process by SIGTERM when its parent has exited."""
     wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -81,7 +85,7 @@ def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, *, is_w
         http=GatewayProtocol,
         ws="none",
         server_header=False,
-        access_log=False,  # the gateway has its own
+        access_log=False,  # the gateway writes its own
         log_config=None,
         proxy_headers=False,
         timeout_keep_alive=15,
@@ -92,11 +96,11 @@ def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, *, is_w
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with a start and an end of its own.
+    """uvicorn's server with its own startup and shutdown.
 
-    It listens before the configuration is loaded, so that health checks are told; only a worker does not, as others answer. On a signal it
-    says that it is not ready and goes on for the drain delay; then it takes no more connections, and what is under way has the grace time.
-    A second signal ends it at once.
+    It listens before the configuration is loaded, so that health checks get a response; a worker does not, as other workers respond. On a
+    signal it reports that it is not ready and serves on for the drain delay; then it accepts no more connections, and requests in flight have
+    the grace time. A second signal makes it exit at once.
     """
 
     def __init__(self, config: uvicorn.Config, edge: Edge, *, is_development: bool, is_worker: bool) -> None:
@@ -107,7 +111,7 @@ class Server(uvicorn.Server):
         self._drained_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve on sockets."""
+        """Listen on the sockets and load the configuration; exit with ``NOT_STARTED`` if that fails."""
         self.servers = []
         if not self._is_worker:
             await self._listen(sockets or [])
@@ -121,12 +125,12 @@ class Server(uvicorn.Server):
     async def _listen(self, sockets: list[socket.socket]) -> None:
         factory = functools.partial(GatewayProtocol, self.config, self.server_state, self.lifespan.state)
         servers: list[Any] = [
-            await listen(listening, factory, AT_ONCE_BY_A_WORKER if self._is_worker else AT_ONCE) for listening in sockets
+            await listen(listening, factory, MAX_WORKER_ACCEPTS if self._is_worker else MAX_ACCEPTS) for listening in sockets
         ]
-        self.servers = servers  # of which uvicorn only wants that they can be closed
+        self.servers = servers  # uvicorn only calls close() and wait_closed() on them
 
     async def on_tick(self, counter: int) -> bool:
-        """Look whether it is time to end, ten times a second."""
+        """Check whether the drain delay is over; uvicorn calls this ten times a second."""
         if self._edge.is_draining:
             now = asyncio.get_running_loop().time()
             delay = 0 if self._is_development else self._edge.keys().drain_delay_ms / 1000
@@ -135,30 +139,30 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End: no more connections, and the grace time for what is under way."""
+        """Accept no more connections, and give requests in flight the grace time to end."""
         self._edge.stopping.set()
         grace = DEVELOPMENT_GRACE if self._is_development else self._edge.keys().shutdown_grace_ms / 1000
-        self.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # parts of a second will do
-        self.end_after(grace + LAST_SECONDS)
+        self.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # a float works too
+        self.exit_after(grace + EXIT_SECONDS)
         await super().shutdown(sockets)
         if not self._is_development:
-            self.end_after(LAST_SECONDS)  # nothing is under way any more
+            self.exit_after(EXIT_SECONDS)  # no request is in flight any more, so the rest of the grace time is not needed
 
-    def end_after(self, seconds: float) -> None:
-        """See to it that the process ends then: a thread that does not come back, as one of a Python step, would hold it for ever."""
-        last = threading.Timer(seconds, os._exit, [0])
-        last.daemon = True
-        last.start()
+    def exit_after(self, seconds: float) -> None:
+        """Force the process to exit after some seconds: a thread that never returns, as of a Python step, would keep it alive."""
+        timer = threading.Timer(seconds, os._exit, [0])
+        timer.daemon = True
+        timer.start()
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """Begin to end; a second time end at once."""
+        """Start to drain; on a second signal exit at once."""
         if self._edge.is_draining:
             os._exit(0)
         self._edge.is_draining = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals meanwhile, without raising them once more at the end as uvicorn does: the status is then 0."""
+        """Handle signals while the server runs. Unlike uvicorn's, do not raise them again at the end, so that the exit status is 0."""
         signals = (signal.SIGTERM,) if self._is_worker else (signal.SIGINT, signal.SIGTERM)
         before = {sig: signal.signal(sig, self.handle_exit) for sig in signals}
         try:

@@ -1,4 +1,4 @@
-"""Worker processes that share a listening socket: one that dies is replaced, signals are passed on, and the end is the end of the last."""
+"""Supervise worker processes that share a listening socket: replace dead ones, forward signals, and exit after the last."""
 
 import logging
 import os
@@ -13,31 +13,31 @@ from multiprocessing.process import BaseProcess
 log = logging.getLogger("stepgraph.workers")
 
 NOT_STARTED = 3
-"""The status of a worker that could not begin to serve. While no other one has, none can, and that is the end."""
-GAP = 1.0
-"""Seconds between two starts in the same place, so that one that dies at once does not keep the machine busy."""
-LONG_GAP = 5.0
-"""The same for one that could not begin to serve: to find that out takes most of a second of a processor that others need."""
+"""Exit status of a worker that failed to start. If no older worker is alive, the supervisor gives up: no worker can start."""
+RESTART_INTERVAL = 1.0
+"""Minimum seconds between two starts of a worker, so that one that crashes at once does not use up the processor."""
+FAILED_START_INTERVAL = 5.0
+"""The same after a failed start, which itself takes most of a second of processor time."""
 
 
 class Workers:
-    """The workers of a supervisor, which is this process. ``process`` makes one that has not started."""
+    """The workers of this process, their supervisor. ``create_process`` returns a process that has not started yet."""
 
-    def __init__(self, process: Callable[[], BaseProcess], count: int, bound: socket.socket) -> None:
-        self._process = process
+    def __init__(self, create_process: Callable[[], BaseProcess], count: int, bound: socket.socket) -> None:
+        self._create_process = create_process
         self._count = count
         self._bound = bound
         self._started: dict[BaseProcess, float] = {}
-        """The processes and when they started."""
-        self._ending = threading.Event()
+        """Running processes → monotonic start time."""
+        self._is_stopping = threading.Event()
         self._status = 0
 
     def run(self) -> int:
-        """Keep so many workers running until a signal; return the exit status."""
+        """Keep ``count`` workers running until a signal; return the exit status."""
         for sig in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sig, self._end)
+            signal.signal(sig, self._stop)
         if hasattr(signal, "SIGHUP"):  # Windows has none
-            signal.signal(signal.SIGHUP, lambda sig, _: self._tell(sig))
+            signal.signal(signal.SIGHUP, lambda sig, _: self._send_signal(sig))
         for _ in range(self._count):
             self._start()
         while self._started:
@@ -47,38 +47,39 @@ class Workers:
         return self._status
 
     def _start(self) -> None:
-        if self._ending.is_set():
+        if self._is_stopping.is_set():
             return
-        process = self._process()
+        process = self._create_process()
         process.start()
         self._started[process] = time.monotonic()
-        if self._ending.is_set():  # the signal came in between
+        if self._is_stopping.is_set():  # a signal arrived before the process was registered, so it was not sent there
             process.terminate()
 
     def _replace(self, process: BaseProcess) -> None:
         started = self._started.pop(process)
-        if self._ending.is_set():
+        if self._is_stopping.is_set():
             return
         if process.exitcode == NOT_STARTED and not self._has_older(started):
             self._status = 1
-            self._end(signal.SIGTERM, None)
+            self._stop(signal.SIGTERM, None)
             return
-        log.warning("a worker has died; another one takes its place", extra={"pid": process.pid, "status": process.exitcode})
-        gap = LONG_GAP if process.exitcode == NOT_STARTED else GAP
-        time.sleep(max(0.0, started + gap - time.monotonic()))
+        log.warning("a worker has died and is replaced", extra={"pid": process.pid, "status": process.exitcode})
+        interval = FAILED_START_INTERVAL if process.exitcode == NOT_STARTED else RESTART_INTERVAL
+        time.sleep(max(0.0, started + interval - time.monotonic()))
         self._start()
 
     def _has_older(self, started: float) -> bool:
-        """Tell whether a worker runs that started earlier, and so has come further than one that could not begin to serve."""
+        """Tell whether a worker is alive that started earlier than one that failed to start: it has probably started to serve."""
         return any(process.is_alive() and since < started for process, since in self._started.items())
 
-    def _end(self, _sig: int, _frame: object) -> None:
-        """Have all workers end as they do on SIGTERM; a second time they end at once."""
-        self._ending.set()
-        self._bound.close()  # or else connections would be taken that nobody accepts
-        self._tell(signal.SIGTERM)
+    def _stop(self, _sig: int, _frame: object) -> None:
+        """Stop all workers by SIGTERM. Called a second time, it makes them exit at once."""
+        self._is_stopping.set()
+        # While any process has the socket open, the kernel accepts connections into the backlog, where they would hang.
+        self._bound.close()
+        self._send_signal(signal.SIGTERM)
 
-    def _tell(self, sig: int) -> None:
+    def _send_signal(self, sig: int) -> None:
         for process in list(self._started):
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, sig)

@@ -351,9 +351,9 @@ def test_after_many_refusals_it_says_for_a_while_that_it_is_not_ready(tmp_path: 
 
 
 class Within(Server):
-    """A server within a process that goes on."""
+    """A server whose process does not exit."""
 
-    def end_after(self, seconds: float) -> None:
+    def exit_after(self, seconds: float) -> None:
         pass
 
 
