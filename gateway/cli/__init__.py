@@ -1,4 +1,4 @@
-"""The command ``stepgraph``. A command is a function in a module of its own, and a line here."""
+"""The command ``stepgraph``. Each of its commands is a function in its own module, and a line here."""
 
 import sys
 from collections.abc import Iterable
@@ -24,11 +24,11 @@ COMMANDS = {
     "test": "gateway.cli.author.test:run_tests",
     "import": "gateway.cli.author.importing:importing",
 }
-"""Commands by name. Only the one that is asked for is imported: a server has no use for what the others need."""
+"""Command name → ``module:function``. Only the requested command is imported: a server does not need what the others import."""
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -42,7 +42,7 @@ def version(
 
 
 def command_line(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
-    """Return the command with these commands of its own."""
+    """Return the command-line interface with the named commands."""
     cli = typer.Typer(
         help="A GraphQL gateway whose graph is configuration: data steps in YAML, a typed API out.",
         no_args_is_help=True,
@@ -52,18 +52,19 @@ def command_line(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
     )
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")
-        found = getattr(import_module(module), attribute)
-        if isinstance(found, typer.Typer):
-            cli.add_typer(found, name=name)
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            cli.add_typer(command, name=name)
         else:
-            cli.command(name)(found)
+            cli.command(name)(command)
     cli.callback()(version)
     return cli
 
 
 def main() -> None:
-    """Run the command."""
-    asked = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
+    """Run the command line of this process."""
+    # Without a known command (--help, a typo) all are loaded, for the list of commands.
+    requested = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
     with starting():
-        cli = command_line(asked or COMMANDS)
+        cli = command_line(requested or COMMANDS)
     cli()

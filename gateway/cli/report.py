@@ -1,4 +1,4 @@
-"""Problems of a configuration → what a person reads: on a terminal the line itself with a caret under the place, else two plain lines.
+"""Problems of a configuration → text for people: on a terminal with the source line and a caret, else two plain lines.
 
 ::
 
@@ -21,34 +21,35 @@ from rich.text import Text
 from gateway.errors import Problem
 
 MAX_WIDTH = 110
-"""How far right the codes stand, in cells; on a narrower terminal, its own width."""
+"""Column of the right edge of the error codes, in terminal cells; a narrower terminal has its own width."""
 _MAX_FILE_BYTES = 10_000_000
 _TAB = 4
 _GUTTER = 7
+# Lines must be counted as the parsers count them: PyYAML breaks lines at these characters too, graphql-core does not.
 _YAML_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SDL_BREAK = re.compile("\r\n|[\n\r]")
 
 Lines = Callable[[str], Sequence[str]]
-"""Gives the lines of a file by its path; none where it cannot be read."""
+"""Path of a file → its lines; none if it cannot be read."""
 
 
 def report(problems: Sequence[Problem], console: Console) -> None:
-    """Print problems, and how many there are."""
+    """Print problems and their number."""
     print_problems(problems, console)
     console.print(Text.assemble(("✗", "red"), f" {counted(len(problems), 'problem')}"))
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many there are."""
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def print_problems(problems: Sequence[Problem], console: Console) -> None:
-    """Print problems. Where the console is no terminal, each is a line of its place and one of its message."""
+    """Print problems. On a console that is not a terminal, each has one line with the place and one with the message."""
     lines = cache(read_lines)
     for problem in problems:
         if console.is_terminal:
-            _print(drawn(problem, lines, min(console.width, MAX_WIDTH)), console)
+            _print(annotated(problem, lines, min(console.width, MAX_WIDTH)), console)
         else:
             _print(plain(problem), console)
 
@@ -59,19 +60,19 @@ def _print(texts: Iterable[Text], console: Console) -> None:
 
 
 def plain(problem: Problem) -> list[Text]:
-    """Return the two lines of a problem as a log or a pipe gets them."""
+    """Return the two lines of a problem for a log or a pipe."""
     head = Text.assemble((_visible(str(problem.place)), "bold"), "  ", (_visible(problem.subject), "dim"))
     return [head, Text.assemble(f"  {_visible(problem.message)}  ", (f"[{problem.code}]", "red"))]
 
 
-def drawn(problem: Problem, lines: Lines, width: int) -> list[Text]:
-    """Return the lines of a problem for a terminal of some width: its place, the user's own line with a caret, its message."""
+def annotated(problem: Problem, lines: Lines, width: int) -> list[Text]:
+    """Return the lines of a problem for a terminal of ``width`` cells: its place, the source line with a caret, its message."""
     head, _ = plain(problem)
     return [head, *_excerpt(problem, lines, width), *_message(problem, width), Text("")]
 
 
 def read_lines(file: str) -> Sequence[str]:
-    """Return the lines of a file as the places of problems count them; none where it cannot be read."""
+    """Return the lines of a file, split as the places of problems count them; none if it cannot be read."""
     path = Path(file)
     try:
         if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
@@ -83,19 +84,20 @@ def read_lines(file: str) -> Sequence[str]:
 
 
 def _excerpt(problem: Problem, lines: Lines, width: int) -> list[Text]:
-    """Return the line of a problem and the caret under its place; nothing where there is no such line."""
-    place, found = problem.place, lines(problem.place.file)
-    if not 1 <= place.line <= len(found) or not found[place.line - 1].strip():
+    """Return the source line of a problem and the line with the caret; nothing if there is no such line."""
+    place, file_lines = problem.place, lines(problem.place.file)
+    # The file may have changed since it was loaded.
+    if not 1 <= place.line <= len(file_lines) or not file_lines[place.line - 1].strip():
         return []
-    line, caret = _window(found[place.line - 1], place.column - 1, max(width - _GUTTER, 20))
+    line, caret = _visible_part(file_lines[place.line - 1], place.column - 1, max(width - _GUTTER, 20))
     number = f"{place.line:>{_GUTTER - 3}} │ "
     bar = " " * (_GUTTER - 3) + " │ "
     bar = " " * (len(number) - len(bar)) + bar
     return [Text.assemble((number, "dim"), line), Text.assemble((bar, "dim"), " " * caret, ("^", "bold red"))]
 
 
-def _window(line: str, column: int, width: int) -> tuple[str, int]:
-    """Return what is shown of a line, and the cell under which the caret goes; a line that is too long is cut around it."""
+def _visible_part(line: str, column: int, width: int) -> tuple[str, int]:
+    """Return the visible part of a line and the cell of the caret; a line that is too long is cut around the caret."""
     cells = _cells(line)
     column = min(column, len(cells))
     start, end = 0, len(cells)
@@ -103,6 +105,7 @@ def _window(line: str, column: int, width: int) -> tuple[str, int]:
         start = _fitting(cells[:column][::-1], width // 2, column, -1)
         end = _fitting(cells[start:], width - 1, start, 1)
         if end == len(cells):
+            # The end of the line is visible: use the room that is left to show more of what is before it.
             start = _fitting(cells[::-1], width - 1, len(cells), -1)
             start = min(start, column)
     before = "…" if start else ""
@@ -112,7 +115,7 @@ def _window(line: str, column: int, width: int) -> tuple[str, int]:
 
 
 def _fitting(cells: Sequence[str], room: int, index: int, step: int) -> int:
-    """Walk from an index as many characters as fit into the room, one cell kept for an ellipsis."""
+    """Return the index after as many cells as fit into the room, of which one is reserved for an ellipsis."""
     taken = 1
     for cell in cells:
         taken += cell_len(cell)
@@ -123,27 +126,27 @@ def _fitting(cells: Sequence[str], room: int, index: int, step: int) -> int:
 
 
 def _cells(line: str) -> list[str]:
-    """Return each character as it is shown: a tab as spaces up to its stop, what cannot be seen as a replacement character."""
+    """Return each character as it is displayed: a tab as spaces up to its stop, an unprintable one as a replacement character."""
     shown: list[str] = []
     position = 0
     for character in line:
-        text = " " * (_TAB - position % _TAB) if character == "\t" else _seen(character)
+        text = " " * (_TAB - position % _TAB) if character == "\t" else _printable(character)
         shown.append(text)
         position += cell_len(text)
     return shown
 
 
-def _seen(character: str) -> str:
-    """Keep a character out of a terminal that would move its cursor, change its colours or the direction of writing."""
+def _printable(character: str) -> str:
+    """Replace a character that could move the terminal's cursor, change its colours or the direction of text."""
     return "\ufffd" if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else character
 
 
 def _visible(text: str) -> str:
-    return "".join(map(_seen, text))
+    return "".join(map(_printable, text))
 
 
 def _message(problem: Problem, width: int) -> list[Text]:
-    """Return the message with its code at the right edge, or on the next line where both do not fit on one."""
+    """Return the message with its code at the right edge, or on the next line if both do not fit on one."""
     code, lines = f"[{problem.code}]", _wrapped(_visible(problem.message), width - 2)
     room = width - 2 - cell_len(lines[-1]) - cell_len(code)
     texts = [Text(f"  {line}") for line in lines]
@@ -153,7 +156,7 @@ def _message(problem: Problem, width: int) -> list[Text]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text at its spaces into lines of at most some cells; a word that is longer has a line of its own."""
+    """Break a text at spaces into lines of at most ``width`` cells; a longer word has a line of its own."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

@@ -1,4 +1,4 @@
-"""What the commands share: the two streams, and how a command ends that cannot go on."""
+"""Shared by the commands: the output streams, common parameters, and failing with a message."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,13 +20,13 @@ err = Console(stderr=True, highlight=False, emoji=False)
 ConfigDir = Annotated[Path, typer.Argument(metavar="CONFIG_DIR", readable=False, help="The folder of the configuration files.")]
 State = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="The folder of the history of versions; left out: one of your own for this folder."),
+    typer.Option(metavar="DIR", help="The folder of the version history. Default: one per configuration folder, in your home."),
 ]
 DEFAULT_DIR = Path("schema_configs")
 
 
 def load_or_exit(config_dir: Path) -> Blueprint:
-    """Load a configuration, or print all of its problems and exit with 1."""
+    """Load a configuration; on problems print all of them and exit with 1."""
     try:
         with err.status(f"reading {escape(str(config_dir))}"):
             return load(config_dir, STEP_TYPES)
@@ -36,11 +36,11 @@ def load_or_exit(config_dir: Path) -> Blueprint:
 
 
 def print_json(data: object) -> None:
-    """Print data for other programs."""
+    """Print data as indented JSON, without wrapping."""
     out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
 
 
 def failure(message: str) -> typer.Exit:
-    """Say what is wrong on standard error; return the exit with 1."""
+    """Print an error message on standard error; return the exit with status 1, for the caller to raise."""
     err.print(f"[red]✗[/] {escape(message)}", soft_wrap=True)
     return typer.Exit(1)

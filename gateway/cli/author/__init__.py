@@ -1,1 +1,1 @@
-"""Commands for those who write a configuration: check, describe, import, plan, test."""
+"""Commands for authors of a configuration: check, describe, import, plan, test."""

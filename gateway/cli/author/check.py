@@ -1,4 +1,4 @@
-"""``stepgraph check``: the problems of a configuration, what is unwise about it, or its summary."""
+"""``stepgraph check``: print the problems of a configuration, its lint findings, or its summary."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -33,7 +33,7 @@ class FindingFormat(StrEnum):
 
 
 class FailOn(StrEnum):
-    """The severity from which on findings are a failure."""
+    """The lowest severity that makes the command fail."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -42,16 +42,16 @@ class FailOn(StrEnum):
 
 def check(
     config_dir: ConfigDir = DEFAULT_DIR,
-    is_linted: Annotated[bool, typer.Option("--lint", help="Also tell what is sound but unwise.")] = False,
+    is_linted: Annotated[bool, typer.Option("--lint", help="Also report what is valid but unwise.")] = False,
     form: Annotated[
-        FindingFormat, typer.Option("--format", help="What is printed of problems and findings.")
+        FindingFormat, typer.Option("--format", help="The output format of problems and findings.")
     ] = FindingFormat.TEXT,
     fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 for findings of this severity or worse.")] = FailOn.ERROR,
 ) -> None:
     """Check a configuration: print all problems and exit with 1, or a summary.
 
-    `--lint` also tells what is sound but unwise: time, number of calls, fallbacks, secrets, what nothing uses, and the rules of
-    your own `policy:` documents. `# stepgraph: ignore rule-id reason` on a line, or on one of its own before it, leaves a finding out.
+    `--lint` also reports what is valid but unwise: time, number of calls, fallbacks, secrets, unused parts, and the rules of
+    your own `policy:` documents. `# stepgraph: ignore rule-id reason` on a line, or alone on a line before it, suppresses a finding.
 
         stepgraph check --lint
 
@@ -65,7 +65,7 @@ def check(
         _print_summary(blueprint)
         return
     with err.status(f"checking {escape(str(config_dir))}"):
-        blueprint_or_none, findings, rules = _look(config_dir, is_linted=is_linted)
+        blueprint_or_none, findings, rules = _find(config_dir, is_linted=is_linted)
     if form is FindingFormat.TEXT:
         _print_findings(blueprint_or_none, findings)
     else:
@@ -75,8 +75,8 @@ def check(
         raise typer.Exit(1)
 
 
-def _look(config_dir: Path, *, is_linted: bool) -> tuple[Blueprint | None, Sequence[Finding], Sequence[Rule]]:
-    """Return the blueprint, the findings, and the rules that looked; problems are findings, and then there is no blueprint."""
+def _find(config_dir: Path, *, is_linted: bool) -> tuple[Blueprint | None, Sequence[Finding], Sequence[Rule]]:
+    """Return the blueprint, the findings and the rules applied. Problems become findings, without a blueprint and rules."""
     files = read_files(config_dir)
     try:
         blueprint = build(files, STEP_TYPES)
@@ -92,7 +92,7 @@ def _print_findings(blueprint: Blueprint | None, findings: Sequence[Finding]) ->
     if blueprint is None:
         report([finding.problem for finding in findings], err)
         return
-    print_problems([_told(finding) for finding in findings], out)
+    print_problems([_as_problem(finding) for finding in findings], out)
     counts = [
         counted(number, str(severity))
         for severity in reversed(Severity)
@@ -104,7 +104,7 @@ def _print_findings(blueprint: Blueprint | None, findings: Sequence[Finding]) ->
     out.print(f"{mark} {summary}, version {blueprint.version}")
 
 
-def _told(finding: Finding) -> Problem:
+def _as_problem(finding: Finding) -> Problem:
     problem = finding.problem
     return Problem(problem.place, problem.subject, problem.message, f"{finding.severity}: {problem.code}")
 

@@ -1,4 +1,4 @@
-"""``stepgraph schema``, ``blueprint``, ``reference``: what a configuration makes, and what can be written in one."""
+"""``stepgraph schema``, ``blueprint``, ``reference``: print the schema, the blueprint, and the reference of the configuration."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ def schema(
     config_dir: ConfigDir = DEFAULT_DIR,
     of_config: Annotated[bool, typer.Option("--config", help="Print the JSON Schema of the YAML files instead.")] = False,
 ) -> None:
-    """Print the GraphQL schema (SDL) that a configuration makes, or the JSON Schema that editors check its files with."""
+    """Print the GraphQL schema (SDL) of a configuration, or the JSON Schema with which editors validate its files."""
     if of_config:
         text, language = orjson.dumps(document_schema(STEP_TYPES), option=orjson.OPT_INDENT_2).decode(), "json"
     else:
@@ -30,16 +30,16 @@ def schema(
 
 
 def blueprint(config_dir: ConfigDir = DEFAULT_DIR) -> None:
-    """Print what a configuration means as JSON: what `policy:` documents look through. No header, body or credential is in it."""
+    """Print a configuration as JSON, as `policy:` documents query it. It has no headers, bodies or credentials."""
     print_json(blueprint_json(load_or_exit(config_dir)))
 
 
 def reference(
     name: Annotated[
-        str | None, typer.Argument(metavar="PART", help="One part of it, such as operation, api, 'api source' or retry.")
+        str | None, typer.Argument(metavar="PART", help="One part, such as operation, api, 'api source' or retry.")
     ] = None,
 ) -> None:
-    """Print the reference of the configuration: every key, what it takes, its default and its meaning."""
+    """Print the reference of the configuration: every key with its type, default and meaning."""
     sections = reference_sections(STEP_TYPES)
     wanted = [section for section in sections if name in section.names]
     if name is not None and not wanted:

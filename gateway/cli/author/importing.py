@@ -1,4 +1,4 @@
-"""``stepgraph import``: configuration made from what is there already."""
+"""``stepgraph import``: generate a configuration from an existing API or database."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -19,10 +19,12 @@ importing = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-Into = Annotated[Path | None, typer.Option(help="The folder to write to; left out: a new one named after the source.")]
+Into = Annotated[Path | None, typer.Option(help="The folder to write to. Default: a new one named after the source.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-Name = Annotated[str | None, typer.Option(help="The name of the source; left out: made from what is imported.")]
-Headers = Annotated[list[str] | None, typer.Option("--header", help="A header of this request, as 'name: value'; in no file.")]
+Name = Annotated[str | None, typer.Option(help="The name of the source. Default: derived from what is imported.")]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", help="A header of this request, as 'name: value'. Not written to files.")
+]
 
 
 @importing.command()
@@ -30,7 +32,7 @@ def openapi(
     location: Annotated[str, typer.Argument(metavar="FILE_OR_URL", help="An OpenAPI 3.0 or 3.1 description, JSON or YAML.")],
     into: Into = None,
     name: Name = None,
-    base_url: Annotated[str | None, typer.Option(help="Where the service is, if not where the description says.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The URL of the service, if not the one in the description.")] = None,
     header: Headers = None,
     force: Force = False,
 ) -> None:
@@ -65,7 +67,7 @@ def database(
 
 
 def _importer(module: str, name: str) -> Callable[..., Imported]:
-    """Return a function that is imported only now: a server, which is started by the same command line, has no use for its libraries."""
+    """Import a function only now: the libraries of the others are not needed."""
     function: Callable[..., Imported] = getattr(import_module(f"gateway.develop.importing.{module}"), name)
     return function
 

@@ -1,4 +1,4 @@
-"""``stepgraph plan``: what a query would run, without running it."""
+"""``stepgraph plan``: print the plan of a query without running it."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from gateway.serve.generation.plans import Plans
 
 
 class PlanFormat(StrEnum):
-    """How a plan is printed."""
+    """Output format of a plan."""
 
     TEXT = "text"
     TREE = "tree"
@@ -41,13 +41,13 @@ def plan(
         Path, typer.Argument(metavar="QUERY_FILE", help="A file with a GraphQL document; '-' for standard input.")
     ],
     variables: Annotated[str, typer.Option(help="The variables, as a JSON object.")] = "{}",
-    operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
+    operation: Annotated[str | None, typer.Option(help="The operation of the document, by its name.")] = None,
     form: Annotated[
-        PlanFormat | None, typer.Option("--format", help="How it is printed; left out: a tree on a terminal, else text.")
+        PlanFormat | None, typer.Option("--format", help="The output format. Default: a tree on a terminal, else text.")
     ] = None,
-    context: Annotated[list[str] | None, typer.Option(help="What the request says about itself, as KEY=VALUE.")] = None,
+    context: Annotated[list[str] | None, typer.Option(help="A context value of the request, as KEY=VALUE.")] = None,
 ) -> None:
-    """Print what a query would run, without running it. Diamonds that are filled mark the critical path of the tree.
+    """Print the steps that a query would run, without running it. Filled diamonds mark the critical path of the tree.
 
     stepgraph plan schema_configs query.graphql --variables '{"id": 42}'
 
@@ -73,7 +73,7 @@ def plan(
     except UnicodeDecodeError:
         raise failure(f"{query_file}: not UTF-8") from None
     except RequestError as error:
-        raise failure("\n  ".join(_told(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
+        raise failure("\n  ".join(_located_messages(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
     lines = list(winning_lines(blueprint, matching))
     _print(planned.plan, cost, lines, form or (PlanFormat.TREE if out.is_terminal else PlanFormat.TEXT))
 
@@ -81,8 +81,8 @@ def plan(
 _INLINE = "a query that is no file goes through standard input: echo '{ … }' | stepgraph plan CONFIG_DIR -"
 
 
-def _told(error: RequestError, file: str) -> Iterator[str]:
-    """Yield each error of a document with its place: where it is in the file, or the option that is wrong."""
+def _located_messages(error: RequestError, file: str) -> Iterator[str]:
+    """Yield the message of each error with its position in the file, or with the wrong option."""
     for mistake in error.errors:
         match mistake:
             case _ if error.code is Code.BAD_USER_INPUT:
@@ -94,7 +94,7 @@ def _told(error: RequestError, file: str) -> Iterator[str]:
 
 
 def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: PlanFormat) -> None:
-    """Print a plan and its cost; ``lines`` are the values that overlays set, each with its place."""
+    """Print a plan and its cost; ``lines`` are the values set by overlays, each with its place."""
     if form is PlanFormat.JSON:
         print_json({**plan_json(plan), "cost": cost, "overlays": [{"value": value, "place": place} for value, place in lines]})
     elif form is PlanFormat.MERMAID:
@@ -110,13 +110,13 @@ def _print(plan: Plan, cost: int, lines: list[tuple[str, str]], form: PlanFormat
                 crop=out.is_terminal,
             )
         width = max((len(value) for value, _ in lines), default=0)
-        told = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
+        overlay_lines = ["overlays", *(f"  {value:<{width}}  {place}" for value, place in lines)] if lines else []
         text = projection_text(plan) if form is PlanFormat.TREE else plan_text(plan)
-        out.print("\n".join([text, f"cost: {cost}", *told]), markup=False, soft_wrap=True)
+        out.print("\n".join([text, f"cost: {cost}", *overlay_lines]), markup=False, soft_wrap=True)
 
 
 def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
-    """Read the context values of a command line."""
+    """Parse the context values of the command line."""
     values: dict[str, str] = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -130,7 +130,7 @@ def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
 
 
 def _variables(text: str) -> dict[str, object]:
-    """Read the variables of the command line, or say what is wrong and exit with 1."""
+    """Parse the variables of the command line; exit with 1 if they are not a JSON object."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -141,17 +141,19 @@ def _variables(text: str) -> dict[str, object]:
 
 
 def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the values that matching overlays set, and where each stands that won: the last one that sets it."""
+    """Yield each value that matching overlays set, with its place; of several overlays that set the same one, the last wins."""
     winners: dict[tuple[str, tuple[str, ...]], tuple[object, str]] = {}
     for position in matching:
         overlay = blueprint.overlays[position]
         for patch in overlay.patches:
+            # A patch replaces its whole path, and so drops what earlier overlays set below it.
             below = [key for key in winners if key[0] == overlay.operation and key[1][: len(patch.path)] == patch.path]
             for key in below:
                 del winners[key]
             place = f"{patch.place.file}:{patch.place.line}"
             winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
     for (operation, path), (value, place) in winners.items():
+        # Header values are often credentials.
         shown = MASK if "headers" in path else as_written(_written(value), blueprint.variables)
         yield f"{operation}.{'.'.join(path)} = {shown}", place
 

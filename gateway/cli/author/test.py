@@ -1,4 +1,4 @@
-"""``stepgraph test``: the tests of a configuration."""
+"""``stepgraph test``: run the tests of a configuration."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from resolvers import STEP_TYPES
 
 
 class ResultFormat(StrEnum):
-    """How the outcome is printed."""
+    """Output format of the results."""
 
     TEXT = "text"
     JSON = "json"
@@ -32,14 +32,14 @@ class ResultFormat(StrEnum):
 def run_tests(
     config_dir: ConfigDir = DEFAULT_DIR,
     tests: Annotated[
-        list[Path] | None, typer.Option(help="A test file, or a folder of such; left out: those in the configuration folder.")
+        list[Path] | None, typer.Option(help="A test file, or a folder of test files. Default: the configuration folder.")
     ] = None,
-    form: Annotated[ResultFormat, typer.Option("--format", help="What is printed.")] = ResultFormat.TEXT,
+    form: Annotated[ResultFormat, typer.Option("--format", help="The output format.")] = ResultFormat.TEXT,
 ) -> None:
-    """Run the tests of a configuration: `*.test.yaml`, each a request, what its steps answer, and what must come of it.
+    """Run the tests of a configuration: `*.test.yaml`, each with a request, mocked replies of its steps, and the expected response.
 
-    Nothing is sent and time is virtual, so a timeout takes no time. The outcome also names the steps and policies (fallback, retry,
-    required, when) that no test reaches. Exits with 1 when a test fails.
+    Nothing is sent and time is virtual, so a timeout takes no time. The summary also lists the steps and policies (fallback, retry,
+    required, when) that no test reaches. Exits with 1 if a test fails.
 
         stepgraph test
 
@@ -58,9 +58,9 @@ def run_tests(
     if not cases:
         raise failure(f"no test below {', '.join(map(str, paths))}; a test is a document 'test:' in a file '*.test.yaml'")
     with _quiet():
-        going = run_cases(cases, blueprint, STEP_TYPES)
-        shown = track(going, "testing", len(cases), console=err, transient=True, disable=not err.is_terminal)
-        results = list(shown)
+        running = run_cases(cases, blueprint, STEP_TYPES)
+        tracked = track(running, "testing", len(cases), console=err, transient=True, disable=not err.is_terminal)
+        results = list(tracked)
     _print(results, points(blueprint), form)
     if any(result.differences for result in results):
         raise typer.Exit(1)
@@ -68,7 +68,7 @@ def run_tests(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Log nothing: what fails in a test is meant to."""
+    """Disable logging: failures in a test are intended."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -92,8 +92,8 @@ def _print_one(result: CaseResult) -> None:
     mark = ("✗", "red") if result.differences else ("✓", "green")
     took = (f"  {result.seconds * 1000:.0f} ms", "dim")
     out.print(Text.assemble(mark, f" {result.case.keys.test}", took, (f"  {_where(result.case)}", "dim")), soft_wrap=True)
-    for found in result.differences:
-        for line in found.lines:
+    for difference in result.differences:
+        for line in difference.lines:
             style = "green" if line.startswith("-") else "red" if line.startswith("+") else "dim"
             out.print(Text(f"    {line}", style), soft_wrap=True)
 
@@ -105,14 +105,14 @@ def _where(case: Case) -> str:
 def _print_summary(results: Sequence[CaseResult], every: Sequence[CoveragePoint]) -> None:
     failed = sum(bool(result.differences) for result in results)
     reached = {point for result in results for point in result.reached}
-    left = [point for point in every if point not in reached]
+    missed = [point for point in every if point not in reached]
     steps, policies = ([point for point in every if bool(point.policy) is is_policy] for is_policy in (False, True))
-    if left:
+    if missed:
         out.print("not reached", style="bold")
-        for point in left:
+        for point in missed:
             out.print(f"  {point}", markup=False, soft_wrap=True)
     mark = "[red]✗[/]" if failed else "[green]✓[/]"
-    told = f"{counted(len(results) - failed, 'test')} passed" + (f", {failed} failed" if failed else "")
+    passed = f"{counted(len(results) - failed, 'test')} passed" + (f", {failed} failed" if failed else "")
     of_steps = f"{len(reached & set(steps))} of {counted(len(steps), 'step')}"
     of_policies = f"{len(reached & set(policies))} of {len(policies)} policies"
-    out.print(f"{mark} {told}; reached {of_steps}, {of_policies}", soft_wrap=True)
+    out.print(f"{mark} {passed}; reached {of_steps}, {of_policies}", soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Commands for those who run a gateway: demo, serve, versions and rollback."""
+"""Commands for operators of a gateway: demo, serve, versions, diff and rollback."""

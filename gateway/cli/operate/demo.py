@@ -1,4 +1,4 @@
-"""``stepgraph demo``: the demo's upstream services and the gateway over them, on this machine."""
+"""``stepgraph demo``: run the demo's upstream services and the gateway in front of them, on this machine."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def demo(
     warehouse.seed(warehouse.DEFAULT_PATH)
     lake.seed(lake.DEFAULT_FOLDER)
     bound = bind_or_exit("127.0.0.1", port, "choose another port with --port, or 'make demo PORT=…'")
-    # Something else may answer there, such as another demo: it would be taken for these services.
+    # Checks that the port is free: another program on it, such as another demo, would be mistaken for these services.
     bind_or_exit("127.0.0.1", upstream_port, "choose another port with --upstream-port, or 'make demo UPSTREAM_PORT=…'").close()
     with _upstream(upstream_port):
         announce(built.blueprint, f"http://127.0.0.1:{port}", is_development=True)
@@ -61,8 +61,9 @@ def _print_example(port: int) -> None:
 
 @contextmanager
 def _upstream(port: int) -> Iterator[None]:
-    """Run the demo upstream services in a process of their own, and end it on the way out."""
+    """Run the demo upstream services in a child process while the context is open."""
     command = [sys.executable, "-m", "playground.demo.upstream", "--port", str(port)]
+    # A session of its own keeps Ctrl-C from it: the gateway gets the signal alone, and the services are stopped after it.
     process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own module
     try:
         _wait_until_up(process, port)
@@ -78,7 +79,7 @@ def _upstream(port: int) -> Iterator[None]:
 def _wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
     for _ in range(100):
         if process.poll() is not None:
-            raise failure(f"the demo upstream services could not start on port {port}; what they say is above")
+            raise failure(f"the demo upstream services could not start on port {port}; see their output above")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

@@ -1,4 +1,4 @@
-"""``stepgraph versions``, ``diff`` and ``rollback``: what was served, what a change changes, and the way back."""
+"""``stepgraph versions``, ``diff`` and ``rollback``: list the served versions, compare two, and restore one."""
 
 import asyncio
 from pathlib import Path
@@ -27,15 +27,15 @@ _MARKS = {
 
 
 def versions(config_dir: ConfigDir = DEFAULT_DIR, state: State = None) -> None:
-    """List the versions that were served, the latest first; the mark shows which one the files are now."""
-    found = asyncio.run(_history(config_dir, state).all())
-    if not found:
+    """List the versions that were served, the latest first. An arrow marks the version of the current files."""
+    served = asyncio.run(_history(config_dir, state).all())
+    if not served:
         raise failure(f"no version of '{config_dir}' was served yet, or its history is elsewhere; see --state")
     present = read_files(config_dir).version
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "version", "served from", "problems"):
         table.add_column(column)
-    for version in found:
+    for version in served:
         mark = "→" if version.version == present else ""
         at = version.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(mark, version.version, at, str(version.problems or "-"))
@@ -44,23 +44,23 @@ def versions(config_dir: ConfigDir = DEFAULT_DIR, state: State = None) -> None:
 
 def diff(
     old: Annotated[str, typer.Argument(metavar="A", help="A version (or its first letters), or a configuration folder.")],
-    new: Annotated[str | None, typer.Argument(metavar="[B]", help="Another; left out: the files as they are now.")] = None,
+    new: Annotated[str | None, typer.Argument(metavar="[B]", help="Another. Default: the current files.")] = None,
     config_dir: Annotated[
-        Path, typer.Option("--config", metavar="DIR", help="The folder that the versions are of.")
+        Path, typer.Option("--config", metavar="DIR", help="The configuration folder of the versions.")
     ] = DEFAULT_DIR,
     state: State = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
-    fail_on_breaking: Annotated[bool, typer.Option("--fail-on-breaking", help="Exit with 1 when clients would break.")] = False,
+    fail_on_breaking: Annotated[bool, typer.Option("--fail-on-breaking", help="Exit with 1 if a change is breaking.")] = False,
 ) -> None:
-    """Print what the way from A to B changes: for clients (breaking, dangerous, safe), and in what is called and how long it may take."""
+    """Print the changes from A to B: for clients (breaking, dangerous, safe), and in upstream calls and their time limits."""
     history = _history(config_dir, state)
     before, after = (_blueprint(_files(name, config_dir, history)) for name in (old, new or str(config_dir)))
-    found = changes(before, after)
+    differences = changes(before, after)
     if as_json:
-        print_json([{"kind": change.kind, "change": change.text} for change in found])
+        print_json([{"kind": change.kind, "change": change.text} for change in differences])
     else:
-        _print(found)
-    if fail_on_breaking and any(change.kind == "breaking" for change in found):
+        _print(differences)
+    if fail_on_breaking and any(change.kind == "breaking" for change in differences):
         raise typer.Exit(1)
 
 
@@ -70,7 +70,7 @@ def rollback(
     state: State = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Write the files of an earlier version back into the folder, which a gateway follows. The files as they are now are kept as a version."""
+    """Write the files of an earlier version back into the folder that a gateway watches. The current files are kept as a version."""
     history = _history(config_dir, state)
     present, files = read_files(config_dir), _files(version, config_dir, history, may_be_folder=False)
     after = _blueprint(files)
@@ -82,6 +82,7 @@ def rollback(
         out.print(f"the files as they are now have {problems} problems")
     if not yes and not typer.confirm(f"Write version {files.version} into {config_dir}?"):
         raise typer.Exit(1)
+    # Before anything is written: files that no gateway has served are in no history yet.
     asyncio.run(history.keep(present, present.version, problems))
     try:
         written = write_back(files, present)
@@ -99,15 +100,15 @@ def _history(config_dir: Path, state: Path | None) -> Versions:
 
 
 def _files(name: str, config_dir: Path, history: Versions, *, may_be_folder: bool = True) -> Files:
-    """Return the files that a version or a folder has."""
+    """Return the files of a version, or of a folder; exit with 1 if there is no such version."""
     if may_be_folder and Path(name).is_dir():
         return read_files(Path(name))
-    found = asyncio.run(history.find(name, config_dir))
-    if found is None:
+    files = asyncio.run(history.find(name, config_dir))
+    if files is None:
         raise failure(
             f"'{name}' is not one version of '{config_dir}'{' nor a folder' if may_be_folder else ''}; see 'stepgraph versions'"
         )
-    return found
+    return files
 
 
 def _blueprint(files: Files) -> Blueprint:
@@ -118,9 +119,9 @@ def _blueprint(files: Files) -> Blueprint:
         raise typer.Exit(1) from None
 
 
-def _print(found: list[Change]) -> None:
-    for change in found:
+def _print(differences: list[Change]) -> None:
+    for change in differences:
         out.print(_MARKS[change.kind], end="  ")
         out.print(change.text, markup=False, soft_wrap=True)
-    if not found:
+    if not differences:
         out.print("no difference")

@@ -1,4 +1,4 @@
-"""``stepgraph serve``: the server over a configuration folder."""
+"""``stepgraph serve``: run the server for a configuration folder."""
 
 import socket
 from pathlib import Path
@@ -27,17 +27,18 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     config_dir: ConfigDir = DEFAULT_DIR,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes answer.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="The number of worker processes.")] = 1,
     dev: Annotated[bool, typer.Option("--dev", help="GraphiQL, introspection, suggestions; for your own machine.")] = False,
     admin_port: Annotated[int | None, typer.Option(help="A port of 127.0.0.1 for /admin/config and /admin/reload.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse a change as a whole when there is a problem in it.")] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="Serve what is sound, also at the start.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Reject a change as a whole if it has a problem.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Start even with problems: serve the valid parts.")] = False,
     state: State = None,
 ) -> None:
-    """Serve a configuration. Changes of its files are taken up while it runs."""
+    """Serve a configuration, and reload it when its files change."""
     built = built_or_exit(config_dir, keeps_going=keep_going)
     bound = bind_or_exit(host, port)
     if admin_port is not None:
+        # Only to fail now, with a clear message: the admin listener binds the port itself, later.
         bind_or_exit(HOST, admin_port, "choose another port with --admin-port").close()
     assert built.blueprint is not None
     announce(built.blueprint, f"http://{host}:{port}", is_development=dev)
@@ -46,7 +47,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> BuildResult:
-    """Build a configuration and print all problems; exit with 1 when there is any, or with ``keeps_going`` when nothing can be served."""
+    """Build a configuration and print its problems; exit with 1 if it has any, or with ``keeps_going`` if no part is valid."""
     with err.status(f"reading {escape(str(config_dir))}"), starting():
         built = build_next(read_files(config_dir), STEP_TYPES)
     if built.problems:
@@ -57,7 +58,7 @@ def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> BuildResult
 
 
 def bind_or_exit(host: str, port: int, remedy: str = "choose another address with --host and --port") -> socket.socket:
-    """Return a socket bound to an address, or say why there is none, and the remedy, and exit with 1."""
+    """Return a socket bound to an address; if that fails, print the reason and the remedy and exit with 1."""
     try:
         return bind(host, port)
     except (OSError, OverflowError) as error:
@@ -66,7 +67,7 @@ def bind_or_exit(host: str, port: int, remedy: str = "choose another address wit
 
 
 def announce(blueprint: Blueprint, url: str, *, is_development: bool) -> None:
-    """Print what is served, and where."""
+    """Print the operations that are served, and the URLs."""
     names = ", ".join(list(blueprint.operations)[:12])
     lines = [
         f"[bold]Stepgraph[/] {__version__}   {counted(len(blueprint.operations), 'operation')}: {escape(names)}",
