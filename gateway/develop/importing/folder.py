@@ -1,4 +1,4 @@
-"""Texts by file name → files in a folder; what is there already is only replaced when that is asked for."""
+"""Write texts by file name into a folder. Existing files are replaced only on request."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,9 @@ from gateway.develop.importing.result import ImportFault
 
 
 def write_folder(folder: Path, files: Mapping[str, str], *, may_replace: bool) -> list[Path]:
-    """Write all files, or none, and return their paths.
+    """Write all files and return their paths. If one exists and may not be replaced, write none.
 
-    :raises ImportFault: a file is there already and may not be replaced, or the folder cannot be written to.
+    :raises ImportFault: a file exists and may not be replaced, or the folder cannot be written to.
     """
     paths = [folder / name for name in files]
     existing = [path for path in paths if path.exists()]

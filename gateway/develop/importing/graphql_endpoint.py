@@ -1,4 +1,4 @@
-"""A GraphQL endpoint's introspection → a source, one operation for each query field, and the SDL of its types."""
+"""Import a GraphQL endpoint by introspection: a source, one operation per query field, and the SDL of its types."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,17 +40,18 @@ _UNUSABLE = "a field whose type has nothing that can be selected, or leads back 
 def import_graphql(url: str, headers: Mapping[str, str], name: str | None = None) -> Imported:
     """Import the schema of the endpoint at a URL.
 
-    :raises ImportFault: it is not reachable, does not answer introspection, or has no query field that can be an operation.
+    :raises ImportFault: it is not reachable, does not support introspection, or has no query field that can be an operation.
     """
     schema = introspect(url, headers)
     host = urlsplit(url).hostname or ""
+    # A numeric address would make a name of digits only.
     return translate(schema, url, name or source_name(host if any(map(str.isalpha, host)) else "graphql"))
 
 
 def introspect(url: str, headers: Mapping[str, str]) -> GraphQLSchema:
-    """Ask an endpoint for its schema.
+    """Request the schema of an endpoint.
 
-    :raises ImportFault: it is not reachable, or does not answer introspection.
+    :raises ImportFault: it is not reachable, or does not support introspection.
     """
     content = post_json(url, headers, {"query": get_introspection_query(descriptions=True)})
     try:
@@ -60,8 +61,8 @@ def introspect(url: str, headers: Mapping[str, str]) -> GraphQLSchema:
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict) or "__schema" not in data:
         messages = [str(error.get("message")) for error in _errors(answer)]
-        said = f": {messages[0][:200]}" if messages else ""
-        raise ImportFault(f"{shown(url)} does not answer introspection{said}; is it switched on there?")
+        reason = f": {messages[0][:200]}" if messages else ""
+        raise ImportFault(f"{shown(url)} does not answer introspection{reason}; is it switched on there?")
     try:
         return build_client_schema(cast("IntrospectionQuery", data))
     except (GraphQLError, TypeError, KeyError, AttributeError) as error:
@@ -74,7 +75,7 @@ def _errors(answer: object) -> list[Mapping[str, Any]]:
 
 
 def translate(schema: GraphQLSchema, url: str, name: str) -> Imported:
-    """Turn a schema into a configuration.
+    """Convert a schema to a configuration.
 
     :raises ImportFault: it has no query field that can be an operation.
     """
@@ -104,13 +105,19 @@ def translate(schema: GraphQLSchema, url: str, name: str) -> Imported:
 
 
 def _unusable(schema: GraphQLSchema) -> set[GraphQLNamedType]:
-    """Return the types of which nothing can be selected: the roots, and types all of whose fields need arguments or are of such types."""
-    found: set[GraphQLNamedType] = {root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root}
+    """Return the types without selectable fields: the root types, and types all of whose fields need arguments or are of such types.
+
+    A root type counts as one because a field of type Query would bring in the whole schema.
+    """
+    unusable: set[GraphQLNamedType] = {
+        root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root
+    }
+    # A fixed point: each type that becomes unusable can make those unusable that only refer to it.
     while True:
-        more = {kind for kind in schema.type_map.values() if kind not in found and not _has_content(kind, found)}
+        more = {kind for kind in schema.type_map.values() if kind not in unusable and not _has_content(kind, unusable)}
         if not more:
-            return found
-        found |= more
+            return unusable
+        unusable |= more
 
 
 def _has_content(kind: GraphQLNamedType, unusable: set[GraphQLNamedType]) -> bool:
@@ -130,7 +137,7 @@ def _obstacle(item: GraphQLField, unusable: set[GraphQLNamedType]) -> str | None
 
 @dataclass(slots=True)
 class _Kept:
-    """The types that operations reach, and what they lose: the roots, and arguments of fields below an operation's own."""
+    """The types that operations reach, without the fields and arguments that a configuration cannot have; those are in ``left_out``."""
 
     schema: GraphQLSchema
     unusable: set[GraphQLNamedType]
@@ -138,18 +145,19 @@ class _Kept:
     left_out: list[Omission] = field(default_factory=list)
 
     def keep(self, wanted: GraphQLNamedType) -> None:
-        """Keep a type and all that it leads to."""
+        """Keep a type and all types that it refers to. The type objects of the schema are changed in place."""
         waiting = [wanted]
         while waiting:
-            found = waiting.pop()
-            if found.name in self.types or is_specified_scalar_type(found) or found in self.unusable:
+            kind = waiting.pop()
+            if kind.name in self.types or is_specified_scalar_type(kind) or kind in self.unusable:
                 continue
-            self.types[found.name] = found
-            if isinstance(found, GraphQLObjectType | GraphQLInterfaceType):
-                found.fields = dict(self._fields(found))
-            elif isinstance(found, GraphQLUnionType):
-                found.types = tuple(member for member in found.types if member not in self.unusable)
-            waiting += self._neighbours(found)
+            self.types[kind.name] = kind
+            # Overrides graphql-core's cached properties, which print_type reads.
+            if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+                kind.fields = dict(self._fields(kind))
+            elif isinstance(kind, GraphQLUnionType):
+                kind.types = tuple(member for member in kind.types if member not in self.unusable)
+            waiting += self._neighbours(kind)
 
     def _fields(self, owner: GraphQLObjectType | GraphQLInterfaceType) -> Iterator[tuple[str, GraphQLField]]:
         for name, old in owner.fields.items():
@@ -160,15 +168,15 @@ class _Kept:
             if not obstacle:
                 yield name, GraphQLField(old.type, description=old.description, deprecation_reason=old.deprecation_reason)
 
-    def _neighbours(self, found: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
-        if isinstance(found, GraphQLInterfaceType):
-            yield from self.schema.get_possible_types(found)
-        if isinstance(found, GraphQLObjectType | GraphQLInterfaceType):
-            yield from found.interfaces
-        if isinstance(found, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
-            yield from (get_named_type(item.type) for item in found.fields.values())
-        if isinstance(found, GraphQLUnionType):
-            yield from found.types
+    def _neighbours(self, kind: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
+        if isinstance(kind, GraphQLInterfaceType):
+            yield from self.schema.get_possible_types(kind)
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            yield from kind.interfaces
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            yield from (get_named_type(item.type) for item in kind.fields.values())
+        if isinstance(kind, GraphQLUnionType):
+            yield from kind.types
 
 
 def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -> CommentedDocument:
@@ -187,16 +195,17 @@ def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -
     call = f"{name}({', '.join(passed)})" if passed else name
     query = f"query({', '.join(declared)}) {{ {call} }}" if declared else f"{{ {call} }}"
     returns = _without_non_null(query_field.type)
+    # A step must not have the name of an argument: templates refer to both.
     step_name = next(
         word for word in ("list" if isinstance(returns, GraphQLList) else "one", "answer", "call") if word not in args
     )
     step: dict[str, object] = {"name": step_name, "type": "graphql", "source": source, "query": query}
     step |= {"variables": variables} if variables else {}
     step["returns"] = str(returns)
-    said = escape(sentence(query_field.description))
+    description = escape(sentence(query_field.description))
     document: dict[str, object] = {
         "operation": name,
-        **({"description": said} if said else {}),
+        **({"description": description} if description else {}),
         **({"args": args} if args else {}),
     }
     document["steps"] = [step]
@@ -206,7 +215,7 @@ def _operation(name: str, query_field: GraphQLField, source: str, kept: _Kept) -
 
 
 def _variable_type(argument: GraphQLArgument) -> str:
-    """Return the type of an argument; one with a default may be left out, whatever its type says (GraphQL spec 5.8.5)."""
+    """Return the type of an argument, nullable if it has a default: such an argument is optional (GraphQL spec 5.8.5)."""
     text = str(argument.type)
     return text if is_required_argument(argument) else text.removesuffix("!")
 

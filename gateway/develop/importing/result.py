@@ -1,4 +1,4 @@
-"""What an import gives back: texts by file name, how much is in them, and what could not be expressed."""
+"""The result of an import: texts by file name, counts, and what could not be expressed."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,12 @@ from gateway.errors import StepgraphError
 
 
 class ImportFault(StepgraphError):
-    """Nothing can be imported; the message says why and what to do."""
+    """The import failed. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """One thing that the configuration does not have, or has only as JSON or text: why, and what it is."""
+    """Something that the configuration lacks, or has only as JSON or text: the reason and the thing."""
 
     reason: str
     subject: str
@@ -21,7 +21,7 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A configuration that is not written yet. ``name`` is the source's; ``files`` are texts by name."""
+    """A configuration that is not written yet. ``name`` is that of the source; ``files`` has the texts by file name."""
 
     name: str
     files: Mapping[str, str]
@@ -32,7 +32,7 @@ class Imported:
 
 
 def by_reason(left_out: Iterable[Omission]) -> list[tuple[str, int, str]]:
-    """Return each reason, how often it holds, and the first thing that it holds for; the most frequent first."""
+    """Return each reason with its count and its first subject, the most frequent first."""
     items = tuple(left_out)
-    first = {item.reason: item.subject for item in reversed(items)}
+    first = {item.reason: item.subject for item in reversed(items)}  # reversed, so that the first one is set last
     return [(reason, count, first[reason]) for reason, count in Counter(item.reason for item in items).most_common()]

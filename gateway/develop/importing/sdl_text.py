@@ -1,4 +1,4 @@
-"""Types as data → SDL text."""
+"""Type definitions as data → SDL text."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ObjectType:
-    """An object type; ``comments`` are lines about what it does not have."""
+    """An object type; ``comments`` are lines about properties that were left out."""
 
     name: str
     fields: tuple[Field, ...]
@@ -49,34 +49,36 @@ def reachable(types: Mapping[str, NamedType], roots: Iterable[str]) -> list[Name
     waiting = [named(root) for root in roots]
     while waiting:
         name = waiting.pop()
-        found = types.get(name)
-        if found is None or name in seen:
+        definition = types.get(name)
+        if definition is None or name in seen:
             continue
-        seen[name] = found
-        if isinstance(found, ObjectType):
-            waiting += [named(field.type) for field in found.fields]
+        seen[name] = definition
+        if isinstance(definition, ObjectType):
+            waiting += [named(field.type) for field in definition.fields]
     return [seen[name] for name in sorted(seen)]
 
 
 def sdl_text(types: Iterable[NamedType], used: Iterable[str]) -> str:
-    """Return definitions, if any; scalars among the type texts ``used``, or among the fields, are declared first."""
+    """Return the definitions as SDL, empty if there are none. Scalars that ``used`` or the fields refer to are declared first."""
     types = list(types)
     names = {named(text) for text in used} | {
-        named(field.type) for found in types if isinstance(found, ObjectType) for field in found.fields
+        named(field.type) for definition in types if isinstance(definition, ObjectType) for field in definition.fields
     }
     scalars = [f"scalar {name}" for name in SCALARS if name in names]
     blocks = ["\n".join(scalars), *map(_definition, types)]
     return "".join(f"{block}\n\n" for block in blocks if block).removesuffix("\n")
 
 
-def _definition(found: NamedType) -> str:
-    lines = [*_description(found.description, ""), f"{'enum' if isinstance(found, EnumType) else 'type'} {found.name} {{"]
-    if isinstance(found, EnumType):
-        lines += [f"  {value}" for value in found.values]
+def _definition(definition: NamedType) -> str:
+    keyword = "enum" if isinstance(definition, EnumType) else "type"
+    lines = [*_description(definition.description, ""), f"{keyword} {definition.name} {{"]
+    if isinstance(definition, EnumType):
+        lines += [f"  {value}" for value in definition.values]
     else:
-        for field in found.fields:
+        for field in definition.fields:
             lines += [*_description(field.description, "  "), f"  {field.name}: {field.type}"]
-        lines += [f"  # {' '.join(comment.split())}" for comment in found.comments]
+        # On one line: a line break in a property's name would end the comment.
+        lines += [f"  # {' '.join(comment.split())}" for comment in definition.comments]
     return "\n".join([*lines, "}"])
 
 

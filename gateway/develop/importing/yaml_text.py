@@ -1,6 +1,6 @@
-"""YAML documents → text that people like to read: stable order, short mappings on one line, long texts folded.
+"""YAML documents → readable text: stable order, short mappings on one line, long texts folded.
 
-Every text comes back as it was when the gateway reads it (YAML 1.2 core scalars, ``${NAME}`` replaced).
+The gateway reads back every string unchanged (YAML 1.2 core scalars, ``${NAME}`` replaced).
 """
 
 import json
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from gateway.load.read.yaml_source import plain_scalar
 
 _WIDTH = 110
+# Strings that need no quotes: allow-lists, narrower than YAML's rules. Inside { } and [ ] fewer characters are safe.
 _IN_BLOCK = re.compile(r"[A-Za-z_/$](?:[\w ./$(){}\[\],*=<>!\"'?-]|:(?=[/\w-]))*(?<! )", re.ASCII)
 _IN_FLOW = re.compile(r"[A-Za-z_/](?:[\w ./$()*=<>!-]|:(?=/))*(?<! )", re.ASCII)
-_NOT_TEXT_ELSEWHERE = {"yes", "no", "on", "off", "y", "n"}
-"""Text to the gateway, but not to readers of YAML 1.1."""
+_YAML_1_1_BOOLEANS = {"yes", "no", "on", "off", "y", "n"}
+"""Strings for the gateway, but booleans for YAML 1.1 parsers; they are quoted for these."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommentedDocument:
-    """A YAML document and the comment that stands before it, a line each."""
+    """A YAML document and the comment before it, one entry per line."""
 
     value: Mapping[str, object]
     comments: tuple[str, ...] = ()
@@ -28,7 +29,7 @@ class CommentedDocument:
 
 @dataclass(frozen=True, slots=True)
 class CommentedValue:
-    """The value of a key, with a comment before that key."""
+    """The value of a key, and the comment before that key."""
 
     value: object
     comments: tuple[str, ...]
@@ -42,7 +43,7 @@ def yaml_text(documents: Iterable[CommentedDocument], header: Iterable[str] = ()
 
 
 def escape(text: str) -> str:
-    """Return a text in which the gateway will find no environment variable."""
+    """Return a text in which the gateway finds no environment variable: ``${`` becomes ``$ {``."""
     return text.replace("${", "$ {")
 
 
@@ -62,7 +63,7 @@ def _mapping(value: Mapping[str, object], indent: str) -> list[str]:
 
 
 def _entry(head: str, value: object, indent: str) -> list[str]:
-    """Write a value behind its key or its dash: on the same line where it fits."""
+    """Return the lines of a value after its key or dash (``head``): on the same line if it fits."""
     inner = indent + "  "
     if isinstance(value, Mapping) and not _is_short(head, value):
         return [head, *_mapping(value, inner)]
@@ -82,7 +83,7 @@ def _item(value: object, indent: str) -> list[str]:
 
 
 def _is_short(head: str, value: Mapping[str, object] | Sequence[object]) -> bool:
-    """Tell whether a mapping or list may stand on the line of its key: small, and without a list of mappings or a comment in it."""
+    """Tell whether a mapping or list fits on the line of its key: it is short, and has no comment and is no list of mappings."""
     items = list(value.values() if isinstance(value, Mapping) else value)
     is_list = not isinstance(value, Mapping)
     if any(isinstance(item, CommentedValue) or (isinstance(item, Mapping) and is_list) for item in items):
@@ -107,9 +108,10 @@ def _flow(value: object) -> str:
 def _scalar(value: object, plain: re.Pattern[str]) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    is_plain = plain.fullmatch(value) is not None and plain_scalar(value) == value and value.lower() not in _NOT_TEXT_ELSEWHERE
+    is_plain = plain.fullmatch(value) is not None and plain_scalar(value) == value and value.lower() not in _YAML_1_1_BOOLEANS
     return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _is_foldable(text: str) -> bool:
+    """Tell whether a folded block scalar (``>-``) reads back as this text."""
     return "  " not in text and text == text.strip() and text.isprintable() and not text.startswith(("#", "-"))

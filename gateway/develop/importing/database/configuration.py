@@ -1,4 +1,4 @@
-"""The tables of a database → a source, operations by key and lists, links along foreign keys in both directions, and types."""
+"""Tables of a database → a source, operations by key and for lists, links along foreign keys in both directions, and types."""
 
 import os
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ _POSTGRES = ("postgresql://", "postgres://")
 def import_database(url: str, schema: str, folder: Path | None, name: str | None = None) -> Imported:
     """Import the tables of a SQLite file, or of a schema of a PostgreSQL database.
 
-    ``folder`` is where the configuration will stand: a relative SQLite path is written relative to it. Where it is None it will be a
-    folder of the source's name in this one.
+    ``folder`` is the future configuration folder: a relative SQLite path is written relative to it. None stands for a folder with the name
+    of the source in the current directory.
 
-    :raises ImportFault: the URL is of neither, the database cannot be read, or it has no tables.
+    :raises ImportFault: the URL is neither of SQLite nor of PostgreSQL, the database cannot be read, or it has no tables.
     """
     if url.startswith(_SQLITE):
         path = Path(unquote(url.removeprefix(_SQLITE)))
@@ -49,7 +49,7 @@ def import_database(url: str, schema: str, folder: Path | None, name: str | None
 
 
 def translate(database: DatabaseSchema, name: str, *, has_password: bool = False) -> Imported:
-    """Turn a catalogue into a configuration."""
+    """Convert the schema of a database to a configuration. ``has_password`` tells whether its URL had a password, which is left out."""
     left_out: list[Omission] = []
     tables, enums = name_tables(database, left_out)
     operations = [document for table in tables.values() for document in _operations(table, database, name, enums)]
@@ -72,7 +72,7 @@ def translate(database: DatabaseSchema, name: str, *, has_password: bool = False
 
 
 def _without_password(url: str) -> str:
-    """Return a URL that may stand in a file: without a password, in whichever place."""
+    """Return a URL that can be written to a file: without a password, in the user part or in the query."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     shown_user = f"{user.partition(':')[0]}@" if user else ""
@@ -131,12 +131,12 @@ def _operations(table: NamedTable, database: DatabaseSchema, source: str, enums:
 
 
 def _document(name: str, description: str, args: dict[str, str], step: dict[str, object]) -> CommentedDocument:
-    said = {"description": description} if description else {}
+    described = {"description": description} if description else {}
     aggregation = {"strategy": "pick", "step": step["name"]}
-    return CommentedDocument({"operation": name, **said, "args": args, "steps": [step], "aggregation": aggregation})
+    return CommentedDocument({"operation": name, **described, "args": args, "steps": [step], "aggregation": aggregation})
 
 
 def _by_key(table: NamedTable) -> list[str]:
-    """Return the fields of the primary key; none where a part of it is left out."""
+    """Return the fields of the primary key; none if a column of it was left out."""
     fields = [table.field_of(column) for column in table.table.primary_key]
     return [field for field in fields if field] if all(fields) else []

@@ -1,4 +1,4 @@
-"""Foreign keys → links: from a row to the one that it refers to, and from that back to all that refer to it."""
+"""Foreign keys → links in both directions: from a row to the row that it references, and from that to all rows that reference it."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from gateway.develop.importing.yaml_text import CommentedDocument
 def links(
     tables: Mapping[str, NamedTable], database: DatabaseSchema, source: str, left_out: list[Omission]
 ) -> list[CommentedDocument]:
-    """Return two links for each foreign key of one column; those of several cannot be asked for in one ``IN``."""
+    """Return two links for each foreign key of one column. One of several columns cannot be queried by a single ``IN``."""
     names = {name: UniqueNames(*table.fields) for name, table in tables.items()}
     documents = []
     for table in tables.values():
@@ -44,22 +44,22 @@ def _obstacle(table: NamedTable, key: ForeignKey, tables: Mapping[str, NamedTabl
 
 
 class _Writer:
-    """Writes the document of a link."""
+    """Builds the document of a link."""
 
     def __init__(self, database: DatabaseSchema, source: str) -> None:
         self._database = database
         self._source = source
 
-    def write(self, field: str, returns: str, found: NamedTable, column: str, key: str) -> CommentedDocument:
-        """Return the link that finds the rows of ``found`` whose ``column`` is the parent's field ``key``."""
+    def write(self, field: str, returns: str, target: NamedTable, column: str, key: str) -> CommentedDocument:
+        """Return the link that selects the rows of ``target`` whose ``column`` equals the parent's field ``key``."""
         condition = f"WHERE {quoted(column)} IN (:keys)"
-        order = found.order if returns.startswith("[") else ""
+        order = target.order if returns.startswith("[") else ""
         step = {
             "type": "warehouse",
             "source": self._source,
-            "query": select(found.selection, found.relation(self._database.schema), condition, order),
+            "query": select(target.selection, target.relation(self._database.schema), condition, order),
             "params": {"keys": "{keys}"},
-            "batch": {"key": key, "match": found.field_of(column)},
+            "batch": {"key": key, "match": target.field_of(column)},
         }
         return CommentedDocument({"field": field, "returns": returns, "step": step})
 
@@ -73,7 +73,10 @@ def _forward(table: NamedTable, key: ForeignKey, target: NamedTable, names: Uniq
 def _backward(
     table: NamedTable, key: ForeignKey, target: NamedTable, names: UniqueNames, writer: _Writer, *, is_only: bool
 ) -> CommentedDocument:
-    """Link back to all rows that refer to a parent; to the one row where no two share a value."""
+    """Return the link to all rows that reference a parent; to a single row if the column is unique.
+
+    ``is_only`` tells whether this is the only foreign key between both tables; else the column is part of the name.
+    """
     (column,), (wanted,) = key.columns, key.targets
     is_single = frozenset((column,)) in table.table.unique
     name = singular(table.many) if is_single else table.many

@@ -1,4 +1,4 @@
-"""Tables → the names that they have in GraphQL: type, operations, and a field for each column that JSON can carry."""
+"""Tables → their GraphQL names: the type, the operations, and a field for each column that JSON can represent."""
 
 import re
 from collections.abc import Mapping
@@ -24,33 +24,33 @@ class NamedTable:
     fields: Mapping[str, Column]
 
     def field_of(self, column: str) -> str | None:
-        """Return the field of a column; None for one that is left out."""
-        return next((name for name, found in self.fields.items() if found.name == column), None)
+        """Return the field of a column; None if the column was left out."""
+        return next((name for name, candidate in self.fields.items() if candidate.name == column), None)
 
     def type_of(self, name: str) -> str:
-        """Return the type of a field, without its exclamation mark: identifiers are IDs, whatever the column is."""
+        """Return the type of a field, without its exclamation mark. Keys and names such as ``user_id`` are IDs, whatever the column type."""
         column = self.fields[name]
         is_key = (column.name,) == self.table.primary_key or any(key.columns == (column.name,) for key in self.table.foreign_keys)
         return "ID" if column.type in _CAN_BE_ID and (is_key or ID.search(column.name)) else str(column.type)
 
     @property
     def selection(self) -> list[str]:
-        """Every field, as SQL selects it."""
+        """The SQL expression of every field."""
         return [selected(column, field) for field, column in self.fields.items()]
 
     @property
     def order(self) -> str:
-        """The clause that orders rows by their primary key; nothing where there is none."""
+        """The clause that orders rows by their primary key; empty if there is none."""
         key = self.table.primary_key
         return f"ORDER BY {', '.join(map(quoted, key))}" if key else ""
 
     def relation(self, schema: str) -> str:
-        """Return the table as SQL names it."""
+        """Return the name of the table in SQL, qualified by ``schema`` unless that is empty."""
         return f"{quoted(schema)}.{quoted(self.table.name)}" if schema else quoted(self.table.name)
 
 
 def name_tables(database: DatabaseSchema, left_out: list[Omission]) -> tuple[dict[str, NamedTable], dict[str, str]]:
-    """Name all tables that have a column to show, and the enumerations; return both by their names in the database."""
+    """Name all tables with at least one field, and the enumerations; return both by their names in the database."""
     types, operations = type_names(), UniqueNames()
     tables = {}
     for table in database.tables:
@@ -60,6 +60,7 @@ def name_tables(database: DatabaseSchema, left_out: list[Omission]) -> tuple[dic
             continue
         many = snake(table.name)
         one = singular(many)
+        # A word without a plural form: both operations would have the same name.
         one = one if one != many else f"{many}_by_{'_and_'.join(map(snake, table.primary_key)) or 'key'}"
         type_name = types.take(camel(singular(_readable(table.name))))
         tables[table.name] = NamedTable(table, type_name, operations.take(one), operations.take(many), fields)
@@ -71,6 +72,7 @@ def _readable(name: str) -> str:
 
 
 def _fields(table: Table, left_out: list[Omission]) -> dict[str, Column]:
+    # Valid names are reserved first: a converted name must not take that of a later column.
     names = UniqueNames(*(column.name for column in table.columns if is_name(column.name)))
     fields = {}
     for column in table.columns:
@@ -82,6 +84,6 @@ def _fields(table: Table, left_out: list[Omission]) -> dict[str, Column]:
 
 
 def link_name(column: str, target: str) -> str:
-    """Return the name of a link for the column that it follows: ``customer`` for ``customer_id``, the target's where there is none."""
+    """Return the name of a link from its column: ``customer`` for ``customer_id``; ``target`` if the column has no such suffix."""
     stem = _ID_SUFFIX.sub("", column)
     return snake(stem) if stem and stem != column and words(stem) else target

@@ -1,4 +1,4 @@
-"""A PostgreSQL schema → its tables, from ``pg_catalog``, in one read-only transaction."""
+"""Read the tables of a PostgreSQL schema from ``pg_catalog``, in one read-only transaction."""
 
 import asyncio
 from collections import defaultdict
@@ -25,10 +25,11 @@ _TYPES = {
     "date": "Date",
     "time": "Time",
 }
+# 'd' is a domain, which has the type that it is based on; partitions are left out, as their parent table has all rows.
 _COLUMNS = """
 SELECT c.relname AS "table", a.attname AS name, a.attnotnull AS is_set, a.atttypid::regtype::text AS declared,
        coalesce(e.typname, t.typname) AS type, t.typelem <> 0 AND t.typcategory = 'A' AS is_list,
-       coalesce(e.typtype, t.typtype) AS kind, col_description(c.oid, a.attnum) AS said, obj_description(c.oid) AS of_table
+       coalesce(e.typtype, t.typtype) AS kind, col_description(c.oid, a.attnum) AS comment, obj_description(c.oid) AS table_comment
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -38,6 +39,7 @@ LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum
 """
+# Partial indexes (indpred) and indexes of expressions (indexprs) do not make the columns themselves unique.
 _KEYS = """
 SELECT c.relname AS "table", i.indisprimary AS is_primary,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY k(number, place)
@@ -45,6 +47,7 @@ SELECT c.relname AS "table", i.indisprimary AS is_primary,
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
 """
+# conparentid = 0 leaves out the copies of a constraint on the partitions of a table.
 _FOREIGN_KEYS = """
 SELECT c.relname AS "table", f.relname AS target,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY x(number, place)
@@ -65,9 +68,9 @@ Rows = list[Mapping[str, Any]]
 
 
 def read_postgres(url: str, shown_url: str, schema: str) -> DatabaseSchema:
-    """Read the catalogue of a schema; ``shown_url`` has no password and is what the configuration will say.
+    """Read the tables of a schema. ``shown_url`` has no password: it is for messages and the configuration.
 
-    :raises ImportFault: the server is not reachable, or does not let us in.
+    :raises ImportFault: the server is not reachable, or refuses the connection.
     """
     try:
         columns, keys, foreign_keys, enums = asyncio.run(_read(url, schema))
@@ -84,12 +87,13 @@ def read_postgres(url: str, shown_url: str, schema: str) -> DatabaseSchema:
 async def _read(url: str, schema: str) -> tuple[Rows, Rows, Rows, Rows]:
     connection = await asyncpg.connect(url, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
     try:
+        # Repeatable read: all queries see the same catalogue, even if a migration runs meanwhile.
         async with connection.transaction(readonly=True, isolation="repeatable_read"):
-            found = [await connection.fetch(query, schema) for query in (_COLUMNS, _KEYS, _FOREIGN_KEYS)]
+            columns, keys, foreign_keys = [await connection.fetch(query, schema) for query in (_COLUMNS, _KEYS, _FOREIGN_KEYS)]
             enums = await connection.fetch(_ENUMS)
     finally:
         await connection.close(timeout=_TIMEOUT)
-    return found[0], found[1], found[2], enums
+    return columns, keys, foreign_keys, enums
 
 
 def _tables(columns: Rows, keys: Rows, foreign_keys: Rows, enums: Mapping[str, tuple[str, ...]]) -> list[Table]:
@@ -111,20 +115,20 @@ def _tables(columns: Rows, keys: Rows, foreign_keys: Rows, enums: Mapping[str, t
             primary.get(name, ()),
             frozenset(unique[name]),
             tuple(links[name]),
-            sentence(rows[0]["of_table"]),
+            sentence(rows[0]["table_comment"]),
         )
         for name, rows in grouped.items()
     ]
 
 
 def _column(row: Mapping[str, Any], enums: Mapping[str, tuple[str, ...]]) -> Column:
-    said, kind = sentence(row["said"]), row["type"]
+    description, kind = sentence(row["comment"]), row["type"]
     if kind == "bytea":
         return Column(row["name"], None)
     known = kind if kind in enums else _TYPES.get(kind)
-    if known is None and row["kind"] == "c":
-        return Column(row["name"], "JSON", not row["is_set"], said, "jsonb" if not row["is_list"] else "")
-    # Whatever has no GraphQL type of its own, an interval or an address say, comes as the text that PostgreSQL writes for it.
+    if known is None and row["kind"] == "c":  # a composite type
+        return Column(row["name"], "JSON", not row["is_set"], description, "jsonb" if not row["is_list"] else "")
+    # A type without a GraphQL equivalent, such as an interval or an address, is cast to PostgreSQL's text form.
     cast = ("text[]" if row["is_list"] else "text") if known is None else ""
     name = known or "String"
-    return Column(row["name"], f"[{name}]" if row["is_list"] else name, not row["is_set"], said, cast)
+    return Column(row["name"], f"[{name}]" if row["is_list"] else name, not row["is_set"], description, cast)

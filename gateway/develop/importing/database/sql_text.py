@@ -1,10 +1,11 @@
-"""Tables and columns → the SELECTs that read them; names are quoted where they have to be."""
+"""Tables and columns → SELECT statements, with identifiers quoted if necessary."""
 
 import re
 
 from gateway.develop.importing.database.tables import Column
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+# Reserved words of SQLite and PostgreSQL.
 _KEYWORDS = frozenset(
     """
     all alter analyse analyze and any array as asc asymmetric attach authorization autoincrement begin between binary both by cascade
@@ -22,7 +23,7 @@ _KEYWORDS = frozenset(
 
 
 def quoted(name: str) -> str:
-    """Return an identifier as SQL has it."""
+    """Return an identifier for SQL, quoted if it is no plain lower-case name or is a keyword."""
     if _PLAIN.fullmatch(name) and name not in _KEYWORDS:
         return name
     return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""A SQLite file → its tables, by pragmas, through a connection that can only read."""
+"""Read the tables of a SQLite file by pragmas, through a read-only connection."""
 
 import sqlite3
 from contextlib import closing
@@ -16,13 +16,13 @@ _AFFINITIES = (
     (("CHAR", "CLOB", "TEXT", "DATE", "TIME", "JSON", "UUID"), "String"),
     (("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL", "MONEY"), "Float"),
 )
-"""What a declared type means by the words in it (https://sqlite.org/datatype3.html#determination_of_column_affinity)."""
+"""Words in a declared type → GraphQL type; the first match decides (https://sqlite.org/datatype3.html#determination_of_column_affinity)."""
 
 
 def read_sqlite(path: Path, url: str) -> DatabaseSchema:
-    """Read the catalogue of a file; ``url`` is how the configuration will say where it is.
+    """Read the tables of a file. ``url`` is its URL for the configuration.
 
-    :raises ImportFault: there is no such file, or it is no database.
+    :raises ImportFault: the file does not exist, or is not a database.
     """
     if not path.is_file():
         raise ImportFault(f"there is no file {path}; a SQLite URL is sqlite:///relative.db or sqlite:////absolute.db")
@@ -43,7 +43,7 @@ def _tables(connection: sqlite3.Connection) -> list[Table]:
 def _table(connection: sqlite3.Connection, name: str) -> Table:
     info = connection.execute("SELECT name, type, [notnull], pk FROM pragma_table_info(?)", (name,)).fetchall()
     key = tuple(column for column, _, _, place in sorted(info, key=lambda row: row[3]) if place)
-    # A primary key of SQLite may be null unless it is the row id; that it is not meant to be is what its reader expects.
+    # SQLite allows null in a primary key that is not the row ID; that is hardly ever meant, so key columns count as not null.
     columns = tuple(Column(column, _type(declared), not (is_set or place)) for column, declared, is_set, place in info)
     indexes = connection.execute("SELECT name FROM pragma_index_list(?) WHERE [unique] AND NOT partial", (name,)).fetchall()
     unique = {
@@ -63,8 +63,8 @@ def _foreign_keys(connection: sqlite3.Connection, name: str) -> tuple[ForeignKey
 
 
 def _with_targets(table: Table, tables: dict[str, Table]) -> Table:
-    """Complete foreign keys: names as the tables have them, and the primary key where no column is named."""
-    known = {name.lower(): found for name, found in tables.items()}
+    """Complete foreign keys: with the exact case of table names, and the primary key if they name no target columns."""
+    known = {name.lower(): table for name, table in tables.items()}
     keys = []
     for key in table.foreign_keys:
         target = known.get(key.table.lower())

@@ -1,4 +1,4 @@
-"""What is known of a database: tables, columns and foreign keys, whichever database it is."""
+"""The schema of a database as data, independent of the database product: tables, columns and foreign keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its GraphQL type as text (None for one that JSON cannot carry) and how it is selected, if not by its name."""
+    """A column. ``type`` is its GraphQL type as text; None if JSON cannot represent it."""
 
     name: str
     type: str | None
     is_nullable: bool = True
     description: str = ""
     cast: str = ""
-    """A type that it is cast to, so that it comes as text."""
+    """The SQL type that the column is cast to in a SELECT; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """Columns of a table that refer to columns of another."""
+    """Columns that reference the columns ``targets`` of ``table``, in the same order."""
 
     columns: tuple[str, ...]
     table: str
@@ -27,7 +27,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or view. ``unique`` are the sets of columns that no two rows share, the primary key among them."""
+    """A table or view. ``unique`` has the sets of columns with a unique constraint, including the primary key."""
 
     name: str
     columns: tuple[Column, ...]
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSchema:
-    """The tables of a database, its enumerations by name, and the schema that table names are written with, if any."""
+    """The tables of a database, its enumerations (name → values), and the schema that qualifies table names, if any."""
 
     url: str
     tables: tuple[Table, ...]

@@ -1,3 +1,3 @@
-"""OpenAPI 3.0 and 3.1 → one operation for each GET, and types for what they answer."""
+"""Import an OpenAPI 3.0 or 3.1 description: one operation per GET, and types for the responses."""
 
 from gateway.develop.importing.openapi.configuration import import_openapi as import_openapi

@@ -1,4 +1,4 @@
-"""An OpenAPI description → the files of a configuration: its source, its operations (by tag where they are many), its types."""
+"""An OpenAPI description → configuration files: the sources, the operations (one file per tag if there are many), the types."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,40 +13,42 @@ from gateway.develop.importing.sdl_text import reachable, sdl_text
 from gateway.develop.importing.yaml_text import CommentedDocument, CommentedValue, yaml_text
 
 MAX_IN_ONE_FILE = 30
-"""So many operations stand in one file; more are divided by tag."""
+"""Up to how many operations are written to one file; more are divided by tag."""
 _NO_SERVER = "it names no absolute server; say where the service is with --base-url"
 
 
 def import_openapi(location: str, headers: Mapping[str, str], base_url: str | None = None, name: str | None = None) -> Imported:
-    """Import the description at a path or URL; ``base_url`` replaces the servers that it names.
+    """Import the description at a path or URL. ``base_url`` replaces the servers of the description.
 
-    :raises ImportFault: there is none, or it has no GET that can be an operation.
+    :raises ImportFault: there is no description, or it has no GET that can be an operation.
     """
     return translate(read_description(location, read_location(location, headers)), base_url, name)
 
 
 def translate(description: Description, base_url: str | None, name: str | None) -> Imported:
-    """Turn a description into a configuration.
+    """Convert a description to a configuration.
 
-    :raises ImportFault: it has no GET that can be an operation, or says not where the service is.
+    :raises ImportFault: it has no GET that can be an operation, or no absolute server URL.
     """
     types = ConvertedTypes(description)
-    found = _Found(description, types, base_url, name or source_name(str(mapping(description.root.get("info")).get("title", ""))))
-    found.read()
-    if not found.operations:
-        raise ImportFault(f"{shown(description.location)} has no GET that can be an operation{_because(found.skipped)}")
-    texts = [text for operation in found.operations for text in operation.types]
+    name = name or source_name(str(mapping(description.root.get("info")).get("title", "")))
+    converter = _Converter(description, types, base_url, name)
+    converter.convert()
+    if not converter.operations:
+        raise ImportFault(f"{shown(description.location)} has no GET that can be an operation{_because(converter.skipped)}")
+    texts = [text for operation in converter.operations for text in operation.types]
+    # Some types were named for operations that turned out not to be expressible; only those in use are written.
     declared = reachable(types.complete(), texts)
     origin = f"Imported from {shown(description.location)}" + (f" ({description.title})" if description.title else "")
-    files = {"source.yaml": found.source_text(origin), **_operation_files(found, origin)}
+    files = {"source.yaml": converter.source_text(origin), **_operation_files(converter.operations, origin)}
     if sdl := sdl_text(declared, texts):
         files["types.graphql"] = f"# {origin}.\n\n{sdl}"
-    left_out = (*found.skipped, *types.left_out)
-    return Imported(found.name, files, len(found.operations), len(declared), left_out=left_out)
+    left_out = (*converter.skipped, *types.left_out)
+    return Imported(converter.name, files, len(converter.operations), len(declared), left_out=left_out)
 
 
-class _Found:
-    """The sources and operations of a description, and what cannot be one."""
+class _Converter:
+    """Converts the GETs of a description to operations and sources; ``skipped`` are those that cannot be operations."""
 
     def __init__(self, description: Description, types: ConvertedTypes, base_url: str | None, name: str) -> None:
         self.name = name
@@ -60,10 +62,10 @@ class _Found:
         if base_url and self._fixed is None:
             raise ImportFault(f"'{base_url}' is not a URL such as https://api.example.com/v1")
         self._sources: dict[str, str] = {}
-        """Source names by base URL."""
+        """Base URL → name of its source."""
 
-    def read(self) -> None:
-        """Turn every GET into an operation, or into a finding."""
+    def convert(self) -> None:
+        """Convert every GET to an operation, or record why it is skipped."""
         for path, item, get in gets(self._description):
             try:
                 source = self._source(item.get("servers"), get.get("servers"))
@@ -73,7 +75,7 @@ class _Found:
                 self.skipped.append(Omission(str(reason), f"GET {path}"))
 
     def source_text(self, origin: str) -> str:
-        """Return the file of the sources."""
+        """Return the text of the file with the sources."""
         sources: dict[str, object] = {}
         for url, name in self._sources.items():
             sources[name] = {
@@ -85,7 +87,7 @@ class _Found:
         return yaml_text([CommentedDocument({"sources": sources})], header, footer)
 
     def _source(self, *more_servers: object) -> str:
-        """Return the source of a GET: its own server, that of its path, or that of the description."""
+        """Return the name of a GET's source: that of its own server, else of its path's, else of the description's."""
         own = next((servers for servers in reversed(more_servers) if servers), None)
         url = self._fixed or self._description.base_url(own or self._description.root.get("servers"))
         if url is None:
@@ -105,15 +107,15 @@ class _Found:
         return ["The service may ask for credentials:", *dict.fromkeys(lines)] if lines else []
 
 
-def _operation_files(found: _Found, origin: str) -> dict[str, str]:
+def _operation_files(operations: list[ApiOperation], origin: str) -> dict[str, str]:
     groups: dict[str, list[ApiOperation]] = defaultdict(list)
-    is_one_file = len(found.operations) <= MAX_IN_ONE_FILE
-    for operation in found.operations:
+    is_one_file = len(operations) <= MAX_IN_ONE_FILE
+    for operation in operations:
         groups["operations" if is_one_file or not operation.tag else snake(operation.tag)].append(operation)
-    names = UniqueNames("source")
+    names = UniqueNames("source")  # source.yaml has the sources
     files = {}
-    for tag, operations in sorted(groups.items()):
-        documents = [CommentedDocument(operation.document, operation.comments) for operation in operations]
+    for tag, group in sorted(groups.items()):
+        documents = [CommentedDocument(operation.document, operation.comments) for operation in group]
         files[f"{names.take(tag)}.yaml"] = yaml_text(documents, (f"{origin}.",))
     return files
 

@@ -1,4 +1,4 @@
-"""The bytes of an OpenAPI description → its value, checked to be one, with references that can be followed."""
+"""Decode an OpenAPI description, check its version, and resolve the references in it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ MAX_REFERENCES = 50
 
 
 class Unresolvable(Exception):
-    """A reference leads out of the description, to nothing, or to itself."""
+    """A reference points to another file, to nothing, or to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """An OpenAPI description: where it came from, and its value."""
+    """An OpenAPI description: its path or URL, and its decoded root."""
 
     location: str
     root: Schema
 
     @property
     def title(self) -> str:
-        """The title, and the version of what is described."""
+        """The title and version of the API."""
         info = mapping(self.root.get("info"))
         return " ".join(sentence(info.get(key), 80) for key in ("title", "version")).strip()
 
     def resolve(self, value: Any) -> tuple[Any, str | None]:
-        """Follow references from a value to what they stand for, and return that and the last name on the way.
+        """Resolve a value that may be a reference; return the target and the name of the last reference, if any.
 
-        :raises Unresolvable: there is nothing to be found.
+        :raises Unresolvable: the target does not exist, or references form a cycle.
         """
         name = None
         for _ in range(MAX_REFERENCES):
@@ -46,10 +46,10 @@ class Description:
             value, name = self._at(reference), unquote(reference.rpartition("/")[2])
         raise Unresolvable(f"a reference leads to itself: {name}")
 
-    def found(self, value: Any) -> Schema:
-        """Follow references to a mapping; empty where there is none.
+    def resolve_mapping(self, value: Any) -> Schema:
+        """Resolve a value that may be a reference to a mapping; empty if the target is not a mapping.
 
-        :raises Unresolvable: there is nothing to be found.
+        :raises Unresolvable: the target does not exist, or references form a cycle.
         """
         return mapping(self.resolve(value)[0])
 
@@ -58,6 +58,7 @@ class Description:
             raise Unresolvable(f"a reference to another file: {reference}")
         value: Any = self.root
         for part in reference[1:].split("/")[1:]:
+            # JSON Pointer (RFC 6901 4): "~1" before "~0", or else "~01" would become "/".
             key = unquote(part).replace("~1", "/").replace("~0", "~")
             if isinstance(value, Mapping):
                 value = value.get(key)
@@ -68,7 +69,7 @@ class Description:
         return value
 
     def base_url(self, servers: Any) -> str | None:
-        """Return the URL of the first of ``servers``, absolute and with its variables replaced; None where there is none."""
+        """Return the absolute URL of the first of ``servers``, with its variables replaced; None if there is none that can be used."""
         first = mapping(servers[0]) if isinstance(servers, list) and servers else {}
         url = str(first.get("url", "/"))
         for name, variable in mapping(first.get("variables")).items():
@@ -80,19 +81,19 @@ class Description:
 
 
 def mapping(value: Any) -> Schema:
-    """Return a mapping, empty where the value is none."""
+    """Return a value if it is a mapping, else an empty one: descriptions are not validated, so any value can have any type."""
     return value if isinstance(value, Mapping) else {}
 
 
 def mappings(value: Any) -> Iterator[Schema]:
-    """Yield the mappings of a list; nothing where the value is none."""
+    """Yield the mappings in a list; nothing if the value is not a list."""
     yield from (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()
 
 
 def read_description(location: str, content: bytes) -> Description:
-    """Read JSON or YAML and check that it is an OpenAPI description of version 3.
+    """Decode JSON or YAML and check that it is an OpenAPI description of version 3.0 or 3.1.
 
-    :raises ImportFault: it is none.
+    :raises ImportFault: it is not.
     """
     where = shown(location)
     root = _decode(where, content)
@@ -119,6 +120,7 @@ def _decode(where: str, content: bytes) -> object:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
+        # Meant to be JSON, so the error of the JSON parser is the helpful one.
         if content.lstrip()[:1] == b"{":
             raise ImportFault(f"{where} is not JSON: {error}") from None
     try:

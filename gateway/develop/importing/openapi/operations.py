@@ -1,4 +1,4 @@
-"""The GETs of an OpenAPI description → operations of the configuration, one each, with their arguments and their types."""
+"""The GETs of an OpenAPI description → operations of the configuration, with their arguments and types."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,28 +14,28 @@ from gateway.develop.importing.yaml_text import escape
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _UNUSABLE_PATH = re.compile(r"[#\\\s]|^//|^[^/]")
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
-"""Header parameters that OpenAPI itself says are to be ignored (Parameter Object)."""
+"""Header parameters that must be ignored (OpenAPI specification, Parameter Object)."""
 
 
 class NotExpressible(Exception):
-    """A GET cannot be an operation; the message is the reason."""
+    """A GET cannot be expressed as an operation. The message is the reason."""
 
 
 @dataclass(slots=True)
 class Inputs:
-    """What goes into a call: the operation's arguments, and the templates that use them."""
+    """The inputs of a call: the operation's arguments (name → type), and the templates that use them."""
 
     args: dict[str, str] = field(default_factory=dict)
     placeholders: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    """Parameters that cannot be expressed and can be done without."""
+    """Comments on optional parameters that cannot be expressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """A GET as an operation: its document, remarks about it, its group, and the types that it names."""
+    """A GET as an operation: its document with comments, its tag, and the types that it refers to."""
 
     document: Mapping[str, object]
     comments: tuple[str, ...]
@@ -44,36 +44,36 @@ class ApiOperation:
 
 
 def gets(description: Description) -> Iterator[tuple[str, Schema, Schema]]:
-    """Yield the path, its item and the GET of each path that has one."""
+    """Yield the path, the path item and the GET of each path that has a GET."""
     for path, item in mapping(description.root.get("paths")).items():
         try:
-            found = description.found(item)
+            path_item = description.resolve_mapping(item)
         except Unresolvable:
             continue
-        if isinstance(found.get("get"), Mapping):
-            yield path, found, found["get"]
+        if isinstance(path_item.get("get"), Mapping):
+            yield path, path_item, path_item["get"]
 
 
 def operation_name(path: str, get: Schema) -> str:
-    """Return the name that a GET asks for: its ``operationId``, or one made from its path, such as ``usersByIdPosts``."""
-    said = get.get("operationId")
-    if isinstance(said, str) and words(said):
-        return lower_camel(said)
+    """Return the name for a GET: from its ``operationId``, or from its path, such as ``usersByIdPosts``."""
+    operation_id = get.get("operationId")
+    if isinstance(operation_id, str) and words(operation_id):
+        return lower_camel(operation_id)
     parts = ["By " + part if part.startswith("{") else part for part in path.split("/") if part]
     return lower_camel(" ".join(parts) or "root") if parts else "root"
 
 
 class Operations:
-    """Makes operations out of GETs; ``types`` gathers the types that they need."""
+    """Builds operations from GETs; ``types`` collects the types that they need."""
 
     def __init__(self, description: Description, types: ConvertedTypes) -> None:
         self._description = description
         self._types = types
 
     def build(self, name: str, source: str, path: str, item: Schema, get: Schema) -> ApiOperation:
-        """Return the operation of a GET.
+        """Return the operation for a GET.
 
-        :raises NotExpressible: it cannot be one.
+        :raises NotExpressible: the GET cannot be expressed as an operation.
         """
         if _UNUSABLE_PATH.search(path):
             raise NotExpressible("a path with characters that an endpoint cannot have")
@@ -81,7 +81,8 @@ class Operations:
             raise NotExpressible("a GET with a body")
         returns = self._returns(name, get)
         inputs = self._inputs(name, path, item, get)
-        endpoint = _PLACEHOLDER.sub(lambda found: f"{{{inputs.placeholders[found[1]]}}}", path)
+        endpoint = _PLACEHOLDER.sub(lambda match: f"{{{inputs.placeholders[match[1]]}}}", path)
+        # A step must not have the name of an argument: templates refer to both.
         step_name = next(
             word for word in ("list" if returns.startswith("[") else "one", "answer", "call") if word not in inputs.args
         )
@@ -89,10 +90,11 @@ class Operations:
         step |= {"query": inputs.query} if inputs.query else {}
         step |= {"headers": inputs.headers} if inputs.headers else {}
         step["returns"] = returns
+        # The path of one thing by its key: a declared 404 means that there is no such thing, which is null.
         if path.endswith("}") and "404" in mapping(get.get("responses")):
             step["not_found"] = None
-        said = escape(sentence(get.get("summary")) or sentence(get.get("description")))
-        document: dict[str, object] = {"operation": name, **({"description": said} if said else {})}
+        description = escape(sentence(get.get("summary")) or sentence(get.get("description")))
+        document: dict[str, object] = {"operation": name, **({"description": description} if description else {})}
         document |= {"args": inputs.args} if inputs.args else {}
         document |= {"steps": [step], "aggregation": {"strategy": "pick", "step": step_name}}
         deprecated = ("deprecated",) if get.get("deprecated") is True else ()
@@ -104,33 +106,34 @@ class Operations:
             (returns, *inputs.args.values()),
         )
 
-    # -- the answer
+    # -- the response
 
     def _returns(self, name: str, get: Schema) -> str:
-        """Return the type of the first success that is JSON."""
+        """Return the type of the first successful response (2xx, or ``default``) that is JSON."""
         responses = mapping(get.get("responses"))
         successes = sorted(status for status in responses if str(status).startswith("2")) or ["default"]
         kinds: list[str] = []
         for status in successes:
             try:
-                content = mapping(self._description.found(responses.get(status)).get("content"))
+                content = mapping(self._description.resolve_mapping(responses.get(status)).get("content"))
             except Unresolvable as error:
                 raise NotExpressible("a response that leads nowhere or elsewhere") from error
             kinds += content
             media_type = next((kind for kind in content if _is_json(kind)), None)
             if media_type:
                 schema = mapping(content[media_type]).get("schema", {})
-                return self._types.shape(schema, camel(name), f"operation {name}").type
+                return self._types.convert(schema, camel(name), f"operation {name}").type
         if kinds:
             raise NotExpressible(f"a response that is {kinds[0].partition(';')[0]}, not JSON")
         raise NotExpressible("a response without content")
 
-    # -- what is asked with
+    # -- the parameters
 
     def _inputs(self, name: str, path: str, item: Schema, get: Schema) -> Inputs:
         inputs, names = Inputs(), argument_names()
         in_path = list(dict.fromkeys(_PLACEHOLDER.findall(path)))
         declared = self._parameters(item, get)
+        # Descriptions sometimes do not declare a path parameter, or declare one that the path does not have.
         for key in in_path:
             declared.setdefault((key, "path"), {"name": key, "in": "path", "required": True})
         for (key, place), parameter in declared.items():
@@ -150,18 +153,18 @@ class Operations:
         return inputs
 
     def _parameters(self, item: Schema, get: Schema) -> dict[tuple[str, str], Schema]:
-        """Return the parameters of a GET by name and place; its own come before those of its path."""
-        found: dict[tuple[str, str], Schema] = {}
+        """Return the parameters of a GET by name and location (``in``); its own override those of its path item."""
+        parameters: dict[tuple[str, str], Schema] = {}
         for raw in (*mappings(item.get("parameters")), *mappings(get.get("parameters"))):
             try:
-                parameter = self._description.found(raw)
+                parameter = self._description.resolve_mapping(raw)
             except Unresolvable as error:
                 raise NotExpressible("a parameter that leads nowhere or elsewhere") from error
-            found[str(parameter.get("name")), str(parameter.get("in"))] = parameter
-        return found
+            parameters[str(parameter.get("name")), str(parameter.get("in"))] = parameter
+        return parameters
 
     def _obstacle(self, place: str, parameter: Schema) -> str | None:
-        """Return what keeps a parameter from being an argument."""
+        """Return why a parameter cannot be an argument; None if it can."""
         if place == "cookie":
             return "in a cookie"
         if "content" in parameter:
@@ -171,9 +174,9 @@ class Operations:
 
     def _add(self, inputs: Inputs, argument: str, name: str, parameter: Schema, *, is_required: bool) -> None:
         key, place = str(parameter["name"]), parameter["in"]
-        only = self._only_value(parameter)
-        if place == "header" and only is not None:
-            inputs.headers[key] = escape(only).replace("{", "{{").replace("}", "}}")
+        fixed = self._fixed_value(parameter)
+        if place == "header" and fixed is not None:
+            inputs.headers[key] = escape(fixed).replace("{", "{{").replace("}", "}}")
             return
         kind = self._argument_type(parameter, f"{camel(name)}{camel(key)}", f"{name}({key})")
         inputs.args[argument] = f"{kind}!" if is_required else kind
@@ -184,7 +187,7 @@ class Operations:
             values[key] = f"{{{argument}}}" if is_required else f"{{{argument}?}}"
 
     def _argument_type(self, parameter: Schema, hint: str, where: str) -> str:
-        """Return the type of an argument. A list is one only where each item is a parameter of its own."""
+        """Return the type of an argument. A list stays a list only if each item is sent as a parameter of its own (``explode``)."""
         if "content" in parameter:
             return "String"
         kind = self._types.input_type(parameter.get("schema", {}), hint, where)
@@ -195,16 +198,16 @@ class Operations:
 
     def _schema(self, parameter: Schema) -> Any:
         try:
-            return self._description.found(parameter.get("schema", {}))
+            return self._description.resolve_mapping(parameter.get("schema", {}))
         except Unresolvable:
             return {}
 
-    def _only_value(self, parameter: Schema) -> str | None:
-        """Return the one value that a parameter can have, or has unless it is said."""
+    def _fixed_value(self, parameter: Schema) -> str | None:
+        """Return the only possible value of a parameter, or its default."""
         schema = self._schema(parameter)
         values = schema.get("enum")
-        only = values[0] if isinstance(values, list) and len(values) == 1 else schema.get("const", schema.get("default"))
-        return str(only) if isinstance(only, str | int | float) and not isinstance(only, bool) else None
+        fixed = values[0] if isinstance(values, list) and len(values) == 1 else schema.get("const", schema.get("default"))
+        return str(fixed) if isinstance(fixed, str | int | float) and not isinstance(fixed, bool) else None
 
 
 def _is_json(media_type: str) -> bool:

@@ -1,7 +1,7 @@
 """JSON Schemas of an OpenAPI description → GraphQL types.
 
-Objects and enumerations get names, from the component or from the place where they stand; everything else is written where it is
-used. What GraphQL has no type for is ``JSON``.
+Objects and enumerations get named types, after the component or the place of the schema; everything else is written inline. What cannot be
+expressed in GraphQL becomes ``JSON``.
 """
 
 import re
@@ -19,46 +19,49 @@ _MAX_INT = 2**31
 _FORMATS = {"date-time": "DateTime", "date": "Date", "uuid": "UUID"}
 _CAN_BE_ID = {"Int", "BigInt", "String", "UUID"}
 _LARGE = re.compile(r"(?i)bytes|timestamp")
+"""Names of integers that need more than 32 bits, although their schema has no format."""
 JSON = "JSON"
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertedType:
-    """What a schema means: a GraphQL type as text, and whether a value may be null."""
+    """A converted schema: the GraphQL type as text, and whether a value may be null."""
 
     type: str
     is_nullable: bool = False
 
     @property
     def text(self) -> str:
-        """The type, with its exclamation mark unless a value may be null."""
+        """The type, with an exclamation mark unless a value may be null."""
         return self.type if self.is_nullable else f"{self.type}!"
 
 
 class ConvertedTypes:
-    """The types that schemas have become so far, by name."""
+    """Converts schemas to GraphQL types, and collects the named types. ``left_out`` has what could not be expressed."""
 
     def __init__(self, description: Description) -> None:
         self.left_out: list[Omission] = []
         self._description = description
         self._names = type_names()
         self._named: dict[int, str] = {}
-        """Names by the identity of the schema in the description, which outlives this."""
+        """``id()`` of a schema → its name. The description keeps the schemas alive, so that no ID is reused."""
         self._objects: set[str] = set()
         self._open: set[int] = set()
+        """``id()`` of the schemas that are being converted, to detect recursion outside objects."""
         self._enums: dict[tuple[str, tuple[str, ...]], str] = {}
         self._types: dict[str, NamedType] = {}
-        self._waiting: list[tuple[str, Schema]] = []
+        self._pending: list[tuple[str, Schema]] = []
+        """Object types that have a name but no definition yet: built later, as types can refer to each other in circles."""
 
     def complete(self) -> dict[str, NamedType]:
-        """Build every type that has got a name, and those that they need, and return all."""
-        while self._waiting:
-            name, schema = self._waiting.pop()
+        """Build all pending types, and the types that they need in turn; return all named types."""
+        while self._pending:
+            name, schema = self._pending.pop()
             self._types[name] = self._object(name, schema)
         return self._types
 
-    def shape(self, schema: Any, hint: str, where: str) -> ConvertedType:
-        """Return the type of a schema; ``hint`` names it where it has no name, ``where`` is how people would find it."""
+    def convert(self, schema: Any, hint: str, where: str) -> ConvertedType:
+        """Return the type of a schema. ``hint`` is a name for a schema without one; ``where`` says in reports where it is."""
         try:
             schema, name = self._description.resolve(schema)
         except Unresolvable as error:
@@ -71,45 +74,45 @@ class ConvertedTypes:
             return self._json("a type that is made of nothing but itself (JSON)", where)
         self._open.add(id(schema))
         try:
-            return self._shape(schema, camel(name) if name else hint, where)
+            return self._convert(schema, camel(name) if name else hint, where)
         finally:
             self._open.remove(id(schema))
 
     def input_type(self, schema: Any, hint: str, where: str) -> str:
-        """Return the type of an argument: a scalar, an enumeration, or a list of one of these; what is none of these is text."""
+        """Return the type of an argument: a scalar, an enumeration, or a list of these; ``String`` for everything else."""
         before = len(self.left_out)
-        kind = self.shape(schema, hint, where).type
+        kind = self.convert(schema, hint, where).type
         item = kind[1:-1].rstrip("!") if kind.startswith("[") else kind
         if item == JSON or item.startswith("[") or item in self._objects:
-            del self.left_out[before:]
+            del self.left_out[before:]  # the reports are about a JSON type that is not used
             item = "String"
         return f"[{item}!]" if kind.startswith("[") else item
 
     def is_object(self, schema: Any) -> bool:
-        """Tell whether a schema is of an object."""
+        """Tell whether a schema describes an object."""
         try:
-            return _kind(self._description.found(schema)) == "object"
+            return _kind(self._description.resolve_mapping(schema)) == "object"
         except Unresolvable:
             return False
 
-    def _shape(self, schema: Schema, hint: str, where: str) -> ConvertedType:
+    def _convert(self, schema: Schema, hint: str, where: str) -> ConvertedType:
         merged = self._merged(schema)
         is_nullable = _is_nullable(schema)
         if not mapping(merged.get("properties")):
             for key in ("allOf", "oneOf", "anyOf"):
                 if key in merged:
-                    found = self._of_branches(key, merged[key], hint, where)
-                    return ConvertedType(found.type, is_nullable or found.is_nullable)
+                    converted = self._convert_branches(key, merged[key], hint, where)
+                    return ConvertedType(converted.type, is_nullable or converted.is_nullable)
         kind = _kind(merged)
         if kind == "object" and mapping(merged.get("properties")):
             return ConvertedType(self._name(schema, merged, hint), is_nullable)
         if kind == "array":
-            item = self.shape(merged.get("items", {}), singular(hint) if singular(hint) != hint else f"{hint}Item", where)
+            item = self.convert(merged.get("items", {}), singular(hint) if singular(hint) != hint else f"{hint}Item", where)
             return ConvertedType(f"[{item.text}]", is_nullable)
         return ConvertedType(self._scalar(kind, merged, hint, where), is_nullable)
 
     def _merged(self, schema: Schema) -> Schema:
-        """Merge ``allOf``: the properties of all parts together. Without properties there is nothing to merge."""
+        """Return a schema with the properties of all parts of its ``allOf``; the schema itself if no part has properties."""
         if "allOf" not in schema:
             return schema
         properties: dict[str, Any] = {}
@@ -123,25 +126,26 @@ class ConvertedTypes:
 
     def _parts(self, schema: Schema, depth: int) -> Iterator[Schema]:
         yield schema
-        if depth > 20:
+        if depth > 20:  # ends an allOf that contains itself
             return
         for part in mappings(schema.get("allOf")):
             try:
-                yield from self._parts(self._description.found(part), depth + 1)
+                yield from self._parts(self._description.resolve_mapping(part), depth + 1)
             except Unresolvable as error:
                 self.left_out.append(Omission("a part of an object that leads nowhere or elsewhere", str(error)))
 
-    def _of_branches(self, key: str, branches: Any, hint: str, where: str) -> ConvertedType:
-        """Return the one type that all branches are; null among them makes it nullable."""
+    def _convert_branches(self, key: str, branches: Any, hint: str, where: str) -> ConvertedType:
+        """Return the type that all branches have in common, else JSON. A null branch makes it nullable."""
         given = list(mappings(branches))
-        some = [branch for branch in given if not _is_null(branch)]
-        shapes = {self.shape(branch, hint, where) for branch in some if key != "allOf" or _says_something(branch)}
-        is_nullable = len(some) < len(given) or any(shape.is_nullable for shape in shapes)
-        kinds = {shape.type for shape in shapes}
+        not_null = [branch for branch in given if not _is_null(branch)]
+        # A part of an allOf that has only a description, say, is no type of its own.
+        converted = {self.convert(branch, hint, where) for branch in not_null if key != "allOf" or _has_type(branch)}
+        is_nullable = len(not_null) < len(given) or any(branch.is_nullable for branch in converted)
+        kinds = {branch.type for branch in converted}
         if len(kinds) == 1:
             return ConvertedType(kinds.pop(), is_nullable)
-        found = self._json("one of several types (JSON)", where) if key != "allOf" else ConvertedType(JSON)
-        return ConvertedType(found.type, is_nullable)
+        common = self._json("one of several types (JSON)", where) if key != "allOf" else ConvertedType(JSON)
+        return ConvertedType(common.type, is_nullable)
 
     def _name(self, schema: Schema, merged: Schema, hint: str) -> str:
         if len(self._named) >= MAX_TYPES:
@@ -154,25 +158,25 @@ class ConvertedTypes:
         name = self._names.take(hint)
         self._named[id(schema)] = name
         self._objects.add(name)
-        self._waiting.append((name, merged))
+        self._pending.append((name, merged))
         return name
 
     def _object(self, name: str, schema: Schema) -> NamedType:
         required = _texts(schema.get("required"))
         fields, comments = [], []
         for key, value in mapping(schema.get("properties")).items():
-            if mapping(value).get("writeOnly") is True:
+            if mapping(value).get("writeOnly") is True:  # never in a response
                 continue
             if not is_name(key):
                 comments.append(f"left out: '{key}' is not a GraphQL name")
                 self.left_out.append(Omission("a property whose name is not a GraphQL name", f"{name}.{key}"))
                 continue
-            shape = self.shape(value, f"{name}{camel(key)}", f"{name}.{key}")
-            kind = "ID" if shape.type in _CAN_BE_ID and ID.search(key) else shape.type
-            is_null = shape.is_nullable or key not in required
+            converted = self.convert(value, f"{name}{camel(key)}", f"{name}.{key}")
+            kind = "ID" if converted.type in _CAN_BE_ID and ID.search(key) else converted.type
+            is_null = converted.is_nullable or key not in required
             fields.append(Field(key, kind if is_null else f"{kind}!", self._describe(value)))
-        if not fields:
-            fields = [Field("_", JSON, "All properties are written only.")]
+        if not fields:  # a GraphQL type needs at least one field
+            fields = [Field("_", JSON, "All properties are write-only.")]
         return ObjectType(name, tuple(fields), sentence(schema.get("description")), tuple(comments))
 
     def _describe(self, value: Any) -> str:
@@ -192,7 +196,7 @@ class ConvertedTypes:
         return {"number": "Float", "boolean": "Boolean"}.get(kind or "", JSON)
 
     def _enum(self, schema: Schema, hint: str, where: str) -> str | None:
-        """Return the name of an enumeration's type; None for one that stays text. One of a single value says nothing."""
+        """Return the name of the enum type of a schema; None if it has none, fewer than two values, or values that are not GraphQL names."""
         values = tuple(dict.fromkeys(value for value in _flat(schema.get("enum")) if value is not None))
         if len(values) < 2:
             return None
@@ -210,7 +214,7 @@ class ConvertedTypes:
 
 
 def _flat(values: Any) -> list[Any]:
-    """Return a list of scalars, empty where the value is none."""
+    """Return a value if it is a list of scalars, else an empty list."""
     is_flat = isinstance(values, list) and all(value is None or isinstance(value, str | int | float) for value in values)
     return list(values) if is_flat else []
 
@@ -220,15 +224,15 @@ def _texts(values: Any) -> list[str]:
 
 
 def _kind(schema: Schema) -> str | None:
-    """Return the JSON type of a schema: what it says, or what its other keys mean; None when it is open."""
-    said = schema.get("type")
-    if isinstance(said, list):
-        some = [kind for kind in said if kind != "null"]
-        if set(some) == {"integer", "number"}:
+    """Return the JSON type of a schema: its ``type``, or the type that its other keys imply; None if it is undetermined."""
+    declared = schema.get("type")
+    if isinstance(declared, list):  # OpenAPI 3.1
+        not_null = [kind for kind in declared if kind != "null"]
+        if set(not_null) == {"integer", "number"}:
             return "number"
-        return some[0] if len(some) == 1 else None
-    if isinstance(said, str):
-        return said
+        return not_null[0] if len(not_null) == 1 else None
+    if isinstance(declared, str):
+        return declared
     if mapping(schema.get("properties")) or "additionalProperties" in schema:
         return "object"
     if "items" in schema:
@@ -239,8 +243,9 @@ def _kind(schema: Schema) -> str | None:
 
 
 def _is_nullable(schema: Schema) -> bool:
-    said, values = schema.get("type"), schema.get("enum")
-    is_listed = isinstance(said, list) and "null" in said
+    # "nullable" is of OpenAPI 3.0, a type "null" of 3.1.
+    declared, values = schema.get("type"), schema.get("enum")
+    is_listed = isinstance(declared, list) and "null" in declared
     return schema.get("nullable") is True or is_listed or (isinstance(values, list) and None in values)
 
 
@@ -248,12 +253,13 @@ def _is_null(schema: Schema) -> bool:
     return schema.get("type") == "null" or schema.get("enum") == [None] or ("const" in schema and schema["const"] is None)
 
 
-def _says_something(schema: Schema) -> bool:
+def _has_type(schema: Schema) -> bool:
+    """Tell whether a schema constrains the type of a value."""
     return bool(schema.keys() & {"$ref", "type", "enum", "const", "properties", "items", "allOf", "oneOf", "anyOf"})
 
 
 def _is_large(schema: Schema) -> bool:
-    """Tell whether an integer may need more than the 32 bits that GraphQL's Int has."""
+    """Tell whether an integer may need more than 32 bits, the size of GraphQL's Int."""
     examples = [schema.get(key) for key in ("maximum", "minimum", "example", "default")]
     return schema.get("format") == "int64" or any(
         isinstance(value, int | float) and not -_MAX_INT <= value < _MAX_INT for value in examples
