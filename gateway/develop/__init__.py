@@ -1,1 +1,1 @@
-"""Tools for those who write a configuration: lint, tests, imports, reference, playground."""
+"""Tools for authors of a configuration: lint, tests, imports, reference, playground."""

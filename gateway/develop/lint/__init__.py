@@ -1,1 +1,1 @@
-"""Blueprint → findings: what is sound but unwise. Each rule is one small function; :mod:`gateway.develop.lint.rules.catalogue` is the whole list."""
+"""Blueprint → findings: what is valid but unwise. Each rule is one small function; :mod:`gateway.develop.lint.rules.catalogue` lists all."""

@@ -1,4 +1,4 @@
-"""What a rule is, and what it finds."""
+"""Lint rules and their findings."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Place, Problem
 
 Occurrence = tuple[Place, str, str]
-"""Where, in what, and what is unwise about it and what to do."""
+"""What a rule reports: the place, the subject, and a message that says what is unwise and what to do."""
 
 
 class Severity(IntEnum):
-    """How bad a finding is; the worst is the largest."""
+    """The severity of a finding, in ascending order."""
 
     INFO = 1
     WARNING = 2
@@ -24,7 +24,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One finding; the problem's code is the id of the rule."""
+    """One finding. The problem's code is the ID of the rule."""
 
     problem: Problem
     severity: Severity
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its id, how bad its findings are, what it says in one sentence, and the function that looks."""
+    """One rule: its ID, the severity of its findings, its meaning in one sentence, and the function that finds occurrences."""
 
     id: str
     severity: Severity

@@ -1,4 +1,4 @@
-"""Findings → data for other programs: plain JSON, and SARIF 2.1.0 as code hosts show it beside the lines of a change."""
+"""Findings → data for other programs: plain JSON, and SARIF 2.1.0, which code hosts show next to the lines of a change."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return findings with a count for each severity."""
+    """Return the findings, and their number for each severity."""
     return {
         "findings": [
             {
@@ -28,12 +28,13 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
             }
             for finding in findings
         ],
-        "count": {str(severity): sum(found.severity is severity for found in findings) for severity in reversed(Severity)},
+        "count": {str(severity): sum(finding.severity is severity for finding in findings) for severity in reversed(Severity)},
     }
 
 
 def as_sarif(findings: Sequence[Finding], rules: Sequence[Rule]) -> dict[str, Any]:
-    """Return a SARIF log of one run. What is no finding of a rule is a problem, whose code is then its rule."""
+    """Return a SARIF log of one run. A problem of the configuration has no rule; its code is listed as one."""
+    # Results refer to rules by index (SARIF 3.27.6), so the code of a problem needs an entry too.
     described = {rule.id: _rule(rule.id, rule.severity, rule.meaning) for rule in rules}
     for finding in findings:
         code = finding.problem.code

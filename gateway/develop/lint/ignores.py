@@ -1,4 +1,4 @@
-"""``# stepgraph: ignore rule-id reason`` on the line of a finding, or on a line of its own before it."""
+"""Suppress findings by comments: ``# stepgraph: ignore rule-id reason`` on the line of a finding, or alone on a line before it."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +15,15 @@ _BREAK = re.compile(r"\r\n|[\n\r]")
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One comment: where it stands, the rule that it ignores and why, and the line that it is about."""
+    """One comment: its place, the rule that it suppresses, the reason, and the line that it applies to."""
 
     place: Place
     rule: str
     reason: str
     line: int
 
-    def hits(self, finding: Finding) -> bool:
-        """Tell whether it is about a finding."""
+    def matches(self, finding: Finding) -> bool:
+        """Tell whether the comment suppresses a finding."""
         place = finding.problem.place
         return (place.file, place.line, finding.problem.code) == (self.place.file, self.line, self.rule)
 
@@ -36,30 +36,30 @@ def read_ignores(texts: Mapping[str, str]) -> Iterator[Ignore]:
             match = _COMMENT.search(line)
             if match:
                 is_alone = not line[: match.start()].strip()
-                about = _next_line(lines, number) if is_alone else number
-                yield Ignore(Place(file, number, match.start() + 1), match["rule"], match["reason"].strip(), about)
+                target = _next_line(lines, number) if is_alone else number
+                yield Ignore(Place(file, number, match.start() + 1), match["rule"], match["reason"].strip(), target)
 
 
 def _next_line(lines: list[str], number: int) -> int:
-    """Return the number of the next line that is no comment."""
+    """Return the number of the next line that is neither empty nor a comment; several comments can precede one line."""
     rest = enumerate(lines[number:], number + 1)
-    return next((found for found, line in rest if line.strip() and not line.lstrip().startswith("#")), number)
+    return next((following for following, line in rest if line.strip() and not line.lstrip().startswith("#")), number)
 
 
 def without_ignored(findings: Iterable[Finding], texts: Mapping[str, str], rules: Iterable[str]) -> list[Finding]:
-    """Return the findings that no comment ignores, and those that the comments themselves are."""
+    """Return the findings that no comment suppresses, and findings about the comments: those without effect or with a mistake."""
     known = set(rules)
     ignores = list(read_ignores(texts))
-    sound = [ignore for ignore in ignores if ignore.rule in known and ignore.reason]
+    valid = [ignore for ignore in ignores if ignore.rule in known and ignore.reason]
     kept: list[Finding] = []
     used: set[Ignore] = set()
     for finding in findings:
-        hits = [ignore for ignore in sound if ignore.hits(finding)]
-        used.update(hits)
-        kept += [] if hits else [finding]
-    kept += [_finding(ignore, _mistake(ignore, known), BAD_IGNORE, Severity.ERROR) for ignore in ignores if ignore not in sound]
+        matching = [ignore for ignore in valid if ignore.matches(finding)]
+        used.update(matching)
+        kept += [] if matching else [finding]
+    kept += [_finding(ignore, _mistake(ignore, known), BAD_IGNORE, Severity.ERROR) for ignore in ignores if ignore not in valid]
     unused = "it ignores nothing: the line has no such finding; remove it"
-    kept += [_finding(ignore, unused, UNUSED_IGNORE, Severity.WARNING) for ignore in sound if ignore not in used]
+    kept += [_finding(ignore, unused, UNUSED_IGNORE, Severity.WARNING) for ignore in valid if ignore not in used]
     return kept
 
 

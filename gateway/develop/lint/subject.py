@@ -1,4 +1,4 @@
-"""What rules look at: a blueprint, its schema, and the files that it was made of with the place of every value."""
+"""The input of lint rules: a blueprint, its schema, and its files with the place of every value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from gateway.schema.build import build_schema
 
 @dataclass(frozen=True, slots=True)
 class LintSubject:
-    """A configuration, as rules see it.
+    """A configuration as rules see it.
 
-    ``documents`` are read without any environment: only what stands in the files is in their values. ``operations`` are those of the
-    blueprint, each followed by what every overlay alone makes of it.
+    ``documents`` are decoded without environment variables: their values have only what is written in the files. ``operations`` has, for
+    each operation of the blueprint, a list of the operation itself and its variants, one for each overlay applied alone.
     """
 
     blueprint: Blueprint
@@ -29,11 +29,11 @@ class LintSubject:
     marks: Mapping[Place, SourceMap] = field(repr=False)
 
     def at(self, place: Place, *path: str | int) -> Place:
-        """Return the place of the value under a path of keys of the mapping that begins at a place."""
+        """Return the place of the value at ``path`` in the mapping that starts at ``place``."""
         return self.marks[place].at(path) if place in self.marks else place
 
     def steps(self) -> Iterator[tuple[Operation | Link, Step]]:
-        """Yield every step with what it belongs to: of operations, of what overlays make of these, of links."""
+        """Yield every step with its owner: steps of operations, of their variants by overlays, and of links."""
         for variants in self.operations.values():
             for operation in variants:
                 yield from ((operation, step) for step in operation.steps.values())
@@ -41,14 +41,14 @@ class LintSubject:
 
 
 def read_subject(files: Files, blueprint: Blueprint, step_types: Mapping[str, StepType]) -> LintSubject:
-    """Gather what rules look at; the blueprint was built of these files, and no schema of it yet."""
+    """Collect the input of rules. The blueprint must be built from these files, and no schema must have been built from it yet."""
     documents = [
         document
         for file, text in files.texts.items()
         if not file.endswith(".graphql")
         for document in read_documents(file, text, {})[0]
     ]
-    marks = {found.place: found for document in documents for found in _containers(document.marks)}
+    marks = {container.place: container for document in documents for container in _containers(document.marks)}
     return LintSubject(blueprint, build_schema(blueprint), step_types, documents, _operations(blueprint), marks)
 
 
@@ -67,10 +67,10 @@ def _operations(blueprint: Blueprint) -> dict[str, list[Operation]]:
 
 
 def owner_name(owner: Operation | Link) -> str:
-    """Return what people call an operation or a link."""
+    """Return the display name of an operation or a link."""
     return f"operation {owner.name}" if isinstance(owner, Operation) else f"field {owner.type}.{owner.field}"
 
 
 def step_subject(owner: Operation | Link, step: Step) -> str:
-    """Return what people call a step: a link's step is the link."""
+    """Return the display name of a step; the step of a link has the name of the link."""
     return owner_name(owner) if isinstance(owner, Link) else f"{owner_name(owner)} · step {step.name}"

@@ -1,1 +1,1 @@
-"""The playground's endpoints, recorded runs and examples; in development mode alone."""
+"""The playground's endpoints, recorded runs and examples; only in development mode."""

@@ -1,6 +1,7 @@
-"""What the playground page asks for, in development alone: plans before they run, the state of the configuration, runs, examples.
+"""The HTTP endpoints of the playground page: plans without a run, the state of the configuration, recorded runs, examples.
 
-Nothing of it is there in production. What it tells of a run holds no value that a client gave (:mod:`gateway.develop.playground.runs`).
+They exist only in development mode. A recorded run is shown without the values that the client sent
+(:mod:`gateway.develop.playground.runs`).
 """
 
 import asyncio
@@ -28,17 +29,17 @@ from gateway.serve.http.asgi import send_error, unless_client_leaves
 from gateway.serve.http.request import headers_of, posted, read_body, refuse_simple
 
 HEARTBEAT = 15.0
-"""Seconds after which a listener hears something although nothing has changed, so that both ends notice when the other is gone."""
+"""Seconds between comments on an idle event stream, so that both ends notice when the other is gone."""
 MAX_LISTENERS = 50
 POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "worker-src 'self' blob:; frame-ancestors 'none'"  # the editor sets styles of its own
 )
-"""What the page may load: what it came with, and nothing from anywhere else."""
+"""The Content-Security-Policy of the page: it loads its own files and nothing from other origins."""
 
 
 class Playground:
-    """The page and what it asks. ``serving`` gives the configuration that is served; once ``stopping`` is set no listener is held."""
+    """The page and its endpoints. ``serving`` returns the served configuration; ``stopping`` ends all event streams."""
 
     def __init__(self, serving: Callable[[], Serving | None], stopping: asyncio.Event) -> None:
         self._serving = serving
@@ -46,17 +47,17 @@ class Playground:
         self._events = ConfigurationEvents(serving, stopping)
 
     def generation(self) -> RecordingGeneration | None:
-        """Return what answers now, and records what it answers."""
+        """Return the active generation, wrapped so that it records its runs; None while nothing is loaded."""
         serving = self._serving()
         return RecordingGeneration(serving.generation, self._runs) if serving and serving.generation else None
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes of the page, built or plain, and of its endpoints."""
+        """Return the routes of the page and its endpoints. Without a built page (``dist``) a plain one is served."""
         web = Path(str(files("playground") / "web"))
         built = web / "dist"
         page = built / "index.html"
 
-        def show(_: Request) -> Response:  # in a thread, as it reads a file
+        def show(_: Request) -> Response:  # not async: Starlette then runs it in a thread, and it reads a file
             if page.is_file():
                 return HTMLResponse(page.read_bytes(), headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
             return HTMLResponse((web / "plain.html").read_bytes())
@@ -69,7 +70,7 @@ class Playground:
             Route("/playground/runs", self._list_runs),
             Route("/playground/runs/{id}", self._show_run),
             Route("/playground/runs/{id}/again", self._run_again, methods=["POST"]),
-            Mount("/playground", _Built(directory=built, check_dir=False)),
+            Mount("/playground", _BuiltFiles(directory=built, check_dir=False)),
         ]
 
     def _current(self) -> RecordingGeneration:
@@ -81,11 +82,12 @@ class Playground:
     async def _plan(self, request: Request) -> Response:
         headers = headers_of(request.scope)
         generation = self._current().generation
-        asked = posted(await read_body(headers, request.receive, generation.blueprint.server.max_request_bytes), headers)
+        body = await read_body(headers, request.receive, generation.blueprint.server.max_request_bytes)
+        graphql_request = posted(body, headers)
         context = RequestContext("", headers, asyncio.get_running_loop().time())
         try:
-            plan, problems = planned(generation, asked, context)
-        except RequestError as error:  # which is how most documents are while they are written
+            plan, problems = planned(generation, graphql_request, context)
+        except RequestError as error:  # status 200: the page asks while the user types, so most documents are incomplete
             return JSONResponse({"plan": None, "problems": error.errors})
         return JSONResponse({"plan": plan_json(plan, describes_pruned=True), "problems": problems})
 
@@ -99,11 +101,11 @@ class Playground:
         return JSONResponse(self._runs.get(request.path_params["id"]).record)
 
     async def _run_again(self, request: Request) -> Response:
-        """RecordedRun what a run has run, with the arguments and headers that it had; the answer's own run is ``id``."""
-        refuse_simple(headers_of(request.scope))
+        """Execute the request of a recorded run again, with its variables and headers; ``id`` in the response is the new run."""
+        refuse_simple(headers_of(request.scope))  # against CSRF: it may be a mutation
         run = self._runs.get(request.path_params["id"])
-        asked = run.context
-        context = RequestContext(uuid.uuid4().hex, asked.headers, asyncio.get_running_loop().time(), asked.values)
+        recorded = run.context
+        context = RequestContext(uuid.uuid4().hex, recorded.headers, asyncio.get_running_loop().time(), recorded.values)
         try:
             body = await self._current().answer(run.request, context)
         except RequestError as error:
@@ -111,15 +113,15 @@ class Playground:
         return Response(json_text({"id": context.request_id, "body": body}), media_type="application/json")
 
 
-class _Built(StaticFiles):
-    """The files of the page."""
+class _BuiltFiles(StaticFiles):
+    """The files of the built page."""
 
     async def check_config(self) -> None:
-        """Take the folder as it is: before the page is built there is none, and so no file in it."""
+        """Do nothing: Starlette's check fails if the folder does not exist, as before the page is built."""
 
 
 class ConfigurationEvents:
-    """The ASGI application that tells pages of the configuration's state, now and at each change, as server-sent events."""
+    """An ASGI application that sends the configuration's state to pages, now and at each change, as server-sent events."""
 
     def __init__(self, serving: Callable[[], Serving | None], stopping: asyncio.Event) -> None:
         self._serving = serving
@@ -127,7 +129,7 @@ class ConfigurationEvents:
         self._listeners = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hold one listener until it leaves or the server stops."""
+        """Serve one event stream until the client disconnects or the server stops."""
         if self._listeners >= MAX_LISTENERS:
             await send_error(send, 503, Code.REQUEST_LIMIT_EXCEEDED, "Too many pages are listening already.")
             return
@@ -135,12 +137,13 @@ class ConfigurationEvents:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._listeners += 1
         try:
-            await unless_client_leaves(self._tell(send), receive)
+            await unless_client_leaves(self._send_events(send), receive)
         finally:
             self._listeners -= 1
 
-    async def _tell(self, send: Send) -> None:
+    async def _send_events(self, send: Send) -> None:
         while not self._stopping.is_set() and (serving := self._serving()):
+            # Taken before the state is sent: a change in between sets this event, and is not missed.
             changed = serving.changed
             await send({"type": "http.response.body", "body": _event(serving), "more_body": True})
             while not await _any((changed, self._stopping), HEARTBEAT):
@@ -154,7 +157,7 @@ def _event(serving: Serving) -> bytes:
 
 
 async def _any(events: Iterable[asyncio.Event], seconds: float) -> bool:
-    """Wait until one of some events is set, or the time is over; tell whether one is."""
+    """Wait until one of the events is set or the time is over; return whether one is set."""
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""GraphQL schema → a query to begin with for each operation: its required arguments, and its leaf fields down to a depth."""
+"""GraphQL schema → an example query for each operation: its required arguments, and its leaf fields down to a depth."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _SCALARS: Mapping[str, object] = {"ID": "1", "Int": 1, "Float": 1.0, "Boolean": 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A document for one operation, and variables for it that fit the types; whether they mean anything is not known."""
+    """A document for one operation, with variables that are valid for the types. The values are placeholders."""
 
     operation: str
     description: str | None
@@ -37,7 +37,7 @@ class Example:
 
 
 def examples(schema: GraphQLSchema, depth: int = DEPTH) -> Iterator[Example]:
-    """Yield an example for each root field, in the order of the schema; ``depth`` counts selections below it."""
+    """Yield an example for each root field, in the order of the schema. ``depth`` is the number of nested selection sets."""
     for keyword, root in (("query", schema.query_type), ("mutation", schema.mutation_type)):
         for name, field in root.fields.items() if root else ():
             required = {key: argument for key, argument in field.args.items() if is_required_argument(argument)}
@@ -51,7 +51,7 @@ def examples(schema: GraphQLSchema, depth: int = DEPTH) -> Iterator[Example]:
 
 
 def _selected(text: str, output: GraphQLOutputType, depth: int, indent: str) -> list[str]:
-    """Return the lines that select a field; none when nothing below it can be selected within the depth."""
+    """Return the lines that select a field; none if the field needs a selection set and the depth is used up."""
     named = get_named_type(output)
     if is_leaf_type(named):
         return [indent + text]
@@ -59,6 +59,7 @@ def _selected(text: str, output: GraphQLOutputType, depth: int, indent: str) -> 
         return []
     deeper = indent + _INDENT
     fields: Mapping[str, GraphQLField] = named.fields if isinstance(named, GraphQLObjectType | GraphQLInterfaceType) else {}
+    # Fields with required arguments are left out: the values would have to be invented.
     below = [
         line
         for name, field in fields.items()
@@ -69,7 +70,7 @@ def _selected(text: str, output: GraphQLOutputType, depth: int, indent: str) -> 
 
 
 def _value(wanted: GraphQLInputType, above: tuple[str, ...]) -> object:
-    """Return a value that fits a type; an input object has its required fields, and ends where it would hold itself."""
+    """Return a valid value of a type. An input object has its required fields; recursion into the same type ends with null."""
     if isinstance(wanted, GraphQLNonNull):
         return _value(wanted.of_type, above)
     if isinstance(wanted, GraphQLList):

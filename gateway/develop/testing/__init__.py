@@ -1,1 +1,1 @@
-"""Tests of a configuration: a request and mocked upstreams → the answer, the plan and the calls, on virtual time and without a network."""
+"""Tests of a configuration: a request and mocked upstreams → response, plan and calls, on virtual time and without a network."""

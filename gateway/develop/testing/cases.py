@@ -1,4 +1,4 @@
-"""``*.test.yaml`` files → cases; mistakes in them are problems with their place, as those of a configuration are."""
+"""``*.test.yaml`` files → test cases. Mistakes in them are reported as problems with their place, like those of a configuration."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from gateway.settings.cases import CaseKeys, MockKeys
 
 @dataclass(frozen=True, slots=True)
 class Mock:
-    """One answer of a step: after ``delay`` seconds, or never."""
+    """One mocked reply of a step: after ``delay`` seconds, or never if ``is_hanging``."""
 
     answer: MockAnswer
     delay: float
@@ -24,12 +24,12 @@ class Mock:
 
 
 Mocks = Mapping[str, Sequence[Mock]]
-"""The answers of steps by name; of several each call takes one, and further calls the last."""
+"""Step name → its replies in order: each call takes the next one, and calls after the last repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test: its keys, where it stands, and the answers of its steps."""
+    """One test: its keys, its place, and the mocked replies for its request and for the one before it (``before:``)."""
 
     keys: CaseKeys
     place: Place
@@ -38,17 +38,18 @@ class Case:
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
-    """Return test files: those that are named, and those below folders that are named; hidden ones are skipped."""
-    found: dict[Path, None] = {}
+    """Return the given test files, and the test files below the given folders. Hidden files and folders are skipped."""
+    files: dict[Path, None] = {}
     for path in paths:
-        below = sorted(item for summary in TEST_FILES for item in path.rglob(f"*{summary}")) if path.is_dir() else [path]
+        below = sorted(item for suffix in TEST_FILES for item in path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+        # Only the parts below the given path count: the path itself may lie in a hidden folder.
         start = len(path.parts)
-        found |= dict.fromkeys(item for item in below if not any(part.startswith(".") for part in item.parts[start:]))
-    return list(found)
+        files |= dict.fromkeys(item for item in below if not any(part.startswith(".") for part in item.parts[start:]))
+    return list(files)
 
 
 def read_cases(paths: Iterable[Path], blueprint: Blueprint, step_types: Mapping[str, StepType]) -> list[Case]:
-    """Read test files over a blueprint.
+    """Read test files and check them against a blueprint.
 
     :raises ConfigurationError: with all problems of all files.
     """
@@ -60,8 +61,8 @@ def read_cases(paths: Iterable[Path], blueprint: Blueprint, step_types: Mapping[
         if isinstance(read, Problem):
             problems.append(read)
             continue
-        documents, wrong = read_documents(str(path), read[1], {})
-        problems += wrong
+        documents, syntax_problems = read_documents(str(path), read[1], {})
+        problems += syntax_problems
         for document in documents:
             decoded = decode_document(CaseKeys, document, "test", problems)
             if decoded is not None:
@@ -73,7 +74,7 @@ def read_cases(paths: Iterable[Path], blueprint: Blueprint, step_types: Mapping[
 
 
 def step_names(blueprint: Blueprint, step_types: Mapping[str, StepType]) -> dict[str, bool]:
-    """Return the steps of operations, overlays and links, each with whether it has a use for a mock."""
+    """Return the names of all steps of operations, overlays and links → whether a mock of the step has an effect."""
     steps = [step for operation in blueprint.operations.values() for step in operation.steps.values()]
     for position, overlay in enumerate(blueprint.overlays):
         steps += blueprint.effective(overlay.operation, (position,)).steps.values()
@@ -93,14 +94,14 @@ def _mistakes(decoded: Decoded[CaseKeys], blueprint: Blueprint, names: Mapping[s
             message = f"unknown step '{path[-1]}'{nearest(path[-1], names)}"
             yield decoded.problem(path, message, "unknown-step", is_about_key=True)
         elif not names[path[-1]] and path[0] != "expect":
-            message = f"the step '{path[-1]}' asks nobody, so it runs as it is; remove its mock"
+            message = f"the step '{path[-1]}' calls no upstream, so it runs as it is; remove its mock"
             yield decoded.problem(path, message, "unused-mock", is_about_key=True)
     for name in keys.context:
         if name not in blueprint.context:
             message = f"unknown context key '{name}'{nearest(name, blueprint.context)}"
             yield decoded.problem(("context", name), message, "unknown-context", is_about_key=True)
     if not keys.expect.model_fields_set:
-        message = "it expects nothing, so it cannot fail; write 'data:', 'errors:', 'refused:', 'plan:' or 'calls:'"
+        message = "the test expects nothing, so it cannot fail; write 'data:', 'errors:', 'refused:', 'plan:' or 'calls:'"
         yield decoded.problem(("expect",), message, "missing-key")
 
 

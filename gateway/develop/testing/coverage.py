@@ -1,4 +1,4 @@
-"""Blueprint + what cases reached → the steps and policies that no case reaches."""
+"""Coverage of tests: the steps and policies of a blueprint, and which of them a case reaches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gateway.plan.nodes import Plan
 
 @dataclass(frozen=True, slots=True, order=True)
 class CoveragePoint:
-    """Something that a case can reach: a step that runs (no ``policy``), or one way in which a policy of it decides."""
+    """What a case can reach: a step that runs (``policy`` is empty), or one effect of a policy of the step."""
 
     owner: str
     step: str
@@ -24,19 +24,19 @@ class CoveragePoint:
 
 
 def points(blueprint: Blueprint) -> list[CoveragePoint]:
-    """Return everything that can be reached, overlays included, in order of the files."""
-    found: dict[CoveragePoint, None] = {}
+    """Return all coverage points, overlays included, in the order of the files."""
+    result: dict[CoveragePoint, None] = {}
     operations = list(blueprint.operations.values())
     operations += [blueprint.effective(overlay.operation, (position,)) for position, overlay in enumerate(blueprint.overlays)]
     for operation in operations:
         for step in operation.steps.values():
-            found |= dict.fromkeys(_of_step(operation.name, step))
+            result |= dict.fromkeys(_step_points(operation.name, step))
     for link in blueprint.links.values():
-        found |= dict.fromkeys(_of_step("", link.step))
-    return list(found)
+        result |= dict.fromkeys(_step_points("", link.step))
+    return list(result)
 
 
-def _of_step(owner: str, step: Step) -> Iterator[CoveragePoint]:
+def _step_points(owner: str, step: Step) -> Iterator[CoveragePoint]:
     yield CoveragePoint(owner, step.name)
     if step.when:
         yield CoveragePoint(owner, step.name, "when: true")
@@ -50,7 +50,7 @@ def _of_step(owner: str, step: Step) -> Iterator[CoveragePoint]:
 
 
 def _is_retry_written(step: Step) -> bool:
-    """Tell whether a retry is meant for the step: the one that every source has by default need not be tested."""
+    """Tell whether a retry is configured and can happen. The default retry of every source need not be tested."""
     is_written = step.keys.retry is not None or (step.source is not None and "retry" in step.source.keys.model_fields_set)
     return is_written and step.is_idempotent and step.retry.attempts > 1
 
@@ -62,26 +62,29 @@ def _served_by(fallback: Fallback) -> str:
 
 
 def reached(plan: Plan, script: MockScript, body: Mapping[str, Any]) -> set[CoveragePoint]:
-    """Return what one answer shows to have been reached."""
+    """Return the points that one request has reached: steps by their calls, policies by the completeness report and the errors."""
     report = body.get("extensions", {}).get("completeness") or {"missing": (), "degraded": ()}
-    found = {
-        point for call in plan.calls for index in call.nodes for point in _of_run(call.operation, plan.nodes[index].step, script)
+    result = {
+        point
+        for call in plan.calls
+        for index in call.nodes
+        for point in _called_points(call.operation, plan.nodes[index].step, script)
     }
-    found |= {CoveragePoint(_owner(entry), entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
-    found |= {
+    result |= {CoveragePoint(_owner(entry), entry["step"], f"fallback: {entry['served_by']}") for entry in report["degraded"]}
+    result |= {
         CoveragePoint(entry["operation"], entry["step"], "when: false")
         for entry in report["missing"]
         if entry["reason"] == "condition"
     }
-    return found | set(_of_blocked(plan, body.get("errors", ())))
+    return result | set(_required_points(plan, body.get("errors", ())))
 
 
 def _owner(entry: Mapping[str, Any]) -> str:
-    """Return the operation of a step; a link, which is named by its field, belongs to none."""
+    """Return the operation of a step; empty for the step of a link, whose name is that of a field (``Type.field``)."""
     return "" if "." in entry["step"] else str(entry["operation"])
 
 
-def _of_run(operation: Operation, step: Step, script: MockScript) -> Iterator[CoveragePoint]:
+def _called_points(operation: Operation, step: Step, script: MockScript) -> Iterator[CoveragePoint]:
     owner = operation.name if step.name in operation.steps else ""
     if step.name in script.ran:
         yield CoveragePoint(owner, step.name)
@@ -91,8 +94,8 @@ def _of_run(operation: Operation, step: Step, script: MockScript) -> Iterator[Co
         yield CoveragePoint(owner, step.name, "retry")
 
 
-def _of_blocked(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> Iterator[CoveragePoint]:
-    """Yield the required steps that have left their operations without an answer."""
+def _required_points(plan: Plan, errors: Sequence[Mapping[str, Any]]) -> Iterator[CoveragePoint]:
+    """Yield the points of required steps whose failure made their operation null: the error's path is that of the operation."""
     for error in errors:
         step, path = error["extensions"].get("step"), error.get("path", ())
         for root in plan.roots:

@@ -1,4 +1,4 @@
-"""Results of config tests → data for other programs: plain JSON, and JUnit XML as build servers read it."""
+"""Results of config tests → data for other programs: plain JSON, and JUnit XML for build servers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from gateway.develop.testing.run import CaseResult
 
 
 def as_json(results: Sequence[CaseResult], points: Sequence[CoveragePoint]) -> dict[str, Any]:
-    """Return each test with its differences, and what no test reaches."""
+    """Return each test with its differences, and the coverage points that tests reach and do not reach."""
     reached = {point for result in results for point in result.reached}
     return {
         "tests": [
@@ -19,7 +19,9 @@ def as_json(results: Sequence[CaseResult], points: Sequence[CoveragePoint]) -> d
                 "line": result.case.place.line,
                 "passed": not result.differences,
                 "virtual_ms": round(result.seconds * 1000, 3),
-                "differences": [{"about": found.about, "lines": list(found.lines)} for found in result.differences],
+                "differences": [
+                    {"about": difference.about, "lines": list(difference.lines)} for difference in result.differences
+                ],
             }
             for result in results
         ],
@@ -33,7 +35,7 @@ def _point(point: CoveragePoint) -> dict[str, str | None]:
 
 
 def as_junit(results: Sequence[CaseResult]) -> str:
-    """Return a JUnit report; times are virtual."""
+    """Return a JUnit XML report. Times are virtual."""
     failures = sum(bool(result.differences) for result in results)
     suite = Element("testsuite", name="stepgraph", tests=str(len(results)), failures=str(failures), errors="0")
     for result in results:
@@ -41,8 +43,8 @@ def as_junit(results: Sequence[CaseResult]) -> str:
         attributes = {"name": result.case.keys.test, "classname": place.file, "file": place.file, "line": str(place.line)}
         case = SubElement(suite, "testcase", attributes, time=f"{result.seconds:.3f}")
         if result.differences:
-            about = ", ".join(found.about for found in result.differences)
+            about = ", ".join(difference.about for difference in result.differences)
             failure = SubElement(case, "failure", message=f"not as expected: {about}")
-            failure.text = "\n".join(line for found in result.differences for line in found.lines)
+            failure.text = "\n".join(line for difference in result.differences for line in difference.lines)
     indent(suite)
     return tostring(suite, encoding="unicode", xml_declaration=True)

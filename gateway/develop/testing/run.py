@@ -1,4 +1,4 @@
-"""Cases → how each went: the gateway itself answers, over mocked upstreams and on virtual time; nothing is sent anywhere."""
+"""Test cases → their results: the gateway executes each request with mocked upstreams and on virtual time; nothing is sent."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ from gateway.serve.generation.overlays import Overlays
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """How a case went: what was not as expected, the virtual seconds until its answer, and what it reached."""
+    """The result of a case: its differences from what is expected, the virtual seconds to the response, and the points reached."""
 
     case: Case
     differences: tuple[Difference, ...]
@@ -31,9 +31,9 @@ class CaseResult:
 
 
 def run_cases(cases: Iterable[Case], blueprint: Blueprint, step_types: Mapping[str, StepType]) -> Iterator[CaseResult]:
-    """Yield how each case goes, each over a generation of its own."""
+    """Yield the result of each case. Each runs on a generation of its own."""
     for case in cases:
-        random.seed(case.keys.test)  # the waits before attempts are drawn at random
+        random.seed(case.keys.test)  # retries wait for random times, and a result must be reproducible
         yield run(_run_case(case, blueprint, step_types))
 
 
@@ -45,6 +45,7 @@ async def _run_case(case: Case, blueprint: Blueprint, step_types: Mapping[str, S
         if case.keys.before:
             await _answer(generation, request, _context(case, blueprint))
             await asyncio.sleep(case.keys.before.wait_ms / 1000)
+        # The request before it leaves its last values in the generation; its calls are not those of the test.
         script.mocks = case.mocks
         script.sent.clear()
         context = _context(case, blueprint)
@@ -52,8 +53,8 @@ async def _run_case(case: Case, blueprint: Blueprint, step_types: Mapping[str, S
         seconds = asyncio.get_running_loop().time() - context.arrived_at
         plan = None if is_refused else _plan(generation, request, context)
     actual = ActualAnswer(body, is_refused, plan_text(plan) if plan else "", seconds)
-    found = reached(plan, script, body) if plan else set()
-    return CaseResult(case, tuple(differences(case.keys.expect, actual, script)), seconds, frozenset(found))
+    points = reached(plan, script, body) if plan else set()
+    return CaseResult(case, tuple(differences(case.keys.expect, actual, script)), seconds, frozenset(points))
 
 
 def _context(case: Case, blueprint: Blueprint) -> RequestContext:
@@ -65,7 +66,7 @@ def _context(case: Case, blueprint: Blueprint) -> RequestContext:
 
 
 async def _answer(generation: Generation, request: GraphQLRequest, context: RequestContext) -> tuple[Mapping[str, object], bool]:
-    """Return the body of the answer, and whether the request was refused as a whole."""
+    """Return the response body, and whether the request was refused as a whole."""
     try:
         return await generation.answer(request, context), False
     except RequestError as error:

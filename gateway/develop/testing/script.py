@@ -1,4 +1,4 @@
-"""The mocked upstreams of one case: what each call is answered, and what was called."""
+"""The mocked upstreams of one case: the replies to calls, and a record of the calls."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from gateway.errors import Code, StepFault
 
 @dataclass(slots=True)
 class MockScript:
-    """The answers that are left, and what has happened: what each step sent, which steps ran, and which were tried again."""
+    """The mocked replies, and a record: the calls that each step sent, the steps that ran, were retried, and had no mock."""
 
     mocks: Mocks
     sent: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
@@ -24,11 +24,11 @@ class MockScript:
     unmocked: set[str] = field(default_factory=set)
 
     def upstream(self, name: str) -> MockUpstream:
-        """Return what answers the calls of a step."""
+        """Return the mocked upstream of a step."""
 
-        async def upstream(told: Mapping[str, object]) -> MockAnswer:
+        async def upstream(request: Mapping[str, object]) -> MockAnswer:
             calls = self.sent.setdefault(name, [])
-            calls.append(told)
+            calls.append(request)
             mocks = self.mocks.get(name)
             if not mocks:
                 self.unmocked.add(name)
@@ -36,30 +36,30 @@ class MockScript:
             mock = mocks[min(len(calls), len(mocks)) - 1]
             await asyncio.sleep(mock.delay)
             if mock.is_hanging:
-                await asyncio.get_running_loop().create_future()
+                await asyncio.get_running_loop().create_future()  # never done: ends by timeout or cancellation only
             return mock.answer
 
         return upstream
 
 
 class ScriptedStepType(StepType):
-    """A step type whose calls ask a script; it opens nothing."""
+    """A step type that replaces upstreams by a script. It opens no connections."""
 
-    def __init__(self, earnest: StepType, script: MockScript) -> None:
-        self._earnest = earnest
+    def __init__(self, wrapped: StepType, script: MockScript) -> None:
+        self._wrapped = wrapped
         self._script = script
 
     def inputs(self, keys: Any, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
-        """Return what the step type itself does."""
-        return self._earnest.inputs(keys, templates, arguments)
+        """Delegate to the wrapped step type."""
+        return self._wrapped.inputs(keys, templates, arguments)
 
     def is_idempotent(self, keys: Any) -> bool:
-        """Tell what the step type itself does."""
-        return self._earnest.is_idempotent(keys)
+        """Delegate to the wrapped step type."""
+        return self._wrapped.is_idempotent(keys)
 
     def describe(self, keys: Any) -> str:
-        """Say what the step type itself does."""
-        return self._earnest.describe(keys)
+        """Delegate to the wrapped step type."""
+        return self._wrapped.describe(keys)
 
     @asynccontextmanager
     async def connect(self, source: Source) -> AsyncIterator[None]:
@@ -67,9 +67,9 @@ class ScriptedStepType(StepType):
         yield None
 
     def call(self, step: Step, connection: None) -> Call:
-        """Return the step's own call over mocked answers."""
+        """Return the call of the wrapped step type with a mocked upstream, recording that it runs."""
         script = self._script
-        call = self._earnest.mock_call(step, script.upstream(step.name))
+        call = self._wrapped.mock_call(step, script.upstream(step.name))
 
         async def scripted(inputs: Inputs, context: CallContext) -> Reply:
             script.ran.add(step.name)

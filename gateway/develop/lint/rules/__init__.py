@@ -1,1 +1,1 @@
-"""The lint rules, one file for each theme."""
+"""The lint rules, one module per topic."""

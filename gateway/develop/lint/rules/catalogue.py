@@ -1,4 +1,4 @@
-"""All rules, and running them: a configuration → its findings, in order of place."""
+"""The list of all rules, and the linter: a configuration → its findings, in order of place."""
 
 from functools import partial
 
@@ -31,24 +31,25 @@ RULES: tuple[Rule, ...] = (
     Rule("plain-http", _W, "Calls that leave this machine are encrypted.", partial(advice_on_sources, rule="plain-http")),
     Rule("query-without-limit", _W, "A list of rows has a bound.", partial(advice_on_steps, rule="query-without-limit")),
 )
-"""The gateway's own rules, by what they ask for."""
+"""The built-in rules, ordered by topic. The meaning of each is what a configuration without findings satisfies."""
 
 
 ABOUT_IGNORES: tuple[Rule, ...] = (
     Rule(BAD_IGNORE, _E, "An ignore comment names a rule and a reason.", lambda _: iter(())),
     Rule(UNUSED_IGNORE, _W, "An ignore comment ignores something.", lambda _: iter(())),
 )
-"""What is found about the comments, once all other rules have looked."""
+"""Rules about ignore comments. They find nothing themselves: their findings depend on those of all other rules (``ignores``)."""
 
 
 def all_rules(subject: LintSubject) -> list[Rule]:
-    """Return the rules that hold for a configuration: the gateway's and its own."""
+    """Return the rules for a configuration: the built-in ones and those of its ``policy:`` documents."""
     return [*RULES, *ABOUT_IGNORES, *policy_rules(subject)]
 
 
 def lint(subject: LintSubject, files: Files) -> list[Finding]:
-    """Return what all rules find and no comment ignores."""
+    """Return the findings of all rules that no comment suppresses."""
     rules = all_rules(subject)
+    # A set: a rule finds the same thing again in each variant of an operation.
     findings = {
         Finding(Problem(place, about, message, rule.id), rule.severity)
         for rule in rules

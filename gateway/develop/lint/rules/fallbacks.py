@@ -1,4 +1,4 @@
-"""Rules about what happens when a step fails."""
+"""Rules about failing steps: fallbacks and retries."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from gateway.develop.lint.subject import LintSubject, step_subject
 
 
 def fallbacks_that_cannot_be_reached(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield fallbacks of a step that cannot fail, after one that cannot fail, and those that were tried before."""
+    """Yield fallbacks of a step that cannot fail, fallbacks after one that cannot fail, and repeated ones."""
     for owner, step in subject.steps():
         steps = owner.steps if isinstance(owner, Operation) else {}
         reason = None if subject.step_types[step.type].can_fail(step) else "the step cannot fail"
@@ -31,7 +31,7 @@ def _can_fail(subject: LintSubject, fallback: Fallback, steps: Mapping[str, Step
 
 
 def required_steps_without_retry(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield required steps that call somebody, could be repeated, and give up after one attempt."""
+    """Yield required idempotent steps with a source that have one attempt and no fallback."""
     for owner, step in subject.steps():
         is_fragile = step.is_required and step.is_idempotent and step.retry.attempts == 1 and not step.fallbacks
         if is_fragile and step.source is not None:

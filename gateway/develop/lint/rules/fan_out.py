@@ -1,4 +1,4 @@
-"""Rules about the number of calls: links without batch below lists, once for each parent, or for each parent of each parent."""
+"""Rules about the number of calls: a link without ``batch:`` below a list makes one call per parent, below nested lists a product of calls."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,12 +18,13 @@ from gateway.blueprint import Link, Operation
 from gateway.develop.lint.finding import Occurrence
 from gateway.develop.lint.subject import LintSubject
 
-_MANY = 2
+_NESTED = 2
+"""List depth at which calls multiply. A greater depth counts as this one, which also bounds the search through recursive types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A way to the parents of a link: its operation, how many lists it goes through (two stand for more), and its fields for people."""
+    """A path to the parents of a link: its operation, the number of lists on it (2 means 2 or more), and its fields as text."""
 
     operation: Operation
     lists: int
@@ -31,61 +32,61 @@ class Arrival:
 
 
 def arrivals(subject: LintSubject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
-    """Yield each link that some operations lead to, by the shortest way through the most lists."""
-    walk = _Walk(subject)
+    """Yield each link that can be reached from the operations, with the shortest of the paths through the most lists."""
+    search = _Search(subject)
     for operation in operations:
-        walk.begin(operation)
-    walk.go()
-    yield from ((subject.blueprint.links[key], arrival) for key, arrival in walk.found.items())
+        search.start(operation)
+    search.run()
+    yield from ((subject.blueprint.links[key], arrival) for key, arrival in search.deepest.items())
 
 
 def first_arrivals(subject: LintSubject, operations: Iterable[Operation]) -> Iterator[tuple[Link, Arrival]]:
-    """Yield each link with a way from the first operation, in the given order, that leads to it."""
-    walk = _Walk(subject)
+    """Yield each link with a path from the first of the operations, in the given order, from which it can be reached."""
+    search = _Search(subject)
     for operation in operations:
-        walk.begin(operation)
-        walk.go()
-    yield from ((subject.blueprint.links[key], arrival) for key, arrival in walk.first.items())
+        search.start(operation)
+        search.run()
+    yield from ((subject.blueprint.links[key], arrival) for key, arrival in search.first.items())
 
 
 @dataclass(slots=True)
-class _Walk:
-    """A walk through the types, breadth first, so that the first way to a type and a number of lists is the shortest."""
+class _Search:
+    """A breadth-first search through the types, so that the first path to a type with a number of lists is the shortest."""
 
     subject: LintSubject
-    found: dict[tuple[str, str], Arrival] = field(default_factory=dict)
+    deepest: dict[tuple[str, str], Arrival] = field(default_factory=dict)
     first: dict[tuple[str, str], Arrival] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
-    waiting: deque[tuple[GraphQLObjectType, Arrival]] = field(default_factory=deque)
+    queue: deque[tuple[GraphQLObjectType, Arrival]] = field(default_factory=deque)
 
-    def begin(self, operation: Operation) -> None:
+    def start(self, operation: Operation) -> None:
         root = self.subject.schema.mutation_type if operation.is_mutation else self.subject.schema.query_type
         assert root is not None
-        self.arrive(Arrival(operation, 0, ""), operation.name, root.fields[operation.name].type)
+        self.enqueue(Arrival(operation, 0, ""), operation.name, root.fields[operation.name].type)
 
-    def go(self) -> None:
-        while self.waiting:
-            parent, arrival = self.waiting.popleft()
-            for name, made in parent.fields.items():
-                self.note((parent.name, name), arrival)
-                self.arrive(arrival, name, made.type)
+    def run(self) -> None:
+        while self.queue:
+            parent, arrival = self.queue.popleft()
+            for name, parent_field in parent.fields.items():
+                self.record((parent.name, name), arrival)
+                self.enqueue(arrival, name, parent_field.type)
 
-    def note(self, key: tuple[str, str], arrival: Arrival) -> None:
+    def record(self, key: tuple[str, str], arrival: Arrival) -> None:
         if key not in self.subject.blueprint.links:
             return
         here = Arrival(arrival.operation, arrival.lists, f"{arrival.path}.{key[1]}")
         self.first.setdefault(key, here)
-        if key not in self.found or self.found[key].lists < here.lists:
-            self.found[key] = here
+        if key not in self.deepest or self.deepest[key].lists < here.lists:
+            self.deepest[key] = here
 
-    def arrive(self, before: Arrival, name: str, returned: GraphQLOutputType) -> None:
+    def enqueue(self, before: Arrival, name: str, returned: GraphQLOutputType) -> None:
         depth = _depth(returned)
         path = f"{before.path}.{name}".removeprefix(".") + "[]" * depth
-        arrival = Arrival(before.operation, min(before.lists + depth, _MANY), path)
+        arrival = Arrival(before.operation, min(before.lists + depth, _NESTED), path)
         for target in _objects(self.subject, returned):
             if (target.name, arrival.lists) not in self.seen:
                 self.seen.add((target.name, arrival.lists))
-                self.waiting.append((target, arrival))
+                self.queue.append((target, arrival))
 
 
 def _depth(returned: GraphQLOutputType) -> int:
@@ -106,17 +107,17 @@ def _objects(subject: LintSubject, returned: GraphQLOutputType) -> list[GraphQLO
 
 
 def links_called_for_each_parent(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield links without batch whose parents stand in one list."""
-    for spot, lists in _unbatched(subject):
+    """Yield links without ``batch:`` whose parents are in one list."""
+    for occurrence, lists in _unbatched(subject):
         if lists == 1:
-            yield spot
+            yield occurrence
 
 
 def links_called_without_bound(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield links without batch whose parents stand in lists of lists, or below themselves: the calls multiply."""
-    for spot, lists in _unbatched(subject):
-        if lists >= _MANY:
-            yield spot
+    """Yield links without ``batch:`` whose parents are in nested lists, or below themselves: the calls multiply."""
+    for occurrence, lists in _unbatched(subject):
+        if lists >= _NESTED:
+            yield occurrence
 
 
 def _unbatched(subject: LintSubject) -> Iterator[tuple[Occurrence, int]]:

@@ -1,4 +1,4 @@
-"""Rules about time: what an operation can take at the worst against its deadline."""
+"""Rules about time: the worst-case latency of an operation against its deadline."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,9 @@ from gateway.develop.lint.subject import LintSubject
 
 
 def operations_over_their_deadline(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield operations whose longest path does not fit. Where the operation itself is too long its overlays are not told as well."""
+    """Yield operations whose longest path exceeds the deadline."""
     for variants in subject.operations.values():
+        # variants[0] is the operation without overlays: if that is too long already, its overlays are not reported too.
         too_long = [(operation, worst) for operation in variants if (worst := worst_case(operation)).seconds > operation.deadline]
         for operation, worst in too_long[:1] if too_long and too_long[0][0] is variants[0] else too_long:
             message = f"at the worst its steps take {worst.seconds * 1000:.0f} ms ({worst}), and {_deadline(operation)}"
@@ -19,7 +20,7 @@ def operations_over_their_deadline(subject: LintSubject) -> Iterator[Occurrence]
 
 
 def links_over_a_deadline(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield links of which one call alone can take longer than the tightest operation that leads to them has."""
+    """Yield links of which one call can take longer than the shortest deadline of the operations that lead to them."""
     tightest_first = sorted(subject.blueprint.operations.values(), key=lambda operation: operation.deadline)
     for link, arrival in first_arrivals(subject, tightest_first):
         longest = longest_call(link.step)

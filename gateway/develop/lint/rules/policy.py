@@ -1,4 +1,4 @@
-"""Rules of the team's own: ``policy:`` documents over the blueprint as data."""
+"""Custom rules: ``policy:`` documents, evaluated over the blueprint as data."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ _NAMES = ("name", "field")
 
 
 def policy_rules(subject: LintSubject) -> list[Rule]:
-    """Return the configuration's own rules; they look at one view, which is made when the first of them looks."""
+    """Return the configuration's own rules. They share one view of the blueprint, which is built when the first rule runs."""
     view = cache(partial(blueprint_json, subject.blueprint))
     return [_rule(policy, view) for policy in subject.blueprint.policy_rules]
 
@@ -31,6 +31,7 @@ def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
             yield policy.place, about, f"the policy cannot be evaluated: {error}"
             return
         for item in found if isinstance(found, list) else [found]:
+            # An expression can yield a condition instead of objects; an empty or false result means that nothing was found.
             if item in (None, False, "", {}, []):
                 continue
             place = _place(item) or policy.place
@@ -40,7 +41,7 @@ def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
 
 
 def _place(item: object) -> Place | None:
-    """Return the place that an object of the view tells as ``at``."""
+    """Return the place that an object of the view has in its key ``at``."""
     text = item.get("at") if isinstance(item, Mapping) else None
     match = _PLACE.fullmatch(text) if isinstance(text, str) else None
     return Place(match[1], int(match[2]), int(match[3])) if match else None

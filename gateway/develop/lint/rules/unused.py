@@ -1,4 +1,4 @@
-"""Rules about what nothing leads to, and about what has no type."""
+"""Rules about parts that nothing uses, and about steps without a type."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,9 @@ from gateway.errors import Place
 
 
 def unused_steps(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield steps that no field, step, condition or fallback uses, whatever overlays hold."""
+    """Yield steps that no field, step, condition or fallback uses, with or without overlays."""
     for variants in subject.operations.values():
+        # A step that one overlay alone uses is used.
         used = set().union(*map(_used_steps, variants))
         for operation in variants:
             for step in operation.steps.values():
@@ -53,7 +54,7 @@ def unused_sources(subject: LintSubject) -> Iterator[Occurrence]:
 
 
 def unused_types(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield types of the SDL that no operation, link or argument leads to."""
+    """Yield types of the SDL that cannot be reached from an operation, link or argument."""
     used = _used_types(subject)
     for declared in subject.blueprint.types.values():
         place = _declared_at(declared)
@@ -62,7 +63,7 @@ def unused_types(subject: LintSubject) -> Iterator[Occurrence]:
 
 
 def _declared_at(declared: GraphQLNamedType) -> Place | None:
-    """Return where a type of an SDL file has its name; None for types of other origins."""
+    """Return the place of a type's name in its SDL file; None for types of other origins."""
     location = declared.ast_node.name.loc if declared.ast_node else None
     if location is None or not location.source.name.endswith(".graphql"):
         return None
@@ -73,27 +74,27 @@ def _used_types(subject: LintSubject) -> set[str]:
     used: set[str] = set()
     waiting: list[GraphQLNamedType] = [root for root in (subject.schema.query_type, subject.schema.mutation_type) if root]
     while waiting:
-        found = waiting.pop()
-        if found.name not in used:
-            used.add(found.name)
-            waiting += _leads_to(subject, found)
+        named = waiting.pop()
+        if named.name not in used:
+            used.add(named.name)
+            waiting += _referenced_types(subject, named)
     return used
 
 
-def _leads_to(subject: LintSubject, found: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
-    if is_abstract_type(found):
-        yield from subject.schema.get_possible_types(found)
-    if is_object_type(found) or is_interface_type(found):
-        yield from found.interfaces
-        for field in found.fields.values():
+def _referenced_types(subject: LintSubject, named: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
+    if is_abstract_type(named):
+        yield from subject.schema.get_possible_types(named)
+    if is_object_type(named) or is_interface_type(named):
+        yield from named.interfaces
+        for field in named.fields.values():
             yield get_named_type(field.type)
             yield from (get_named_type(argument.type) for argument in field.args.values())
-    elif is_input_object_type(found):
-        yield from (get_named_type(field.type) for field in found.fields.values())
+    elif is_input_object_type(named):
+        yield from (get_named_type(field.type) for field in named.fields.values())
 
 
 def untyped_steps(subject: LintSubject) -> Iterator[Occurrence]:
-    """Yield steps that fill a field and say nothing of its type, neither themselves nor in the SDL."""
+    """Yield steps that fill a field whose type is declared neither by the step nor in the SDL."""
     for variants in subject.operations.values():
         for operation in variants:
             composite = subject.blueprint.types.get(operation.returns)
