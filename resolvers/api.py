@@ -31,9 +31,9 @@ from resolvers.json_http import (
     url_mistake,
     varying_headers,
 )
-from resolvers.transport import Headers, Transport, UpstreamRequest
 from resolvers.transport.encoding import encode_headers, target_renderer, template_parts
 from resolvers.transport.stand_in import StandInTransport
+from resolvers.transport.transport import Headers, Transport, UpstreamRequest
 
 _SAFE_METHODS = {"GET", "HEAD"}
 _FORBIDDEN = re.compile(r"[#\\\s\x00-\x1f\x7f]")

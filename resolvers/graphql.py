@@ -33,9 +33,9 @@ from resolvers.json_http import (
     url_mistake,
     varying_headers,
 )
-from resolvers.transport import Transport, UpstreamRequest
 from resolvers.transport.encoding import encode_headers, encode_path
 from resolvers.transport.stand_in import StandInTransport
+from resolvers.transport.transport import Transport, UpstreamRequest
 
 _FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
 

@@ -18,11 +18,11 @@ from gateway.contract.shape import Misfit, Shape
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
-from resolvers.transport import Headers, Limits, Transport, UpstreamResponse
 from resolvers.transport.encoding import CONTROL, encode_headers
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import verifying_context
+from resolvers.transport.transport import Headers, Limits, Transport, UpstreamResponse
 
 MAX_JSON_DEPTH = 128
 """Levels of nesting that are accepted in a response."""

@@ -49,6 +49,12 @@ ORDER = [folder for floor in FLOORS for folder in floor.split()]
 DOORS = {"gateway.__main__", "gateway.embed"}
 """Modules of the root that only hand on what stands on another floor."""
 
+FACES = {
+    *("gateway/settings", "gateway/blueprint", "gateway/contract", "gateway/run", "gateway/run/policies"),
+    *("resolvers", "resolvers/databases", "gateway/cli"),
+}
+"""Folders whose package hands names on, or is itself the list of what stands in it; everywhere else a file is named."""
+
 REQUEST_TIME = ("gateway/document", "gateway/plan", "gateway/run", "gateway/answer", "gateway/telemetry", "gateway/serve")
 NOT_AT_REQUEST_TIME = ("gateway/load", "gateway/operate", "gateway/develop", "gateway/process", "gateway/cli")
 STRANGERS = ("gateway/load", "resolvers", "gateway/plan")
@@ -116,7 +122,7 @@ class House:
     def folder(self, module: str) -> str:
         return self.modules[module].rpartition("/")[0]
 
-    def imported(self, module: str) -> Iterator[tuple[str, ast.stmt]]:
+    def imported(self, module: str) -> Iterator[tuple[str, ast.AST]]:
         """Yield what a module imports, wherever in it, also by a literal name: a name that is a module itself counts as that module."""
         for node in ast.walk(self.trees[module]):
             if isinstance(node, ast.Import):
@@ -128,6 +134,10 @@ class House:
                 yield from ((name, node) for name in names & self.modules.keys())
                 if names - self.modules.keys():
                     yield node.module, node
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                yield from (
+                    (name.value, node) for name in node.args[:1] if isinstance(name, ast.Constant) and isinstance(name.value, str)
+                )
 
     @cached_property
     def own(self) -> dict[str, set[str]]:
@@ -243,6 +253,17 @@ def names_with_two_meanings(house: House) -> list[str]:
     return [f"{name}: {', '.join(sorted(folders))}" for name, folders in places.items() if len(folders) > 1]
 
 
+def faces_elsewhere(house: House) -> list[str]:
+    """Find packages that hand names on although files are named there."""
+    return [
+        path
+        for module, path in house.modules.items()
+        if path.endswith("/__init__.py")
+        and house.folder(module) not in FACES
+        and any(isinstance(node, ast.Import | ast.ImportFrom) for node in house.trees[module].body)
+    ]
+
+
 RULES: tuple[Callable[[House], list[str]], ...] = (
     folders_without_a_floor,
     imports_from_below,
@@ -255,6 +276,7 @@ RULES: tuple[Callable[[House], list[str]], ...] = (
     libraries_outside_their_folders,
     imports_in_functions,
     names_with_two_meanings,
+    faces_elsewhere,
     modules_without_a_sentence,
     long_modules,
     long_functions,
@@ -290,6 +312,7 @@ BROKEN: Mapping[Callable[[House], list[str]], Mapping[str, str]] = {
     libraries_outside_their_folders: {"gateway/plan/lamp.py": f"{SENTENCE}import pydantic\n"},
     imports_in_functions: {"gateway/plan/lamp.py": f"{SENTENCE}def light() -> None:\n    import json\n"},
     names_with_two_meanings: {"gateway/plan/lamp.py": f"{SENTENCE}class Blueprint:\n    pass\n"},
+    faces_elsewhere: {"gateway/plan/__init__.py": f"{SENTENCE}from gateway.plan.nodes import Plan\n"},
     modules_without_a_sentence: {"gateway/plan/lamp.py": "light = 1\n"},
     long_modules: {"gateway/plan/lamp.py": SENTENCE + "light = 1\n" * MAX_MODULE},
     long_functions: {"gateway/plan/lamp.py": SENTENCE + "def light() -> None:\n" + "    print()\n" * MAX_FUNCTION},
@@ -303,3 +326,11 @@ def test_a_rule_finds_what_breaks_it(rule: Callable[[House], list[str]]) -> None
 
 def test_every_library_that_has_owners_is_imported() -> None:
     assert {library for libraries in HOUSE.libraries.values() for library in libraries} == OWNERS.keys()
+
+
+def test_contributing_has_a_row_for_each_folder() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    folders = {HOUSE.folder(module) for module, path in HOUSE.modules.items() if not path.endswith("/__init__.py")}
+    rooms = {folder.removeprefix("gateway/") for folder in folders if folder.startswith("gateway/")}
+    themes = {"develop/lint/rules", "develop/importing/openapi", "develop/importing/database", "cli/author", "cli/operate"}
+    assert {room for room in rooms - themes if f"| `{room}/` |" not in text} == set()

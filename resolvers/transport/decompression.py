@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from resolvers.transport import malformed, too_large
+from resolvers.transport.transport import malformed, too_large
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _CHUNK = 65_536

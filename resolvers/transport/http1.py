@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse
 from resolvers.transport.encoding import encode_path
 from resolvers.transport.http1_connection import READ_SIZE, PoolState, UpstreamConnection
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying_context
+from resolvers.transport.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse
 
 _WITH_CONTENT = {"POST", "PUT", "PATCH"}
 MAX_CONNECTING = 32

@@ -13,8 +13,8 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import IDLE_SECONDS, UpstreamResponse, malformed, too_large
 from resolvers.transport.decompression import Decompressor, decompressor_for
+from resolvers.transport.transport import IDLE_SECONDS, UpstreamResponse, malformed, too_large
 
 READ_SIZE = 65_536
 MAX_HEAD = 65_536

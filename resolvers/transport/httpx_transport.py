@@ -7,10 +7,18 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse, malformed, too_large
 from resolvers.transport.decompression import decompressor_for
 from resolvers.transport.names import HostName
 from resolvers.transport.tls import verifying_context
+from resolvers.transport.transport import (
+    CONNECT_TIMEOUT,
+    IDLE_SECONDS,
+    Limits,
+    UpstreamRequest,
+    UpstreamResponse,
+    malformed,
+    too_large,
+)
 
 _EXTENSIONS = {"timeout": {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}}
 Trace = Callable[[str, object], Awaitable[None]]

@@ -6,7 +6,7 @@ import orjson
 
 from gateway.contract.mock import MockAnswer, MockUpstream
 from gateway.errors import Code, StepFault
-from resolvers.transport import UpstreamRequest, UpstreamResponse
+from resolvers.transport.transport import UpstreamRequest, UpstreamResponse
 
 
 class StandInTransport:

@@ -21,9 +21,9 @@ from typing import cast
 import httptools
 import uvloop
 
-from resolvers.transport import Limits, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.transport import Limits, UpstreamRequest
 
 CONNECTIONS = (1, 10, 100)
 ROUNDS = 3

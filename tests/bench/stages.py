@@ -21,7 +21,7 @@ from gateway.serve.http.response import HttpResponse
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.json_http import TRANSPORTS, decode
-from resolvers.transport import Transport, UpstreamRequest, UpstreamResponse
+from resolvers.transport.transport import Transport, UpstreamRequest, UpstreamResponse
 from tests.bench.cases import POST
 from tests.bench.growth import Section, body, cpu_ms, serving, steady
 from tests.bench.measure import Bench

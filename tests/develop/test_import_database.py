@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.develop.importing.database import import_database
+from gateway.develop.importing.database.configuration import import_database
 from gateway.develop.importing.result import Imported, ImportFault
 from playground.demo.warehouse import seed
 from resolvers.warehouse import Warehouse, WarehouseSourceKeys

@@ -12,8 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from gateway.develop.importing.openapi import import_openapi
-from gateway.develop.importing.openapi.configuration import translate
+from gateway.develop.importing.openapi.configuration import import_openapi, translate
 from gateway.develop.importing.openapi.description import Description, read_description
 from gateway.develop.importing.result import Imported, ImportFault, by_reason
 from playground.demo.behaviours import DEFAULTS, Behaviour

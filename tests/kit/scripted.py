@@ -22,7 +22,7 @@ from typing import Any
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS, OpenTransport
-from resolvers.transport import Limits, UpstreamRequest, UpstreamResponse
+from resolvers.transport.transport import Limits, UpstreamRequest, UpstreamResponse
 
 BASE_URL = "http://core"
 FAULTS = {

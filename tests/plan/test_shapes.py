@@ -12,7 +12,7 @@ from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_tex
 from gateway.errors import Code, StepFault
 from gateway.run.joins import match, parents_of, tabulate, wanted
 from resolvers.json_http import decode
-from resolvers.transport import UpstreamResponse
+from resolvers.transport.transport import UpstreamResponse
 from tests.oracle import Stage, Theatre
 from tests.plan.test_planner import node, plan_of
 

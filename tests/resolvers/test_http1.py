@@ -14,9 +14,10 @@ import pytest
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import Limits, UpstreamRequest, UpstreamResponse, http1, http1_connection
+from resolvers.transport import http1, http1_connection
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.http1_connection import UpstreamConnection
+from resolvers.transport.transport import Limits, UpstreamRequest, UpstreamResponse
 from tests.faults import (
     Behaviour,
     CloseWithoutAnswer,

@@ -19,8 +19,8 @@ from pytest_httpx import HTTPXMock
 
 from gateway.errors import Code, StepFault
 from resolvers.json_http import TRANSPORTS
-from resolvers.transport import Limits, Transport, UpstreamRequest, UpstreamResponse
 from resolvers.transport.httpx_transport import HttpxTransport
+from resolvers.transport.transport import Limits, Transport, UpstreamRequest, UpstreamResponse
 from tests.faults import (
     Behaviour,
     CloseWhenIdle,

@@ -10,10 +10,10 @@ import trustme
 import uvloop
 
 from gateway.errors import Code, StepFault
-from resolvers.transport import Limits, Transport, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
 from resolvers.transport.tls import verifying_context
+from resolvers.transport.transport import Limits, Transport, UpstreamRequest
 from tests.faults import FaultServer, Garbage, Hang, Json
 
 Open = Callable[[str, ssl.SSLContext | None], Transport]

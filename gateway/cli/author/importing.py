@@ -38,7 +38,9 @@ def openapi(
 ) -> None:
     """Import each GET of an OpenAPI description as an operation."""
     _import(
-        lambda: _importer("openapi", "import_openapi")(location, _headers(header), base_url, _name(name)), into, is_forced=force
+        lambda: _importer("openapi.configuration", "import_openapi")(location, _headers(header), base_url, _name(name)),
+        into,
+        is_forced=force,
     )
 
 
@@ -63,7 +65,7 @@ def database(
     force: Force = False,
 ) -> None:
     """Import each table of a database: by key, as a list, and linked along its foreign keys."""
-    _import(lambda: _importer("database", "import_database")(url, schema, into, _name(name)), into, is_forced=force)
+    _import(lambda: _importer("database.configuration", "import_database")(url, schema, into, _name(name)), into, is_forced=force)
 
 
 def _importer(module: str, name: str) -> Callable[..., Imported]:

@@ -12,8 +12,8 @@ import msgspec
 import orjson
 import uvloop
 
-from resolvers.transport import Limits, UpstreamRequest
 from resolvers.transport.http1 import Http1Transport
+from resolvers.transport.transport import Limits, UpstreamRequest
 
 Variables = dict[str, Any]
 
