@@ -1,14 +1,14 @@
-"""Everything that can go wrong, as types.
+"""The exception tree, the error codes, and the messages that clients may see.
 
 ::
 
     StepgraphError
-    ├── ConfigurationError   problems of the configuration files, all of them at once
-    ├── RequestError         a whole request that is refused; it has a status and no data
-    └── StepFault            one attempt of a step that failed; the engine turns it into a Failure
+    ├── ConfigurationError   all problems of the configuration files, raised together
+    ├── RequestError         a request that is rejected as a whole; it has an HTTP status and no data
+    └── StepFault            one failed attempt of a step; the engine converts it into a Failure
 
-A client only ever sees a :class:`Code` and a message of :data:`MESSAGES` (or, for a request error, words made of what that
-client sent). Whatever else is known of a fault is its ``detail``, which goes to the log.
+A client only ever sees a :class:`Code` and a message of :data:`MESSAGES` (or, for a request error, text that is built from what
+that client sent). Everything else that is known about a fault is in its ``detail``, which goes to the log.
 """
 
 import difflib
@@ -35,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in the configuration: where, in what, what is wrong and what to do, and its code."""
+    """One error in the configuration: its position, its subject, a message that says what is wrong and how to fix it, and its code."""
 
     place: Place
     subject: str
@@ -47,7 +47,7 @@ class Problem:
 
 
 class ConfigurationError(StepgraphError):
-    """The configuration cannot be served; ``problems`` has every reason, in order of place."""
+    """The configuration cannot be served; ``problems`` lists every reason, sorted by position."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -55,9 +55,9 @@ class ConfigurationError(StepgraphError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or nothing when none is close."""
+    """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or an empty string when none is close."""
     names = list(known)
-    # The search compares each with each: with very many names it would cost more than it helps.
+    # difflib compares the name with every known one, in time that grows with the square of its length: both are bounded.
     matches = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.6) if len(names) <= 500 else []
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
@@ -116,17 +116,18 @@ MESSAGES = {
     Code.BAD_USER_INPUT: "'{step}' was not called: a value of its input is not usable.",
     Code.INTERNAL_SERVER_ERROR: "'{step}' could not be computed.",
 }
-"""What a client is told of a failed step, by code; ``{step}`` is the step's name."""
+"""The message that a client gets for a failed step, by code; ``{step}`` is the step's name."""
 
 
 _REFUSALS = {Code.BAD_USER_INPUT, Code.REQUEST_LIMIT_EXCEEDED, Code.SUBGRAPH_CIRCUIT_BREAKER_REJECTED}
+"""Codes of attempts that the gateway rejects before it calls the upstream."""
 
 
 class RequestError(StepgraphError):
-    """A request that is answered as a whole by errors, without ``data``.
+    """A request that is rejected as a whole: the response has ``errors`` and no ``data``.
 
-    ``errors`` are GraphQL error objects; each gets ``code`` as its ``extensions.code``, unless it has one of its own.
-    ``retry_after`` is the seconds after which the client may come again, where that is known.
+    ``errors`` are GraphQL error objects; each gets ``code`` as its ``extensions.code``, unless it has extensions of its own.
+    ``retry_after`` is the number of seconds after which the client may retry, if known.
     """
 
     def __init__(self, code: Code, status: int, *errors: dict[str, object], retry_after: int | None = None) -> None:
@@ -140,9 +141,9 @@ class RequestError(StepgraphError):
 class StepFault(StepgraphError):
     """One attempt of a step failed.
 
-    ``kind`` is what a retry policy chooses by: ``connect``, ``reset``, ``timeout``, an HTTP status as text, or ``""`` for a
-    fault that no repetition can mend. ``message`` replaces the catalogue's and may hold only what the client sent.
-    ``detail`` is for the log alone.
+    ``kind`` is what a retry policy matches: ``connect``, ``reset``, ``timeout``, an HTTP status as text, or ``""`` for a fault that
+    a retry cannot fix. ``message`` replaces the message of :data:`MESSAGES` and may contain only what the client sent.
+    ``detail`` is for the log only.
     """
 
     def __init__(
@@ -165,5 +166,6 @@ class StepFault(StepgraphError):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the gateway itself refused the attempt, so that nobody was asked."""
+        """Whether the gateway itself rejected the attempt, so that no upstream was called."""
+        # A timeout without a kind is one in the gateway's own queue; an upstream's timeout has the kind "timeout" or "connect".
         return self.code in _REFUSALS or (self.code is Code.GATEWAY_TIMEOUT and not self.kind)

@@ -1,7 +1,7 @@
-"""What the collector of cycles may look at, and when; what it is kept from is taken apart by hand.
+"""Garbage collection: keep the cyclic collector away from long-lived objects, and break reference cycles by hand.
 
-A gateway keeps its collector away from what lives long: a look at the whole heap would stop every request. What is let go, as an old schema,
-points around in circles, which only that collector could free. So its cycles are cut where it is let go.
+A full collection walks the whole heap and would stall every request, so long-lived objects are frozen (``gc.freeze``) and never scanned again.
+A discarded schema is full of reference cycles, which only the collector could free. So its cycles are broken where it is discarded.
 """
 
 import asyncio
@@ -13,54 +13,55 @@ from contextlib import contextmanager
 
 from graphql import GraphQLNamedType, GraphQLSchema, Node, is_introspection_type, is_specified_scalar_type
 
-atexit.register(gc.unfreeze)  # or else libraries complain at the end of what they take for leaks
+atexit.register(gc.unfreeze)  # or else libraries report frozen objects as leaks when the process ends
 
-_AT_ONCE = 50
-_SWITCH = 0.0001
-"""Seconds after which the thread gives up the interpreter to the event loop; Python's own 5 ms would be added to every wait of a request."""
+_TYPES_PER_TURN = 50
+"""How many types are cleared before the event loop gets a turn."""
+_SWITCH_INTERVAL = 0.0001
+"""Seconds after which a thread hands the interpreter over to the event loop; Python's default of 5 ms would be added to every wait of a request."""
 
 _NEVER = 1_000_000
-_YOUNG = 10_000
-"""How many objects more than before there must be until the collector of cycles looks at the new ones. With Python's own 700 a single answer
-of a hundred rows calls it; a hundred of them at once spent a tenth of their time in it, for cycles that there are not."""
+_YOUNG_THRESHOLD = 10_000
+"""How many new objects start a collection of the youngest generation. With Python's default of 700 a single answer of a hundred rows starts one;
+a hundred such answers at once spent a tenth of their time in it, without a cycle to free."""
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Start a process without the collector of cycles, which would take a fifth of the time: imports and a first build leave it nothing.
+    """Disable the cyclic collector during startup, where it would take a fifth of the time: imports and a first build leave it nothing to free.
 
-    What they make lives long, and is taken out of its sight. Process-wide, so only for a process that is all the gateway's.
+    Their objects live long and are frozen at the end. The effect is process-wide, so use it only in a process that the gateway owns.
     """
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+        gc.set_threshold(_YOUNG_THRESHOLD, *gc.get_threshold()[1:])
         gc.enable()
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let requests be served well while a thread computes. Process-wide, so only for a process that is all the gateway's.
+    """Keep request latency low while a thread computes. The effect is process-wide, so use it only in a process that the gateway owns.
 
-    The collector of cycles would stop everything each time that it walks the whole heap (0.4 s for 1,000 operations). It looks at what is
-    new alone meanwhile, and what has been made is then taken out of its sight: generations that are let go have their cycles cut.
+    A full collection would stop everything while it walks the whole heap (0.4 s for 1,000 operations). Meanwhile only the young generations
+    are collected, and the new objects are frozen at the end: discarded configuration generations have their cycles broken by hand.
     """
-    switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    sys.setswitchinterval(_SWITCH)
+    switch_interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.set_threshold(*thresholds[:2], _NEVER)
     try:
         yield
     finally:
-        gc.collect(1)
+        gc.collect(1)  # free the young cycles first: freezing would keep them for good
         gc.freeze()
         gc.set_threshold(*thresholds)
-        sys.setswitchinterval(switch)
+        sys.setswitchinterval(switch_interval)
 
 
 def cut_tokens(nodes: Iterable[Node]) -> None:
-    """Take the chain of tokens of parsed nodes apart, of which each points to those beside it; where a node stands is known as before."""
+    """Unlink the tokens of parsed nodes, a doubly linked list and so a chain of cycles. The locations of the nodes stay known."""
     for node in nodes:
         token = node.loc.start_token if node.loc else None
         while token is not None:
@@ -68,14 +69,14 @@ def cut_tokens(nodes: Iterable[Node]) -> None:
 
 
 async def take_apart(schema: GraphQLSchema) -> None:
-    """Empty the types of a schema that nobody uses any more."""
+    """Clear the types of a schema that is no longer in use."""
     await take_types_apart(schema.type_map.values())
 
 
 async def take_types_apart(types: Iterable[GraphQLNamedType]) -> None:
-    """Empty types that nobody uses any more, a few at a time: they refer to each other."""
-    for position, found in enumerate(types):
-        if not is_introspection_type(found) and not is_specified_scalar_type(found):
-            vars(found).clear()
-        if position % _AT_ONCE == 0:
+    """Clear types that are no longer in use, which refer to each other; the event loop gets a turn after every few."""
+    for position, named in enumerate(types):
+        if not is_introspection_type(named) and not is_specified_scalar_type(named):  # these are shared by all schemas
+            vars(named).clear()
+        if position % _TYPES_PER_TURN == 0:
             await asyncio.sleep(0)
