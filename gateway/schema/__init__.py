@@ -1,1 +1,1 @@
-"""Blueprint → what clients see: the GraphQL schema, and what changes between two of them."""
+"""Blueprint → the GraphQL schema that clients see, and the changes between two blueprints."""

@@ -1,4 +1,4 @@
-"""Two blueprints → what the way from one to the other changes: for clients (the schema), and in what is called and how long that may take."""
+"""Two blueprints → the changes between them: of the schema, which clients see, and of behaviour, such as calls and timeouts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from gateway.schema.build import build_schema
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: ``breaking``, ``dangerous`` or ``safe`` for clients, or ``behaviour``; what it is about, and what it is."""
+    """One change; ``kind`` is ``breaking``, ``dangerous`` or ``safe`` for clients, or ``behaviour``."""
 
     kind: str
     text: str
 
 
 def breaking_changes(old: GraphQLSchema, new: GraphQLSchema) -> list[str]:
-    """Return what of a new schema breaks clients of the old one."""
+    """Return the changes of a new schema that break clients of the old one."""
     return [change.description.removesuffix(".") for change in find_breaking_changes(old, new)]
 
 
 def changes(old: Blueprint, new: Blueprint) -> list[Change]:
-    """Return all changes, those that matter most first."""
+    """Return all changes: those of the schema by severity, then those of behaviour."""
     found = find_schema_changes(build_schema(old), build_schema(new))
-    told = [Change(_kind(change), change.description.removesuffix(".")) for change in found]
+    schema_changes = [Change(_kind(change), change.description.removesuffix(".")) for change in found]
     order = ("breaking", "dangerous", "safe")
-    told.sort(key=lambda change: order.index(change.kind))
-    return [*told, *(Change("behaviour", text) for text in _behaviour(old, new))]
+    schema_changes.sort(key=lambda change: order.index(change.kind))
+    return [*schema_changes, *(Change("behaviour", text) for text in _behaviour(old, new))]
 
 
 def _kind(change: object) -> str:
@@ -44,63 +44,64 @@ def _kind(change: object) -> str:
 
 def _behaviour(old: Blueprint, new: Blueprint) -> Iterator[str]:
     for name in (name for name in old.operations if name in new.operations):
-        yield from (f"{name}: {text}" for text in _of_operation(old.operations[name], new.operations[name]))
+        yield from (f"{name}: {text}" for text in _operation_changes(old.operations[name], new.operations[name]))
     for key in (key for key in old.links if key in new.links):
         link, other = old.links[key], new.links[key]
-        yield from (f"{link.step.name}: {text}" for text in _of_step(link.step, other.step))
-        yield from _told(f"{link.step.name}: keys in one call", link.max, other.max)
-    yield from _of_names("overlay", _overlays(old), _overlays(new))
-    yield from _of_names("source", old.sources, new.sources)
+        yield from (f"{link.step.name}: {text}" for text in _step_changes(link.step, other.step))
+        yield from _difference(f"{link.step.name}: keys in one call", link.max, other.max)
+    yield from _named_changes("overlay", _overlays(old), _overlays(new))
+    yield from _named_changes("source", old.sources, new.sources)
     for name in (name for name in old.sources if name in new.sources):
-        before, after = (found.sources[name].keys.model_dump() for found in (old, new))
+        before, after = (blueprint.sources[name].keys.model_dump() for blueprint in (old, new))
         changed = [key for key in after if before.get(key) != after[key]] if before.keys() == after.keys() else ["type"]
-        if changed:  # values of a source may be secrets
+        if changed:  # only the names of the keys: values of a source may be secrets
             yield f"source {name}: other {', '.join(changed)}"
 
 
 def _overlays(blueprint: Blueprint) -> dict[str, object]:
-    """Return overlays by name with what they set."""
+    """Return the conditions and patches of each overlay, by its name and operation."""
     return {
         f"{overlay.name} of {overlay.operation}": (overlay.when, [(patch.path, patch.value) for patch in overlay.patches])
         for overlay in blueprint.overlays
     }
 
 
-def _of_names(kind: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+def _named_changes(kind: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
     yield from (f"{kind} {name} removed" for name in old if name not in new)
     yield from (f"{kind} {name} added" for name in new if name not in old)
     if kind == "overlay":
         yield from (f"{kind} {name} changed" for name in old if name in new and old[name] != new[name])
 
 
-def _of_operation(old: Operation, new: Operation) -> Iterator[str]:
+def _operation_changes(old: Operation, new: Operation) -> Iterator[str]:
     yield from (f"step {name} removed" for name in old.steps if name not in new.steps)
     yield from (f"step {name} added: {step.description}" for name, step in new.steps.items() if name not in old.steps)
     for name in (name for name in old.steps if name in new.steps):
-        yield from (f"{name}: {text}" for text in _of_step(old.steps[name], new.steps[name]))
-    yield from _told("deadline", _ms(old.deadline), _ms(new.deadline))
-    yield from _told("concurrency", old.concurrency or "unlimited", new.concurrency or "unlimited")
-    yield from _told("worst-case latency", *(_ms(min(found.deadline, worst_case(found).seconds)) for found in (old, new)))
+        yield from (f"{name}: {text}" for text in _step_changes(old.steps[name], new.steps[name]))
+    yield from _difference("deadline", _ms(old.deadline), _ms(new.deadline))
+    yield from _difference("concurrency", old.concurrency or "unlimited", new.concurrency or "unlimited")
+    yield from _difference("worst-case latency", *(_ms(min(each.deadline, worst_case(each).seconds)) for each in (old, new)))
 
 
-def _of_step(old: Step, new: Step) -> Iterator[str]:
-    yield from _told("type", old.type, new.type)
-    yield from _told("call", old.description, new.description)
-    yield from _told("source", old.source.name if old.source else "none", new.source.name if new.source else "none")
-    yield from _told("timeout", _ms(old.timeout), _ms(new.timeout))
-    yield from _told("attempts", old.retry.attempts, new.retry.attempts)
-    yield from _told("retried errors", _retried(old), _retried(new))
-    yield from _told("hedge", _said(old.hedge is not None), _said(new.hedge is not None))
-    yield from _told("required", _said(old.is_required), _said(new.is_required))
-    yield from _told("fallback", _fallbacks(old), _fallbacks(new))
-    yield from _told("when", _text(old.when), _text(new.when))
-    yield from _told("select", _text(old.select), _text(new.select))
-    yield from _told("waits for", _names(old), _names(new))
+def _step_changes(old: Step, new: Step) -> Iterator[str]:
+    yield from _difference("type", old.type, new.type)
+    yield from _difference("call", old.description, new.description)
+    yield from _difference("source", old.source.name if old.source else "none", new.source.name if new.source else "none")
+    yield from _difference("timeout", _ms(old.timeout), _ms(new.timeout))
+    yield from _difference("attempts", old.retry.attempts, new.retry.attempts)
+    yield from _difference("retried errors", _retried(old), _retried(new))
+    yield from _difference("hedge", _yes_or_no(old.hedge is not None), _yes_or_no(new.hedge is not None))
+    yield from _difference("required", _yes_or_no(old.is_required), _yes_or_no(new.is_required))
+    yield from _difference("fallback", _fallbacks(old), _fallbacks(new))
+    yield from _difference("when", _text(old.when), _text(new.when))
+    yield from _difference("select", _text(old.select), _text(new.select))
+    yield from _difference("waits for", _names(old), _names(new))
+    # A change of inputs that the description does not show, such as headers. Their values may be secrets.
     if old.description == new.description and repr(old.inputs) != repr(new.inputs):
         yield "other inputs"
 
 
-def _told(what: str, old: object, new: object) -> Iterator[str]:
+def _difference(what: str, old: object, new: object) -> Iterator[str]:
     if old != new:
         yield f"{what} {old} → {new}"
 
@@ -109,7 +110,7 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
 
 
-def _said(value: bool) -> str:
+def _yes_or_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
