@@ -1,6 +1,7 @@
 """Variables and arguments of requests → coerced values (GraphQL spec 6.1.2, 6.4.1), compiled once per document.
 
-A value that is plainly of its built-in type is taken as it is; everything else, and every error, is graphql-core's.
+There is a fast path for values that already have the Python type of their built-in scalar. Everything else, and every error, is left to
+graphql-core.
 """
 
 import math
@@ -43,7 +44,10 @@ Coercer = Callable[[object], object]
 
 
 class NeedsFullCoercion(Exception):
-    """A value that is not plainly of its type, or is absent: graphql-core decides."""
+    """A value is absent, or does not already have its Python type: graphql-core has to coerce it."""
+
+
+# The coercers of the fast path. They compare type(), because isinstance() would take true for an int.
 
 
 def _string(value: object) -> object:
@@ -63,7 +67,8 @@ def _int(value: object) -> object:
 
 
 def _float(value: object) -> object:
-    if type(value) is int and -_MAX_FLOAT <= value <= _MAX_FLOAT:  # rounded (GraphQL spec 3.5.2), where graphql-core refuses it
+    # A large integer is rounded (GraphQL spec 3.5.2); graphql-core rejects one that a float does not hold exactly.
+    if type(value) is int and -_MAX_FLOAT <= value <= _MAX_FLOAT:
         return float(value)
     if type(value) is not float or not math.isfinite(value):
         raise NeedsFullCoercion
@@ -76,18 +81,18 @@ def _boolean(value: object) -> object:
     return value
 
 
-_PLAIN: Mapping[str, Coercer] = {"String": _string, "ID": _id, "Int": _int, "Float": _float, "Boolean": _boolean}
+_FAST_COERCERS: Mapping[str, Coercer] = {"String": _string, "ID": _id, "Int": _int, "Float": _float, "Boolean": _boolean}
 
 
 class Variables(Record, frozen=True):
-    """The coerced variables of a request; ``exact`` gives them as graphql-core wants to have them."""
+    """The coerced variables of a request; ``exact`` returns them as graphql-core's own type, for its coercion of arguments."""
 
     coerced: Mapping[str, object]
     exact: Callable[[], VariableValues]
 
     @classmethod
     def of_conditions(cls, values: Mapping[str, object]) -> "Variables":
-        """Return the variables of conditions alone, which is all that planning asks for."""
+        """Return variables with the values of conditions only, which is all that planning reads."""
         return cls(values, lambda: VariableValues({}, {}))
 
 
@@ -109,57 +114,59 @@ class VariableCoercion:
         self._schema = schema
         self._limits = limits
         self._definition = definition
-        self._discreet = redaction
+        self._redaction = redaction
         self._hides_suggestions = hides_suggestions
         declared = definition.variable_definitions or ()
-        self._plain = [(variable.variable.name.value, _plain_coercer(variable.type)) for variable in declared]
+        self._coercers = [(variable.variable.name.value, _fast_coercer(variable.type)) for variable in declared]
 
     def __call__(self, given: Mapping[str, object]) -> Variables:
-        """Coerce what a request gives.
+        """Coerce the variables that a request gives.
 
-        :raises RequestError: a value is missing or not of its type.
+        :raises RequestError: a value is missing or not of its type, or there are too many values.
         """
-        if not self._plain:
+        if not self._coercers:
             return NO_VARIABLES
         try:
-            coerced = {name: coerce(given.get(name)) for name, coerce in self._plain}
+            coerced = {name: coerce(given.get(name)) for name, coerce in self._coercers}
         except NeedsFullCoercion:
             self._check_size(given)
             exact = self._exact(given)
             return Variables(exact.coerced, lambda: exact)
+        # graphql-core gets the floats that were made of large integers: it would reject the integers.
         return Variables(coerced, lambda: self._exact({**given, **_floats(coerced)}))
 
     def _check_size(self, given: Mapping[str, object]) -> None:
-        most = self._limits.max_values
-        if has_more_values(given, most):
-            message = f"The variables have more than {most} values."
+        maximum = self._limits.max_values
+        if has_more_values(given, maximum):
+            message = f"The variables have more than {maximum} values."
             if self._limits.mode == "enforce":
                 raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
             log.warning("variables exceed a limit")
 
     def _exact(self, given: Mapping[str, object]) -> VariableValues:
-        found = get_variable_values(
+        result = get_variable_values(
             self._schema,
             self._definition.variable_definitions or (),
             dict(given),
             max_errors=MAX_VARIABLE_ERRORS,
             hide_suggestions=self._hides_suggestions,
         )
-        if isinstance(found, list):
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(self._discreet.told(told(error), given) for error in found))
-        return found
+        if isinstance(result, list):
+            raise RequestError(Code.BAD_USER_INPUT, 400, *(self._redaction.redact(told(error), given) for error in result))
+        return result
 
 
 def _floats(values: Mapping[str, object]) -> dict[str, float]:
     return {name: value for name, value in values.items() if type(value) is float}
 
 
-def _plain_coercer(node: TypeNode) -> Coercer:
+def _fast_coercer(node: TypeNode) -> Coercer:
+    # A null never takes the fast path, so the same coercer serves nullable and non-null types.
     inner = node.type if isinstance(node, NonNullTypeNode) else node
-    return _never_plain if isinstance(inner, ListTypeNode) else _PLAIN.get(inner.name.value, _never_plain)  # type: ignore[attr-defined]
+    return _no_fast_path if isinstance(inner, ListTypeNode) else _FAST_COERCERS.get(inner.name.value, _no_fast_path)  # type: ignore[attr-defined]
 
 
-def _never_plain(value: object) -> object:
+def _no_fast_path(value: object) -> object:
     raise NeedsFullCoercion
 
 
@@ -170,6 +177,7 @@ class ArgumentCoercion:
         self._field = field
         self._node = node
         self._from_variables: list[tuple[str, str]] | None = []
+        """Arguments of scalar types with the variables that give them; None if graphql-core has to coerce the arguments of each request."""
         self._constant: dict[str, object] = {}
         written = {argument.name.value: argument.value for argument in node.arguments or ()}
         for name, value in written.items():
@@ -181,18 +189,17 @@ class ArgumentCoercion:
         self._prepare(written)
 
     def _prepare(self, written: Mapping[str, object]) -> None:
-        """Coerce what is the same in all requests: literals and defaults."""
+        """Coerce what is the same in all requests: literals and defaults. If that fails, each request gets the error from :meth:`_exact`."""
         assert self._from_variables is not None
-        taken = dict(self._from_variables)
-        literal = FieldNode(
-            name=self._node.name,
-            arguments=tuple(argument for argument in self._node.arguments or () if argument.name.value not in taken),
-        )
+        variable_names = dict(self._from_variables)
+        literals = tuple(argument for argument in self._node.arguments or () if argument.name.value not in variable_names)
+        declared = {name: argument for name, argument in self._field.args.items() if name not in variable_names}
         try:
-            field = GraphQLField(self._field.type, {name: arg for name, arg in self._field.args.items() if name not in taken})
-            given = get_argument_values(field, literal)
+            given = get_argument_values(
+                GraphQLField(self._field.type, declared), FieldNode(name=self._node.name, arguments=literals)
+            )
         except GraphQLError:
-            self._from_variables = None  # told anew for each request
+            self._from_variables = None
             return
         if is_beyond_json(given):
             self._from_variables = None
@@ -200,9 +207,9 @@ class ArgumentCoercion:
         self._constant = {name: given.get(name) for name in self._field.args}
 
     def __call__(self, variables: Variables) -> Mapping[str, object]:
-        """Return the arguments by name, those that are not given as null; the mapping is not to be written to.
+        """Return the arguments by name, null for those that are not given; the mapping is shared, do not modify it.
 
-        :raises RequestError: a variable is null where the argument may not be, or a value is beyond JSON.
+        :raises RequestError: a variable is null where the argument may not be, or JSON cannot represent a value.
         """
         if self._from_variables is None:
             return self._exact(variables)
@@ -211,6 +218,7 @@ class ArgumentCoercion:
         values = dict(self._constant)
         for name, variable in self._from_variables:
             value = variables.coerced.get(variable)
+            # A null may stand for the argument's default; a float or list may have an infinity in it, from a default such as 1e999.
             if value is None or isinstance(value, float | list):
                 return self._exact(variables)
             values[name] = value
@@ -243,47 +251,47 @@ def _has_variables(value: Node) -> bool:
 
 
 def is_beyond_json(value: object, depth: int = 0) -> bool:
-    """Tell whether a coerced value has something in it that is no JSON: a float such as 1e999, which reads as infinity, or too deep a nesting."""
+    """Tell whether JSON cannot represent a coerced value: it has a float such as 1e999 in it, which is read as infinity, or is nested too deep."""
     if isinstance(value, float):
         return not math.isfinite(value)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth > MAX_ARGUMENT_DEPTH or any(is_beyond_json(item, depth + 1) for item in items)
 
 
-def has_more_values(value: object, most: int) -> bool:
-    """Tell whether lists and objects have more items and fields than ``most``, at whatever depth."""
-    waiting = [value]
+def has_more_values(value: object, maximum: int) -> bool:
+    """Tell whether lists and objects have more than ``maximum`` items and fields in total, at all depths."""
+    pending = [value]
     count = 0
-    while waiting and count <= most:
-        found = waiting.pop()
-        items = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    while pending and count <= maximum:
+        current = pending.pop()
+        items = current.values() if isinstance(current, dict) else current if isinstance(current, list) else ()
         count += len(items)
-        waiting.extend(item for item in items if isinstance(item, dict | list))
-    return count > most
+        pending.extend(item for item in items if isinstance(item, dict | list))
+    return count > maximum
 
 
 def told(error: GraphQLError) -> dict[str, object]:
-    """Return an error as a client gets it: what it sent is echoed, but not at length."""
+    """Format an error for the client. The message is truncated, because it may repeat a long value that the client sent."""
     message = error.message if len(error.message) <= MAX_MESSAGE else error.message[:MAX_MESSAGE] + "…"
-    answer: dict[str, object] = {"message": message}
+    formatted: dict[str, object] = {"message": message}
     if error.locations:
-        answer["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
-    return answer
+        formatted["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
+    return formatted
 
 
-def told_once(errors: Iterable[GraphQLError]) -> tuple[dict[str, object], ...]:
-    """Return errors as a client gets them: those that say the same are one, with all their places."""
-    answers: dict[str, dict[str, Any]] = {}
+def format_errors(errors: Iterable[GraphQLError]) -> tuple[dict[str, object], ...]:
+    """Format errors for the client; merge those with the same message into one, with all their locations."""
+    by_message: dict[str, dict[str, Any]] = {}
     for error in errors:
-        answer = told(error)
-        before = answers.setdefault(error.message, answer)
-        if before is not answer and "locations" in answer:
-            before["locations"] += answer["locations"]
-    return tuple(answers.values())
+        formatted = told(error)
+        first = by_message.setdefault(error.message, formatted)
+        if first is not formatted and "locations" in formatted:
+            first["locations"] += formatted["locations"]
+    return tuple(by_message.values())
 
 
 class Arguments(Record, frozen=True):
-    """Coerced arguments: of each operation call in order, and of link nodes by their index. Those not given are null."""
+    """Coerced arguments: of each operation call in order, and of link nodes by their index. Arguments that are not given are null."""
 
     calls: Sequence[Mapping[str, object]]
     links: Mapping[int, Mapping[str, object]] = {}

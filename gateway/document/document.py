@@ -1,4 +1,4 @@
-"""The text of a request → a parsed, validated document; work done once per text."""
+"""The text of a request → a parsed, validated document; this work is done once per text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from graphql import (
 )
 
 from gateway.blueprint import Blueprint, Priority
-from gateway.document.coercion import VariableCoercion, told, told_once
-from gateway.document.limits import MOST_TOKENS, DocumentSize, exceeded, measure
+from gateway.document.coercion import VariableCoercion, format_errors, told
+from gateway.document.limits import HARD_MAX_TOKENS, DocumentSize, exceeded, measure
 from gateway.document.redaction import read_redaction
 from gateway.document.selection import condition_variables, field_names, root_names
-from gateway.document.validation import mistakes
+from gateway.document.validation import validation_errors
 from gateway.errors import Code, RequestError
 from gateway.garbage import cut_tokens
 
@@ -28,50 +28,51 @@ log = getLogger("stepgraph.document")
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Definition:
-    """An operation definition of a document that was read.
+    """An operation definition of a document.
 
-    ``conditions`` are the variables that decide what is selected: those that it declares itself.
+    ``conditions`` are the variables of ``@skip`` and ``@include`` that it declares: they decide what is selected.
     """
 
     node: OperationDefinitionNode
     document: DocumentNode
     variables: VariableCoercion
-    """Coerces the variables of a request, and raises RequestError."""
+    """Coerces the variables of a request; raises RequestError."""
     conditions: tuple[str, ...]
     overlaid: tuple[str, ...]
-    """The fields of the document that are operations with overlays."""
+    """The field names of the document that are operations with overlays."""
 
     @property
     def name(self) -> str | None:
-        """The name that the document gives it."""
+        """The name of the definition, None for an anonymous one."""
         return self.node.name.value if self.node.name else None
 
     @property
     def is_mutation(self) -> bool:
-        """Whether it may change something."""
+        """Whether the definition is a mutation."""
         return self.node.operation is OperationType.MUTATION
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that was read.
+    """A parsed document.
 
-    ``mistakes`` are the errors of validation; with any the document is not executed. They are kept, as they are costly to find.
+    ``mistakes`` are the validation errors; a document with any is not executed. It is cached with them, because validation is costly.
     """
 
     definitions: tuple[Definition, ...]
     mistakes: tuple[dict[str, object], ...]
     by_name: Mapping[str | None, Definition]
-    """Those of them that have a name, the first of each."""
+    """The named definitions; of several with the same name the first."""
     priority: Priority = Priority.NORMAL
-    """That of the most important operation that it asks for."""
+    """The priority of the most important operation that the document selects."""
 
     def definition(self, name: str | None, *, is_read_only: bool) -> Definition:
-        """Return the operation definition that a request asks for (GraphQL spec 6.1 GetOperation).
+        """Return the operation definition that a request selects (GraphQL spec 6.1 GetOperation).
 
         :raises RequestError: there is none, or it is a mutation in a read-only request, or the document is not valid.
         """
         definition = self.by_name.get(name) or self._unnamed(name)
+        # Before the validation errors: the GraphQL over HTTP spec requires status 405 for every mutation over GET.
         if is_read_only and definition.is_mutation:
             message = "A mutation cannot be sent with GET; use POST."
             raise RequestError(Code.MUTATION_NOT_ALLOWED_OVER_HTTP_GET, 405, {"message": message})
@@ -92,7 +93,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class DocumentReader:
-    """Reads documents for one blueprint and its schema."""
+    """Parses and validates documents for one blueprint and its schema."""
 
     blueprint: Blueprint
     schema: GraphQLSchema
@@ -100,41 +101,41 @@ class DocumentReader:
 
     @property
     def hides_suggestions(self) -> bool:
-        """Whether errors suggest no names."""
+        """Whether error messages omit the names that the client may have meant: they would disclose the schema."""
         suggests = self.blueprint.limits.suggestions
         return not (self.is_development if suggests is None else suggests)
 
     def read(self, text: str) -> Document:
-        """Parse and validate a document.
+        """Parse and validate a document. Validation errors are not raised but returned in the document.
 
-        :raises RequestError: it is larger than allowed, or cannot be parsed. What validation finds stands in the document.
+        :raises RequestError: it is larger than allowed, or cannot be parsed.
         """
         is_circular = self._measure(text).is_circular
         try:
             node = parse(text)
             redaction = read_redaction(node, self.blueprint.sensitive)
-            found = mistakes(self.schema, node, is_circular=is_circular, hides_suggestions=self.hides_suggestions)
-            told_mistakes = tuple(redaction.told(mistake) for mistake in told_once(found))
+            errors = validation_errors(self.schema, node, is_circular=is_circular, hides_suggestions=self.hides_suggestions)
+            formatted_errors = tuple(redaction.redact(error) for error in format_errors(errors))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()
-            cut_tokens([node])
+            cut_tokens([node])  # they point at each other, so only the cyclic collector could free them
         except GraphQLError as error:
             raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, told(error)) from None
-        except RecursionError:
+        except RecursionError:  # graphql-core's parser and visitors are recursive
             raise too_deep() from None
         nodes = [definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode)]
-        if told_mistakes:
-            node, nodes = DocumentNode(definitions=()), [_named(definition) for definition in nodes]
+        if formatted_errors:
+            node, nodes = DocumentNode(definitions=()), [_header(definition) for definition in nodes]
         overlaid = tuple(sorted(self.blueprint.overlaid & fields))
-        made = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
+        definitions = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
         by_name: dict[str | None, Definition] = {
-            definition.name: definition for definition in reversed(made) if definition.name is not None
+            definition.name: definition for definition in reversed(definitions) if definition.name is not None
         }
-        return Document(made, told_mistakes, by_name, Priority.NORMAL if told_mistakes else self._priority(node))
+        return Document(definitions, formatted_errors, by_name, Priority.NORMAL if formatted_errors else self._priority(node))
 
     def _priority(self, node: DocumentNode) -> Priority:
-        asked = (self.blueprint.operations.get(name) for name in root_names(node))
-        return max((operation.priority for operation in asked if operation is not None), default=Priority.NORMAL)
+        selected = (self.blueprint.operations.get(name) for name in root_names(node))
+        return max((operation.priority for operation in selected if operation is not None), default=Priority.NORMAL)
 
     def _definition(
         self, document: DocumentNode, node: OperationDefinitionNode, conditions: frozenset[str], overlaid: tuple[str, ...]
@@ -151,22 +152,24 @@ class DocumentReader:
         :raises RequestError: it is larger than a limit allows.
         """
         limits = self.blueprint.limits
-        most_tokens = limits.max_tokens if limits.mode == "enforce" else max(limits.max_tokens, MOST_TOKENS)
-        size = measure(text, most_tokens)
-        found = list(exceeded(size, limits))
-        if found and (limits.mode == "enforce" or size.tokens > most_tokens):
-            errors: list[dict[str, object]] = [{"message": said, "extensions": {"code": str(code)}} for code, said in found]
-            raise RequestError(found[0][0], 400, *errors)
-        for code, message in found:
+        max_tokens = limits.max_tokens if limits.mode == "enforce" else max(limits.max_tokens, HARD_MAX_TOKENS)
+        size = measure(text, max_tokens)
+        violations = list(exceeded(size, limits))
+        if violations and (limits.mode == "enforce" or size.tokens > max_tokens):
+            errors: list[dict[str, object]] = [
+                {"message": message, "extensions": {"code": str(code)}} for code, message in violations
+            ]
+            raise RequestError(violations[0][0], 400, *errors)
+        for code, message in violations:
             log.warning(message, extra={"code": str(code)})
         return size
 
 
-def _named(node: OperationDefinitionNode) -> OperationDefinitionNode:
-    """Return what of a definition is asked even of a document that is not valid: such are kept for the mistakes in them alone."""
+def _header(node: OperationDefinitionNode) -> OperationDefinitionNode:
+    """Return a definition with its type and name only: an invalid document is cached for its errors, so the rest would waste memory."""
     return OperationDefinitionNode(operation=node.operation, name=node.name, selection_set=SelectionSetNode(selections=()))
 
 
 def too_deep() -> RequestError:
-    """Return the error of a document that is nested deeper than Python can follow."""
+    """Return the error for a document that is nested deeper than Python's recursion limit."""
     return RequestError(Code.MAX_DEPTH_LIMIT, 400, {"message": "The document is nested too deep."})

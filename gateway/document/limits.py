@@ -1,6 +1,7 @@
-"""The text of a document → how large it is, in one pass over its tokens, and which limits that exceeds: before anything else is done with it.
+"""The text of a document → its size, and the limits that it exceeds. This is checked in one pass over the tokens, before the text is parsed.
 
-Nothing here recurses, and the work grows with the text alone: a fragment is counted once, however often it is spread.
+A document may be hostile, so nothing here recurses and the time is linear in the text: a fragment is counted once, however often it is
+spread.
 """
 
 import re
@@ -12,20 +13,22 @@ from itertools import islice
 from gateway.errors import Code
 from gateway.settings import LimitsKeys
 
-MOST_TOKENS = 15_000
-"""No document with more tokens is read, even where limits are only measured."""
+HARD_MAX_TOKENS = 15_000
+"""No document with more tokens is parsed, even in the mode that only measures limits."""
 CHARACTERS_PER_TOKEN = 50
-"""How many characters count as a token at least: a comment or a text may be of any length."""
+"""Each 50 characters count as at least one token, because a comment or a string may be of any length."""
 EXPANDED_PER_TOKEN = 10
-"""How many tokens, when each fragment stands where it is spread, count as one that is written."""
+"""Tokens after fragment expansion that count as one written token."""
 BRACES_PER_LEVEL = 4
-"""How many braces and brackets below each other count as one level of fields: those of arguments and inline fragments have none."""
+"""Nested braces and brackets that count as one level of fields: those of arguments and inline fragments are no level by themselves."""
 
+# Possessive quantifiers (++ and *+) never backtrack. The closing quotes are optional, or else an unterminated string would be scanned again
+# from each quote in it. So no text takes more than linear time.
 _TOKEN = re.compile(
     r"""
       \#[^\n\r]*+                                              # a comment
-    | \"{3} (?: [^"\\]++ | \\"{3} | \\ | "(?!"") )*+ (?:"{3})?  # a block text, and
-    | " (?: [^"\\\n\r]++ | \\. )*+ "?                          # a text: with or without its end, or the search would begin again in it
+    | \"{3} (?: [^"\\]++ | \\"{3} | \\ | "(?!"") )*+ (?:"{3})?  # a block string
+    | " (?: [^"\\\n\r]++ | \\. )*+ "?                          # a string
     | \.{3}
     | [_A-Za-z] \w*+
     | [-+.\d] [-+.\w]*+                                        # a number
@@ -38,15 +41,16 @@ _CLOSING = frozenset(")]}")
 _TYPE_CONDITION = "... on"
 _ROOTS = frozenset({"__schema", "__type"})
 _LISTS = frozenset({"fields", "interfaces", "possibleTypes", "inputFields"})
-"""The fields of a type's description that lead to further types, a list each: what multiplies when they stand below each other."""
+"""The introspection fields whose value is a list with further types in it: nested, their results multiply."""
 _OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentSize:
-    """How large a document is: the depths of its deepest definition, the root fields of its broadest operation, and the sums of the rest.
+    """The size of a document: the depths of its deepest definition, the root fields of its broadest operation, and the sums of the rest.
 
-    What stands in a fragment counts wherever the fragment is spread. ``is_circular`` when a fragment leads to itself: then it does not.
+    The contents of a fragment count wherever the fragment is spread. ``is_circular`` if a fragment spreads itself, directly or through others:
+    then fragments are not expanded.
     """
 
     tokens: int
@@ -68,44 +72,44 @@ _LIMITS = (
     ("directives", Code.MAX_DIRECTIVES_LIMIT, "The document has more than {} directives."),
     ("introspection_depth", Code.MAX_DEPTH_LIMIT, "Maximum introspection depth exceeded"),
 )
-"""The attributes of a size that are limited; first those that are known of a document that was not counted to its end."""
+"""The limited attributes of a size; depth and tokens come first, because they alone are known when counting stopped early."""
 
 
 def exceeded(size: DocumentSize, limits: LimitsKeys) -> Iterator[tuple[Code, str]]:
     """Yield the code and the message of each limit that a document exceeds."""
-    for name, code, words in _LIMITS:
-        most = getattr(limits, f"max_{name}")
-        if getattr(size, name) > most:
-            yield code, words.format(most)
+    for name, code, message in _LIMITS:
+        maximum = getattr(limits, f"max_{name}")
+        if getattr(size, name) > maximum:
+            yield code, message.format(maximum)
 
 
-def measure(text: str, most_tokens: int) -> DocumentSize:
-    """Count what a document has. One with more tokens than ``most_tokens`` is not counted any further."""
+def measure(text: str, max_tokens: int) -> DocumentSize:
+    """Measure a document. Counting stops after ``max_tokens`` tokens; then only tokens and depth are known."""
     reader = _Reader()
     by_length = len(text) // CHARACTERS_PER_TOKEN
     tokens = 0
-    for match in islice(_TOKEN.finditer(text), 0 if by_length > most_tokens else most_tokens + 1):
+    for match in islice(_TOKEN.finditer(text), 0 if by_length > max_tokens else max_tokens + 1):
         tokens += 1
         reader.read(match[0])
     written = max(tokens, by_length)
-    if written > most_tokens:
+    if written > max_tokens:
         return DocumentSize(written, max((_levels(part) for part in reader.parts), default=0), 0, 0, 0, 0, 0)
     return _sum(reader.parts, written)
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """Where a selection set stands in its definition."""
+    """The position of a selection set in its definition."""
 
     depth: int
-    """The fields above it."""
+    """The number of fields above it."""
     lists: int
-    """Those of them that are lists of a type's description."""
+    """How many of these fields have a name of ``_LISTS``. In a fragment it is not known whether they are introspection fields."""
     introspected: int
-    """Those of these that stand in an answer about the schema; ``_OUTSIDE`` if it does not stand in one."""
+    """How many of those are below ``__schema`` or ``__type`` in the same definition; ``_OUTSIDE`` if the set is below neither."""
 
     def below(self, name: str) -> "_Level":
-        """Return the level of what is selected of a field."""
+        """Return the level of the selection set of a field."""
         is_list = name in _LISTS
         introspected = self.introspected + is_list if self.introspected != _OUTSIDE else 0 if name in _ROOTS else _OUTSIDE
         return _Level(self.depth + 1, self.lists + is_list, introspected)
@@ -116,30 +120,32 @@ _OUTERMOST = _Level(0, 0, _OUTSIDE)
 
 @dataclass(slots=True)
 class _Part:
-    """What a definition has; when it is expanded, with what the fragments have that it spreads."""
+    """The counts of one definition; after expansion they include those of the fragments that it spreads."""
 
     fragment: str | None = None
-    """Its name, if it is a fragment."""
+    """The name of the fragment, None for an operation."""
     tokens: int = 0
     depth: int = 0
     nesting: int = 0
     root_fields: int = 0
-    """The fields of its outermost selection set."""
+    """The number of fields in the outermost selection set."""
     aliases: int = 0
     fields: int = 0
     directives: int = 0
     lists: int = 0
-    """The lists of types' descriptions below each other, and, as ``introspection``, those that are sure to be such."""
+    """The maximum of :attr:`_Level.lists`."""
     introspection: int = 0
+    """The maximum of :attr:`_Level.introspected`."""
     spreads: list[tuple[str, _Level, int]] = field(default_factory=list)
-    """The fragments that it spreads, where, and below how many braces."""
+    """The spread fragments: name, level, and number of open braces."""
 
     def add(self, other: "_Part", level: _Level, nesting: int) -> None:
-        """Add what a fragment has that is spread at a level and below some braces."""
+        """Add the counts of a fragment that is spread at a level, inside ``nesting`` braces."""
         self.tokens += other.tokens
         self.depth = max(self.depth, level.depth + other.depth)
         self.nesting = max(self.nesting, nesting + other.nesting)
         self.lists = max(self.lists, level.lists + other.lists)
+        # Below __schema or __type, all the fragment's fields of _LISTS are introspection fields; elsewhere only those that are so in it.
         inside = level.introspected + other.lists if level.introspected != _OUTSIDE else other.introspection
         self.introspection = max(self.introspection, inside)
         self.root_fields += other.root_fields if level.depth == 0 else 0
@@ -150,19 +156,19 @@ class _Part:
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes the tokens of a document in order. Of one that cannot be parsed it counts something, which does not matter."""
+    """Counts the tokens of a document in order. The counts of a text that is not GraphQL are arbitrary: the parser rejects it anyway."""
 
     parts: list[_Part] = field(default_factory=lambda: [_Part()])
     levels: list[_Level] = field(default_factory=list)
-    """The selection sets that are open."""
+    """The open selection sets."""
     name: str = ""
-    """The field whose selection set may come next."""
+    """The last field; a selection set that comes next is its own."""
     values: int = 0
-    """The parentheses, brackets and braces of arguments that are open."""
+    """The number of open parentheses, brackets and braces of arguments."""
     is_inline: bool = False
     """Whether the next selection set is that of an inline fragment."""
     before: str = ""
-    """The token before, or what it stands for."""
+    """The previous token, or ``_TYPE_CONDITION`` for the ``on`` of an inline fragment or a spread."""
 
     def read(self, word: str) -> None:
         part = self.parts[-1]
@@ -200,11 +206,11 @@ class _Reader:
         part.nesting = max(part.nesting, len(self.levels))
 
     def _read_selection(self, word: str, part: _Part) -> str:
-        """Read a token of a selection set; return what it is to the next one."""
+        """Read a token of a selection set; return the value of ``before`` for the next one."""
         if word == "}":
             self.levels.pop()
             if not self.levels:
-                self.parts.append(_Part())
+                self.parts.append(_Part())  # the definition has ended
         elif word == "...":
             self.is_inline = True
         elif word.isidentifier() and self.before != "@":
@@ -218,7 +224,7 @@ class _Reader:
             part.spreads.append((name, self.levels[-1], len(self.levels)))
             self.is_inline = False
         elif self.before == ":":
-            part.aliases += 1  # the name before the colon was taken for the field
+            part.aliases += 1  # the name before the colon was counted as the field already
             self.name = name
         elif self.before != _TYPE_CONDITION:
             self.is_inline = False
@@ -229,7 +235,7 @@ class _Reader:
 
 
 def _sum(parts: list[_Part], tokens: int) -> DocumentSize:
-    """Return the size of a document, with its fragments where they are spread, and at least as it is written."""
+    """Return the size of a document with its fragments expanded, but at least its size as written: an unused fragment counts, too."""
     fields, aliases, directives = (sum(getattr(part, name) for part in parts) for name in ("fields", "aliases", "directives"))
     is_circular = _expand(parts)
     operations = [part for part in parts if part.fragment is None]
@@ -250,7 +256,7 @@ def _levels(part: _Part) -> int:
 
 
 def _expand(parts: list[_Part]) -> bool:
-    """Add to each part what it spreads, fragments that others spread first; return whether one leads to itself, and nothing is added."""
+    """Add to each part the counts of the fragments that it spreads. Return True, and add nothing, if a fragment spreads itself."""
     fragments = {part.fragment: part for part in parts if part.fragment}
     spread = {name: {other for other, _, _ in part.spreads if other in fragments} for name, part in fragments.items()}
     try:
@@ -258,6 +264,7 @@ def _expand(parts: list[_Part]) -> bool:
     except CycleError:
         return True
     operations = [part for part in parts if part.fragment is None]
+    # In topological order each fragment is complete before it is added to another part, so each spread is added only once.
     for part in (*(fragments[name] for name in order), *operations):
         for name, level, nesting in part.spreads:
             if name in fragments:

@@ -1,7 +1,8 @@
-"""A document that is valid otherwise → the fields that cannot be merged into one response key (GraphQL spec 5.3.2).
+"""An otherwise valid document → the fields that cannot be merged into one response key (GraphQL spec 5.3.2).
 
-graphql-core compares each field with each other of its key: a query of two kilobytes can take it a second. Here the fields of a key are put
-side by side once, as S. Adameit has described it ("Overlapping fields can be merged fast"), and the selection sets below them together.
+graphql-core compares every pair of fields of a key: a query of two kilobytes can take it a second. Here all fields of a key are compared with
+the first one, and the selection sets below them are merged and checked together, as described by S. Adameit ("Overlapping fields can be merged
+fast").
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ from gateway.document.selection import META_FIELDS
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field where it stands: of which type it is asked, and what type it has."""
+    """A field node, the type that it is selected on, and the type of its value."""
 
     node: FieldNode
     parent: GraphQLNamedType
@@ -42,11 +43,11 @@ class _Field:
 
 
 _Sets = Mapping[int, tuple[GraphQLNamedType, SelectionSetNode]]
-"""Selection sets that are answered by one object, by their identity, each with its type."""
+"""Selection sets that apply to the same object, by their ``id``, each with its type."""
 
 
 def conflicts(schema: GraphQLSchema, document: DocumentNode) -> Iterator[GraphQLError]:
-    """Yield an error for each response key that fields which differ would have to share."""
+    """Yield an error for each response key with fields that cannot be merged."""
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     merging = _Merging(schema, fragments)
     for node in document.definitions:
@@ -54,52 +55,54 @@ def conflicts(schema: GraphQLSchema, document: DocumentNode) -> Iterator[GraphQL
             root = schema.get_root_type(node.operation)
             assert root is not None
             sets = {id(node.selection_set): (root, node.selection_set)}
-            yield from list(merging.unlike_fields(sets)) or merging.unlike_shapes(sets)
+            yield from list(merging.field_conflicts(sets)) or merging.shape_conflicts(sets)
 
 
 @dataclass(slots=True)
 class _Merging:
-    """What is known of a document; selection sets that stand together once more are not looked at again."""
+    """The state of a check. Each combination of selection sets is checked only once: fragments would repeat them exponentially often."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
     collected: dict[frozenset[int], dict[str, list[_Field]]] = field(default_factory=dict)
     shapes: set[frozenset[int]] = field(default_factory=set)
     checked: set[frozenset[int]] = field(default_factory=set)
-    written: dict[int, dict[str, str]] = field(default_factory=dict)
-    """The arguments of fields, so that equal ones have equal texts."""
+    argument_texts: dict[int, dict[str, str]] = field(default_factory=dict)
+    """The arguments by the ``id`` of their field node; equal arguments have equal texts."""
 
-    def unlike_shapes(self, sets: _Sets) -> Iterator[GraphQLError]:
-        """Yield conflicts of types: they must be alike even where only one of the fields can be answered (SameResponseShape)."""
+    def shape_conflicts(self, sets: _Sets) -> Iterator[GraphQLError]:
+        """Yield conflicts of types: they must be alike even where only one of the fields can apply (SameResponseShape)."""
         if (identity := frozenset(sets)) in self.shapes:
             return
         self.shapes.add(identity)
         for key, fields in self._fields(sets).items():
-            typed = [found for found in fields if found.node.name.value not in META_FIELDS]  # of these nobody compares the types
+            typed = [
+                item for item in fields if item.node.name.value not in META_FIELDS
+            ]  # graphql-core does not compare the types of these
             shape = _shape(typed[0].type) if typed else ""
-            other = next((found for found in typed if found.type is not typed[0].type and _shape(found.type) != shape), None)
+            other = next((item for item in typed if item.type is not typed[0].type and _shape(item.type) != shape), None)
             if other is not None:
                 yield _conflict(key, f"they return conflicting types '{typed[0].type}' and '{other.type}'", typed[0], other)
             else:
-                yield from self.unlike_shapes(_below(fields))
+                yield from self.shape_conflicts(_subselections(fields))
 
-    def unlike_fields(self, sets: _Sets) -> Iterator[GraphQLError]:
-        """Yield conflicts between fields that one object may have to answer (FieldsInSetCanMerge)."""
+    def field_conflicts(self, sets: _Sets) -> Iterator[GraphQLError]:
+        """Yield conflicts between fields that may apply to the same object (FieldsInSetCanMerge)."""
         if (identity := frozenset(sets)) in self.checked:
             return
         self.checked.add(identity)
         for key, fields in self._fields(sets).items():
-            for together in _by_object(fields):
-                first = together[0]
-                reasons = ((self._difference(first, other), other) for other in together[1:])
-                found = next(((reason, other) for reason, other in reasons if reason), None)
-                if found is not None:
-                    yield _conflict(key, found[0], first, found[1])
+            for group in _groups_by_object(fields):
+                first = group[0]
+                reasons = ((self._difference(first, other), other) for other in group[1:])
+                conflict = next(((reason, other) for reason, other in reasons if reason), None)
+                if conflict is not None:
+                    yield _conflict(key, conflict[0], first, conflict[1])
                 else:
-                    yield from self.unlike_fields(_below(together))
+                    yield from self.field_conflicts(_subselections(group))
 
     def _difference(self, first: _Field, other: _Field) -> str:
-        """Return why two fields cannot be one, or nothing."""
+        """Return why two fields cannot be merged, or an empty string."""
         if first.node.name.value != other.node.name.value:
             return f"'{first.node.name.value}' and '{other.node.name.value}' are different fields"
         return "they have differing arguments" if self._arguments(first.node) != self._arguments(other.node) else ""
@@ -107,23 +110,23 @@ class _Merging:
     def _arguments(self, node: FieldNode) -> dict[str, str]:
         if not node.arguments:
             return {}
-        if id(node) not in self.written:
-            self.written[id(node)] = {argument.name.value: _written(argument.value) for argument in node.arguments}
-        return self.written[id(node)]
+        if id(node) not in self.argument_texts:
+            self.argument_texts[id(node)] = {argument.name.value: _canonical_text(argument.value) for argument in node.arguments}
+        return self.argument_texts[id(node)]
 
     def _fields(self, sets: _Sets) -> dict[str, list[_Field]]:
-        """Return the fields of selection sets by response key, through fragments."""
+        """Return the fields of selection sets by response key, with fragments expanded."""
         identity = frozenset(sets)
         if identity not in self.collected:
             groups: dict[str, list[_Field]] = {}
             visited: set[str] = set()
             for parent, selection_set in sets.values():
-                for found in self._flat(parent, selection_set, visited):
-                    groups.setdefault(found.node.alias.value if found.node.alias else found.node.name.value, []).append(found)
+                for item in self._expand(parent, selection_set, visited):
+                    groups.setdefault(item.node.alias.value if item.node.alias else item.node.name.value, []).append(item)
             self.collected[identity] = groups
         return self.collected[identity]
 
-    def _flat(self, parent: GraphQLNamedType, selection_set: SelectionSetNode, visited: set[str]) -> Iterator[_Field]:
+    def _expand(self, parent: GraphQLNamedType, selection_set: SelectionSetNode, visited: set[str]) -> Iterator[_Field]:
         for selection in selection_set.selections:
             if isinstance(selection, FieldNode):
                 name = selection.name.value
@@ -132,28 +135,30 @@ class _Merging:
             elif isinstance(selection, InlineFragmentNode):
                 condition = selection.type_condition
                 inner = self.schema.type_map[condition.name.value] if condition else parent
-                yield from self._flat(inner, selection.selection_set, visited)
+                yield from self._expand(inner, selection.selection_set, visited)
             elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in visited:
                 visited.add(selection.name.value)
                 fragment = self.fragments[selection.name.value]
-                yield from self._flat(self.schema.type_map[fragment.type_condition.name.value], fragment.selection_set, visited)
+                inner = self.schema.type_map[fragment.type_condition.name.value]
+                yield from self._expand(inner, fragment.selection_set, visited)
 
 
-def _below(fields: list[_Field]) -> _Sets:
+def _subselections(fields: list[_Field]) -> _Sets:
     return {
-        id(found.node.selection_set): (get_named_type(found.type), found.node.selection_set)
-        for found in fields
-        if found.node.selection_set is not None
+        id(item.node.selection_set): (get_named_type(item.type), item.node.selection_set)
+        for item in fields
+        if item.node.selection_set is not None
     }
 
 
-def _by_object(fields: list[_Field]) -> Iterator[list[_Field]]:
-    """Yield the fields that one object may have to answer: those of its type, with those of interfaces and unions."""
-    abstract = [found for found in fields if not is_object_type(found.parent)]
+def _groups_by_object(fields: list[_Field]) -> Iterator[list[_Field]]:
+    """Yield groups of fields that may apply to the same object: those of one object type, with those of all interfaces and unions."""
+    # Fields of different object types never apply to the same object, so they are not compared.
+    abstract = [item for item in fields if not is_object_type(item.parent)]
     concrete: dict[str, list[_Field]] = {}
-    for found in fields:
-        if is_object_type(found.parent):
-            concrete.setdefault(found.parent.name, []).append(found)
+    for item in fields:
+        if is_object_type(item.parent):
+            concrete.setdefault(item.parent.name, []).append(item)
     if not concrete:
         yield abstract
     for group in concrete.values():
@@ -161,18 +166,18 @@ def _by_object(fields: list[_Field]) -> Iterator[list[_Field]]:
 
 
 def _shape(returned: GraphQLOutputType) -> str:
-    """Return what of a type a client sees whatever the value: lists, non-nulls, and the name of a leaf."""
+    """Return the shape of a type as text: its lists and non-nulls, and the name of a leaf type. All objects are alike here."""
     named = get_named_type(returned)
     return str(returned).replace(named.name, "") if is_composite_type(named) else str(returned)
 
 
-def _written(value: ValueNode) -> str:
-    """Write a value so that equal ones have equal texts: the order of an object's fields means nothing."""
+def _canonical_text(value: ValueNode) -> str:
+    """Return a value as text, equal for equal values: the order of an object's fields is ignored."""
     match value:
         case ListValueNode():
-            return f"[{','.join(_written(item) for item in value.values)}]"
+            return f"[{','.join(_canonical_text(item) for item in value.values)}]"
         case ObjectValueNode():
-            return f"{{{','.join(sorted(f'{part.name.value}:{_written(part.value)}' for part in value.fields))}}}"
+            return f"{{{','.join(sorted(f'{part.name.value}:{_canonical_text(part.value)}' for part in value.fields))}}}"
         case VariableNode():
             return f"${value.name.value}"
         case StringValueNode():

@@ -1,4 +1,4 @@
-"""A document → what in it must not be repeated: the values of arguments that are declared sensitive, and the variables that give them."""
+"""A document → the values in it that errors and logs must not repeat: those of sensitive arguments, as literals and as variables."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ _LITERALS = StringValueNode | IntValueNode | FloatValueNode | EnumValueNode
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """The variables of a document that are sensitive, and the literals."""
+    """The names of the sensitive variables of a document, and its sensitive literals."""
 
     variables: frozenset[str] = frozenset()
     literals: frozenset[str] = frozenset()
 
-    def told(self, error: dict[str, Any], given: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """Return an error without the values; ``given`` are the variables of the request that it is about."""
+    def redact(self, error: dict[str, Any], given: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return an error with the sensitive values masked in its message; ``given`` are the variables of the request."""
         values = {*self.literals, *(text for name in self.variables for text in _texts((given or {}).get(name)))}
         return {**error, "message": without(error["message"], values)} if values else error
 
@@ -45,15 +45,16 @@ NOTHING_SENSITIVE = Redaction()
 
 
 def read_redaction(document: DocumentNode, names: frozenset[str]) -> Redaction:
-    """Find what is given in a document for arguments of these names, whichever field has them."""
+    """Find the literals and variables that a document gives to arguments of these names, in any field."""
+    # By name and not by field: the document may be invalid, and its errors repeat its values all the same.
     if not names:
         return NOTHING_SENSITIVE
-    found = _Found(names)
-    visit(document, found)
-    return Redaction(frozenset(found.variables), frozenset(found.literals))
+    collector = _SensitiveValues(names)
+    visit(document, collector)
+    return Redaction(frozenset(collector.variables), frozenset(collector.literals))
 
 
-class _Found(Visitor):
+class _SensitiveValues(Visitor):
     def __init__(self, names: frozenset[str]) -> None:
         super().__init__()
         self.names = names
@@ -62,22 +63,22 @@ class _Found(Visitor):
 
     def enter_argument(self, node: ArgumentNode, *_: object) -> None:
         if node.name.value in self.names:
-            visit(node.value, _Values(self))
+            visit(node.value, _ValueParts(self))
 
 
-class _Values(Visitor):
-    """Collects what a value is made of."""
+class _ValueParts(Visitor):
+    """Collects the literals and variables of one value, at all depths."""
 
-    def __init__(self, found: _Found) -> None:
+    def __init__(self, collector: _SensitiveValues) -> None:
         super().__init__()
-        self.found = found
+        self.collector = collector
 
     def enter_variable(self, node: VariableNode, *_: object) -> None:
-        self.found.variables.add(node.name.value)
+        self.collector.variables.add(node.name.value)
 
     def enter(self, node: object, *_: object) -> None:
         if isinstance(node, _LITERALS) and node.value:
-            self.found.literals.add(node.value)
+            self.collector.literals.add(node.value)
 
 
 def _texts(value: object) -> Iterable[str]:
@@ -89,7 +90,7 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def shown_arguments(node: FieldNode, declared: Iterable[Argument], written: str) -> str:
-    """Return the arguments of a field as a plan shows them: ``written``, but for literals that are sensitive."""
+    """Return the arguments of a field as a plan shows them: ``written``, with sensitive literals masked."""
     sensitive = {argument.name for argument in declared if argument.is_sensitive}
     if not sensitive:
         return written
@@ -102,14 +103,14 @@ def _shown(given: ArgumentNode, sensitive: set[str]) -> str:
 
 
 MAX_TEXT = 50_000
-"""Characters of a document that is recorded; of a longer one only the beginning."""
+"""Characters of a document that are recorded; a longer one is truncated."""
 
 
 _VALUES = {TokenKind.INT, TokenKind.FLOAT, TokenKind.STRING, TokenKind.BLOCK_STRING}
 
 
 def masked(value: object) -> object:
-    """Return JSON with every value in it hidden: keys and shapes stay."""
+    """Return JSON with every value in it masked, except null, true and false; keys and structure stay."""
     if isinstance(value, Mapping):
         return {key: masked(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -118,7 +119,7 @@ def masked(value: object) -> object:
 
 
 def masked_text(text: str) -> str:
-    """Return GraphQL text with every literal value in it hidden; what is no GraphQL is hidden whole."""
+    """Return GraphQL text with every number and string literal masked; a text that is not GraphQL is masked as a whole."""
     text = text[:MAX_TEXT]
     parts, end = [], 0
     lexer = Lexer(Source(text))

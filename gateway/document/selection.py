@@ -1,6 +1,6 @@
-"""A validated operation definition → what is selected, by response key and concrete type (GraphQL spec 6.3.2 CollectFields).
+"""A validated operation definition → the selected fields, by response key and concrete type (GraphQL spec 6.3.2 CollectFields).
 
-Fragments, aliases and repeated fields are merged, ``@skip`` and ``@include`` are decided: later stages see one tree without conditions.
+Fragments, aliases and repeated fields are merged, and ``@skip`` and ``@include`` are evaluated: later stages see one tree without conditions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,9 +38,9 @@ META_FIELDS = {TYPENAME: TypeNameMetaFieldDef, "__schema": SchemaMetaFieldDef, "
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """One response key: the field, its type, its nodes, and what is selected of its value by concrete type.
+    """One response key: the field, its type, its nodes, and the fields selected of its value.
 
-    ``parts`` is empty for a leaf.
+    ``parts`` maps each possible concrete type to its selected fields; it is empty for a leaf.
     """
 
     key: str
@@ -51,26 +51,26 @@ class Selected:
 
     @property
     def node(self) -> FieldNode:
-        """The first node, whose arguments are those of all."""
+        """The first node; validation has made sure that all nodes have the same arguments."""
         return self.nodes[0]
 
 
 def condition_variables(document: DocumentNode) -> frozenset[str]:
-    """Return the names of the variables that any ``@skip`` or ``@include`` of a document reads."""
+    """Return the names of all variables that a ``@skip`` or ``@include`` of a document reads."""
     collector = _ConditionVariables()
     visit(document, collector)
     return frozenset(collector.names)
 
 
 def field_names(document: DocumentNode) -> frozenset[str]:
-    """Return the names of all fields of a document, at whatever depth."""
+    """Return the names of all fields of a document, at all depths."""
     collector = _FieldNames()
     visit(document, collector)
     return frozenset(collector.names)
 
 
 def root_names(document: DocumentNode) -> frozenset[str]:
-    """Return the names of the root fields of a valid document, whatever its conditions."""
+    """Return the names of the root fields of a valid document; ``@skip`` and ``@include`` are ignored."""
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     names: set[str] = set()
     open_sets = [node.selection_set for node in document.definitions if isinstance(node, OperationDefinitionNode)]
@@ -79,6 +79,7 @@ def root_names(document: DocumentNode) -> frozenset[str]:
             if isinstance(node, FieldNode):
                 names.add(node.name.value)
             elif isinstance(node, FragmentSpreadNode):
+                # Popped, so that a fragment is visited only once.
                 open_sets += [fragments.pop(node.name.value).selection_set] if node.name.value in fragments else []
             elif isinstance(node, InlineFragmentNode):
                 open_sets.append(node.selection_set)
@@ -125,7 +126,7 @@ class _Collector:
         self.seen: dict[tuple[str, tuple[int, ...]], tuple[Selected, ...]] = {}
 
     def fields(self, parent: GraphQLObjectType, sets: tuple[SelectionSetNode, ...]) -> tuple[Selected, ...]:
-        """Collect selection sets of one object type; equal ones are collected once."""
+        """Collect the fields of selection sets on one object type. Results are cached: nested fragments would repeat them exponentially often."""
         identity = (parent.name, tuple(id(selection_set) for selection_set in sets))
         if identity not in self.seen:
             groups: dict[str, list[FieldNode]] = {}

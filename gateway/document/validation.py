@@ -1,7 +1,7 @@
-"""A parsed document → what is not valid about it (GraphQL spec 5), at a cost that grows with its text alone.
+"""A parsed document → its validation errors (GraphQL spec 5), in time that is linear in its text.
 
-graphql-core counts the lines of the text anew for each mistake, writes out a whole object for each field in it that is unknown, and
-compares the fields of a response key each with each: a few kilobytes can take it a second.
+graphql-core counts the lines of the text again for each error, prints a whole object for each unknown field in it, and compares every pair of
+fields of a response key: a document of a few kilobytes can take it a second.
 """
 
 from contextlib import suppress
@@ -28,63 +28,70 @@ from graphql import (
 
 from gateway.document.overlapping_fields import conflicts
 
-MAX_MISTAKES = 50
-MAX_MISTAKES_OF_A_VALUE = 5
-MAX_COUNTED = 1_500_000
-"""How many characters are looked at to tell the places of all mistakes, a line as 20: 15 ms."""
-_LINE = 20
+MAX_ERRORS = 50
+MAX_ERRORS_PER_VALUE = 5
+MAX_SCANNED_CHARACTERS = 1_500_000
+"""How many characters may be scanned to locate all errors of a document, each line counted as 20 more: this takes 15 ms."""
+_CHARACTERS_PER_LINE = 20
 
 
-class _Enough(Exception):
-    """As many mistakes of a value are known as are told."""
+class _EnoughErrors(Exception):
+    """The maximum number of errors of one value has been reported."""
 
 
-class _Values(ValuesOfCorrectTypeRule):
-    """Values are of their types (GraphQL spec 5.6.1); of each argument only the first mistakes are told."""
+class _ValuesOfCorrectType(ValuesOfCorrectTypeRule):
+    """Values are of their types (GraphQL spec 5.6.1). Only the first errors of each value are reported."""
 
-    left = 0
+    remaining = 0
 
     def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> Any:
-        """Check a value as a whole."""
-        self.left = MAX_MISTAKES_OF_A_VALUE
-        with suppress(_Enough):
+        """Check a value as a whole, with everything inside it."""
+        self.remaining = MAX_ERRORS_PER_VALUE
+        with suppress(_EnoughErrors):
             super().is_valid_value_node(node, input_type)
-        return SKIP
+        return SKIP  # the visitor would check what is inside again
 
     def report_error(self, error: GraphQLError) -> None:
-        """Take a mistake.
+        """Report an error.
 
-        :raises _Enough: it is the last that is told of this value.
+        :raises _EnoughErrors: it is the last error that is reported for this value.
         """
         super().report_error(error)
-        self.left -= 1
-        if self.left == 0:
-            raise _Enough
+        self.remaining -= 1
+        if self.remaining == 0:
+            raise _EnoughErrors
 
 
-_LINEAR_ELSEWHERE = {OverlappingFieldsCanBeMergedRule, MaxIntrospectionDepthRule}
-_RULES = tuple(_Values if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules if rule not in _LINEAR_ELSEWHERE)
-_CIRCLE_RULES = (UniqueFragmentNamesRule, NoFragmentCyclesRule)
-"""What finds the mistake of a document that is circular: of two fragments of one name only one may be, and which of them counts differs."""
+_REPLACED_RULES = {OverlappingFieldsCanBeMergedRule, MaxIntrospectionDepthRule}
+"""Rules that graphql-core's validation leaves out here: ``overlapping_fields`` and ``limits`` check the same in linear time."""
+_RULES = tuple(
+    _ValuesOfCorrectType if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules if rule not in _REPLACED_RULES
+)
+_CYCLE_RULES = (UniqueFragmentNamesRule, NoFragmentCyclesRule)
+"""The rules that reject a document with a fragment cycle. Fragment names must be unique for that: of two fragments with one name each rule
+may follow a different one."""
 
 
-def mistakes(schema: GraphQLSchema, node: DocumentNode, *, is_circular: bool, hides_suggestions: bool) -> list[GraphQLError]:
-    """Return what is not valid about a document; ``is_circular`` when a fragment in it seems to lead to itself."""
-    most = _most_mistakes(node)
+def validation_errors(
+    schema: GraphQLSchema, node: DocumentNode, *, is_circular: bool, hides_suggestions: bool
+) -> list[GraphQLError]:
+    """Return the validation errors of a document; ``is_circular`` if the size check has found a fragment cycle."""
+    max_errors = _max_errors(node)
 
-    def found_by(rules: tuple[type[ASTValidationRule], ...]) -> list[GraphQLError]:
-        return validate(schema, node, rules, most, hide_suggestions=hides_suggestions)
+    def check(rules: tuple[type[ASTValidationRule], ...]) -> list[GraphQLError]:
+        return validate(schema, node, rules, max_errors, hide_suggestions=hides_suggestions)
 
     for definition in node.definitions:
         if isinstance(definition, OperationDefinitionNode) and schema.get_root_type(definition.operation) is None:
             return [GraphQLError(f"The schema has no {definition.operation.value} operations.", definition)]
-    # What a fragment that leads to itself is as a whole, nobody can tell: its other mistakes are left aside.
-    found = found_by(_CIRCLE_RULES) if is_circular else []
-    return found or found_by(_RULES) or list(islice(conflicts(schema, node), most))
+    # With a fragment cycle the document has no finite expansion, so its other errors are not looked for.
+    errors = check(_CYCLE_RULES) if is_circular else []
+    # conflicts() comes last because it takes an otherwise valid document: it looks up fields and types without a check.
+    return errors or check(_RULES) or list(islice(conflicts(schema, node), max_errors))
 
 
-def _most_mistakes(node: DocumentNode) -> int:
-    """Return how many mistakes of a document are told: fewer of a long one, as the place of each is found by counting lines."""
+def _max_errors(node: DocumentNode) -> int:
+    """Return how many errors of a document are reported: fewer for a long one, as graphql-core counts lines to locate each error."""
     text = node.loc.source.body if node.loc else ""
-    cost = len(text) + _LINE * (text.count("\n") + text.count("\r"))
-    return max(1, min(MAX_MISTAKES, MAX_COUNTED // (cost + 1)))
+    cost = len(text) + _CHARACTERS_PER_LINE * (text.count("\n") + text.count("\r"))
+    return max(1, min(MAX_ERRORS, MAX_SCANNED_CHARACTERS // (cost + 1)))

@@ -27,7 +27,7 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.document.limits import CHARACTERS_PER_TOKEN, EXPANDED_PER_TOKEN, MOST_TOKENS, DocumentSize, measure
+from gateway.document.limits import CHARACTERS_PER_TOKEN, EXPANDED_PER_TOKEN, HARD_MAX_TOKENS, DocumentSize, measure
 from gateway.document.overlapping_fields import conflicts
 from gateway.errors import RequestError
 from gateway.run.reply_cache import ReplyCache
@@ -186,7 +186,7 @@ def test_what_is_only_measured_is_told_in_the_log_and_answered(caplog: pytest.Lo
     found = documents("mode: measure, max_fields: 1, max_aliases: 1")
     assert code_of("{a:__typename b:__typename}", found) == ""
     assert [vars(record)["code"] for record in caplog.records] == ["MAX_ALIASES_LIMIT", "MAX_FIELDS_LIMIT"]
-    assert code_of("{" + "__typename " * MOST_TOKENS + "}", found) == "TOKEN_LIMIT_EXCEEDED"
+    assert code_of("{" + "__typename " * HARD_MAX_TOKENS + "}", found) == "TOKEN_LIMIT_EXCEEDED"
 
 
 def test_introspection_and_suggestions_are_as_the_mode_says_unless_they_are_set() -> None:
@@ -441,7 +441,7 @@ def test_what_is_counted_is_what_stands_in_the_document(seed: int) -> None:
     writer = Writer(random.Random(seed))
     for text in (writer.document() for _ in range(100)):
         expected = Reference(text).size()
-        size = measure(text, MOST_TOKENS)
+        size = measure(text, HARD_MAX_TOKENS)
         counted = {name: getattr(size, name) for name in expected}
         # Braces and brackets of values count a little, and may be the deepest.
         assert {**counted, "depth": expected["depth"]} == expected, text

@@ -167,7 +167,7 @@ def test_values_of_a_document_are_found_wherever_the_argument_stands() -> None:
     document = parse('query($v: ID) { a(x: 1, ssn: "one") { b(ssn: { deep: [$v, TWO] }) } ...F } fragment F on Q { c(ssn: 3.5) }')
     found = read_redaction(document, frozenset({"ssn"}))
     assert found == Redaction(frozenset({"v"}), frozenset({"one", "TWO", "3.5"}))
-    assert found.told({"message": "one TWO 1 given"}, {"v": {"a": ["given"]}}) == {"message": f"{MASK} {MASK} 1 {MASK}"}
+    assert found.redact({"message": "one TWO 1 given"}, {"v": {"a": ["given"]}}) == {"message": f"{MASK} {MASK} 1 {MASK}"}
 
 
 def test_a_value_of_the_environment_is_shown_as_it_is_written(tmp_path: Path) -> None:
