@@ -1,21 +1,21 @@
-"""Data, errors, completeness and trace → the body of an answer (GraphQL spec 7.1)."""
+"""Data, errors, completeness and trace → the body of a response (GraphQL spec 7.1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from gateway.answer.completeness import capped, completeness
+from gateway.answer.completeness import cap_errors, completeness
 from gateway.plan.nodes import Plan
 from gateway.run import Results
 
 Body = dict[str, object]
-"""The body of an answer: ``data``, ``errors`` and ``extensions``, the last two only where there are any."""
+"""The body of a response: ``data``, ``errors`` and ``extensions``; the last two are left out when they are empty."""
 
 
 def response_body(plan: Plan, results: Results, data: object, errors: Sequence[dict[str, object]], max_errors: int) -> Body:
-    """Return the body: with the first ``max_errors`` errors, and with completeness where something is missing or degraded."""
+    """Return the body, with at most ``max_errors`` errors, and with completeness if something is missing or degraded."""
     body: Body = {"data": data}
     if errors:
-        body["errors"] = capped(errors, max_errors)
+        body["errors"] = cap_errors(errors, max_errors)
     report = completeness(plan, results, errors)
     if report:
         body["extensions"] = {"completeness": report}
@@ -23,7 +23,7 @@ def response_body(plan: Plan, results: Results, data: object, errors: Sequence[d
 
 
 def has_data(body: Body) -> bool:
-    """Tell whether a body with errors still has the value of any root field."""
+    """Tell whether the data of a body has a root field that is not null."""
     data = body["data"]
     return isinstance(data, dict) and any(value is not None for value in data.values())
 
@@ -34,6 +34,6 @@ def errors_of(body: Body) -> Sequence[Mapping[str, Any]]:
 
 
 def add_extension(body: Body, name: str, value: object) -> None:
-    """Put one more extension into a body."""
+    """Add an entry to the extensions of a body."""
     extensions: Any = body.setdefault("extensions", {})
     extensions[name] = value

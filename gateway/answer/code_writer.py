@@ -1,13 +1,13 @@
-"""Lines of Python source: indentation, blocks, fresh names, constants, functions. It knows nothing of what they mean."""
+"""A writer of Python source: lines, indentation, blocks, fresh names, constants, functions. It does not depend on what the code does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class CodeWriter:
-    """Collects the lines of one function body, and the functions apart from it that the body calls.
+    """Collects the lines of the current function body, and the finished functions.
 
-    ``blocks`` counts the loops and ``try`` statements that are open, of which CPython nests 20 at the most.
+    ``blocks`` counts the open loops and ``try`` statements; CPython nests at most 20 of them.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class CodeWriter:
         self._hoisted: dict[tuple[str, int], str] = {}
 
     def line(self, text: str) -> None:
-        """Write one line."""
+        """Write one line at the current indentation."""
         self.lines.append("    " * self.indent + text)
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
-        """Write a compound statement; what is written meanwhile is its body."""
+        """Write a compound statement; the lines written inside the ``with`` block are its body."""
         is_nesting = head.startswith(("for ", "try"))
         self.line(head)
         self.indent += 1
@@ -36,7 +36,7 @@ class CodeWriter:
 
     @contextmanager
     def function(self, head: str) -> Iterator[None]:
-        """Write a function apart; what is written meanwhile is its body."""
+        """Write a separate function; the lines written inside the ``with`` block are its body."""
         outer = self.lines, self.indent, self.blocks, self._hoisted
         self.lines, self.indent, self.blocks, self._hoisted = [], 1, 0, {}
         yield
@@ -45,19 +45,22 @@ class CodeWriter:
         self.lines, self.indent, self.blocks, self._hoisted = outer
 
     def hoisted(self, expression: str, *, is_own: bool = False) -> str:
-        """Return the name of an expression that is evaluated once, at the start of the function; ``is_own`` when no other place shares it."""
-        place = (expression, len(self._hoisted) if is_own else 0)
-        if place not in self._hoisted:
-            self._hoisted[place] = self.name("h")
-        return self._hoisted[place]
+        """Return the name of an expression that is evaluated once, at the start of the function.
+
+        Equal expressions share a name, unless ``is_own``: that is for a mutable object, which each place needs for itself.
+        """
+        identity = (expression, len(self._hoisted) if is_own else 0)
+        if identity not in self._hoisted:
+            self._hoisted[identity] = self.name("h")
+        return self._hoisted[identity]
 
     def name(self, prefix: str = "v") -> str:
-        """Return a name that was not used before."""
+        """Return an unused name."""
         self._names += 1
         return f"{prefix}{self._names}"
 
     def constant(self, value: object) -> str:
-        """Return the name of an object that the code refers to."""
+        """Return the name of an object that the code refers to as a global; the same object keeps its name."""
         for name, known in self.constants.items():
             if known is value:
                 return name
@@ -67,7 +70,7 @@ class CodeWriter:
 
 
 def object_text(values: list[tuple[str, str]]) -> str:
-    """Return the source of an object, of keys and the names of their values."""
+    """Return the source of a dict, from its keys and the source of their values."""
     return "{" + ", ".join(f"{key!r}: {value}" for key, value in values) + "}"
 
 

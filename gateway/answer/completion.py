@@ -1,4 +1,4 @@
-"""What the code of a projection calls where a value is not as it should be: coercion, and the errors of what is missing or wrong.
+"""The slow path of generated projections: coercion of values that are not of their type yet, and errors for missing or wrong values.
 
 GraphQL spec 6.4.3 (Value Completion) and 6.4.4 (Handling Execution Errors).
 """
@@ -13,11 +13,11 @@ Path = tuple[str | int, ...]
 
 
 class Null(Exception):
-    """A null where the schema allows none; its error has been recorded."""
+    """A non-null field is null; the error has been recorded already."""
 
 
 def unfit(value: object, errors: Errors, path: Path, step: str, expected: str) -> None:
-    """Record why a value is not of its type: a part that the upstream failed to give tells its own failure."""
+    """Record the error of a value that is not of its type; a :class:`Failure` in its place has an error of its own, from the upstream."""
     if isinstance(value, Failure):
         errors.append(value.error(path))
     else:
@@ -25,17 +25,17 @@ def unfit(value: object, errors: Errors, path: Path, step: str, expected: str) -
 
 
 def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
-    """Record that a step's value is not of the expected type. What it was is not told: it is the upstream's."""
-    message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."
+    """Record that a step's value is not of the expected type. The message omits the value: upstream data must not leak in errors."""
+    message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."  # [:-1]: the full stop
     extensions = {"code": str(Code.RESPONSE_VALIDATION_FAILED), "step": step}
     errors.append({"message": message, "path": list(path), "extensions": extensions})
 
 
 def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path: Path, step: str, expected: str) -> object:
-    """Coerce a scalar or enum value that is not of the expected Python type already; None, with an error, when that is impossible."""
+    """Coerce a scalar or enum value that is not of the expected Python type already. Return None and record an error when that fails."""
     try:
         result = coerce(value) if value is not None and type(value) is not Failure else None
-    except Exception:  # noqa: BLE001 - coercion is the type's own code, and any failure of it means the same
+    except Exception:  # noqa: BLE001 - coercion is code of the type, and any exception means that the value does not fit
         result = None
     if result is None:
         unfit(value, errors, path, step, expected)
@@ -43,13 +43,14 @@ def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path
 
 
 def absent(outcome: Outcome | None, errors: Errors, path: Path, reported: frozenset[str]) -> bool:
-    """Record why a node has no value, and tell whether that made an error.
+    """Record why a node has no value; return whether this added an error.
 
-    A skipped node is no error, but for one whose input was lost by a failure that no selected field reports.
+    A skipped node adds an error only if its input is missing because of a failure that no selected field reports. ``reported`` are the
+    names of the steps whose failure a selected field reports.
     """
     failure = outcome.cause if isinstance(outcome, Skipped) else outcome
-    is_told_elsewhere = isinstance(outcome, Skipped) and failure is not None and failure.step in reported  # type: ignore[union-attr]
-    if not isinstance(failure, Failure) or is_told_elsewhere:
+    is_reported = isinstance(outcome, Skipped) and failure is not None and failure.step in reported  # type: ignore[union-attr]
+    if not isinstance(failure, Failure) or is_reported:
         return False
     errors.append(failure.error(path))
     return True

@@ -1,4 +1,4 @@
-"""Answers as values → the JSON text that goes out."""
+"""Response values → JSON text."""
 
 import json
 
@@ -6,8 +6,8 @@ import orjson
 
 
 def json_text(value: object) -> bytes:
-    """Return a value as JSON in UTF-8."""
+    """Encode a value as JSON in UTF-8."""
     try:
         return orjson.dumps(value)
-    except TypeError:  # an integer of more than 64 bits, which only the slower library writes
+    except TypeError:  # orjson refuses integers of more than 64 bits
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

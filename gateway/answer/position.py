@@ -1,4 +1,4 @@
-"""Where in a response and in a plan a value stands, while the code that completes it is written."""
+"""The position of a value in the response and in the plan; used while the code that completes it is generated."""
 
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ from gateway.plan.nodes import Hops
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a value stands: its path in the response as Python expressions, the step that gave it, and its place in the plan.
+    """The position of a value: its path in the response as Python expressions, the step that gave it, and its place in the plan.
 
-    ``node`` is the node whose value it is or lies in, ``hops`` the way from there.
+    ``node`` is the index of the plan node whose value contains it, ``hops`` the path from the node's value to it.
     """
 
     path: tuple[str, ...]
@@ -21,13 +21,13 @@ class Position:
 
     @property
     def path_text(self) -> str:
-        """The path as the source of a tuple."""
+        """The path as Python source of a tuple."""
         return tuple_text(self.path)
 
     def field(self, part: Selected) -> "Position":
-        """Return the position of a field of the object that stands here."""
+        """Return the position of a field of the object at this position."""
         return replace(self, path=(*self.path, repr(part.key)), hops=(*self.hops, part.name))
 
     def item(self, index: str) -> "Position":
-        """Return the position of an item of the list that stands here."""
+        """Return the position of an item of the list at this position; ``index`` is the name of the index variable."""
         return replace(self, path=(*self.path, index))

@@ -1,6 +1,6 @@
-"""Plan → a function from outcomes to the response, compiled to Python: its root fields and composites. graphql-core is the oracle of its tests.
+"""Plan → a function from outcomes to the response data, compiled from generated Python source. graphql-core is the oracle of its tests.
 
-What stands below a step's value is written by :mod:`gateway.answer.completion_writer`.
+This module writes the root fields and composites; :mod:`gateway.answer.completion_writer` writes everything inside a step's value.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from gateway.run import Results
 from gateway.run.joins import MISSING, fits, found, memory_for, table_of
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
-"""From results and the values of introspection fields by response key to ``data``; appends GraphQL errors in response order."""
+"""From results, and the values of introspection fields by response key, to ``data``. It appends GraphQL errors in response order."""
 
 
 def compile_projection(plan: Plan) -> Projection:
@@ -26,13 +26,13 @@ def compile_projection(plan: Plan) -> Projection:
     return _Writer(plan).compile()
 
 
-def source_of(plan: Plan) -> str:
-    """Return the Python source of a plan's projection, for people who want to read it."""
+def projection_source(plan: Plan) -> str:
+    """Return the Python source of a plan's projection, for people and tests to read."""
     return _Writer(plan).source()
 
 
 _SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found, fits, table_of, memory_for)
-"""What the generated code calls by name."""
+"""The classes and functions that the generated code refers to by name."""
 
 
 class _Writer(CompletionWriter):
@@ -42,7 +42,7 @@ class _Writer(CompletionWriter):
         code = compile(self.source(), "<projection>", "exec")
         namespace: dict[str, Any] = {support.__name__: support for support in _SUPPORT} | {"MISSING": MISSING} | self.constants
         exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
-        projection: Projection = namespace.pop("project")  # which would else refer to itself by its globals
+        projection: Projection = namespace.pop("project")  # a function in its own globals would be a reference cycle
         return projection
 
     def source(self) -> str:
@@ -99,26 +99,30 @@ class _Writer(CompletionWriter):
             self.line(f"{value} = {object_text(values)}")
 
     def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
-        """Return the steps whose failure a selected field tells."""
+        """Return the names of the steps whose failure a selected field reports."""
         if operation.picked is not None:
             return frozenset({operation.picked})
         (fields,) = selected.parts.values()
         return frozenset(operation.origins[part.name].step for part in fields if part.name in operation.origins)
 
     def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
-        """Write the value of a step's node at the field that it fills."""
+        """Write the completion of a field that is filled by the value of a step's node."""
         position = Position(path, self.plan.nodes[index].step.name, index, ())
         self.line(f"{value} = outcomes[{index}]")
         with self.block(f"if type({value}) is Success:"):
             self.line(f"{value} = {value}.value")
             self.complete(value, selected.type, selected.parts, position)
         with self.block("else:"):
-            self.nothing(value, selected, position, reported)
+            self.missing(value, selected, position, reported)
 
     def objects(
         self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: tuple[str, ...], reported: str
     ) -> dict[str, str]:
-        """Write the objects that a flattened composite takes its fields from: ``None`` for one that is not there."""
+        """Write the lookup of the objects that a flattened composite takes its fields from.
+
+        Return the names of their variables by step. An object is None when an error has been recorded for it, and empty when it is null or its
+        step was skipped.
+        """
         names: dict[str, str] = {}
         for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name in operation.origins):
             value = names[step] = self.name()
@@ -133,7 +137,7 @@ class _Writer(CompletionWriter):
         return names
 
     def from_object(self, value: str, owner: str, part: Selected, position: Position) -> None:
-        """Write a flattened field; when its object is not there, the error stands at the operation already."""
+        """Write a field of a flattened composite; when its object is None, the error has been recorded at the path of the operation."""
         with self.block(f"if {owner} is None:"):
             self.line("raise Null" if is_non_null(part.type) else f"{value} = None")
         with self.block("else:"):

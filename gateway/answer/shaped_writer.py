@@ -1,6 +1,7 @@
-"""A type and what is selected of it → the Python source that completes a value which was read by a shape: nothing is left to be checked.
+"""A type and its selected fields → the Python source that completes a value which was decoded by a shape, so its types are checked already.
 
-An object that is the answer as it is stays as it is: only what its links lead to is put into it. Of any other one an object is made.
+An object that is the response object as decoded stays unchanged: only the values of its links are assigned to it. For any other object a new
+dict is built.
 """
 
 from abc import abstractmethod
@@ -22,6 +23,7 @@ class ShapedWriter(CodeWriter):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        # All shapes of a plan share one mapping of forms, so any node's will do.
         self.forms: Mapping[int, ObjectForm] = next((node.shape.forms for node in plan.nodes if node.shape), {})
 
     @abstractmethod
@@ -31,22 +33,22 @@ class ShapedWriter(CodeWriter):
         """Write the field of a link."""
 
     def link_of(self, type_name: str, part: Selected, position: Position) -> int | None:
-        """Return the node of a selected field of the object that stands at a position, if it is a link."""
+        """Return the index of the link node of a selected field of the object at a position; None if the field is not a link."""
         return self.plan.links.get((position.node, position.hops, f"{type_name}.{part.name}", written_arguments(part)))
 
     def form(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> ObjectForm | None:
-        """Return the form of the objects in a value of which this is selected."""
+        """Return the form of the objects in a value with this selection; None if the value has no shape."""
         return self.forms.get(id(parts.get(get_named_type(declared).name)))
 
-    def keeps(self, parts: Mapping[str, tuple[Selected, ...]], declared: GraphQLOutputType) -> bool:
-        """Tell whether a value of a type is answered as it is."""
+    def is_unchanged(self, parts: Mapping[str, tuple[Selected, ...]], declared: GraphQLOutputType) -> bool:
+        """Tell whether a decoded value is the response value. An ID is not: as a number it becomes a string."""
         form = self.form(declared, parts)
         return form.is_answer if form else get_named_type(declared).name != "ID"
 
     def shaped(
         self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
     ) -> None:
-        """Write the completion of a value in place."""
+        """Write the completion of a shaped value in place."""
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLList | GraphQLObjectType) and inner is declared:
             with self.block(f"if {value} is not None:"):
@@ -63,17 +65,17 @@ class ShapedWriter(CodeWriter):
         self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
     ) -> None:
         """Write the completion of every item of a list."""
-        keeps = self.keeps(parts, item)
-        if keeps and not self.has_links(parts, position):
+        is_unchanged = self.is_unchanged(parts, item)
+        if is_unchanged and not self.has_links(parts, position):
             self.line("pass")
             return
-        if not keeps:
+        if not is_unchanged:
             result = self.name()
             self.line(f"{result} = []")
             self.shaped_each(value, item, parts, position, result)
             self.line(f"{value} = {result}")
             return
-        is_filled = self.fill(value, parts, position)
+        is_filled = self.fill_links(value, parts, position)
         with self.block(f"if not {is_filled}:") if is_filled else nullcontext():
             self.shaped_each(value, item, parts, position, None)
 
@@ -85,53 +87,56 @@ class ShapedWriter(CodeWriter):
         position: Position,
         result: str | None,
     ) -> None:
-        """Write the loop over the items of a list, which may append them to another one."""
+        """Write the loop that completes the items of a list; it appends them to the list ``result``, if given."""
         index, element = self.name("i"), self.name()
         with self.block(f"for {index}, {element} in enumerate({value}):"):
             self.shaped(element, item, parts, position.item(index))
             if result is not None:
                 self.line(f"{result}.append({element})")
 
-    def fill(self, value: str, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> str | None:
-        """Write the way that is nearly always open to objects which are answered as they are: each is only given what its links have found.
+    def fill_links(self, value: str, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> str | None:
+        """Write the fast path for a list of unchanged objects: one loop that only assigns the values of their links.
 
-        Return the name of what tells that they were; None where there is no such way.
+        It is used when all values that the links found are null or unchanged objects, too. Return the name of the variable that tells
+        whether the fast path has completed the list; None where the selection has no fast path.
         """
         ((type_name, selection),) = parts.items()
-        parent, gifts, conditions = self.name(), [], []
+        parent, assignments, conditions = self.name(), [], []
         for part in selection:
             index = self.link_of(type_name, part, position)
             if index is None:
                 if self.has_links(part.parts, position.field(part)):
                     return None
                 continue
-            key, form = self.found_as_it_is(part, index)
+            key, form = self.direct_lookup(part, index)
             if key is None or form is None:
                 return None
             table = self.hoisted(f"table_of(outcomes[{index}])")
             conditions.append(self.hoisted(f"fits({table}, {self.constant(form.type)})"))
-            gifts.append(f"{parent}.{part.name} = {table}[{parent}.{key}]")
+            assignments.append(f"{parent}.{part.name} = {table}[{parent}.{key}]")
         is_filled = self.name()
         self.line(f"{is_filled} = {' and '.join(conditions)}")
         with self.block(f"if {is_filled}:"):
             with self.block("try:"), self.block(f"for {parent} in {value}:"):
-                for gift in gifts:
-                    self.line(gift)
-            with self.block("except (AttributeError, KeyError):"):  # there is a null among them, or a key in another spelling
+                for assignment in assignments:
+                    self.line(assignment)
+            # One of the objects is null, or a key is missing from the table: it may be there in another spelling, 1 and "1".
+            with self.block("except (AttributeError, KeyError):"):
                 self.line(f"{is_filled} = False")
         return is_filled
 
-    def found_as_it_is(self, part: Selected, index: int) -> tuple[str | None, ObjectForm | None]:
-        """Return the one field that is the key of a link, and the form of the objects that it finds, if these are answered as they are."""
+    def direct_lookup(self, part: Selected, index: int) -> tuple[str | None, ObjectForm | None]:
+        """Return the key field of a link with a single key, and the form of the objects that it finds; None unless these are unchanged."""
         use, form = self.plan.nodes[index].use, self.form(part.type, part.parts)
         assert use is not None
-        is_kept = form is not None and form.is_answer and isinstance(part.type, GraphQLObjectType)
-        if not is_kept or self.has_links(part.parts, Position((), "", index, ())):
+        is_unchanged = form is not None and form.is_answer and isinstance(part.type, GraphQLObjectType)
+        # Objects with links of their own have to be completed first.
+        if not is_unchanged or self.has_links(part.parts, Position((), "", index, ())):
             return None, None
         return use.link.single, form
 
     def has_links(self, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> bool:
-        """Tell whether a link is selected of an object at a position, or of one below."""
+        """Tell whether a link is selected on an object at a position, or on one inside it."""
         return any(
             self.link_of(type_name, part, position) is not None or self.has_links(part.parts, position.field(part))
             for type_name, selection in parts.items()
@@ -139,7 +144,7 @@ class ShapedWriter(CodeWriter):
         )
 
     def shaped_fields(self, value: str, type_name: str, selection: tuple[Selected, ...], position: Position) -> None:
-        """Write an object."""
+        """Write the completion of a shaped object."""
         is_answer, values = self.forms[id(selection)].is_answer, []
         for part in selection:
             if part.name == TYPENAME:

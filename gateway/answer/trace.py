@@ -1,4 +1,4 @@
-"""Results → extensions.trace: when each node ran and waited, the critical path, and each node's slack."""
+"""Results → ``extensions.trace``: when each node ran and waited, the critical path, and the slack of each node."""
 
 from gateway.answer.completeness import reason_of
 from gateway.contract.outcome import Outcome, Success
@@ -8,11 +8,11 @@ from gateway.run.joins import Joined
 
 
 def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
-    """Return ``extensions.trace``: per node when it was ready, what it waited, how long it ran, how often and when it was tried.
+    """Return ``extensions.trace``: for each node its start, wait and run times, and the number and times of its attempts.
 
-    ``reason`` is why a node gave nothing, or no value of its own. All times are milliseconds from the arrival of the request.
-    ``critical_path`` is the chain of nodes that the answer waited for, each the last to end of those that the next one needed;
-    ``slack_ms`` is how much longer a node could have taken unnoticed.
+    Points in time are milliseconds from the arrival of the request. ``reason`` is why a node has no value, or none of its own.
+    ``critical_path`` is the chain of nodes that the response waited for: each is the one that ended last among the prerequisites of the
+    next. ``slack_ms`` is how much longer a node could have taken without delaying the response.
     """
     latest = _latest_ends(plan, results)
     path = _critical_path(plan, results)
@@ -21,7 +21,7 @@ def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[s
         outcome = results.outcomes[node.index]
         if outcome is not None:
             entry = _trace_node(node, results, arrived_at, latest[node.index])
-            nodes.append({**entry, "is_critical": node.index in path, **_why(outcome)})
+            nodes.append({**entry, "is_critical": node.index in path, **_reason(outcome)})
     return {
         "duration_ms": _ms(now - arrived_at),
         "critical_path": [plan.nodes[index].step.name for index in path],
@@ -35,7 +35,7 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
     ready = span.ready if span.ready is not None else ended
     context = span.context
     waited = context.queued if context else 0.0
-    if context and context.waiting_since is not None:
+    if context and context.waiting_since is not None:  # the deadline ended it while it was waiting in a queue
         waited += ended - context.waiting_since
     retries = {"retries_ms": [_ms(at - arrived_at) for at in context.retried_at]} if context and context.retried_at else {}
     if context and context.hedged_at:
@@ -54,8 +54,8 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
     }
 
 
-def _why(outcome: Outcome) -> dict[str, object]:
-    """Return why a node gave nothing, or gave what a fallback gave, and which."""
+def _reason(outcome: Outcome) -> dict[str, object]:
+    """Return why a node has no value, or why its value came from a fallback, and from which one."""
     if not isinstance(outcome, Success):
         return {"reason": reason_of(outcome)}
     if outcome.instead_of is not None:
@@ -69,9 +69,10 @@ def _ms(seconds: float) -> float:
 
 
 def _critical_path(plan: Plan, results: Results) -> list[int]:
-    """Walk back from the node that ended last, each time to the one before that ended last.
+    """Walk back from the node that ended last, each time to the predecessor that ended last.
 
-    Before a node come its prerequisites, and fallbacks that it waited for; before such a fallback also what its primary waited for.
+    The predecessors of a node are its prerequisites, and the fallbacks that it waited for; those of such a fallback include the
+    prerequisites of its primary.
     """
     ended = {index: span.ended for index, span in enumerate(results.spans) if span.ended is not None}
     path: list[int] = []
@@ -89,11 +90,11 @@ def _critical_path(plan: Plan, results: Results) -> list[int]:
 
 
 def _latest_ends(plan: Plan, results: Results) -> list[float]:
-    """Return when each node could have ended at the latest without the answer being later (the backward pass of CPM)."""
+    """Return the latest time at which each node could have ended without delaying the response (the backward pass of CPM)."""
     spans = results.spans
     ends = [span.ended or 0.0 for span in spans]
     latest = [max(ends, default=0.0)] * len(ends)
-    # By end and not by place in the plan: a fallback ends before the node that waits for it, wherever it stands.
+    # In order of end times and not of the plan: a fallback ends before the node that waits for it, but may stand after it in the plan.
     for index in sorted(range(len(ends)), key=lambda index: (ends[index], index), reverse=True):
         node = plan.nodes[index]
         duration = ends[index] - (spans[index].ready or ends[index])

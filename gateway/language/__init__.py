@@ -1,1 +1,1 @@
-"""The small languages inside the YAML: templates, expressions, scalars, environment variables, Python classes. They know nothing of configuration."""
+"""The small languages inside the YAML: templates, expressions, scalars, environment variables, Python classes. None depends on the configuration."""

@@ -1,4 +1,4 @@
-"""JMESPath: the language of ``select`` and ``when``, and the only module that knows its library."""
+"""JMESPath, the language of ``select`` and ``when``. This is the only module that imports its library."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from gateway.errors import StepgraphError, nearest
 
 
 class ExpressionError(StepgraphError):
-    """An expression cannot be compiled, or failed while it was evaluated."""
+    """An expression cannot be compiled, or its evaluation failed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A compiled expression; ``paths`` are the dotted paths that it reads from its input, each as far as it is known."""
+    """A compiled expression; ``paths`` are the dotted paths that it reads from its input, each as far as it can be determined."""
 
     text: str
     paths: tuple[tuple[str, ...], ...]
@@ -39,24 +39,26 @@ MAX_LENGTH = 10_000
 
 
 def compile_expression(text: str) -> Expression:
-    """Compile an expression; its functions and the number of their arguments are checked as well.
+    """Compile an expression; also check its function names and the number of their arguments.
 
-    :raises ExpressionError: saying what is wrong.
+    :raises ExpressionError: it is not valid; the message says why.
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     try:
         compiled = jmespath.compile(text)
         for node in _nodes(compiled.parsed):
-            _check(node)
+            _check_function(node)
         return Expression(text, tuple(dict.fromkeys(_paths(compiled.parsed))), compiled)
     except JMESPathError as error:
+        # The library draws a caret below the expression; a problem is shown in one line.
         raise ExpressionError(" ".join(str(error).replace("^", "").split())) from error
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError):  # the library's parser is recursive, and int() refuses thousands of digits
         raise ExpressionError("nested too deep, or with a number that is too large") from None
 
 
 def _nodes(node: Mapping[str, Any], parent: str = "") -> Iterator[Mapping[str, Any]]:
+    # The library accepts '&' anywhere, but its value is an internal object that is not JSON.
     if node["type"] == "expref" and parent != "function_expression":
         raise ExpressionError("'&' belongs into the arguments of a function")
     yield node
@@ -65,8 +67,8 @@ def _nodes(node: Mapping[str, Any], parent: str = "") -> Iterator[Mapping[str, A
             yield from _nodes(child, node["type"])
 
 
-def _check(node: Mapping[str, Any]) -> None:
-    """Look up a function, which the library does only when it is called."""
+def _check_function(node: Mapping[str, Any]) -> None:
+    """Check the name and the argument count of a function, which the library does only when it is called."""
     if node["type"] != "function_expression":
         return
     name, count = node["value"], len(node["children"])
@@ -78,12 +80,12 @@ def _check(node: Mapping[str, Any]) -> None:
         raise ExpressionError(f"'{name}' takes {len(signature)} arguments, not {count}")
 
 
-_PASSES_ON = {"pipe", "projection", "filter_projection", "value_projection", "index_expression", "flatten"}
-"""Nodes whose first child reads the input, the others what it gives."""
+_PIPELINES = {"pipe", "projection", "filter_projection", "value_projection", "index_expression", "flatten"}
+"""Node types whose first child reads the input; the other children read the first child's result."""
 
 
 def _paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield what a node of the library's syntax tree reads from its input; the whole input is the empty path."""
+    """Yield the paths that a node of the library's syntax tree reads from its input; the empty path is the whole input."""
     kind, children = node["type"], node["children"]
     if kind == "field":
         yield (node["value"],)
@@ -91,15 +93,15 @@ def _paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield ()
     elif kind == "subexpression":
         yield from _subexpression(children)
-    elif kind in _PASSES_ON:
+    elif kind in _PIPELINES:
         yield from _paths(children[0])
-    elif kind != "expref":
+    elif kind != "expref":  # it reads the items that its function passes in
         for child in children:
             yield from _paths(child)
 
 
 def _subexpression(children: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """Yield the path of ``a.b.c`` as far as it is made of fields: an index or a projection ends it after the name before it."""
+    """Yield the path of ``a.b.c`` as far as it consists of fields: an index or a projection ends it after the name before it."""
     heads = list(_paths(children[0]))
     if len(heads) != 1 or children[0]["type"] not in {"field", "current"}:
         yield from heads
@@ -107,7 +109,7 @@ def _subexpression(children: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...
     names = list(heads[0])
     for child in children[1:]:
         first = child
-        while first["type"] in _PASSES_ON:
+        while first["type"] in _PIPELINES:
             first = first["children"][0]
         if first["type"] == "field":
             names.append(first["value"])

@@ -1,7 +1,7 @@
-"""Python classes decorated with ``@strawberry.type`` → SDL, and their objects → plain data (the second module that knows Strawberry).
+"""Python classes decorated with ``@strawberry.type`` → SDL, and their instances → plain data (the second module that imports Strawberry).
 
-The SDL is Strawberry's own print of a schema of these types, with names as they are written (no camel case). What resolves their fields
-is left behind with that: the gateway reads plain data.
+Strawberry prints the SDL of a schema of these types, with names as they are written (no camel case). Field resolvers are not used:
+the gateway reads plain data.
 """
 
 import pkgutil
@@ -41,13 +41,13 @@ _SCALARS: Mapping[object, str] = {
 
 @strawberry.type
 class Query:
-    """What a Strawberry schema has to have; it is not among the types that are read."""
+    """The query type that a Strawberry schema must have; the gateway does not read it."""
 
     ok: bool = True
 
 
 def meant(error: Exception) -> str:
-    """Return a hint at the module or name that one which is not there was probably meant to be."""
+    """Return ``; did you mean 'x'?`` for an import error or attribute error, or an empty string when no name is close."""
     if isinstance(error, AttributeError):
         return nearest(error.name or "", dir(error.obj))
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -60,34 +60,34 @@ def meant(error: Exception) -> str:
 def load_class(path: str) -> type:
     """Return the class that ``package.module:Class`` names.
 
-    :raises ValueError: it cannot be loaded, or Strawberry knows nothing of it; the text says what to do.
+    :raises ValueError: it cannot be loaded, or is not a Strawberry type; the message says what to do.
     """
     try:
-        found = load_object(path)
-    except Exception as error:
+        loaded = load_object(path)
+    except Exception as error:  # importing a module runs its code, which may raise anything
         raise ValueError(f"'{path}' cannot be loaded: {error}{meant(error)}") from error
-    if not isinstance(found, type) or not has_object_definition(found):
+    if not isinstance(loaded, type) or not has_object_definition(loaded):
         raise ValueError(f"'{path}' is no GraphQL type; decorate it with @strawberry.type")
-    return found
+    return loaded
 
 
 def load_object(path: str) -> Any:
-    """Return what ``package.module:name`` names.
+    """Return the object that ``package.module:name`` names; the name may be dotted.
 
     :raises ImportError: there is no such module.
-    :raises AttributeError: there is no such name in it.
+    :raises AttributeError: the module has no such name.
     """
     module, _, name = path.partition(":")
-    found: Any = import_module(module)
+    loaded: Any = import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    return found
+        loaded = getattr(loaded, part)
+    return loaded
 
 
 def print_types(classes: Sequence[type]) -> str:
-    """Return the SDL of classes and of all that they lead to: interfaces, unions, enums, scalars. It has a ``Query`` of its own.
+    """Return the SDL of classes and of all types that they reference: interfaces, unions, enums, scalars. It includes the ``Query`` type above.
 
-    :raises ValueError: Strawberry refuses them, or one of their fields is computed by a method.
+    :raises ValueError: Strawberry rejects them, or one of their fields has a resolver method.
     """
     try:
         schema = strawberry.Schema(query=Query, types=classes, config=StrawberryConfig(auto_camel_case=False))
@@ -95,14 +95,14 @@ def print_types(classes: Sequence[type]) -> str:
     except Exception as error:
         raise ValueError(f"Strawberry cannot make a schema of it: {error}") from error
     for cls in classes:
-        for field in _computed(cls, set()):
+        for field in _resolver_fields(cls, set()):
             message = f"the field '{field}' is computed by a method, which is not called; give it a value, or make it a link"
             raise ValueError(message)
     return text
 
 
-def _computed(cls: object, seen: set[object]) -> Iterator[str]:
-    """Yield the fields of a class, and of the classes that its fields lead to, that a method computes."""
+def _resolver_fields(cls: object, seen: set[object]) -> Iterator[str]:
+    """Yield the fields with a resolver method, of a class and of the classes that its fields reference."""
     definition = get_object_definition(cls) if isinstance(cls, type) else None
     if definition is None or cls in seen:
         return
@@ -111,16 +111,16 @@ def _computed(cls: object, seen: set[object]) -> Iterator[str]:
         if field.base_resolver is not None:
             yield f"{definition.name}.{field.python_name}"
         inner = field.type
-        while hasattr(inner, "of_type"):
+        while hasattr(inner, "of_type"):  # a list or an optional
             inner = inner.of_type
-        for part in getattr(inner, "types", (inner,)):
-            yield from _computed(part, seen)
+        for part in getattr(inner, "types", (inner,)):  # a union has several types
+            yield from _resolver_fields(part, seen)
 
 
 def returned_type(function: Callable[..., Any]) -> str | None:
-    """Return the GraphQL type that a function is annotated to return, as text; None where the annotation says nothing to GraphQL.
+    """Return the GraphQL type of a function's return annotation, as text; None where the annotation has no GraphQL type.
 
-    The value of a step may be null, whatever the annotation says.
+    The outermost type is nullable whatever the annotation says, because the value of a step may be null.
     """
     try:
         annotation = typing.get_type_hints(function, include_extras=True).get("return")
@@ -152,7 +152,7 @@ def _enum_definition(annotation: type) -> StrawberryEnumDefinition | None:
 
 
 def object_data(value: object) -> Iterator[tuple[str, object]] | None:
-    """Yield the GraphQL names and the values of an object of a Strawberry type, its ``__typename`` first; None for another object."""
+    """Return the GraphQL names and the values of an instance of a Strawberry type, its ``__typename`` first; None for any other object."""
     definition = None if isinstance(value, type) else get_object_definition(type(value))
     if definition is None:
         return None
@@ -162,13 +162,13 @@ def object_data(value: object) -> Iterator[tuple[str, object]] | None:
 
 
 def enum_name(value: Enum) -> str:
-    """Return the GraphQL name of the member of an enum."""
+    """Return the GraphQL name of an enum member."""
     definition = _enum_definition(type(value))
     return next((item.name for item in definition.values if item.value == value.value), value.name) if definition else value.name
 
 
 def scalar_text(value: object) -> object:
-    """Return times, decimals and UUIDs as the text that stands for them in JSON, anything else as it is."""
+    """Return dates, times, decimals and UUIDs as their JSON text, any other value unchanged."""
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal | UUID) else value

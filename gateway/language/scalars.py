@@ -1,8 +1,7 @@
-"""The custom scalars that the gateway knows by name: what a client may send, what an upstream may give, and what stands in the answer.
+"""The custom scalars that the gateway knows by name: how inputs of clients and values of upstreams are coerced (GraphQL spec 3.5, Scalars).
 
-``scalar DateTime`` in the SDL is enough. Values stay plain data: an input goes on as the text (for ``BigInt``: the number) that it was
-checked to be, so that it can stand in a URL, a JSON body and a bound parameter. Of a scalar that is not here nothing is known, and any
-JSON value passes. GraphQL spec 3.5 (Scalars).
+``scalar DateTime`` in the SDL is enough. Values stay plain data: a valid input is passed on as text (for ``BigInt``: as a number), so
+that it can be used in a URL, a JSON body and a bound parameter. Any other scalar is passed through: every JSON value is valid.
 """
 
 import math
@@ -27,25 +26,27 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d{0,19})", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 _KNOWN = "stepgraph.scalar"
 _MIN_BIG_INT, _MAX_BIG_INT = -(2**63), 2**64 - 1
+"""The range of signed and unsigned 64-bit integers together."""
 _MAX_EXACT_FLOAT = 2**53
+"""The largest float up to which every whole number is exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """What is known of a scalar.
+    """The definition of a custom scalar.
 
-    ``read_input`` and ``read_output`` return the value that goes on, or None when it is none of the scalar's. A text that ``certain``
-    matches is right in an answer as it is.
+    ``read_input`` and ``read_output`` coerce a value; they return None, or raise ValueError, for a value that is not valid. A string of an
+    upstream that matches ``canonical`` needs no coercion: ``read_output`` would return it unchanged.
     """
 
     example: str
     description: str
     specified_by: str | None
-    certain: re.Pattern[str]
+    canonical: re.Pattern[str]
     read_input: Callable[[object], object]
     read_output: Callable[[object], object]
     are_numbers_exact: bool = False
-    """Whether a number of a document is read from its digits."""
+    """Whether a number literal of a document is coerced from its digits, which a float would round."""
 
 
 def _date_time(value: object) -> object:
@@ -57,8 +58,8 @@ def _date_time(value: object) -> object:
     return f"{day}T{clock}{fraction or ''}{offset.upper()}"
 
 
-def _given_date_time(value: object) -> object:
-    """Read what databases and Python have as well: a blank for the T, whole hours of offset. A time without an offset is no instant."""
+def _output_date_time(value: object) -> object:
+    """Also accept the forms of databases and Python: a blank for the T, an offset of whole hours. A time without an offset is not an instant."""
     text = value.isoformat() if isinstance(value, datetime) else value
     match = _SQL_INSTANT.fullmatch(text) if isinstance(text, str) else None
     return _date_time(f"{match[1]}T{match[2]}{match[3]}{match[4] or ':00'}" if match else text)
@@ -70,7 +71,8 @@ def _date(value: object) -> object:
     return date.fromisoformat(value).isoformat()
 
 
-def _given_date(value: object) -> object:
+def _output_date(value: object) -> object:
+    # A datetime is also a date in Python, but its time of day would be lost.
     return _date(value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value)
 
 
@@ -81,13 +83,13 @@ def _time(value: object) -> object:
     return f"{time.fromisoformat(match[1])}{match[2] or ''}"
 
 
-def _given_time(value: object) -> object:
+def _output_time(value: object) -> object:
     return _time(value.isoformat() if isinstance(value, time) else value)
 
 
 def _decimal(value: object) -> object:
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        value = repr(value) if isinstance(value, float) else str(value)
+        value = repr(value) if isinstance(value, float) else str(value)  # the shortest digits that give the same float
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         return None
     return format(Decimal(value), "f")
@@ -102,16 +104,16 @@ def _big_int(value: object) -> object:
     return value if is_whole and _MIN_BIG_INT <= value <= _MAX_BIG_INT else None  # type: ignore[operator]
 
 
-def _given_big_int(value: object) -> object:
+def _output_big_int(value: object) -> object:
     number = _big_int(value)
     return None if number is None else str(number)
 
 
 def _uuid(value: object) -> object:
-    return _given_uuid(value) if isinstance(value, str) and value.count("-") == 4 else None
+    return _output_uuid(value) if isinstance(value, str) and value.count("-") == 4 else None
 
 
-def _given_uuid(value: object) -> object:
+def _output_uuid(value: object) -> object:
     text = str(value) if isinstance(value, UUID) else value
     return str(UUID(text)) if isinstance(text, str) and _HEX.fullmatch(text) else None
 
@@ -121,14 +123,14 @@ SCALARS: Mapping[str, Scalar] = {
         "2026-01-31T12:00:00Z",
         "An instant as text: date, time and offset, such as `2026-01-31T12:00:00Z`.",
         _RFC_3339,
-        # The days from the 29th on are left to the calendar.
+        # Whether the 29th to 31st exist depends on month and year: read_output decides.
         re.compile(
             r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?"
             r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
             re.ASCII,
         ),
         _date_time,
-        _given_date_time,
+        _output_date_time,
     ),
     "Date": Scalar(
         "2026-01-31",
@@ -136,7 +138,7 @@ SCALARS: Mapping[str, Scalar] = {
         _RFC_3339,
         re.compile(r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])", re.ASCII),
         _date,
-        _given_date,
+        _output_date,
     ),
     "Time": Scalar(
         "12:30:00",
@@ -144,7 +146,7 @@ SCALARS: Mapping[str, Scalar] = {
         _RFC_3339,
         re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?", re.ASCII),
         _time,
-        _given_time,
+        _output_time,
     ),
     "Decimal": Scalar(
         "12.50",
@@ -161,7 +163,7 @@ SCALARS: Mapping[str, Scalar] = {
         _RFC_9562,
         re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
         _uuid,
-        _given_uuid,
+        _output_uuid,
     ),
     "BigInt": Scalar(
         "9007199254740993",
@@ -169,15 +171,15 @@ SCALARS: Mapping[str, Scalar] = {
         None,
         re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII),
         _big_int,
-        _given_big_int,
+        _output_big_int,
         are_numbers_exact=True,
     ),
 }
-"""By name."""
+"""The custom scalars by name."""
 
 
 def equip(declared: GraphQLScalarType) -> None:
-    """Give a scalar that was declared in SDL, and that is known by its name, its coercion and whatever it does not say of itself."""
+    """Attach coercion to a scalar that was declared in SDL, if its name is known here; fill in a missing description and ``specifiedBy``."""
     scalar = SCALARS.get(declared.name)
     if scalar is None:
         return
@@ -185,15 +187,15 @@ def equip(declared: GraphQLScalarType) -> None:
     declared.specified_by_url = declared.specified_by_url or scalar.specified_by
 
     def input_value(value: object) -> object:
-        return _checked(scalar.read_input, value, declared.name, scalar.example)
+        return _coerce(scalar.read_input, value, declared.name, scalar.example)
 
     def input_literal(node: ConstValueNode) -> object:
         is_exact = scalar.are_numbers_exact and isinstance(node, IntValueNode | FloatValueNode)
         value = node.value if is_exact else value_from_ast_untyped(node)  # type: ignore[union-attr]
-        return _checked(scalar.read_input, value, declared.name, scalar.example, node)
+        return _coerce(scalar.read_input, value, declared.name, scalar.example, node)
 
     def output_value(value: object) -> object:
-        return _checked(scalar.read_output, value, declared.name, scalar.example)
+        return _coerce(scalar.read_output, value, declared.name, scalar.example)
 
     declared.extensions = {**declared.extensions, _KNOWN: True}
     declared.coerce_input_value = declared.parse_value = input_value  # type: ignore[method-assign]
@@ -202,22 +204,22 @@ def equip(declared: GraphQLScalarType) -> None:
 
 
 def is_known(declared: GraphQLScalarType) -> bool:
-    """Tell whether a scalar has the coercion of this module."""
+    """Tell whether :func:`equip` has attached the coercion of this module to a scalar."""
     return _KNOWN in declared.extensions
 
 
-def passes_anything(declared: GraphQLScalarType) -> bool:
-    """Tell whether nothing is known of a scalar, so that any JSON value is one of its values."""
+def accepts_any_value(declared: GraphQLScalarType) -> bool:
+    """Tell whether a scalar has no coercion of its own, so that it accepts any JSON value."""
     return declared.coerce_output_value is GraphQLScalarType.serialize
 
 
-def _checked(
+def _coerce(
     read: Callable[[object], object], value: object, name: str, example: str, node: ConstValueNode | None = None
 ) -> object:
     try:
-        found = read(value)
+        coerced = read(value)
     except ValueError:
-        found = None
-    if found is None:
+        coerced = None
+    if coerced is None:
         raise GraphQLError(f"{name} cannot represent {inspect(value)}; write it as in {example}.", node)
-    return found
+    return coerced

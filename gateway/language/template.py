@@ -1,7 +1,7 @@
-"""Text with ``{references}`` in it → a tree → a function that renders it against the values of one request.
+"""Text with ``{references}`` → a tree of templates → a function that renders it against the values of one request.
 
-One rule for every input of a step (design, exact rules 2 and 3): ``{a.b.c}`` is a dotted path, ``{name?}`` may be absent, ``{{`` is a
-literal brace, and a string that is exactly one reference keeps the type of its value.
+The same rules hold for every input of a step (design, exact rules 2 and 3): ``{a.b.c}`` is a dotted path, ``{name?}`` may be absent,
+``{{`` is a literal brace, and a string that is exactly one reference keeps the type of its value.
 """
 
 import re
@@ -16,14 +16,14 @@ from gateway.errors import StepgraphError
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A dotted path into the scope; ``is_optional`` when written with a question mark."""
+    """A dotted path into the scope; ``is_optional`` if it is written with a question mark."""
 
     path: tuple[str, ...]
     is_optional: bool = False
 
     @property
     def root(self) -> str:
-        """The first name: an argument, a step, or a reserved word."""
+        """The first name of the path: an argument, a step, or a reserved word."""
         return self.path[0]
 
     def __str__(self) -> str:
@@ -38,11 +38,11 @@ class Template:
 
 
 Scope = Mapping[str, object]
-"""Names → values: the arguments and the steps that have settled, beside ``args``, ``context`` and ``request``."""
+"""Names → values: the arguments and the settled steps, and ``args``, ``context`` and ``request``."""
 
 
 class Omitted(Enum):
-    """The value of an optional reference that is absent: the key that holds it is left out."""
+    """The value of an absent optional reference: the key or list item that contains it is left out."""
 
     OMITTED = "omitted"
 
@@ -51,7 +51,7 @@ OMITTED = Omitted.OMITTED
 
 
 class TemplateError(StepgraphError):
-    """A text is no template; ``offset`` counts characters from its start."""
+    """A text is not a valid template; ``offset`` counts characters from its start."""
 
     def __init__(self, message: str, offset: int) -> None:
         self.offset = offset
@@ -59,7 +59,7 @@ class TemplateError(StepgraphError):
 
 
 class MissingValue(StepgraphError):
-    """A reference that must have a value has none."""
+    """A required reference has no value."""
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
@@ -67,7 +67,7 @@ class MissingValue(StepgraphError):
 
 
 class UnusableValue(StepgraphError):
-    """A value cannot stand where its reference does."""
+    """The value of a reference has a type that cannot be used in its place."""
 
     def __init__(self, reference: Reference, reason: str) -> None:
         self.reference = reference
@@ -75,15 +75,16 @@ class UnusableValue(StepgraphError):
         super().__init__(f"{reference} {reason}")
 
 
+# "{{" comes before "{…}", so that an escaped brace never begins a reference.
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{")
 _PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)(\?)?")
 
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> str | Reference | Template:
-    """Read a template; plain text comes back as text, a sole reference as itself. What was read lately is not read again.
+    """Parse a template; return plain text as text, and a sole reference as itself. Results are cached.
 
-    :raises TemplateError: at an unclosed brace, or a reference that is not a dotted path.
+    :raises TemplateError: a brace is not closed, or a reference is not a dotted path.
     """
     parts: list[str | Reference] = []
     end = 0
@@ -121,7 +122,7 @@ def _merge(parts: list[str | Reference]) -> list[str | Reference]:
 
 
 def parse_tree(value: object) -> object:
-    """Replace every text in a value made of mappings and lists by its template."""
+    """Return a value of mappings and lists with every text in it parsed as a template."""
     if isinstance(value, str):
         return parse(value)
     if isinstance(value, Mapping):
@@ -132,7 +133,7 @@ def parse_tree(value: object) -> object:
 
 
 def references(tree: object) -> Iterator[Reference]:
-    """Yield every reference of a tree, in the order in which it is written."""
+    """Yield every reference of a tree, in the order in which they are written."""
     if isinstance(tree, str):
         return
     if isinstance(tree, Reference):
@@ -148,15 +149,15 @@ def references(tree: object) -> Iterator[Reference]:
 
 
 Renderer = Callable[[Scope], Any]
-"""From the names of one request to the value of a tree. What has no references in it is one object for all requests: nobody writes to it."""
+"""From the scope of one request to the value of a tree. Parts without references are one object for all requests: do not modify them."""
 
 
 def renderer(tree: object) -> Renderer:
-    """Compile a tree, once for all requests, into the function that gives its value in a scope.
+    """Compile a tree, once for all requests, into the function that renders it in a scope.
 
-    Keys and list items whose value is an absent optional reference are left out; where there is nothing to leave out of, the
-    result is :data:`OMITTED`. The function raises MissingValue where a reference without ``?`` has no value, and UnusableValue where
-    an object or list stands inside a text.
+    The function leaves out keys and list items whose value is an absent optional reference; it returns :data:`OMITTED` when the tree
+    itself is one. It raises MissingValue when a reference without ``?`` has no value, and UnusableValue when an object or list is
+    inserted into a text.
     """
     if isinstance(tree, Reference):
         return _reference_renderer(tree)
@@ -174,6 +175,7 @@ def _reference_renderer(reference: Reference) -> Renderer:
     (name,) = reference.path
 
     def look_up(scope: Scope) -> object:
+        # Fast path: a value that is there takes one lookup; resolve() handles absent and null values.
         value = scope.get(name)
         return value if value is not None else resolve(reference, scope)
 
@@ -181,6 +183,7 @@ def _reference_renderer(reference: Reference) -> Renderer:
 
 
 def _mapping_renderer(tree: Mapping[str, object]) -> Renderer:
+    # The copy below has a key for every item, so that the rendered keys keep their written order.
     constant = {key: _without_references(item) if not any(references(item)) else None for key, item in tree.items()}
     varying = [(key, renderer(item)) for key, item in tree.items() if any(references(item))]
 
@@ -205,16 +208,16 @@ def _list_renderer(tree: tuple[object, ...]) -> Renderer:
 
 
 def _without_references(tree: object) -> object:
-    """Return the value of a tree that has no references: mappings and lists as JSON has them."""
+    """Return the value of a tree without references, with lists for the tuples of the tree."""
     if isinstance(tree, Mapping):
         return {key: _without_references(item) for key, item in tree.items()}
     return [_without_references(item) for item in tree] if isinstance(tree, tuple) else tree
 
 
 def resolve(reference: Reference, scope: Scope) -> object:
-    """Follow a reference; :data:`OMITTED` when it is optional and absent.
+    """Return the value of a reference; :data:`OMITTED` when it is absent or null and optional.
 
-    :raises MissingValue: it is absent, or null, and not optional.
+    :raises MissingValue: it is absent or null, and not optional.
     """
     value = value_at(scope, reference.path)
     if value is not None:
@@ -225,11 +228,11 @@ def resolve(reference: Reference, scope: Scope) -> object:
 
 
 def value_at(value: object, path: tuple[str, ...]) -> object:
-    """Return what a path leads to, None when that is nowhere."""
+    """Return the value at a path, None when there is none. A decimal name is an index into a list."""
     for name in path:
         if isinstance(value, Mapping):
             value = value.get(name)
-        elif isinstance(value, list) and name.isdecimal() and len(name) < 10:
+        elif isinstance(value, list) and name.isdecimal() and len(name) < 10:  # int() refuses thousands of digits
             value = value[int(name)] if int(name) < len(value) else None
         else:
             return None
@@ -250,13 +253,13 @@ def _render_text(template: Template, scope: Scope) -> object:
 
 
 def as_text(value: object, reference: Reference) -> str:
-    """Write a scalar as JSON would, a string as itself.
+    """Return a scalar as its JSON text, and a string unchanged.
 
     :raises UnusableValue: the value is an object or a list.
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int: in Python a bool is an int
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)

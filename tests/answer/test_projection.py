@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.answer.projection import compile_projection, source_of
+from gateway.answer.projection import compile_projection, projection_source
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code
 from gateway.plan.nodes import Plan
@@ -336,10 +336,10 @@ def test_selections_of_any_depth_compile(link: str, depth: int) -> None:
     assert json.dumps(data).count('"n": 1') == depth
 
 
-def test_the_source_of_a_projection_can_be_read() -> None:
+def test_the_projection_source_a_projection_can_be_read() -> None:
     plan = plan_of("{ operation: o, steps: [{ name: a, type: act, returns: Int }] }", "{ o { x: a } }")
     assert (
-        source_of(plan)
+        projection_source(plan)
         == """\
 def project(results, meta, errors):
     outcomes = results.outcomes

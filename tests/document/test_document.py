@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import build_schema, execute_sync, get_introspection_query, parse
 
-from gateway.answer.projection import source_of
+from gateway.answer.projection import projection_source
 from gateway.document.coercion import MAX_MESSAGE
 from gateway.document.document import Document
 from gateway.errors import Code, RequestError
@@ -210,7 +210,7 @@ def test_a_projection_grows_with_the_document_and_not_with_what_its_fragments_mu
     ]
     query = " ".join(["{ o(id: 1) { a { ...F0 } } }", *fragments, f"fragment F{levels} on Node {{ n }}"])
     found = planned_or_refused(query)
-    assert isinstance(found, RequestError) or source_of(found.plan).count("\n") < 2000
+    assert isinstance(found, RequestError) or projection_source(found.plan).count("\n") < 2000
 
 
 # -- arguments

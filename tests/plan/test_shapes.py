@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.answer.projection import source_of
+from gateway.answer.projection import projection_source
 from gateway.contract.outcome import Failure, Success
 from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
 from gateway.errors import Code, StepFault
@@ -270,4 +270,4 @@ def test_each_object_has_an_error_of_its_own_where_a_link_has_failed() -> None:
 
 def test_the_projection_of_objects_with_links_that_are_answered_as_they_are_is_short() -> None:
     planned, *_ = THEATRE.plan(THEATRE.documents.read("{ posts { id userId thing { id name } } }"), {})
-    assert ".thing = h" in source_of(planned.plan)
+    assert ".thing = h" in projection_source(planned.plan)
