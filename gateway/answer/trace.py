@@ -81,7 +81,7 @@ def _critical_path(plan: Plan, results: Results) -> list[int]:
     while current is not None and current not in path:
         path.append(current)
         node = plan.nodes[current]
-        prerequisites = (*node.needs, *node.follows, *inherited)
+        prerequisites = (*node.prerequisites, *inherited)
         fallbacks = tuple(index for index in results.fallbacks.get(current, ()) if index in ended)
         inherited = prerequisites if fallbacks else ()
         before = fallbacks or tuple(index for index in prerequisites if index in ended)
@@ -98,7 +98,7 @@ def _latest_ends(plan: Plan, results: Results) -> list[float]:
     for index in sorted(range(len(ends)), key=lambda index: (ends[index], index), reverse=True):
         node = plan.nodes[index]
         duration = ends[index] - (spans[index].ready or ends[index])
-        for other in (*node.needs, *node.follows):
+        for other in node.prerequisites:
             latest[other] = min(latest[other], latest[index] - duration)
         for other in results.fallbacks.get(index, ()):
             latest[other] = min(latest[other], latest[index])

@@ -116,6 +116,22 @@ class Step:
     _fingerprint: str = field_of(default="", init=False, repr=False)
 
     @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """The steps that must have ended before it."""
+        return (*self.needs, *self.follows)
+
+    @property
+    def fallback_steps(self) -> tuple[str, ...]:
+        """The steps that can stand in for it, in the order in which they are tried."""
+        names = [fallback.step for fallback in self.fallbacks if isinstance(fallback, FallbackStep)]
+        return tuple(dict.fromkeys(names)) if names else ()
+
+    @property
+    def prerequisites_with_fallbacks(self) -> tuple[str, ...]:
+        """The steps that have ended before it at the latest when all of its fallbacks were tried."""
+        return (*self.prerequisites, *self.fallback_steps)
+
+    @property
     def fingerprint(self) -> str:
         """A hash that steps have in common which do the same thing with the same inputs; most steps are never asked for it."""
         if not self._fingerprint:

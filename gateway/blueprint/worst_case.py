@@ -5,10 +5,10 @@ Waiting for a free place is left aside: how long that takes is up to the load, n
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 
+from gateway.blueprint.graph import topological_order
 from gateway.blueprint.operation import Operation
-from gateway.blueprint.step import FallbackStep, Step
+from gateway.blueprint.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ def worst_case(operation: Operation) -> WorstCase:
     ready: dict[str, float] = {}
     ended: dict[str, float] = {}
     before: dict[str, str | None] = {}
-    for name in TopologicalSorter({name: _waits_for(step) for name, step in steps.items()}).static_order():
+    for name in topological_order({name: step.prerequisites_with_fallbacks for name, step in steps.items()}):
         step = steps[name]
-        last = max((*step.needs, *step.follows), key=lambda other: ended[other], default=None)
+        last = max(step.prerequisites, key=lambda other: ended[other], default=None)
         before[name], ready[name] = last, ended[last] if last else 0.0
         end = ready[name] + longest_call(step)
-        for fallback in _fallback_steps(step):
+        for fallback in step.fallback_steps:
             end = max(end, ready[fallback]) + ended[fallback] - ready[fallback]
         ended[name] = end
     return _along(max(ended, key=lambda name: ended[name]), steps, ended, before)
@@ -55,15 +55,7 @@ def _along(last: str, steps: Mapping[str, Step], ended: Mapping[str, float], bef
     name: str | None = last
     while name is not None:
         start = ended[before[name] or ""] if before[name] else 0.0
-        shown = " or ".join([name, *_fallback_steps(steps[name])])
+        shown = " or ".join([name, *steps[name].fallback_steps])
         path.append((shown, ended[name] - start))
         name = before[name]
     return WorstCase(ended[last], tuple(reversed(path)))
-
-
-def _waits_for(step: Step) -> tuple[str, ...]:
-    return (*step.needs, *step.follows, *_fallback_steps(step))
-
-
-def _fallback_steps(step: Step) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)))

@@ -62,7 +62,7 @@ class _Branches:
 
     def label(self, node: Node, parent: int | None) -> Text:
         is_critical = node.index in self.critical
-        others = sorted(other + 1 for other in {*node.needs, *node.follows} if other != parent)
+        others = sorted(other + 1 for other in set(node.prerequisites) if other != parent)
         notes = [f"after {', '.join(map(str, others))}"] if others else []
         notes += notes_on(node)
         return Text.assemble(

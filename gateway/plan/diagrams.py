@@ -118,7 +118,7 @@ def _edges(plan: Plan) -> Iterator[tuple[int, int, bool]]:
     """Yield the prerequisites of each node, and whether the edge is one of a critical path."""
     critical = {pair for call in plan.calls for pair in pairwise(plan.critical_nodes(call))}
     for node in plan.nodes:
-        for other in (*node.needs, *node.follows):
+        for other in node.prerequisites:
             yield other, node.index, (other, node.index) in critical
 
 

@@ -79,6 +79,11 @@ class Node:
     shape: Shape | None = field(default=None, compare=False, repr=False)
     """How the text of its reply is read, where all that is wanted of it is known."""
 
+    @property
+    def prerequisites(self) -> tuple[int, ...]:
+        """The nodes that must have ended before it."""
+        return (*self.needs, *self.follows)
+
 
 @dataclass(frozen=True, slots=True)
 class OperationCall:
@@ -176,7 +181,7 @@ class Plan:
         for index in call.nodes:
             node = self.nodes[index]
             if not node.is_lazy:
-                known = [other for other in (*node.needs, *node.follows) if other in longest]
+                known = [other for other in node.prerequisites if other in longest]
                 last = latest[index] = max(known, key=lambda other: longest[other], default=None)
                 longest[index] = (longest[last] if last is not None else 0.0) + node.step.timeout
         return latest

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.blueprint import Blueprint, Operation, Step
-from gateway.blueprint.step import FallbackStep
+from gateway.blueprint.graph import Graph, closure, mere_fallbacks, topological_order, written_order
 from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.language.template import renderer
 from gateway.plan.links import LinkPlanner
@@ -28,7 +28,7 @@ class _CallDraft:
     def asked(self) -> set[str]:
         """The names of the steps that the root fields ask for; all but mere fallbacks in a mutation."""
         if self.operation.is_mutation:
-            return set(self.operation.steps) - _hidden_fallbacks(self.operation.steps)
+            return self.operation.steps.keys() - mere_fallbacks(self.operation.steps)
         return {step for root in self.roots for step in _asked(self.operation, root)}
 
 
@@ -79,13 +79,13 @@ def _is_chain(nodes: tuple[Node, ...]) -> bool:
     """Tell whether each node waits for the one before it, and can be given up at once at the deadline."""
     if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.is_prompt for node in nodes):
         return False
-    return all(before.index in (*node.needs, *node.follows) for before, node in itertools.pairwise(nodes))
+    return all(before.index in node.prerequisites for before, node in itertools.pairwise(nodes))
 
 
 def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
     dependents: list[list[int]] = [[] for _ in nodes]
     for node in nodes:
-        for other in (*node.needs, *node.follows):
+        for other in node.prerequisites:
             dependents[other].append(node.index)
     return tuple(tuple(of_node) for of_node in dependents)
 
@@ -110,11 +110,11 @@ def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, .
 def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:
     """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
     steps = draft.operation.steps
-    eager = _closure(steps, draft.asked, with_fallbacks=False)
-    chosen = _closure(steps, draft.asked, with_fallbacks=True)
+    eager = closure(draft.asked, lambda name: steps[name].prerequisites)
+    chosen = closure(eager, lambda name: steps[name].prerequisites_with_fallbacks)
     nodes = drafted.nodes
     start = len(nodes)
-    before = _written_order(steps, eager) if draft.operation.is_mutation else {}
+    before = written_order(_graph(steps, eager)) if draft.operation.is_mutation else {}
     position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
     for name, place in position.items():
         step = steps[name]
@@ -128,8 +128,8 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: Dra
                 render=renderer(step.inputs),
                 role=role,
                 needs=tuple(position[other] for other in step.needs),
-                follows=tuple(position[other] for other in (*step.follows, *before.get(name, ()))),
-                substitutes={other: position[other] for other in _fallback_steps(step)},
+                follows=tuple(position[other] for other in (*step.follows, *_also_after(step, before.get(name)))),
+                substitutes={other: position[other] for other in step.fallback_steps},
                 is_lazy=is_lazy,
                 is_shared=False,
                 deadline=blueprint.deadline_of(draft.operation),
@@ -152,56 +152,25 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: Dra
     )
 
 
-def _fallback_steps(step: Step) -> list[str]:
-    return [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
+def _graph(steps: Mapping[str, Step], chosen: set[str]) -> Graph:
+    """Return the graph of some steps and all that they wait for, in file order."""
+    return {name: step.prerequisites for name, step in steps.items() if name in chosen}
 
 
-def _hidden_fallbacks(steps: Mapping[str, Step]) -> set[str]:
-    """Return the steps that fill no field and only stand in for others."""
-    return {name for step in steps.values() for name in _fallback_steps(step) if not steps[name].is_exposed}
-
-
-def _written_order(steps: Mapping[str, Step], eager: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return for each step of a mutation the one written before it, as far as that does not wait for it."""
-    names = [name for name in steps if name in eager]
-    pairs = zip(names[1:], names, strict=False)
-    return {
-        name: (before,) for name, before in pairs if before not in steps[name].needs and name not in _closure(steps, {before})
-    }
-
-
-def _waits_for(step: Step) -> tuple[str, ...]:
-    return (*step.needs, *step.follows)
-
-
-def _closure(steps: Mapping[str, Step], asked: set[str], *, with_fallbacks: bool = False) -> set[str]:
-    """Return the asked steps and everything that they wait for, to any depth."""
-    found: set[str] = set()
-    waiting = list(asked)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            step = steps[name]
-            waiting += _waits_for(step)
-            waiting += _fallback_steps(step) if with_fallbacks else ()
-    return found
+def _also_after(step: Step, before: str | None) -> tuple[str, ...]:
+    """Return the step of a mutation that is written before another, unless that other reads it anyway."""
+    return () if before is None or before in step.needs else (before,)
 
 
 def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
-    """Sort topologically, a fallback after the step that it stands in for, otherwise in file order."""
-    before: dict[str, set[str]] = {name: set(_waits_for(steps[name])) for name in chosen}
-    for name in chosen:
-        for other in _fallback_steps(steps[name]):
-            if other not in _closure(steps, {name}):  # a primary may itself wait for what stands in for it
-                before[other].add(name)
-    ordered: list[str] = []
-    remaining = [name for name in steps if name in chosen]
-    while remaining:
-        ready = next((name for name in remaining if before[name].issubset(ordered)), remaining[0])
-        ordered.append(ready)
-        remaining.remove(ready)
-    return ordered
+    """Sort steps topologically, a fallback after the step that it stands in for, otherwise in file order."""
+    graph = _graph(steps, chosen)
+    after: dict[str, list[str]] = {}
+    for name in graph:
+        for other in steps[name].fallback_steps:
+            if other not in closure([name], graph.__getitem__):  # a primary may itself wait for what stands in for it
+                after.setdefault(other, []).append(name)
+    return topological_order(graph, after)
 
 
 def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint) -> Node:

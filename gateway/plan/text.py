@@ -33,8 +33,8 @@ def _row(plan: Plan, index: int) -> tuple[str, ...]:
     node = plan.nodes[index]
     step = node.step
     notes = []
-    if node.needs or node.follows:
-        notes.append("after " + ", ".join(str(other + 1) for other in sorted({*node.needs, *node.follows})))
+    if node.prerequisites:
+        notes.append("after " + ", ".join(str(other + 1) for other in sorted(set(node.prerequisites))))
     if step.when:
         notes.append(f"when {step.when.text}")
     notes += [f"else {_fallback_text(node, fallback)}" for fallback in step.fallbacks]

@@ -95,7 +95,7 @@ class _Scheduler:
             return
         self.demanded[index] = True
         node = self.plan.nodes[index]
-        for other in (*node.needs, *node.follows):
+        for other in node.prerequisites:
             self.demand(other)
         if self.waiting[index] == 0:
             self.start(node)

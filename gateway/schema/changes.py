@@ -123,7 +123,7 @@ def _retried(step: Step) -> str:
 
 
 def _names(step: Step) -> str:
-    return ", ".join((*step.needs, *step.follows)) or "nothing"
+    return ", ".join(step.prerequisites) or "nothing"
 
 
 def _fallbacks(step: Step) -> str:

@@ -241,6 +241,20 @@ def test_a_step_may_read_its_own_fallback(steps: str) -> None:
     assert_ordered(plan_of("{ o { a } }", Theatre.open(config, Stage())))
 
 
+def test_a_node_stands_after_what_it_waits_for_even_where_steps_stand_in_for_each_other_in_a_circle() -> None:
+    config = """
+    operation: o
+    steps:
+      - { name: a, type: act, input: "{x}", fallback: [{ step: f }] }
+      - { name: x, type: act }
+      - { name: p, type: act, input: "{f}", fallback: [{ step: x }] }
+      - { name: f, type: act }
+    """
+    plan = plan_of("{ o { a p } }", Theatre.open(config, Stage()))
+    assert names(plan) == ["x", "a", "f", "p"]
+    assert_ordered(plan)
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[str, list[str]]:
     """Draw steps in any order that read, follow and stand in for others, without a cycle; and the fields to select."""

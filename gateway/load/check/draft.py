@@ -47,6 +47,23 @@ class StepDraft:
     """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
     returns: str
 
+    @property
+    def is_exposed(self) -> bool:
+        """Whether it fills a field."""
+        return self.keys.expose
+
+    @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """The names of what it reads, arguments among them, and of the steps that it follows."""
+        read = (placed.reference.root for placed in self.placed)
+        looked_at = (path[0] for _, path in self.scope_paths if path)
+        return tuple(dict.fromkeys((*read, *looked_at, *self.keys.depends_on)))
+
+    @property
+    def fallback_steps(self) -> tuple[str, ...]:
+        """The names of the steps that can stand in for it."""
+        return tuple(dict.fromkeys(fallback.step for fallback in self.keys.fallback if fallback.step))
+
     def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
         """Yield what only the step type can see, given the names of the arguments in order."""
         if self.keys.cache is not None and not self.step_type.is_idempotent(self.keys):

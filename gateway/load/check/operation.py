@@ -1,11 +1,11 @@
 """One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
 
 from gateway.blueprint import Argument, Operation, Priority, Step, Strategy
-from gateway.blueprint.graph import closure, find_cycles
+from gateway.blueprint.graph import Graph, closure, find_cycles, mere_fallbacks, written_order
 from gateway.errors import Problem, nearest
 from gateway.load.check.arguments import read_arguments
 from gateway.load.check.composite import Composite
@@ -227,36 +227,27 @@ class _Rules:
     # -- order
 
     def _check_cycles(self) -> None:
-        edges = {name: self._prerequisites(draft) for name, draft in self.drafts.items()}
+        waits = {name: self._known(draft.prerequisites) for name, draft in self.drafts.items()}
+        graph: Graph = {name: [*others, *self._known(self.drafts[name].fallback_steps)] for name, others in waits.items()}
         hint = ""
-        if self.keys.kind == "mutation" and not any(find_cycles(edges)):
+        if self.keys.kind == "mutation" and not any(find_cycles(graph)):
             hint = (
                 "; a mutation runs its steps in written order, but for those with 'expose: false' that only stand in for others"
             )
-            edges = self._in_written_order(edges)
-        for cycle in find_cycles(edges):
+            graph = self._in_written_order(graph, waits)
+        for cycle in find_cycles(graph):
             draft = self.drafts[cycle[0]]
             self._report(draft.decoded, (), f"the steps wait for each other: {' → '.join((*cycle, cycle[0]))}{hint}", "cycle")
 
-    def _in_written_order(self, edges: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Return what steps wait for when each that runs on its own also waits for the one written before it."""
-        waits = {name: [other for other in self._waits_for(draft) if other in edges] for name, draft in self.drafts.items()}
-        only_fallbacks = {fallback.step for draft in self.drafts.values() for fallback in draft.keys.fallback}
-        only_fallbacks -= {name for name, draft in self.drafts.items() if draft.keys.expose}
-        awaited = closure(waits, [name for name in edges if name not in only_fallbacks])
-        names = [name for name in edges if name in awaited]
-        pairs = zip(names[1:], names, strict=False)
-        before = {name: [other] for name, other in pairs if name not in closure(waits, [other])}
-        return {name: [*others, *before.get(name, ())] for name, others in edges.items()}
+    def _in_written_order(self, graph: Graph, waits: Graph) -> Graph:
+        """Return the graph in which each step that runs on its own also waits for the one written before it."""
+        eager = closure(waits.keys() - mere_fallbacks(self.drafts), waits.__getitem__)
+        before = written_order({name: others for name, others in waits.items() if name in eager})
+        return {name: [*others, *([before[name]] if name in before else [])] for name, others in graph.items()}
 
-    def _prerequisites(self, draft: StepDraft) -> list[str]:
-        names = (*self._waits_for(draft), *(fallback.step for fallback in draft.keys.fallback if fallback.step))
-        return [name for name in dict.fromkeys(names) if name in self.drafts]
-
-    def _waits_for(self, draft: StepDraft) -> list[str]:
-        """Return what a step reads, arguments among it, and the steps that it follows."""
-        read = [placed.reference.root for placed in draft.placed]
-        return [*read, *(path[0] for _, path in draft.scope_paths if path), *draft.keys.depends_on]
+    def _known(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that are steps: others are arguments, or were reported."""
+        return [name for name in names if name in self.drafts]
 
     def _report(
         self,

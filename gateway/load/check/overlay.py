@@ -13,7 +13,6 @@ from gateway.blueprint import Operation, Origin, Overlay
 from gateway.blueprint.graph import find_cycles
 from gateway.blueprint.operation import OverlayField
 from gateway.blueprint.overlay import Patch, condition_text
-from gateway.blueprint.step import FallbackStep
 from gateway.errors import ConfigurationError, Problem, nearest
 from gateway.load.check.draft import CheckContext
 from gateway.load.check.operation import build_operation
@@ -206,9 +205,8 @@ def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operatio
     edges: dict[str, dict[str, None]] = {}
     for operation in (base, *(operation for _, operation in variants)):
         for name, step in operation.steps.items():
-            fallbacks = (fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep))
-            edges.setdefault(name, {}).update(dict.fromkeys((*step.needs, *step.follows, *fallbacks)))
-    for cycle in find_cycles({name: list(others) for name, others in edges.items()}):
+            edges.setdefault(name, {}).update(dict.fromkeys(step.prerequisites_with_fallbacks))
+    for cycle in find_cycles(edges):
         overlay = next(
             found for found, _ in reversed(variants) if set(cycle) & {step["name"] for step in found.overlay.keys.steps}
         )

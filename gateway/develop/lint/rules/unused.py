@@ -13,7 +13,7 @@ from graphql import (
 )
 
 from gateway.blueprint import Operation
-from gateway.blueprint.step import FallbackStep
+from gateway.blueprint.graph import closure
 from gateway.develop.lint.finding import Occurrence
 from gateway.develop.lint.subject import LintSubject, step_subject
 from gateway.errors import Place
@@ -32,17 +32,9 @@ def unused_steps(subject: LintSubject) -> Iterator[Occurrence]:
 
 
 def _used_steps(operation: Operation) -> set[str]:
-    waiting = [origin.step for origin in operation.origins.values()]
-    waiting += [operation.picked] if operation.picked else []
-    used: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            step = operation.steps[name]
-            fallbacks = [fallback.step for fallback in step.fallbacks if isinstance(fallback, FallbackStep)]
-            waiting += [*step.needs, *step.follows, *fallbacks]
-    return used
+    filling = [origin.step for origin in operation.origins.values()]
+    filling += [operation.picked] if operation.picked else []
+    return closure(filling, lambda name: operation.steps[name].prerequisites_with_fallbacks)
 
 
 def unused_sources(subject: LintSubject) -> Iterator[Occurrence]:
