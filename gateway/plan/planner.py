@@ -158,8 +158,8 @@ def _graph(steps: Mapping[str, Step], chosen: set[str]) -> Graph:
 
 
 def _also_after(step: Step, before: str | None) -> tuple[str, ...]:
-    """Return the step of a mutation that is written before another, unless that other reads it anyway."""
-    return () if before is None or before in step.needs else (before,)
+    """Return the step of a mutation that is written before another, unless that other waits for it anyway."""
+    return () if before is None or before in step.prerequisites else (before,)
 
 
 def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:

@@ -299,6 +299,23 @@ def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]
         assert names(plan, found.follows) == list(found.step.follows)
 
 
+def test_a_step_of_a_mutation_follows_the_one_written_before_it_once_though_it_depends_on_it() -> None:
+    config = """
+    operation: o
+    kind: mutation
+    steps:
+      - { name: a, type: act }
+      - { name: b, type: act, depends_on: [a] }
+      - { name: c, type: act, input: "{b}" }
+    """
+    plan = plan_of("mutation { o { a } }", Theatre.open(config, Stage()))
+    assert [(names(plan, found.needs), names(plan, found.follows)) for found in plan.nodes] == [
+        ([], []),
+        ([], ["a"]),
+        (["b"], []),
+    ]
+
+
 # -- chains
 
 CHAINS = """
