@@ -1,10 +1,11 @@
 """A source and a step, checked and frozen: what is called, how often, and what stands in for it."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as field_of
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gateway.errors import Place
 from gateway.language.expression import Expression
@@ -35,28 +36,101 @@ class Retry:
     cap: float
 
 
+class Fallback(ABC):
+    """What stands in for a step that has failed.
+
+    A kind is a subclass, which answers whatever plans, views and rules ask of it; only :mod:`gateway.run.fallback` knows how each kind
+    comes to its value. Where ``mask`` is given it is shown instead of what nobody may read.
+    """
+
+    __slots__ = ()
+
+    can_fail: ClassVar[bool] = True
+    """Whether it may have no value; a step can fail as far as its type can."""
+    keeps_replies: ClassVar[bool] = False
+    """Whether it gives what calls of the step gave earlier, so that their replies are kept."""
+
+    @property
+    def step(self) -> str | None:
+        """The step that is run instead, which takes time; None where the value is at hand."""
+        return None
+
+    @property
+    @abstractmethod
+    def served_by(self) -> str:
+        """The word for it in plans and answers."""
+
+    @abstractmethod
+    def describe(self, mask: str | None = None) -> str:
+        """Return what it gives, for people."""
+
+    @abstractmethod
+    def data(self, mask: str | None = None) -> dict[str, object]:
+        """Return it as data for other programs: its key in a configuration, with the value."""
+
+
 @dataclass(frozen=True, slots=True)
-class FallbackStep:
+class FallbackStep(Fallback):
     """Run another step of the operation instead."""
 
     step: str
 
+    @property
+    def served_by(self) -> str:
+        """The name of the step."""
+        return self.step
+
+    def describe(self, mask: str | None = None) -> str:
+        """Return the name of the step."""
+        return self.step
+
+    def data(self, mask: str | None = None) -> dict[str, object]:
+        """Return the name of the step as data."""
+        return {"step": self.step}
+
 
 @dataclass(frozen=True, slots=True)
-class FallbackValue:
+class FallbackValue(Fallback):
     """Give a constant instead."""
+
+    can_fail: ClassVar[bool] = False
 
     value: object
 
+    @property
+    def served_by(self) -> str:
+        """The word for any constant."""
+        return "value"
+
+    def describe(self, mask: str | None = None) -> str:
+        """Return the constant, or that there is one."""
+        return f"the constant {self.value}" if mask is None else "a constant"
+
+    def data(self, mask: str | None = None) -> dict[str, object]:
+        """Return the constant as data."""
+        return {"value": self.value if mask is None else mask}
+
 
 @dataclass(frozen=True, slots=True)
-class FallbackStale:
+class FallbackStale(Fallback):
     """Give the last good value of this very call instead, if it is no older than ``max_age`` (seconds)."""
+
+    keeps_replies: ClassVar[bool] = True
 
     max_age: float
 
+    @property
+    def served_by(self) -> str:
+        """The word for any earlier value."""
+        return "stale"
 
-Fallback = FallbackStep | FallbackValue | FallbackStale
+    def describe(self, mask: str | None = None) -> str:
+        """Return how old the value may be."""
+        return f"stale up to {self.max_age * 1000:.0f} ms"
+
+    def data(self, mask: str | None = None) -> dict[str, object]:
+        """Return how old the value may be, as data."""
+        return {"stale_ms": round(self.max_age * 1000)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +197,7 @@ class Step:
     @property
     def fallback_steps(self) -> tuple[str, ...]:
         """The steps that can stand in for it, in the order in which they are tried."""
-        names = [fallback.step for fallback in self.fallbacks if isinstance(fallback, FallbackStep)]
+        names = [fallback.step for fallback in self.fallbacks if fallback.step is not None]
         return tuple(dict.fromkeys(names)) if names else ()
 
     @property

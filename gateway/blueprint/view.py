@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from gateway.blueprint.blueprint import Blueprint
 from gateway.blueprint.operation import Link, Operation, Strategy
 from gateway.blueprint.redaction import MASK
-from gateway.blueprint.step import Fallback, FallbackStale, FallbackStep, Source, Step
+from gateway.blueprint.step import Source, Step
 from gateway.blueprint.worst_case import longest_call, worst_case
 
 FORMAT = 1
@@ -110,17 +110,9 @@ def _step(step: Step, operation: str | None = None, link: str | None = None) -> 
         "hedged": step.hedge is not None,
         "retry_errors": sorted(step.retry.errors),
         "worst_case_ms": _ms(longest_call(step)),
-        "fallback": [_fallback(fallback, step) for fallback in step.fallbacks],
+        "fallback": [fallback.data(MASK if step.is_sensitive else None) for fallback in step.fallbacks],
         "at": str(step.place),
     }
-
-
-def _fallback(fallback: Fallback, step: Step) -> Data:
-    if isinstance(fallback, FallbackStep):
-        return {"step": fallback.step}
-    if isinstance(fallback, FallbackStale):
-        return {"stale_ms": _ms(fallback.max_age)}
-    return {"value": MASK if step.is_sensitive else fallback.value}
 
 
 def _overlays(blueprint: Blueprint) -> Iterator[Data]:

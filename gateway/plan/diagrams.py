@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gateway.blueprint.step import FallbackStale, FallbackStep
 from gateway.plan.nodes import Node, OperationCall, Plan, Role
 
 _LONGEST = 60
@@ -107,11 +106,8 @@ def notes_on(node: Node) -> list[str]:
 def fallbacks_in_words(node: Node) -> Iterator[tuple[str, int | None]]:
     """Yield the fallbacks of a node in words, each with its node if it is a step."""
     for fallback in node.step.fallbacks:
-        if isinstance(fallback, FallbackStep):
-            index = node.substitutes[fallback.step]
-            yield f"{index + 1} {fallback.step}", index
-        else:
-            yield "stale" if isinstance(fallback, FallbackStale) else "value", None
+        index = None if fallback.step is None else node.substitutes[fallback.step]
+        yield fallback.served_by if index is None else f"{index + 1} {fallback.served_by}", index
 
 
 def _edges(plan: Plan) -> Iterator[tuple[int, int, bool]]:

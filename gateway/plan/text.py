@@ -2,7 +2,6 @@
 
 from gateway.blueprint import Fallback, Step
 from gateway.blueprint.redaction import MASK
-from gateway.blueprint.step import FallbackStale, FallbackStep
 from gateway.document.selection import Selected
 from gateway.plan.nodes import Node, Plan
 
@@ -98,17 +97,13 @@ def _pruned(step: Step) -> dict[str, object]:
 
 
 def _fallback_text(node: Node, fallback: Fallback) -> str:
-    if isinstance(fallback, FallbackStep):
-        return str(node.substitutes[fallback.step] + 1)
-    return "stale" if isinstance(fallback, FallbackStale) else "value"
+    return fallback.served_by if fallback.step is None else str(node.substitutes[fallback.step] + 1)
 
 
 def _fallback_json(node: Node, fallback: Fallback) -> dict[str, object]:
-    if isinstance(fallback, FallbackStep):
+    if fallback.step is not None:
         return {"node": node.substitutes[fallback.step] + 1}
-    if isinstance(fallback, FallbackStale):
-        return {"stale_ms": round(fallback.max_age * 1000)}
-    return {"value": MASK if node.step.is_sensitive else fallback.value}
+    return fallback.data(MASK if node.step.is_sensitive else None)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -3,8 +3,8 @@
 import asyncio
 
 from gateway.blueprint import Fallback
-from gateway.blueprint.step import FallbackStep, FallbackValue
-from gateway.contract import CallContext
+from gateway.blueprint.step import FallbackStale, FallbackValue
+from gateway.contract import CallContext, Inputs
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from gateway.language.expression import ExpressionError
@@ -28,12 +28,15 @@ def served(primary: Outcome, value: object, by: str, age: float | None = None) -
 
 def kept(run: Execution, node: Node, primary: Outcome, fallback: Fallback, context: CallContext | None) -> Success | None:
     """Return what a fallback that needs no time gives: a constant, or the last good value of this very call if it is not too old."""
-    if isinstance(fallback, FallbackStep):
-        return None
     if isinstance(fallback, FallbackValue):
-        return served(primary, fallback.value, "value")
-    inputs = context.inputs if context else None
-    last = run.replies.find(node.step, inputs) if inputs is not None else None
+        return served(primary, fallback.value, fallback.served_by)
+    if isinstance(fallback, FallbackStale) and context is not None and context.inputs is not None:
+        return _stale(run, node, primary, fallback, context.inputs)
+    return None
+
+
+def _stale(run: Execution, node: Node, primary: Outcome, fallback: FallbackStale, inputs: Inputs) -> Success | None:
+    last = run.replies.find(node.step, inputs)
     age = asyncio.get_running_loop().time() - last.at if last else 0.0
     if last is None or age > fallback.max_age:
         return None
@@ -41,7 +44,7 @@ def kept(run: Execution, node: Node, primary: Outcome, fallback: Fallback, conte
         value = node.step.select.search(last.reply.value) if node.step.select else last.reply.value
     except ExpressionError:
         return None
-    return served(primary, value, "stale", age)
+    return served(primary, value, fallback.served_by, age)
 
 
 def at_hand(run: Execution, node: Node, primary: Outcome) -> Outcome:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.blueprint import Step
-from gateway.blueprint.step import FallbackStale
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.timeout import until_deadline
 from gateway.run.single_flight import SingleFlight
@@ -92,7 +91,7 @@ def with_shared(call: Call, step: Step, shared: ReplySharing) -> Call:
     """Let a call keep its reply, take a fresh one instead, or wait for an equal one under way, as far as its step is configured to."""
     if step.lifetime is not None:
         return _kept(_joined(_keeping(call, step, shared.replies), step, shared), step, shared)
-    if any(isinstance(fallback, FallbackStale) for fallback in step.fallbacks):
+    if any(fallback.keeps_replies for fallback in step.fallbacks):
         call = _keeping(call, step, shared.replies)
     return _joined(call, step, shared) if step.is_deduplicated else call
 

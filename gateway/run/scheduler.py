@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from gateway.blueprint import Step
-from gateway.blueprint.step import FallbackStep
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.document.coercion import Arguments
@@ -189,18 +188,18 @@ class _Scheduler:
         """Try the fallbacks in order; when none has a value the primary's outcome stands."""
         self.execution.primaries[node.index] = primary
         for fallback in node.step.fallbacks:
-            if isinstance(fallback, FallbackStep):
-                outcome = await self.substitute(node, fallback)
-                instead = served(primary, outcome.value, fallback.step) if isinstance(outcome, Success) else None
+            if fallback.step is not None:
+                outcome = await self.substitute(node, fallback.step)
+                instead = served(primary, outcome.value, fallback.served_by) if isinstance(outcome, Success) else None
             else:
                 instead = kept(self.execution, node, primary, fallback, self.execution.spans[node.index].context)
             if instead is not None:
                 return instead
         return primary
 
-    async def substitute(self, node: Node, fallback: FallbackStep) -> Outcome:
+    async def substitute(self, node: Node, step: str) -> Outcome:
         """Return the outcome of a fallback step's node, which runs only now unless the query asked for it as well."""
-        index = node.substitutes[fallback.step]
+        index = node.substitutes[step]
         outcome = self.execution.outcomes[index]
         if outcome is not None:
             return outcome

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from graphql import BreakingChange, DangerousChange, GraphQLSchema, find_breaking_changes, find_schema_changes
 
-from gateway.blueprint import Blueprint, Fallback, Operation, Step
-from gateway.blueprint.step import FallbackStale, FallbackStep
+from gateway.blueprint import Blueprint, Operation, Step
+from gateway.blueprint.redaction import MASK
 from gateway.blueprint.worst_case import worst_case
 from gateway.schema.build import build_schema
 
@@ -127,13 +127,5 @@ def _names(step: Step) -> str:
 
 
 def _fallbacks(step: Step) -> str:
-    return ", ".join(_fallback(fallback, step) for fallback in step.fallbacks) or "none"
-
-
-def _fallback(fallback: Fallback, step: Step) -> str:
-    match fallback:
-        case FallbackStep(name):
-            return name
-        case FallbackStale(max_age):
-            return f"stale up to {_ms(max_age)}"
-    return "a constant" if step.is_sensitive else f"the constant {fallback.value}"
+    mask = MASK if step.is_sensitive else None
+    return ", ".join(fallback.describe(mask) for fallback in step.fallbacks) or "none"

@@ -290,7 +290,7 @@ def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]
     for _ in steps:
         eager |= {other for name in eager for other in (*steps[name].needs, *steps[name].follows)}
         everything |= {other for name in everything for other in (*steps[name].needs, *steps[name].follows)}
-        everything |= {fallback.step for name in everything for fallback in steps[name].fallbacks}  # type: ignore[union-attr]
+        everything |= {fallback.step for name in everything for fallback in steps[name].fallbacks if fallback.step}
     assert {found.step.name for found in plan.nodes} == everything
     assert {found.step.name for found in plan.nodes if not found.is_lazy} == eager
     assert plan.calls[0].pruned == tuple(name for name in steps if name not in everything)

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.blueprint import Blueprint, Fallback, Operation, Step
-from gateway.blueprint.step import FallbackStale, FallbackStep
+from gateway.blueprint import Blueprint, Operation, Step
 from gateway.develop.testing.script import MockScript
 from gateway.plan.nodes import Plan
 
@@ -46,19 +45,13 @@ def _step_points(owner: str, step: Step) -> Iterator[CoveragePoint]:
     if step.is_required:
         yield CoveragePoint(owner, step.name, "required")
     for fallback in step.fallbacks:
-        yield CoveragePoint(owner, step.name, f"fallback: {_served_by(fallback)}")
+        yield CoveragePoint(owner, step.name, f"fallback: {fallback.served_by}")
 
 
 def _is_retry_written(step: Step) -> bool:
     """Tell whether a retry is configured and can happen. The default retry of every source need not be tested."""
     is_written = step.keys.retry is not None or (step.source is not None and "retry" in step.source.keys.model_fields_set)
     return is_written and step.is_idempotent and step.retry.attempts > 1
-
-
-def _served_by(fallback: Fallback) -> str:
-    if isinstance(fallback, FallbackStep):
-        return fallback.step
-    return "stale" if isinstance(fallback, FallbackStale) else "value"
 
 
 def reached(plan: Plan, script: MockScript, body: Mapping[str, Any]) -> set[CoveragePoint]:

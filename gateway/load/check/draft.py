@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from graphql import GraphQLSchema, is_output_type
 
-from gateway.blueprint import Source
+from gateway.blueprint import Fallback, Source
 from gateway.contract import KeyProblem, StepType
 from gateway.errors import Problem, nearest
 from gateway.language.expression import Expression, ExpressionError, compile_expression
+from gateway.load.check.fallback import fallback_problems, read_fallback
 from gateway.load.check.references import PlacedReference, placed_references, read_templates, resolve_type
 from gateway.load.read.decode import Decoded
 from gateway.settings import StepKeys
@@ -46,6 +47,7 @@ class StepDraft:
     scope_paths: tuple[tuple[str, tuple[str, ...]], ...]
     """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
     returns: str
+    fallbacks: tuple[Fallback, ...]
 
     @property
     def is_exposed(self) -> bool:
@@ -62,7 +64,7 @@ class StepDraft:
     @property
     def fallback_steps(self) -> tuple[str, ...]:
         """The names of the steps that can stand in for it."""
-        return tuple(dict.fromkeys(fallback.step for fallback in self.keys.fallback if fallback.step))
+        return tuple(dict.fromkeys(fallback.step for fallback in self.fallbacks if fallback.step is not None))
 
     def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
         """Yield what only the step type can see, given the names of the arguments in order."""
@@ -79,7 +81,7 @@ class StepDraft:
             message = f"unknown argument '{self.keys.list_size}'{nearest(self.keys.list_size, arguments)}"
             yield KeyProblem("list_size", message, "unknown-argument")
         yield from self._policy_problems()
-        yield from self._fallback_problems()
+        yield from fallback_problems(self.keys.fallback, lambda: self.step_type.is_idempotent(self.keys))
         yield from self.step_type.check(self.keys, arguments)
         if self.source is not None:
             yield from self.step_type.check_against(self.keys, self.source)
@@ -96,15 +98,6 @@ class StepDraft:
         elif is_hedged and not self.step_type.is_read(self.keys):
             message = "a call that may change something is not made twice at once; remove it"
             yield KeyProblem("hedge", message, "hedge-not-read")
-
-    def _fallback_problems(self) -> Iterator[KeyProblem]:
-        for index, fallback in enumerate(self.keys.fallback):
-            if len(fallback.model_fields_set) != 1:
-                message = "a fallback has exactly one of the keys step, value, stale_ms"
-                yield KeyProblem(("fallback", index), message, "bad-fallback")
-            elif fallback.stale_ms is not None and not self.step_type.is_idempotent(self.keys):
-                message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
-                yield KeyProblem(("fallback", index, "stale_ms"), message, "stale-not-idempotent")
 
 
 def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str | None, problems: list[Problem]) -> StepDraft:
@@ -126,6 +119,7 @@ def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str |
         select,
         tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths),
         _returns(decoded, step_type, around, declared, problems),
+        tuple(read_fallback(keys) for keys in decoded.keys.fallback),
     )
 
 

@@ -18,6 +18,7 @@ from gateway.errors import Problem, nearest
 from gateway.language.template import Reference
 from gateway.load.check.arguments import read_arguments
 from gateway.load.check.draft import CheckContext, StepDraft, read_draft
+from gateway.load.check.fallback import fallback_problems_in_link
 from gateway.load.check.references import Scope, path_mistake, resolve_type
 from gateway.load.check.sensitive_steps import reads_sensitive
 from gateway.load.check.step import StepScope, build_step
@@ -121,10 +122,8 @@ class _LinkRules:
         for key, reason in NOT_IN_A_LINK.items():
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
-        for index, fallback in enumerate(self.draft.keys.fallback):
-            if fallback.step is not None:
-                message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"
-                self._report_step(("fallback", index, "step"), message, "unused-key")
+        for problem in fallback_problems_in_link(self.draft.keys.fallback):
+            self.problems.append(self.draft.decoded.of_key(problem))
         for problem in self.draft.key_problems([item.argument.name for item in self.arguments]):
             self.problems.append(self.draft.decoded.of_key(problem))
         self._check_keys()

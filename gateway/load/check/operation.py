@@ -194,7 +194,7 @@ class _Rules:
             self._report(decoded, path, f"unknown step '{name}'{hint}", "unknown-step")
 
     def _check_fallbacks(self, draft: StepDraft) -> None:
-        for index, fallback in enumerate(draft.keys.fallback):
+        for index, fallback in enumerate(draft.fallbacks):
             if fallback.step is not None:
                 self._check_step_name(draft.decoded, ("fallback", index, "step"), fallback.step)
                 other = self.drafts.get(fallback.step)
@@ -220,7 +220,7 @@ class _Rules:
         """Return the type of a step; one without a type that only stands in for another has that other's."""
         if draft.keys.returns is None and not draft.keys.expose:
             for other in self.drafts.values():
-                if any(fallback.step == draft.keys.name for fallback in other.keys.fallback):
+                if draft.keys.name in other.fallback_steps:
                     return other.returns
         return draft.returns
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from gateway.blueprint import Fallback, Step
-from gateway.blueprint.step import FallbackStale, FallbackStep, FallbackValue, Retry
+from gateway.blueprint import Step
+from gateway.blueprint.step import Retry
 from gateway.language.environment import as_written
 from gateway.language.template import references
 from gateway.load.check.draft import CheckContext, StepDraft
-from gateway.settings import CacheKeys, FallbackKeys, HedgeKeys, RetryKeys
+from gateway.settings import CacheKeys, HedgeKeys, RetryKeys
 
 _ONCE = RetryKeys(attempts=1)
 
@@ -60,7 +60,7 @@ def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name
         timeout=timeout_ms / 1000,
         retry=_retry(keys.retry or (source.keys.retry if source else _ONCE)),
         hedge=_hedge(draft),
-        fallbacks=tuple(_fallback(fallback) for fallback in keys.fallback),
+        fallbacks=draft.fallbacks,
         calls_out=draft.step_type.calls_out,
         is_prompt=draft.step_type.is_prompt,
         takes_shape=draft.step_type.takes_shape,
@@ -84,9 +84,3 @@ def _shared_retry(attempts: int, errors: tuple[str | int, ...], base_ms: int, ca
 def _hedge(draft: StepDraft) -> HedgeKeys | None:
     said = draft.keys.hedge or (draft.source.keys.hedge if draft.source else None)
     return said if said and said.enabled and draft.step_type.is_read(draft.keys) else None
-
-
-def _fallback(keys: FallbackKeys) -> Fallback:
-    if keys.step is not None:
-        return FallbackStep(keys.step)
-    return FallbackStale(keys.stale_ms / 1000) if keys.stale_ms is not None else FallbackValue(keys.value)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 
 from gateway.blueprint import Fallback, Operation, Step
-from gateway.blueprint.step import FallbackStep, FallbackValue
 from gateway.develop.lint.finding import Occurrence
 from gateway.develop.lint.subject import LintSubject, step_subject
 
@@ -24,10 +23,10 @@ def fallbacks_that_cannot_be_reached(subject: LintSubject) -> Iterator[Occurrenc
 
 
 def _can_fail(subject: LintSubject, fallback: Fallback, steps: Mapping[str, Step]) -> bool:
-    if isinstance(fallback, FallbackStep):
-        other = steps[fallback.step]
-        return subject.step_types[other.type].can_fail(other)
-    return not isinstance(fallback, FallbackValue)
+    if fallback.step is None:
+        return fallback.can_fail
+    other = steps[fallback.step]
+    return subject.step_types[other.type].can_fail(other)
 
 
 def required_steps_without_retry(subject: LintSubject) -> Iterator[Occurrence]:

@@ -1,0 +1,34 @@
+"""``fallback:`` of a step → what stands in for it, and what is wrong with that."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from gateway.blueprint import Fallback
+from gateway.blueprint.step import FallbackStale, FallbackStep, FallbackValue
+from gateway.contract import KeyProblem
+from gateway.settings import FallbackKeys
+
+
+def read_fallback(keys: FallbackKeys) -> Fallback:
+    """Return the fallback that one entry means."""
+    if keys.step is not None:
+        return FallbackStep(keys.step)
+    return FallbackStale(keys.stale_ms / 1000) if keys.stale_ms is not None else FallbackValue(keys.value)
+
+
+def fallback_problems(entries: Sequence[FallbackKeys], is_idempotent: Callable[[], bool]) -> Iterator[KeyProblem]:
+    """Yield what is wrong with the fallbacks of any step."""
+    for index, keys in enumerate(entries):
+        if len(keys.model_fields_set) != 1:
+            message = f"a fallback has exactly one of the keys {', '.join(FallbackKeys.model_fields)}"
+            yield KeyProblem(("fallback", index), message, "bad-fallback")
+        elif keys.stale_ms is not None and not is_idempotent():
+            message = "a call that may change something cannot be answered with an older value; use 'step' or 'value'"
+            yield KeyProblem(("fallback", index, "stale_ms"), message, "stale-not-idempotent")
+
+
+def fallback_problems_in_link(entries: Sequence[FallbackKeys]) -> Iterator[KeyProblem]:
+    """Yield what is wrong with the fallbacks of a link's step."""
+    for index, keys in enumerate(entries):
+        if read_fallback(keys).step is not None:
+            message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"
+            yield KeyProblem(("fallback", index, "step"), message, "unused-key")
