@@ -72,22 +72,22 @@ class Blueprint:
     overlaid: frozenset[str]
     """The names of the operations that have overlays."""
     effective: Callable[[str, tuple[int, ...]], Operation]
-    server: ServerKeys = field_of(default_factory=ServerKeys)
+    server: ServerKeys
     """What holds for requests of all operations."""
-    policy_rules: tuple[PolicyRule, ...] = ()
-    reload: ReloadKeys = field_of(default_factory=ReloadKeys)
+    rate_limits: RateLimits | None
+    policy_rules: tuple[PolicyRule, ...]
+    reload: ReloadKeys
     """How the next change is taken up."""
-    limits: LimitsKeys = field_of(default_factory=LimitsKeys)
+    limits: LimitsKeys
     """How large a query may be, and what it may cost."""
-    telemetry: TelemetryKeys = field_of(default_factory=TelemetryKeys)
+    telemetry: TelemetryKeys
     """What is told of requests and steps."""
-    sensitive: frozenset[str] = frozenset()
+    sensitive: frozenset[str]
     """The names of arguments whose values may be told nowhere."""
+    called: frozenset[Source]
+    """Every source that a step may call: those too that only a definition kept from an earlier configuration knows."""
     variables: Mapping[str, str] = field_of(default_factory=dict)
     """Values of the environment that the files refer to, with the references: what is shown of a configuration has these."""
-    rate_limits: RateLimits | None = None
-    called: frozenset[Source] = frozenset()
-    """Every source that a step may call: those too that only a definition kept from an earlier configuration knows."""
 
     def deadline_of(self, operation: Operation) -> float:
         """Return the seconds from the arrival of a request until an operation is cut: its own, but no more than any request may take."""

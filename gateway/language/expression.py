@@ -1,7 +1,7 @@
 """JMESPath, the language of ``select`` and ``when``. This is the only module that imports its library."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jmespath
@@ -22,7 +22,7 @@ class Expression:
 
     text: str
     paths: tuple[tuple[str, ...], ...]
-    compiled: ParsedResult
+    compiled: ParsedResult = field(repr=False)
 
     def search(self, value: object) -> object:
         """Evaluate over JSON data.

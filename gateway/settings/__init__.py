@@ -1,16 +1,16 @@
 """The vocabulary of configuration: every key that a YAML file may have (the only package that knows pydantic)."""
 
 from gateway.settings.documents import (
-    DOCUMENTS,
+    DOCUMENT_KINDS,
     ConditionValue,
     ContextKeys,
+    DocumentKind,
     LinkKeys,
     OperationKeys,
     OverlayKeys,
     PolicyKeys,
-    ReloadDocumentKeys,
-    ReloadKeys,
     SharedKeys,
+    kind_of,
 )
 from gateway.settings.parts import (
     AggregationKeys,
@@ -22,8 +22,8 @@ from gateway.settings.parts import (
     StepKeys,
 )
 from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
-from gateway.settings.server import CorsKeys, LimitsDocumentKeys, LimitsKeys, RateLimitKeys, ServerDocumentKeys, ServerKeys
-from gateway.settings.telemetry import TelemetryDocumentKeys, TelemetryKeys
+from gateway.settings.server import CorsKeys, LimitsKeys, RateLimitKeys, ReloadKeys, ServerDocumentKeys, ServerKeys
+from gateway.settings.telemetry import TelemetryKeys
 from gateway.settings.validation import json_schema, validate
 from gateway.settings.vocabulary import (
     ByteCount,
@@ -41,7 +41,7 @@ from gateway.settings.vocabulary import (
 )
 
 __all__ = [
-    "DOCUMENTS",
+    "DOCUMENT_KINDS",
     "AdaptiveKeys",
     "AggregationKeys",
     "ArgumentKeys",
@@ -53,12 +53,12 @@ __all__ = [
     "ContextKeys",
     "CorsKeys",
     "Count",
+    "DocumentKind",
     "FallbackKeys",
     "FunctionPath",
     "HedgeKeys",
     "Keys",
     "KeysT",
-    "LimitsDocumentKeys",
     "LimitsKeys",
     "LinkKeys",
     "Name",
@@ -66,7 +66,6 @@ __all__ = [
     "OverlayKeys",
     "PolicyKeys",
     "RateLimitKeys",
-    "ReloadDocumentKeys",
     "ReloadKeys",
     "RetryKeys",
     "ServerDocumentKeys",
@@ -76,12 +75,12 @@ __all__ = [
     "Status",
     "StepKeys",
     "StepName",
-    "TelemetryDocumentKeys",
     "TelemetryKeys",
     "Text",
     "WaitMilliseconds",
     "empty",
     "json_schema",
+    "kind_of",
     "such_as",
     "validate",
 ]

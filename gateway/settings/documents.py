@@ -1,16 +1,14 @@
-"""The kinds of documents that a configuration is made of."""
+"""The kinds of documents that a configuration is made of, in one table."""
 
-from collections.abc import Mapping
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.settings.parts import (
-    AggregationKeys,
-    ArgumentType,
-)
-from gateway.settings.server import LimitsDocumentKeys, ServerDocumentKeys
-from gateway.settings.telemetry import TelemetryDocumentKeys
+from gateway.settings.parts import AggregationKeys, ArgumentType
+from gateway.settings.server import LimitsDocumentKeys, LimitsKeys, ReloadDocumentKeys, ReloadKeys, ServerDocumentKeys, ServerKeys
+from gateway.settings.telemetry import TelemetryDocumentKeys, TelemetryKeys
 from gateway.settings.vocabulary import (
     _A_SOURCE,
     _A_STEP,
@@ -198,44 +196,59 @@ defaults: { api: core, warehouse: warehouse }
     """Step types to the source that a step without `source` uses."""
 
 
-class ReloadKeys(Keys):
-    """``reload:`` document: how a change of the files is taken up while the gateway serves."""
+@dataclass(frozen=True, slots=True)
+class DocumentKind:
+    """A kind of document. One with a ``field`` is read, checked, reloaded, compared and described by this alone."""
 
-    example = "reload: { reject_breaking: true, grace_ms: 60000 }"
+    keys: tuple[str, ...]
+    """The keys that tell it apart; it goes by the first."""
+    model: type[Keys]
+    field: str = ""
+    """The field of the Blueprint that holds what it says: the mapping under its key where there is one document, else the documents.
+    Empty for kinds that are compiled: operations, links, overlays, sources."""
+    is_single: bool = False
+    """Whether a configuration has one such document at the most."""
+    default: Keys | None = None
+    """What holds where the one document is left out."""
+    invalidates: Literal["units", "generation", "nothing"] = "generation"
+    """What a change of it makes anew: all operations and links, the generation with those that it has, or nothing that serves requests."""
+    also: tuple[str, ...] = ()
+    """Keys that tell it apart too, in a document that has forgotten its own."""
 
-    settle_ms: Annotated[int, Field(ge=50, le=60_000)] = 200
-    """Milliseconds that the files must rest before a change of them is read."""
-    poll_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 3000
-    """Milliseconds after which the files are looked at even when the file system has told of no change."""
-    keep_last_good: bool = True
-    """Whether what is sound of a change moves on while the rest keeps its last good definition; without, a change with a problem waits."""
-    grace_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 30_000
-    """Milliseconds that requests on an old version have to end before its pools are closed."""
-    reject_breaking: bool = False
-    """Whether a change is refused that breaks clients: a field, type or argument that goes or gets another type."""
+    @property
+    def key(self) -> str:
+        """What it is called."""
+        return self.keys[0]
+
+    @property
+    def is_named(self) -> bool:
+        """Tell whether the value of its key is a name."""
+        return self.model.model_fields[self.key].annotation is str
 
 
-class ReloadDocumentKeys(Keys):
-    """A document with ``reload:``. There is at most one."""
+DOCUMENT_KINDS = (
+    DocumentKind(("operation",), OperationKeys),
+    DocumentKind(("field",), LinkKeys),
+    DocumentKind(("overlay",), OverlayKeys, also=("when",)),
+    DocumentKind(("context",), ContextKeys, "context", invalidates="units"),
+    DocumentKind(("policy",), PolicyKeys, "policy_rules", invalidates="nothing"),
+    DocumentKind(("sources", "defaults", "types"), SharedKeys),
+    DocumentKind(("server",), ServerDocumentKeys, "server", is_single=True, default=ServerKeys()),
+    DocumentKind(("limits",), LimitsDocumentKeys, "limits", is_single=True, default=LimitsKeys()),
+    DocumentKind(("reload",), ReloadDocumentKeys, "reload", is_single=True, default=ReloadKeys()),
+    DocumentKind(("telemetry",), TelemetryDocumentKeys, "telemetry", is_single=True, default=TelemetryKeys()),
+)
+"""All kinds of documents, in the order in which they are described and read: `server` looks up keys of `context`."""
 
-    example = "reload: { reject_breaking: true }"
-
-    reload: Annotated[ReloadKeys, such_as({"reject_breaking": True})]
-    """How a change is taken up."""
-
-
-DOCUMENTS: Mapping[str, type[Keys]] = {
-    "operation": OperationKeys,
-    "field": LinkKeys,
-    "context": ContextKeys,
-    "overlay": OverlayKeys,
-    "policy": PolicyKeys,
-    "sources": SharedKeys,
-    "defaults": SharedKeys,
-    "types": SharedKeys,
-    "server": ServerDocumentKeys,
-    "limits": LimitsDocumentKeys,
-    "reload": ReloadDocumentKeys,
-    "telemetry": TelemetryDocumentKeys,
+# An overlay has the key of an operation too. Beyond that a document with the keys of two kinds is a mistake.
+_PRECEDENCE = {"overlay": 0, "operation": 1, "field": 3, "sources": 4}
+_BY_KEY = {
+    key: kind
+    for kind in sorted(DOCUMENT_KINDS, key=lambda kind: _PRECEDENCE.get(kind.key, 2))
+    for key in (*kind.keys, *kind.also)
 }
-"""The kinds of documents by the keys that tell them apart."""
+
+
+def kind_of(keys: Container[str]) -> DocumentKind | None:
+    """Return the kind of the document that has these keys, None where none of them tells it."""
+    return next((kind for key, kind in _BY_KEY.items() if key in keys), None)

@@ -1,4 +1,7 @@
-"""``server:`` with its ``rate_limits:`` and ``cors:``, and ``limits:``: what holds for connections, and for requests of all operations."""
+"""``server:`` with its ``rate_limits:`` and ``cors:``, ``limits:`` and ``reload:``: what holds for connections, requests and changes.
+
+None of it belongs to one operation.
+"""
 
 from typing import Annotated, Literal
 
@@ -161,3 +164,29 @@ class LimitsDocumentKeys(Keys):
 
     limits: Annotated[LimitsKeys, such_as({"max_depth": 10})]
     """How large a query may be."""
+
+
+class ReloadKeys(Keys):
+    """``reload:`` document: how a change of the files is taken up while the gateway serves."""
+
+    example = "reload: { reject_breaking: true, grace_ms: 60000 }"
+
+    settle_ms: Annotated[int, Field(ge=50, le=60_000)] = 200
+    """Milliseconds that the files must rest before a change of them is read."""
+    poll_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 3000
+    """Milliseconds after which the files are looked at even when the file system has told of no change."""
+    keep_last_good: bool = True
+    """Whether what is sound of a change moves on while the rest keeps its last good definition; without, a change with a problem waits."""
+    grace_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 30_000
+    """Milliseconds that requests on an old version have to end before its pools are closed."""
+    reject_breaking: bool = False
+    """Whether a change is refused that breaks clients: a field, type or argument that goes or gets another type."""
+
+
+class ReloadDocumentKeys(Keys):
+    """A document with ``reload:``. There is at most one."""
+
+    example = "reload: { reject_breaking: true }"
+
+    reload: Annotated[ReloadKeys, such_as({"reject_breaking": True})]
+    """How a change is taken up."""

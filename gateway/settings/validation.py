@@ -8,12 +8,9 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
 
-from gateway.settings.documents import DOCUMENTS
+from gateway.settings.documents import DOCUMENT_KINDS
 from gateway.settings.mistakes import Misfit, Mistake, mistakes_of
-from gateway.settings.vocabulary import (
-    Keys,
-    KeysT,
-)
+from gateway.settings.vocabulary import Keys, KeysT
 
 
 def validate(model: type[KeysT], value: Mapping[str, object]) -> KeysT | list[Mistake]:
@@ -22,7 +19,7 @@ def validate(model: type[KeysT], value: Mapping[str, object]) -> KeysT | list[Mi
         return model.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        documents = {key: json_schema(kind) for key, kind in DOCUMENTS.items()}
+        documents = {key: json_schema(kind.model) for kind in DOCUMENT_KINDS for key in kind.keys}
         return mistakes_of(json_schema(model), value, [_misfit(detail) for detail in details], documents)
 
 

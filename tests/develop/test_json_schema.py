@@ -160,7 +160,7 @@ def test_nothing_but_words_of_json_schema_is_in_it() -> None:
 
 
 def test_every_model_is_in_it() -> None:
-    """A new kind of document, or a new part of one, is not to be forgotten in `DOCUMENTS`."""
+    """A new kind of document, or a new part of one, is not to be forgotten in `DOCUMENT_KINDS`."""
     described = {definition["description"] for definition in SCHEMA["$defs"].values()}
     for model in all_models(Keys):
         if model not in {StepKeys, SourceKeys, HttpSourceKeys} and not model.__module__.startswith("tests."):

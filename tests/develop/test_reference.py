@@ -11,7 +11,7 @@ import yaml
 from gateway.develop.reference.page import COMMAND, reference_page, reference_sections
 from gateway.load.read.decode import decode
 from gateway.load.read.yaml_source import read_documents
-from gateway.settings import DOCUMENTS, Keys, SourceKeys, StepKeys, json_schema, validate
+from gateway.settings import DOCUMENT_KINDS, Keys, SourceKeys, StepKeys, json_schema, validate
 from gateway.settings.cases import CaseKeys
 from resolvers import STEP_TYPES
 
@@ -19,7 +19,14 @@ PAGE = Path("schema_configs/REFERENCE.md")
 SECTIONS = {section.names[0]: section for section in reference_sections(STEP_TYPES)}
 STEP_MODELS = [step_type.keys for step_type in STEP_TYPES.values()]
 SOURCE_MODELS = [step_type.source_keys for step_type in STEP_TYPES.values() if step_type.source_keys]
-MODELS: list[type[Keys]] = [*dict.fromkeys(DOCUMENTS.values()), CaseKeys, StepKeys, SourceKeys, *STEP_MODELS, *SOURCE_MODELS]
+MODELS: list[type[Keys]] = [
+    *(kind.model for kind in DOCUMENT_KINDS),
+    CaseKeys,
+    StepKeys,
+    SourceKeys,
+    *STEP_MODELS,
+    *SOURCE_MODELS,
+]
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -56,7 +63,7 @@ def test_every_kind_has_an_example() -> None:
 
 
 def test_the_examples_of_documents_can_be_decoded() -> None:
-    for model in DOCUMENTS.values():
+    for model in (kind.model for kind in DOCUMENT_KINDS):
         documents, problems = read_documents("example.yaml", model.example, {})
         assert [*problems, *decode(documents, STEP_TYPES).problems] == []
 

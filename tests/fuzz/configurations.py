@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from gateway.settings import DOCUMENTS
+from gateway.settings import DOCUMENT_KINDS
 from resolvers import STEP_TYPES
 from tests.kit.typos import reference, shipped
 
@@ -141,7 +141,7 @@ _TYPES = st.sampled_from(["ID!", "Int", "[Post]", "Account", "JSON", "[[Int!]!]!
 _TEXTS = st.one_of(HOSTILE, _NAMES, _TYPES, st.sampled_from([*STEP_TYPES, "/a/{id}", "{account.id}", "SELECT 1", "GET"]))
 _SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), _TEXTS)
 _KEYS = sorted(
-    {name for model in DOCUMENTS.values() for name in model.model_fields}
+    {name for kind in DOCUMENT_KINDS for name in kind.model.model_fields}
     | {name for step_type in STEP_TYPES.values() for name in step_type.keys.model_fields}
     | {name for step_type in STEP_TYPES.values() if step_type.source_keys for name in step_type.source_keys.model_fields}
     | {"strategy", "required_steps", "step", "key", "match", "max", "value", "stale_ms", "ttl_ms", "attempts", "errors"}
@@ -193,7 +193,7 @@ def _places(node: Any) -> list[tuple[Any, Any]]:
 @st.composite
 def generated(draw: st.DrawFn) -> Variation:
     """Draw a configuration out of nothing but words that configurations have."""
-    kinds = [model.model_fields for model in DOCUMENTS.values()]
+    kinds = [kind.model.model_fields for kind in DOCUMENT_KINDS]
     documents = []
     for _ in range(draw(st.integers(1, 4))):
         fields = draw(st.sampled_from(kinds))

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.contract import StepType
 from gateway.load.check.link import NOT_IN_A_LINK
-from gateway.settings import DOCUMENTS, Keys, json_schema
+from gateway.settings import DOCUMENT_KINDS, Keys, json_schema
 from gateway.settings.cases import CaseKeys
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -26,7 +26,7 @@ _BATCH = {"batch"}
 def document_schema(step_types: Mapping[str, StepType]) -> dict[str, Any]:
     """Return the JSON Schema of one YAML document of a configuration whose steps are of these types."""
     definitions: dict[str, Any] = {"Placeholder": PLACEHOLDER}
-    kinds: list[type[Keys]] = [*dict.fromkeys(DOCUMENTS.values()), CaseKeys]
+    kinds: list[type[Keys]] = [*(kind.model for kind in DOCUMENT_KINDS), CaseKeys]
     names = [_define(model, definitions) for model in kinds]
     definitions["SharedKeys"]["minProperties"] = 1
     callers = {name: step_type.source_keys for name, step_type in step_types.items() if step_type.source_keys}

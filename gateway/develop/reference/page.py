@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.contract import StepType
 from gateway.load.check.link import NOT_IN_A_LINK
-from gateway.settings import DOCUMENTS, Keys, SourceKeys, StepKeys, json_schema
+from gateway.settings import DOCUMENT_KINDS, DocumentKind, Keys, SourceKeys, StepKeys, json_schema
 from gateway.settings.cases import CaseKeys
 from gateway.settings.words import Node, example_of, flow, in_words
 
@@ -52,13 +52,13 @@ def reference_page(step_types: Mapping[str, StepType]) -> str:
 
 def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
     """Return the sections in order: documents, steps, sources, and the parts that these are made of."""
-    documents = list(dict.fromkeys(DOCUMENTS.values()))
     sources = [step_type for step_type in step_types.values() if step_type.source_keys]
     of_types = [keys for step_type in step_types.values() for keys in (step_type.keys, step_type.source_keys) if keys]
-    parts = _parts([*documents, StepKeys, SourceKeys, *of_types, CaseKeys])
+    parts = _parts([*(kind.model for kind in DOCUMENT_KINDS), StepKeys, SourceKeys, *of_types, CaseKeys])
+    keys_of_documents = {key for kind in DOCUMENT_KINDS for key in kind.keys}
     return [
         Section(("documents",), "Documents", 2, "Each document is one of these.\n"),
-        *(_document(model) for model in documents),
+        *map(_document, DOCUMENT_KINDS),
         Section(("step", "steps"), "Steps", 2, _steps()),
         *(_step(step_type) for step_type in step_types.values()),
         Section(
@@ -71,16 +71,15 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
         *(
             Section((_part_name(model),), f"`{_part_name(model)}:`", 3, _with_example(model, _table(model)))
             for model in parts
-            if _part_name(model) not in DOCUMENTS
+            if _part_name(model) not in keys_of_documents
         ),
     ]
 
 
-def _document(model: type[Keys]) -> Section:
-    keys = [key for key, kind in DOCUMENTS.items() if kind is model]
-    own = [part for part in _parts([model]) if _part_name(part) in keys]
-    tables = "\n".join([_table(model), *(f"Under `{_part_name(part)}:`\n\n{_table(part)}" for part in own)])
-    return Section(tuple(keys), ", ".join(f"`{key}:`" for key in keys), 3, _with_example(model, tables))
+def _document(kind: DocumentKind) -> Section:
+    own = [part for part in _parts([kind.model]) if _part_name(part) in kind.keys]
+    tables = "\n".join([_table(kind.model), *(f"Under `{_part_name(part)}:`\n\n{_table(part)}" for part in own)])
+    return Section(kind.keys, ", ".join(f"`{key}:`" for key in kind.keys), 3, _with_example(kind.model, tables))
 
 
 def _steps() -> str:

@@ -31,18 +31,12 @@ def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, 
         operations={name: made.operations[name] for name, made in overlaid.items()},
         links=links_of(ordered, context, []),
         types=context.types.fresh(),
-        context=context.shared.context,
         overlays=tuple(overlays),
         overlaid=frozenset(overlay.operation for overlay in overlays),
         effective=_Effective(overlaid, overlays).operation,
-        server=context.shared.server,
-        policy_rules=context.shared.policy_rules,
-        reload=context.shared.reload,
-        limits=context.shared.limits,
-        telemetry=context.shared.telemetry,
         sensitive=frozenset(_sensitive(ordered)),
-        rate_limits=context.shared.rate_limits,
         called=frozenset(context.shared.sources.values()).union(*(unit.called() for unit in ordered)),
+        **context.shared.fields,
     )
 
 
@@ -103,5 +97,6 @@ def widen(units: Mapping[str, Unit], context: BuildContext, before: BuildContext
         types.digests.get(name, "") == text for unit in units.values() for name, text in unit.basis.items()
     ):
         return None
-    values = {**before.shared.context, **context.shared.context}
-    return replace(context, types=types, shared=replace(context.shared, context=values))
+    values = {**before.shared.fields["context"], **context.shared.fields["context"]}
+    fields = {**context.shared.fields, "context": values}
+    return replace(context, types=types, shared=replace(context.shared, fields=fields))

@@ -34,7 +34,7 @@ class UnitBuilder:
             shared.defaults,
             step_types,
             context.types.schema,
-            shared.context,
+            shared.fields["context"],
             variables,
         )
 

@@ -9,25 +9,10 @@ from gateway.errors import Problem
 from gateway.load.build.unit import UnitText, digest
 from gateway.load.read.decode import DecodedOverlay, StepTypes, decode
 from gateway.load.read.yaml_source import YamlDocument, read_documents
+from gateway.settings import kind_of
 
 _ENDS_FILE = {"yaml-syntax", "yaml-alias", "too-deep", "scalar-too-large", "file-too-large"}
 """The codes of problems behind which a file is not read on."""
-_KINDS = (
-    "overlay",
-    "when",
-    "operation",
-    "context",
-    "server",
-    "limits",
-    "policy",
-    "reload",
-    "telemetry",
-    "field",
-    "sources",
-    "defaults",
-    "types",
-)
-"""The keys that tell what a document is, the telling ones first."""
 Layers = Mapping[str, list[tuple[UnitText, DecodedOverlay]]]
 """Overlays by the unit that they change, in the order in which they apply."""
 
@@ -65,13 +50,14 @@ class ReadDocuments:
 
     def _sort(self, file: str, document: YamlDocument, text: str, problems: list[Problem]) -> None:
         """Put a document where its kind belongs."""
-        kind = next((kind for kind in _KINDS if kind in document.value), "")
+        known = kind_of(document.value)
+        kind = known.key if known else ""
         name = document.value.get(kind)
         key = f"{kind} {name}" if isinstance(name, str) else ""
         found = UnitText(key, document, text, digest(str(document.marks.place), text), problems)
         if kind in {"operation", "field"} and found.key:
             self.units.setdefault(file, []).append(found)
-        elif kind in {"overlay", "when"}:
+        elif kind == "overlay":
             self._sort_overlay(found)
         elif kind not in {"", "operation", "field"}:
             self.shared.append(document)

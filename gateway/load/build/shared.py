@@ -1,21 +1,16 @@
-"""DecodedDocuments that all operations share → sources, defaults, context, Python types, and how changes are taken up."""
+"""The documents that all operations share → sources, defaults, Python types, and fields of the Blueprint."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 
 from gateway.blueprint import Source
 from gateway.errors import Problem, nearest
-from gateway.load.build.context import read_context
-from gateway.load.build.policy_rules import read_policy_rules
-from gateway.load.build.rate_limits import read_rate_limits
+from gateway.load.build.fields import read_fields
 from gateway.load.build.unit import SharedParts, digest
 from gateway.load.check.references import Scope, placed_references, read_templates
 from gateway.load.read.decode import Decoded, DecodedDocuments, StepTypes
 from gateway.load.types.classes import read_python_types
-from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, SourceKeys, TelemetryKeys
-
-_CAN_TRACE = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
+from gateway.settings import SourceKeys
 
 
 def read_shared(
@@ -27,8 +22,8 @@ def read_shared(
     """
     problems = list(decoded.problems)
     python_types = read_python_types(decoded.classes, problems)
-    context = read_context(decoded.contexts, problems)
-    names = Scope({}, {}, context=context)
+    fields = read_fields(decoded.of_kind, problems)
+    names = Scope({}, {}, context=fields["context"])
     sources: dict[str, Source] = {}
     templates: dict[str, Mapping[str, object]] = {}
     digests: dict[str, str] = {}
@@ -46,16 +41,10 @@ def read_shared(
         templates,
         frozenset(decoded.source_names),
         _defaults(decoded, problems),
-        context,
+        fields,
         python_types,
         decoded.classes[0][1] if decoded.classes else None,
         digests,
-        _server(decoded, problems),
-        _reload(decoded, problems),
-        _limits(decoded, problems),
-        read_policy_rules(decoded.policies, problems),
-        _telemetry(decoded, problems),
-        read_rate_limits(decoded.servers[0], context, problems) if decoded.servers else None,
     )
     return shared, problems
 
@@ -86,35 +75,3 @@ def _defaults(decoded: DecodedDocuments, problems: list[Problem]) -> dict[str, s
             message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type}'"
             problems.append(replace(unknown, message=message, code="wrong-source"))
     return defaults
-
-
-def _server(decoded: DecodedDocuments, problems: list[Problem]) -> ServerKeys:
-    for second in decoded.servers[1:]:
-        message = f"a second 'server:', first at {decoded.servers[0].place}"
-        problems.append(second.problem(("server",), message, "duplicate-name", is_about_key=True))
-    return decoded.servers[0].keys.server if decoded.servers else ServerKeys()
-
-
-def _reload(decoded: DecodedDocuments, problems: list[Problem]) -> ReloadKeys:
-    for second in decoded.reloads[1:]:
-        message = f"a second 'reload:', first at {decoded.reloads[0].place}"
-        problems.append(second.problem(("reload",), message, "duplicate-name", is_about_key=True))
-    return decoded.reloads[0].keys.reload if decoded.reloads else ReloadKeys()
-
-
-def _limits(decoded: DecodedDocuments, problems: list[Problem]) -> LimitsKeys:
-    for second in decoded.limits[1:]:
-        message = f"a second 'limits:', first at {decoded.limits[0].place}"
-        problems.append(second.problem(("limits",), message, "duplicate-name", is_about_key=True))
-    return decoded.limits[0].keys.limits if decoded.limits else LimitsKeys()
-
-
-def _telemetry(decoded: DecodedDocuments, problems: list[Problem]) -> TelemetryKeys:
-    for second in decoded.telemetries[1:]:
-        message = f"a second 'telemetry:', first at {decoded.telemetries[0].place}"
-        problems.append(second.problem(("telemetry",), message, "duplicate-name", is_about_key=True))
-    for found in decoded.telemetries[:1]:
-        if found.keys.telemetry.tracing and not _CAN_TRACE:
-            message = "tracing needs the extra 'otel'; install it: pip install 'stepgraph[otel]'"
-            problems.append(found.problem(("telemetry", "tracing"), message, "missing-package"))
-    return decoded.telemetries[0].keys.telemetry if decoded.telemetries else TelemetryKeys()

@@ -7,18 +7,17 @@ sources, defaults and context that it was checked against stay as they are.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from gateway.blueprint import Link, Operation, RateLimits, Source, Step
-from gateway.blueprint.blueprint import PolicyRule
+from gateway.blueprint import Link, Operation, Source, Step
 from gateway.contract import StepType
 from gateway.errors import Place, Problem
-from gateway.language.expression import Expression
 from gateway.load.check.overlay import OverlaidOperations
 from gateway.load.read.decode import DecodedLink
 from gateway.load.read.yaml_source import YamlDocument
 from gateway.load.types.sdl import SdlTypes
-from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, TelemetryKeys
+from gateway.settings import DOCUMENT_KINDS
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -32,32 +31,29 @@ def digest(*texts: str) -> str:
 class SharedParts:
     """What all units share besides types. ``digests`` tell whether a source is still the same; ``digest`` is of the rest."""
 
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    templates: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
+    sources: Mapping[str, Source]
+    templates: Mapping[str, Mapping[str, object]]
+    names: frozenset[str]
     """The names of all sources, those in which something is wrong included."""
-    defaults: Mapping[str, str] = field(default_factory=dict)
-    context: Mapping[str, Expression] = field(default_factory=dict)
-    python_types: str = ""
-    python_place: Place | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
-    server: ServerKeys = field(default_factory=ServerKeys)
-    reload: ReloadKeys = field(default_factory=ReloadKeys)
-    limits: LimitsKeys = field(default_factory=LimitsKeys)
-    policy_rules: tuple[PolicyRule, ...] = ()
-    telemetry: TelemetryKeys = field(default_factory=TelemetryKeys)
-    rate_limits: RateLimits | None = None
+    defaults: Mapping[str, str]
+    fields: Mapping[str, Any]
+    """Fields of the Blueprint that hold what documents of a kind of their own say."""
+    python_types: str
+    python_place: Place | None
+    digests: Mapping[str, str]
 
     @property
     def digest(self) -> str:
-        """A hash of the defaults and the context."""
-        context = {name: expression.text for name, expression in self.context.items()}
-        return digest(repr(self.defaults), repr(context))
+        """A hash of the defaults and of what documents say that units are checked against."""
+        return digest(repr(self.defaults), *map(repr, self._that_invalidate("units")))
 
     @property
     def content(self) -> tuple[object, ...]:
         """What tells whether requests are served alike: rate limits are among the keys of the server."""
-        return self.digests, self.digest, self.python_types, self.server, self.reload, self.limits, self.telemetry
+        return self.digests, self.digest, self.python_types, self._that_invalidate("generation")
+
+    def _that_invalidate(self, what: str) -> list[object]:
+        return [self.fields[kind.field] for kind in DOCUMENT_KINDS if kind.field and kind.invalidates == what]
 
 
 @dataclass(frozen=True, slots=True)

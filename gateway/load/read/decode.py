@@ -1,26 +1,23 @@
 """YAML documents → models of their keys; every wrong key, name and type is a problem with its place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic
+from typing import Any, Generic
 
 from gateway.contract import KeyProblem, StepType
 from gateway.errors import Place, Problem, nearest
 from gateway.load.read.yaml_source import SourceMap, YamlDocument
 from gateway.settings import (
-    ContextKeys,
+    DOCUMENT_KINDS,
+    DocumentKind,
     KeysT,
-    LimitsDocumentKeys,
     LinkKeys,
     OperationKeys,
     OverlayKeys,
-    PolicyKeys,
-    ReloadDocumentKeys,
-    ServerDocumentKeys,
     SharedKeys,
     SourceKeys,
     StepKeys,
-    TelemetryDocumentKeys,
+    kind_of,
     validate,
 )
 from gateway.settings.words import expected
@@ -88,90 +85,52 @@ class DecodedOverlay:
 
 @dataclass(frozen=True, slots=True)
 class DecodedDocuments:
-    """All documents of a configuration by kind, and the problems that were found in reading them."""
+    """Documents by kind, and the problems that were found in reading them.
 
-    operations: list[DecodedOperation] = field(default_factory=list)
-    links: list[DecodedLink] = field(default_factory=list)
-    contexts: list[Decoded[ContextKeys]] = field(default_factory=list)
+    Operations and links are not kept: they are decoded once more when their units are made.
+    """
+
     overlays: list[DecodedOverlay] = field(default_factory=list)
-    policies: list[Decoded[PolicyKeys]] = field(default_factory=list)
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
     classes: list[tuple[str, Place]] = field(default_factory=list)
     """Python classes whose GraphQL types are wanted, with their places."""
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     """Step types to source names, each with the problem to report where there is no such source."""
-    servers: list[Decoded[ServerDocumentKeys]] = field(default_factory=list)
-    limits: list[Decoded[LimitsDocumentKeys]] = field(default_factory=list)
-    reloads: list[Decoded[ReloadDocumentKeys]] = field(default_factory=list)
-    telemetries: list[Decoded[TelemetryDocumentKeys]] = field(default_factory=list)
+    of_kind: dict[str, list[Decoded[Any]]] = field(default_factory=dict)
+    """The documents of every other kind, by its key."""
     problems: list[Problem] = field(default_factory=list)
 
 
 StepTypes = Mapping[str, StepType]
-KINDS = (
-    "operation",
-    "field",
-    "overlay",
-    "context",
-    "policy",
-    "sources",
-    "defaults",
-    "types",
-    "server",
-    "limits",
-    "reload",
-    "telemetry",
-)
-"""The keys that tell what kind of document it is."""
 
 
 def decode(documents: list[YamlDocument], step_types: StepTypes) -> DecodedDocuments:
     """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
     result = DecodedDocuments()
     for document in documents:
-        if document.value.keys() & {"overlay", "when"}:
-            _decode_overlay(document, result)
-        elif "operation" in document.value:
-            operation = decode_operation(document, step_types, result.problems)
-            result.operations.extend([operation] if operation else [])
-        elif document.value.keys() & {"context", "server", "limits", "policy", "reload", "telemetry"}:
-            _decode_whole(document, result)
-        elif "field" in document.value:
-            link = decode_link(document, step_types, result.problems)
-            result.links.extend([link] if link else [])
-        elif document.value.keys() & {"sources", "defaults", "types"}:
-            _decode_shared(document, step_types, result)
-        else:
+        kind = kind_of(document.value)
+        if kind is None:
             result.problems.append(_unknown_kind(document))
+        elif kind.key in _DECODERS:
+            _DECODERS[kind.key](document, step_types, result)
+        else:
+            _decode_whole(kind, document, result)
     return result
 
 
-def _decode_whole(document: YamlDocument, result: DecodedDocuments) -> None:
+def _decode_whole(kind: DocumentKind, document: YamlDocument, result: DecodedDocuments) -> None:
     """Decode a document that is all of one model."""
-    if "context" in document.value:
-        context = _decode(ContextKeys, document.value, "context", document.marks, result.problems)
-        result.contexts.extend([context] if context else [])
-    elif "server" in document.value:
-        server = _decode(ServerDocumentKeys, document.value, "server", document.marks, result.problems)
-        result.servers.extend([server] if server else [])
-    elif "limits" in document.value:
-        limits = _decode(LimitsDocumentKeys, document.value, "limits", document.marks, result.problems)
-        result.limits.extend([limits] if limits else [])
-    elif "reload" in document.value:
-        reload = _decode(ReloadDocumentKeys, document.value, "reload", document.marks, result.problems)
-        result.reloads.extend([reload] if reload else [])
-    elif "telemetry" in document.value:
-        telemetry = _decode(TelemetryDocumentKeys, document.value, "telemetry", document.marks, result.problems)
-        result.telemetries.extend([telemetry] if telemetry else [])
-    else:
-        policy = decode_document(PolicyKeys, document, "policy", result.problems)
-        result.policies.extend([policy] if policy else [])
+    subject = _subject(kind.key, document) if kind.is_named else kind.key
+    decoded = _decode(kind.model, document.value, subject, document.marks, result.problems)
+    if decoded is not None:
+        result.of_kind.setdefault(kind.key, []).append(decoded)
 
 
 def _unknown_kind(document: YamlDocument) -> Problem:
-    hints = (nearest(key, KINDS) for key in document.value)
-    hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(KINDS)}")
+    known = [key for kind in DOCUMENT_KINDS for key in kind.keys]
+    hints = (nearest(key, known) for key in document.value)
+    hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(known)}")
     return Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
 
 
@@ -269,6 +228,15 @@ def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, kn
     else:
         unknown = problem(f"unknown source '{source}'", "unknown-source", is_about_key=False)
         result.defaults[step_type] = (source, unknown)
+
+
+_DECODERS: Mapping[str, Callable[[YamlDocument, StepTypes, DecodedDocuments], object]] = {
+    "operation": lambda document, step_types, result: decode_operation(document, step_types, result.problems),
+    "field": lambda document, step_types, result: decode_link(document, step_types, result.problems),
+    "overlay": lambda document, _, result: _decode_overlay(document, result),
+    "sources": _decode_shared,
+}
+"""How documents are decoded that are not all of one model."""
 
 
 def _model_of(
