@@ -9,6 +9,7 @@ from gateway.blueprint import Blueprint, Operation, Step
 from gateway.blueprint.redaction import MASK
 from gateway.blueprint.worst_case import worst_case
 from gateway.schema.build import build_schema
+from gateway.schema.settings_changes import settings_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def _behaviour(old: Blueprint, new: Blueprint) -> Iterator[str]:
         changed = [key for key in after if before.get(key) != after[key]] if before.keys() == after.keys() else ["type"]
         if changed:  # only the names of the keys: values of a source may be secrets
             yield f"source {name}: other {', '.join(changed)}"
+    yield from settings_changes(old, new)
 
 
 def _overlays(blueprint: Blueprint) -> dict[str, object]:
