@@ -34,7 +34,7 @@ def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
                         raise
                     raise limit.fault() from None
                 finally:
-                    limit.put_off()
+                    limit.cancel()
             finally:
                 bulkhead.release()
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Calls → how many calls more they are good for: what is done beside them stays a small part of the load, whatever happens."""
+"""A budget for retries or hedges: extra calls stay a small part of all calls, also while everything fails or is slow."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ from gateway.run.policies.window import SlidingWindow
 
 
 class CallBudget:
-    """Extra calls: ``percent`` of those of the last ``seconds``, and at least ``least`` in that time."""
+    """Extra calls: ``percent`` of the calls of the last ``seconds``, and at least ``least`` in that time."""
 
     def __init__(self, percent: int, least: int, seconds: float = 10.0) -> None:
         self.window = SlidingWindow(seconds)
-        """Calls, and the extra ones among its marks."""
+        """All calls; those that are marked are extra."""
         self.granted = 0
         self.denied = 0
         self._percent = percent

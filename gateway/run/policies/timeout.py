@@ -1,4 +1,4 @@
-"""The limit of one attempt: a call is cut at its timeout or at the deadline, whichever comes first."""
+"""The timeout of one attempt: it is cancelled at its timeout or at the deadline, whichever comes first."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 class Limit(DeadlineTimer):
-    """The end of an attempt that begins now: after ``timeout`` seconds, or at the deadline of the call, which may move while it runs.
+    """Ends an attempt that begins now: after ``timeout`` seconds, or at the deadline of the call, which may move while it runs.
 
-    :raises StepFault: the deadline is over, so that there is no use in beginning.
+    :raises StepFault: the deadline has passed already.
     """
 
     def __init__(self, timeout: float, context: CallContext) -> None:
@@ -31,40 +31,40 @@ class Limit(DeadlineTimer):
         super().__init__(loop, min(context.deadline, self._own))
 
     def fault(self) -> StepFault:
-        """Return the fault of the attempt that it has cut off, or that has timed out by itself."""
+        """Return the fault of an attempt that it has cancelled, or that has timed out by itself."""
         seconds = self._own - (self._context.began_at or 0.0)
         detail = f"no answer within {seconds * 1000:.0f} ms" if self._own <= self._context.deadline else _AT_DEADLINE
         return StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=detail)
 
-    def ring(self) -> None:
-        """Cancel the task, or wait on: a request with a later deadline may have joined the call meanwhile."""
+    def fire(self) -> None:
+        """Cancel the task, or wait longer if a request with a later deadline has joined the call meanwhile."""
         loop, time = asyncio.get_running_loop(), min(self._own, self._context.deadline)
         if time - loop.time() > RESOLUTION:
-            self.timer = loop.call_at(time, self.ring)
+            self.handle = loop.call_at(time, self.fire)
         else:
-            super().ring()
+            super().fire()
 
 
 async def until_deadline(waiting: Awaitable[T], context: CallContext) -> T:
-    """Await what may take longer than a call has time.
+    """Await something until the deadline of a call.
 
-    :raises StepFault: it does.
+    :raises StepFault: the deadline came first.
     """
-    alarm = DeadlineTimer(asyncio.get_running_loop(), context.deadline)
+    timer = DeadlineTimer(asyncio.get_running_loop(), context.deadline)
     try:
         return await waiting
     except asyncio.CancelledError:
-        if not alarm.is_cause():
+        if not timer.is_cause():
             raise
         raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=_AT_DEADLINE) from None
     finally:
-        alarm.put_off()
+        timer.cancel()
 
 
 def had_time(context: CallContext, timeout: float, now: float) -> bool:
-    """Tell whether an attempt that was cut off says something of its source: it had half of its timeout, or of all the request's time.
+    """Tell whether an attempt that was cut off counts against its source: it had half of its timeout, or half of the request's time.
 
-    What the deadline cuts soon after it began, because steps before it took too long, says nothing.
+    An attempt that the deadline cuts soon after it began, because earlier steps took long, does not count.
     """
     if context.began_at is None:
         return False
@@ -73,10 +73,10 @@ def had_time(context: CallContext, timeout: float, now: float) -> bool:
 
 
 def is_cut_by_limit(context: CallContext, timeout: float, now: float) -> bool:
-    """Tell whether a cancellation that comes now comes because the attempt has taken all of its time."""
+    """Tell whether a cancellation that comes now is due to the timeout of the attempt or the deadline."""
     return context.began_at is not None and now >= min(context.began_at + timeout, context.deadline) - RESOLUTION
 
 
 def is_cut_by_deadline(context: CallContext, now: float) -> bool:
-    """Tell whether a cancellation that comes now comes because of the deadline, which a request keeps by cancelling what is under way."""
+    """Tell whether a cancellation that comes now is due to the deadline, at which a request cancels what is under way."""
     return now >= context.deadline - RESOLUTION

@@ -1,7 +1,7 @@
-"""A time → the running task is cancelled at that time, unless the alarm is put off before: what asyncio.timeout_at() does, for a quarter of the CPU.
+"""Timers that cancel the running task at a deadline: what asyncio.timeout_at() does, for a quarter of the CPU.
 
-Every call has an alarm, and next to none of them rings. A timer of the event loop for each took a twentieth of a small
-request's time, so alarms wait in buckets by their times. A bucket has one timer; what is still in it when its time begins gets timers of its own.
+Every call has a timer, and hardly any of them fires. A timer of the event loop for each took a twentieth of a small request's time, so
+they are kept in buckets by time. A bucket has one handle of the event loop; timers that are left when its time begins get their own.
 """
 
 import asyncio
@@ -13,26 +13,26 @@ WIDTH = 0.125
 
 
 class _Buckets(dict[float, "set[DeadlineTimer]"]):
-    """The alarms of an event loop by the number of their bucket, a whole one."""
+    """The timers of an event loop by the number of their bucket, which is whole."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
 
-    def begin(self, number: float, alarm: "DeadlineTimer") -> "set[DeadlineTimer]":
-        """Return a new bucket for an alarm; one whose time has begun already is of no use, and its alarm has a timer at once."""
+    def begin(self, number: float, first: "DeadlineTimer") -> "set[DeadlineTimer]":
+        """Return a new bucket for a timer; if the time of the bucket has begun already the timer gets its handle at once."""
         bucket = set["DeadlineTimer"]()
         if number * WIDTH <= self.loop.time():
-            alarm.timer = self.loop.call_at(alarm.time, alarm.ring)
+            first.handle = self.loop.call_at(first.time, first.fire)
         else:
             self[number] = bucket
             self.loop.call_at(number * WIDTH, self.end, number)
         return bucket
 
     def end(self, number: float) -> None:
-        """Give the alarms of a bucket, whose time begins, timers of their own."""
-        for alarm in self.pop(number):
-            alarm.timer = self.loop.call_at(alarm.time, alarm.ring)
+        """Give each timer of a bucket, whose time begins, a handle of its own."""
+        for timer in self.pop(number):
+            timer.handle = self.loop.call_at(timer.time, timer.fire)
 
 
 class _Thread(threading.local):
@@ -45,8 +45,8 @@ _thread = _Thread()
 class DeadlineTimer:
     """Cancels the task that sets it when the clock of the event loop shows ``time``."""
 
-    has_rung = False
-    timer: asyncio.TimerHandle | None = None
+    has_fired = False
+    handle: asyncio.TimerHandle | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, time: float) -> None:
         task = asyncio.current_task(loop)
@@ -64,17 +64,17 @@ class DeadlineTimer:
         bucket.add(self)
         self._bucket = bucket
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         """Cancel the task."""
-        self.has_rung = True
+        self.has_fired = True
         self._task.cancel()
 
-    def put_off(self) -> None:
-        """Let it not ring any more."""
+    def cancel(self) -> None:
+        """Leave the task alone from now on."""
         self._bucket.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
+        if self.handle is not None:
+            self.handle.cancel()
 
     def is_cause(self) -> bool:
-        """Tell whether a cancellation that has come is this alarm and nothing else; take it back in that case."""
-        return self.has_rung and self._task.uncancel() <= self._cancellations
+        """Tell whether a cancellation that has come is due to this timer alone; take it back in that case."""
+        return self.has_fired and self._task.uncancel() <= self._cancellations

@@ -1,4 +1,4 @@
-"""Events → how many there were lately: what was counted before each of some coarse buckets, so that an event costs no memory and little time."""
+"""Counts over a sliding window, in ten buckets, so that an event costs no memory and little time."""
 
 _BUCKETS = 10
 
@@ -6,7 +6,7 @@ _BUCKETS = 10
 class SlidingWindow:
     """How many calls there were over the last ``seconds``, and how many of them were marked.
 
-    What is older than that leaves by tenths of it. Times are those of the event loop's clock.
+    Older calls are dropped a tenth of the window at a time. Times are those of the event loop's clock.
     """
 
     __slots__ = ("_calls", "_ends_at", "_index", "_marked", "_starts", "_width")
@@ -18,15 +18,15 @@ class SlidingWindow:
     def clear(self) -> None:
         """Forget everything."""
         self._calls = self._marked = 0
-        """All that there were, whenever that was."""
+        """Totals since the window was cleared."""
         self._starts = [(0, 0)] * _BUCKETS
-        """What these were when each bucket began; the one after that of the moment is the oldest."""
+        """The totals when each bucket began; the bucket after the current one is the oldest."""
         self._index = 0
         self._ends_at = 0.0
 
     @property
     def calls(self) -> int:
-        """How many calls there were in the window, as of the last event."""
+        """How many calls are in the window, as of the last event."""
         return self._calls - self._starts[(self._index + 1) % _BUCKETS][0]
 
     @property
@@ -47,7 +47,7 @@ class SlidingWindow:
         self._marked += marked
 
     def advance(self, now: float) -> None:
-        """Let go of what is too old by now."""
+        """Drop what is too old by now."""
         if now < self._ends_at:
             return
         passed = int((now - self._ends_at) / self._width) + 1

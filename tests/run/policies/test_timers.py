@@ -1,4 +1,4 @@
-"""Alarms: a task is cancelled at their very time, and those that are put off leave nothing behind."""
+"""Deadline timers: a task is cancelled at their very time, and those that are cancelled leave nothing behind."""
 
 import asyncio
 import threading
@@ -7,63 +7,63 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from gateway.run.policies import timers as alarm
+from gateway.run.policies import timers
 from gateway.run.policies.timers import WIDTH, DeadlineTimer
 from tests.kit import virtual
 
 
 async def wait(seconds: float, ended: Callable[[float, bool], None]) -> None:
-    """Wait for ever, but for an alarm; say when it rang, and whether it was the cause."""
+    """Wait for ever, but for a timer; say when it fired, and whether it was the cause."""
     loop = asyncio.get_running_loop()
-    bell = DeadlineTimer(loop, loop.time() + seconds)
+    timer = DeadlineTimer(loop, loop.time() + seconds)
     try:
         await loop.create_future()
     except asyncio.CancelledError:
-        ended(loop.time(), bell.is_cause())
+        ended(loop.time(), timer.is_cause())
     finally:
-        bell.put_off()
+        timer.cancel()
 
 
 def pending(loop: asyncio.AbstractEventLoop) -> int:
     """Count the timers of a loop that are not cancelled."""
-    return sum(not timer.cancelled() for timer in loop._scheduled)  # type: ignore[attr-defined]
+    return sum(not handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, WIDTH / 2, WIDTH, 1.0, 1.0 + WIDTH / 3, 30.0, 3600.5])
 @pytest.mark.parametrize("beginning", [0.0, WIDTH / 3, 7 * WIDTH, 100.01])
-def test_an_alarm_rings_at_its_very_time_and_takes_the_cancellation_back(seconds: float, beginning: float) -> None:
-    rung: list[tuple[float, bool]] = []
+def test_a_timer_fires_at_its_very_time_and_takes_the_cancellation_back(seconds: float, beginning: float) -> None:
+    fired: list[tuple[float, bool]] = []
 
     async def play() -> int:
         await asyncio.sleep(beginning)
-        await wait(seconds, lambda time, is_cause: rung.append((time, is_cause)))
+        await wait(seconds, lambda time, is_cause: fired.append((time, is_cause)))
         task = asyncio.current_task()
         assert task is not None
         return task.cancelling()
 
     assert virtual.run(play()) == 0
-    ((time, is_cause),) = rung
+    ((time, is_cause),) = fired
     assert time == pytest.approx(beginning + seconds, abs=1e-6)
     assert is_cause
 
 
-def test_alarms_of_one_bucket_ring_each_at_its_own_time() -> None:
-    rung: list[float] = []
+def test_timers_of_one_bucket_fire_each_at_its_own_time() -> None:
+    fired: list[float] = []
 
     async def play() -> None:
-        tasks = (wait(1 + number / 1000, lambda time, _: rung.append(time)) for number in (9, 3, 7, 100, 200))
+        tasks = (wait(1 + number / 1000, lambda time, _: fired.append(time)) for number in (9, 3, 7, 100, 200))
         await asyncio.gather(*tasks)
 
     virtual.run(play())
-    assert rung == [pytest.approx(1 + number / 1000, abs=1e-6) for number in (3, 7, 9, 100, 200)]
+    assert fired == [pytest.approx(1 + number / 1000, abs=1e-6) for number in (3, 7, 9, 100, 200)]
 
 
-def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_behind() -> None:
+def test_a_thousand_timers_that_are_cancelled_have_one_handle_and_leave_nothing_behind() -> None:
     async def set_one(held: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        bell = DeadlineTimer(loop, 5.0)
+        timer = DeadlineTimer(loop, 5.0)
         await held.wait()
-        bell.put_off()
+        timer.cancel()
 
     async def play() -> None:
         loop, held = asyncio.get_running_loop(), asyncio.Event()
@@ -71,7 +71,7 @@ def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_beh
         tasks = [asyncio.create_task(set_one(held)) for _ in range(1000)]
         await asyncio.sleep(0)
         assert pending(loop) == before + 1
-        buckets = alarm._thread.buckets
+        buckets = timers._thread.buckets
         assert buckets is not None
         (bucket,) = buckets.values()
         assert len(bucket) == 1000
@@ -79,35 +79,35 @@ def test_a_thousand_alarms_that_are_put_off_have_one_timer_and_leave_nothing_beh
         await asyncio.gather(*tasks)
         assert not bucket
         await asyncio.sleep(6)
-        assert alarm._thread.buckets is buckets
+        assert timers._thread.buckets is buckets
         assert not buckets
         assert pending(loop) == before
 
     virtual.run(play())
 
 
-def test_an_alarm_that_is_put_off_after_its_bucket_began_does_not_ring() -> None:
+def test_a_timer_that_is_cancelled_after_its_bucket_began_does_not_fire() -> None:
     async def play() -> None:
         loop = asyncio.get_running_loop()
-        bell = DeadlineTimer(loop, 8 * WIDTH + WIDTH / 2)
+        timer = DeadlineTimer(loop, 8 * WIDTH + WIDTH / 2)
         await asyncio.sleep(8 * WIDTH + WIDTH / 4)
-        bell.put_off()
+        timer.cancel()
         await asyncio.sleep(WIDTH)
-        assert not bell.has_rung
+        assert not timer.has_fired
 
     virtual.run(play())
 
 
-def test_a_cancellation_by_somebody_else_is_told_apart_even_when_the_alarm_rings_as_well() -> None:
+def test_a_cancellation_by_somebody_else_is_told_apart_even_when_the_timer_fires_as_well() -> None:
     found: list[bool] = []
 
     async def hold(seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        bell = DeadlineTimer(loop, loop.time() + seconds)
+        timer = DeadlineTimer(loop, loop.time() + seconds)
         try:
             await loop.create_future()
         except asyncio.CancelledError:
-            found.append(bell.is_cause())
+            found.append(timer.is_cause())
             raise
 
     async def play() -> None:
@@ -123,12 +123,12 @@ def test_a_cancellation_by_somebody_else_is_told_apart_even_when_the_alarm_rings
     assert found == [False, False]
 
 
-def test_each_loop_and_each_thread_has_alarms_of_its_own() -> None:
-    rung: list[str] = []
+def test_each_loop_and_each_thread_has_timers_of_its_own() -> None:
+    fired: list[str] = []
 
     async def play(name: str) -> None:
-        await wait(0.05, lambda _, is_cause: rung.append(name) if is_cause else None)
-        await wait(WIDTH + 0.05, lambda _, is_cause: rung.append(name) if is_cause else None)
+        await wait(0.05, lambda _, is_cause: fired.append(name) if is_cause else None)
+        await wait(WIDTH + 0.05, lambda _, is_cause: fired.append(name) if is_cause else None)
 
     def work(run: Callable[[Awaitable[None]], None], name: str) -> None:
         run(play(name))
@@ -143,4 +143,4 @@ def test_each_loop_and_each_thread_has_alarms_of_its_own() -> None:
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
-    assert sorted(rung) == sorted(["asyncio", "uvloop", "main", "again"] * 2)
+    assert sorted(fired) == sorted(["asyncio", "uvloop", "main", "again"] * 2)
