@@ -37,9 +37,9 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
     waited = context.queued if context else 0.0
     if context and context.waiting_since is not None:  # the deadline ended it while it was waiting in a queue
         waited += ended - context.waiting_since
-    retries = {"retries_ms": [_ms(at - arrived_at) for at in context.retried_at]} if context and context.retried_at else {}
-    if context and context.hedged_at:
-        retries["hedges_ms"] = [_ms(at - arrived_at) for at in context.hedged_at]
+    events: dict[str, list[float]] = {}
+    for name, at in context.events if context else ():
+        events.setdefault(f"{name}_ms", []).append(_ms(at - arrived_at))
     return {
         "id": node.index + 1,
         "step": node.step.name,
@@ -48,7 +48,7 @@ def _trace_node(node: Node, results: Results, arrived_at: float, latest_end: flo
         "run_ms": _ms(ended - ready - waited),
         "duration_ms": _ms(ended - ready),
         "attempts": context.attempts if context else 0,
-        **retries,
+        **events,
         "outcome": type(results.outcomes[node.index]).__name__.lower(),
         "slack_ms": _ms(max(0.0, latest_end - ended)),
     }

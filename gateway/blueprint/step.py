@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from gateway.errors import Place
 from gateway.language.expression import Expression
-from gateway.settings import HedgeKeys, SourceKeys, StepKeys
+from gateway.settings import SourceKeys, StepKeys
+from gateway.settings.policies import CallPolicyKeys, RetryKeys
 
 _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback", "sensitive"}
 """The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
@@ -24,16 +25,6 @@ class Source:
     folder: str
     """The folder that relative paths start from: the configuration's."""
     place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Attempts of one call; ``base`` and ``cap`` in seconds, ``errors`` the kinds of fault that are worth another one."""
-
-    attempts: int
-    errors: frozenset[str]
-    base: float
-    cap: float
 
 
 class Fallback(ABC):
@@ -169,9 +160,8 @@ class Step:
     """The paths into its value that other steps of the operation read."""
     timeout: float
     """Seconds of one attempt."""
-    retry: Retry
-    hedge: HedgeKeys | None
-    """Whether a slow call is made once more beside it."""
+    policies: Mapping[str, CallPolicyKeys]
+    """The policies of its calls by name, its own or those of its source, as far as they hold for such a call."""
     fallbacks: tuple[Fallback, ...]
     calls_out: bool
     """Whether a call asks anybody outside, and so may take time or fail."""
@@ -204,6 +194,13 @@ class Step:
     def prerequisites_with_fallbacks(self) -> tuple[str, ...]:
         """The steps that have ended before it at the latest when all of its fallbacks were tried."""
         return (*self.prerequisites, *self.fallback_steps)
+
+    @property
+    def retry(self) -> RetryKeys:
+        """How often its call is made: a policy that every step has."""
+        retry = self.policies["retry"]
+        assert isinstance(retry, RetryKeys)
+        return retry
 
     @property
     def fingerprint(self) -> str:

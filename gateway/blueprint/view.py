@@ -43,10 +43,9 @@ def _source(source: Source) -> Data:
         "type": keys.type,
         "url": _shown_url(keys.model_dump(include={"url", "base_url"})),
         "timeout_ms": keys.timeout_ms,
-        "attempts": keys.retry.attempts,
         "concurrency": keys.concurrency,
         "queue": keys.queue,
-        "breaker": keys.breaker.enabled,
+        **{key: value for name, policy in keys.policies.items() for key, value in policy.in_short(name).items()},
         "at": str(source.place),
     }
 
@@ -106,9 +105,7 @@ def _step(step: Step, operation: str | None = None, link: str | None = None) -> 
         "when": step.when.text if step.when else None,
         "select": step.select.text if step.select else None,
         "timeout_ms": _ms(step.timeout),
-        "attempts": step.retry.attempts if step.is_idempotent else 1,
-        "hedged": step.hedge is not None,
-        "retry_errors": sorted(step.retry.errors),
+        **dict(sorted(item for name, policy in step.policies.items() for item in policy.in_full(name).items())),
         "worst_case_ms": _ms(longest_call(step)),
         "fallback": [fallback.data(MASK if step.is_sensitive else None) for fallback in step.fallbacks],
         "at": str(step.place),

@@ -23,11 +23,11 @@ class WorstCase:
 
 
 def longest_call(step: Step) -> float:
-    """Return the seconds of all attempts of a call and the waits between them, at their longest."""
-    retry = step.retry
-    attempts = retry.attempts if step.is_idempotent else 1
-    waits = [min(retry.cap, retry.base * 2.0**index) for index in range(attempts - 1)]
-    return attempts * step.timeout + sum(waits)
+    """Return the seconds of a call with all that its policies add, at their longest."""
+    seconds = step.timeout
+    for policy in step.policies.values():
+        seconds = policy.longest(seconds)
+    return seconds
 
 
 def worst_case(operation: Operation) -> WorstCase:

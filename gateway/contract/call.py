@@ -19,8 +19,8 @@ class CallContext:
 
     ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
     ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
-    attempt, for the log; ``retried_at`` when each further one began, ``hedged_at`` when one began beside another. ``began_at`` is when
-    the source was asked by the attempt that is under way or was last; None while it waits for its place.
+    attempt, for the log. ``events`` are what policies did, each by the name that the trace has for it and when. ``began_at`` is when the
+    source was asked by the attempt that is under way or was last; None while it waits for its place.
     """
 
     attempts = 0
@@ -28,8 +28,7 @@ class CallContext:
     waiting_since: float | None = None
     inputs: Inputs | None = None
     faults: tuple[str, ...] = ()
-    retried_at: tuple[float, ...] = ()
-    hedged_at: tuple[float, ...] = ()
+    events: tuple[tuple[str, float], ...] = ()
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
     """What tells a service of the attempt that begins, where requests are traced."""

@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from gateway.operate.serving import Serving
-from gateway.run.policies import SourceState
-from gateway.run.policies.breaker import BreakerState
+from gateway.run.policies import ORDER, Policy, SourceState
+from gateway.run.policies.policy import Series, SourceMetric
 from gateway.serve.admission.admission import REASONS
 from gateway.serve.generation.pools import Pools
 from gateway.telemetry.counters import OK, SHARED, Counters, Histogram
@@ -100,46 +100,31 @@ class _Steps(Collector):
 
 
 class _Sources(Collector):
-    """The metrics of the policies of sources: what is under way, what was refused and by what, and what was done once more."""
+    """The metrics of the policies of sources, each as the policy itself describes it."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def collect(self) -> Iterator[Metric]:
-        states = {
-            source.name: state for source, state in self._pools.states().items()
-        }  # the latest, while an older one is let go
-        found = [(name, state) for name, state in states.items() if state.bulkhead and state.budget and state.latencies][
-            :MAX_SOURCES
-        ]
-        places, extra = ["source", "kind"], ["source", "by"]
-        bulkheads = {name: state.bulkhead for name, state in found if state.bulkhead}
-        breakers = {name: state.breaker for name, state in found if state.breaker}
-        budgets = {name: state.budget for name, state in found if state.budget}
-        calls = {(name, "under_way"): bulkhead.in_use for name, bulkhead in bulkheads.items()}
-        calls |= {(name, "waiting"): bulkhead.waiting for name, bulkhead in bulkheads.items()}
-        calls |= {(name, "places"): bulkhead.capacity for name, bulkhead in bulkheads.items()}
-        yield _gauges("stepgraph_source_calls", "Calls under way and waiting, and places for those under way.", places, calls)
-        refused = {(name, "bulkhead"): bulkhead.rejected for name, bulkhead in bulkheads.items()}
-        refused |= {(name, "breaker"): breaker.rejected for name, breaker in breakers.items()}
-        refused |= {(name, "retry_budget"): budget.denied for name, budget in budgets.items()}
-        yield _counters("stepgraph_source_refused", "Calls that were not made, and retries.", extra, refused)
-        again = {(name, "retry"): budget.granted for name, budget in budgets.items()}
-        again |= {(name, "hedge"): _hedges(state) for name, state in found}
-        yield _counters("stepgraph_source_extra_calls", "Calls that were made once more.", extra, again)
-        left = {(name,): budget.left for name, budget in budgets.items()}
-        yield _gauges("stepgraph_source_retry_budget", "Retries that there may be now.", ["source"], left)
-        state = {(name,): _BREAKER_STATES[breaker.state] for name, breaker in breakers.items()}
-        yield _gauges("stepgraph_source_breaker_state", "0: calls go through; 1: one tries; 2: none does.", ["source"], state)
-        opened = {(name,): breaker.opened for name, breaker in breakers.items()}
-        yield _counters("stepgraph_source_breaker_opened", "How often a source was given up.", ["source"], opened)
+        # by name: while an older configuration is let go a source may be there twice, and the latest counts
+        sources = {source.name: state for source, state in self._pools.states().items()}
+        found: dict[SourceMetric, dict[tuple[str, ...], float]] = {}
+        for policy in ORDER:
+            for series in policy.series:
+                found.setdefault(series.metric, {}).update(_of_sources(policy, series, list(sources.items())[:MAX_SOURCES]))
+        for metric, values in found.items():
+            labels = ["source", metric.label] if metric.label else ["source"]
+            yield (_gauges if metric.is_gauge else _counters)(metric.name, metric.text, labels, values)
 
 
-_BREAKER_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
-
-
-def _hedges(state: SourceState) -> int:
-    return sum(latency.budget.granted for latency in state.latencies.by_step.values()) if state.latencies else 0
+def _of_sources(
+    policy: Policy[Any], series: Series[Any], sources: Sequence[tuple[str, SourceState]]
+) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield the values of a series, each with its labels, for the sources that have the policy."""
+    for name, source in sources:
+        state = policy.of(source)
+        if state is not None:
+            yield (name, series.label) if series.label else (name,), series.read(state)
 
 
 def _gauges(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:

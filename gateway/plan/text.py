@@ -84,7 +84,7 @@ def _node_json(plan: Plan, index: int) -> dict[str, object]:
         "call": node.step.description,
         "role": str(node.role),
         "timeout_ms": round(node.step.timeout * 1000),
-        "attempts": node.step.retry.attempts if node.step.is_idempotent else 1,
+        **{key: value for name, policy in node.step.policies.items() for key, value in policy.in_short(name).items()},
         "needs": [other + 1 for other in node.needs],
         "follows": [other + 1 for other in node.follows],
         "when": node.step.when.text if node.step.when else None,

@@ -90,9 +90,9 @@ def _step_changes(old: Step, new: Step) -> Iterator[str]:
     yield from _difference("call", old.description, new.description)
     yield from _difference("source", old.source.name if old.source else "none", new.source.name if new.source else "none")
     yield from _difference("timeout", _ms(old.timeout), _ms(new.timeout))
-    yield from _difference("attempts", old.retry.attempts, new.retry.attempts)
-    yield from _difference("retried errors", _retried(old), _retried(new))
-    yield from _difference("hedge", _yes_or_no(old.hedge is not None), _yes_or_no(new.hedge is not None))
+    policies, others = _policies(old), _policies(new)
+    for what in {**policies, **others}:
+        yield from _difference(what, policies.get(what, "none"), others.get(what, "none"))
     yield from _difference("required", _yes_or_no(old.is_required), _yes_or_no(new.is_required))
     yield from _difference("fallback", _fallbacks(old), _fallbacks(new))
     yield from _difference("when", _text(old.when), _text(new.when))
@@ -120,8 +120,8 @@ def _text(expression: object) -> str:
     return getattr(expression, "text", "none")
 
 
-def _retried(step: Step) -> str:
-    return ", ".join(sorted(step.retry.errors)) if step.retry.attempts > 1 else "none"
+def _policies(step: Step) -> dict[str, str]:
+    return {what: text for name, policy in step.policies.items() for what, text in policy.in_words(name).items()}
 
 
 def _names(step: Step) -> str:

@@ -21,7 +21,6 @@ from gateway.settings.parts import (
     SourceKeys,
     StepKeys,
 )
-from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
 from gateway.settings.server import CorsKeys, LimitsKeys, RateLimitKeys, ReloadKeys, ServerDocumentKeys, ServerKeys
 from gateway.settings.telemetry import TelemetryKeys
 from gateway.settings.validation import json_schema, validate
@@ -42,11 +41,9 @@ from gateway.settings.vocabulary import (
 
 __all__ = [
     "DOCUMENT_KINDS",
-    "AdaptiveKeys",
     "AggregationKeys",
     "ArgumentKeys",
     "BatchKeys",
-    "BreakerKeys",
     "ByteCount",
     "CacheKeys",
     "ConditionValue",
@@ -56,7 +53,6 @@ __all__ = [
     "DocumentKind",
     "FallbackKeys",
     "FunctionPath",
-    "HedgeKeys",
     "Keys",
     "KeysT",
     "LimitsKeys",
@@ -67,7 +63,6 @@ __all__ = [
     "PolicyKeys",
     "RateLimitKeys",
     "ReloadKeys",
-    "RetryKeys",
     "ServerDocumentKeys",
     "ServerKeys",
     "SharedKeys",

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from gateway.settings.policies import AdaptiveKeys, BreakerKeys, HedgeKeys, RetryKeys
+from gateway.settings.policies import SourcePolicyKeys, StepPolicyKeys
 from gateway.settings.vocabulary import Count, Keys, Milliseconds, Name, StaleMilliseconds, Text, TypeText, empty, such_as
 
 
@@ -48,8 +48,8 @@ class BatchKeys(Keys):
     """How many keys go into one call at the most."""
 
 
-class StepKeys(Keys):
-    """What every step has, whatever its type."""
+class _CalledKeys(Keys):
+    """What a step calls, when, and what its value is. Apart from :class:`StepKeys` so that policies stand in the middle of the reference."""
 
     name: Annotated[Name, such_as("account")]
     """The step's name, and the name of its field unless `as` gives another."""
@@ -71,10 +71,11 @@ class StepKeys(Keys):
     """JMESPath over the raw result; its value is the step's."""
     timeout_ms: Milliseconds | None = None
     """The limit of one attempt; left out: the source's, or the default of the step type."""
-    retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
-    """When and how a failed attempt is repeated; left out: the source's."""
-    hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
-    """Whether a slow call is made once more beside it; left out: the source's."""
+
+
+class StepKeys(StepPolicyKeys, _CalledKeys):
+    """What every step has, whatever its type."""
+
     fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = empty(list)
     """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
     sensitive: bool = False
@@ -89,27 +90,16 @@ class StepKeys(Keys):
     """How many items the list has that the step gives, for `max_cost`: a number, or the argument that says so. Left out: what `limits:` says."""
 
 
-class SourceKeys(Keys):
-    """What every source has, whatever its type."""
-
+class _RemoteKeys(Keys):
     type: Annotated[Text, such_as("api")]
     """The step type that calls this source."""
     timeout_ms: Milliseconds | None = None
     """The limit of one attempt of a step that gives none itself."""
-    retry: Annotated[RetryKeys, such_as({"attempts": 3})] = RetryKeys()
-    """When and how a failed attempt is repeated, for steps that do not say themselves."""
-    concurrency: Count = 100
-    """How many calls are under way at the most; further ones wait."""
-    queue: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
-    queue_timeout_ms: Milliseconds = 2000
-    """How long a call waits at the most; then it fails with `REQUEST_LIMIT_EXCEEDED`."""
-    adaptive: Annotated[AdaptiveKeys | None, such_as({"min": 10})] = None
-    """Whether fewer calls than `concurrency` are under way while the source is slow; left out: that never changes."""
-    breaker: Annotated[BreakerKeys, such_as({"error_percent": 30})] = BreakerKeys()
-    """When the source is not called for a while because too many calls have failed."""
-    hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
-    """Whether slow calls are made once more beside it, for steps that do not say themselves; left out: they are not."""
+
+
+class SourceKeys(SourcePolicyKeys, _RemoteKeys):
+    """What every source has, whatever its type."""
+
     dedupe: bool = False
     """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
 

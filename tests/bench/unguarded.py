@@ -8,6 +8,7 @@ import gateway.run.policies
 from gateway.garbage import starting
 from gateway.operate.serving import ServeOptions
 from gateway.run.policies.attempt import with_attempt
+from gateway.run.policies.policy import Policy
 from gateway.run.policies.retry import with_retry
 from gateway.serve.admission.admission import Admission
 from gateway.serve.connections.connection import GatewayProtocol
@@ -51,8 +52,8 @@ def unguard() -> None:
     for name in ("admits", "take"):
         setattr(Admission, name, admitted)
     gateway.run.policies.ORDER = (
-        lambda call, step, _: with_attempt(call, step.timeout, None),
-        lambda call, step, _: with_retry(call, step, None),
+        Policy("attempt", lambda call, step, _: with_attempt(call, step, {})),
+        Policy("retry", lambda call, step, _: with_retry(call, step, {})),
     )
 
 

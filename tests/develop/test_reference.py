@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,14 @@ def test_the_examples_of_parts_are_sound() -> None:
             assert not isinstance(validate(model, entry), list), model
 
 
+def models_below(model: type[Keys]) -> Iterator[type[Keys]]:
+    for found in model.__subclasses__():
+        yield from (found, *models_below(found))
+
+
 def part_models(model: type[Keys]) -> dict[str, type[Keys]]:
     wanted = json_schema(model).get("$defs", {})
-    return {found.__name__: found for found in Keys.__subclasses__() if found.__name__ in wanted}
+    return {found.__name__: found for found in models_below(Keys) if found.__name__ in wanted}
 
 
 def test_every_link_within_the_page_leads_to_a_heading() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from gateway.blueprint import Blueprint, Operation, Origin, Strategy
 from gateway.blueprint.graph import find_cycles
-from gateway.blueprint.step import FallbackStep, FallbackValue, Retry
+from gateway.blueprint.step import FallbackStep, FallbackValue
 from gateway.errors import ConfigurationError, Place, Problem, nearest
 from gateway.load.build.build import build, load
 from gateway.load.read.files import Files, read_files
+from gateway.settings.policies import RetryKeys
 from resolvers import STEP_TYPES
 from tests.kit.paths import CHECKOUT
 from tests.test_paper import PAPER
@@ -266,7 +267,7 @@ def test_what_is_left_out_has_the_defaults_of_the_language() -> None:
     step, constant = found.steps.values()
     assert (found.deadline, found.concurrency, found.description, found.strategy) == (30.0, None, None, Strategy.MERGE)
     assert (step.field, step.is_exposed, step.is_required, step.returns) == ("x", True, False, "JSON")
-    assert (step.timeout, step.retry) == (5.0, Retry(2, frozenset({"connect", "reset", "502", "503", "504"}), 0.05, 2.0))
+    assert (step.timeout, step.retry) == (5.0, RetryKeys())
     assert (step.when, step.select, step.needs, step.follows, step.fallbacks, bool(step.request_reads)) == (
         None,
         None,
@@ -294,12 +295,12 @@ def test_a_timeout_is_the_steps_or_the_sources_or_the_step_types(keys: str, time
 @pytest.mark.parametrize(
     ("keys", "retry"),
     [
-        ("source: core", Retry(4, frozenset({"timeout"}), 0.01, 0.02)),
-        ("source: core, retry: { attempts: 1 }", Retry(1, frozenset({"connect", "reset", "502", "503", "504"}), 0.05, 2.0)),
-        ("source: plain, retry: { errors: [reset, 500], cap_ms: 100 }", Retry(2, frozenset({"reset", "500"}), 0.05, 0.1)),
+        ("source: core", RetryKeys(attempts=4, errors=["timeout"], base_ms=10, cap_ms=20)),
+        ("source: core, retry: { attempts: 1 }", RetryKeys(attempts=1)),
+        ("source: plain, retry: { errors: [reset, 500], cap_ms: 100 }", RetryKeys(errors=["reset", 500], cap_ms=100)),
     ],
 )
-def test_a_retry_is_the_steps_as_a_whole_or_else_the_sources(keys: str, retry: Retry) -> None:
+def test_a_retry_is_the_steps_as_a_whole_or_else_the_sources(keys: str, retry: RetryKeys) -> None:
     (step,) = operation(f"operation: a\nsteps: [{{ name: x, type: api, endpoint: /x, {keys} }}]").steps.values()
     assert step.retry == retry
 

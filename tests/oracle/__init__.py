@@ -25,7 +25,7 @@ from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.plan.nodes import Node, Plan
 from gateway.run import Arguments, Results, Span, run
-from gateway.run.policies import SourceState, apply
+from gateway.run.policies import SourceState, apply, new_state
 from gateway.schema.build import build_schema
 from gateway.serve.generation.plans import CompiledPlan
 from gateway.settings import SourceKeys, StepKeys, Text
@@ -222,7 +222,7 @@ class Theatre:
     def open(cls, config: str, stage: Stage, types: str = "") -> "Theatre":
         """Compile a configuration whose steps act on a stage."""
         blueprint = blueprint_of(config, types)
-        states = {name: SourceState.of(source.keys) for name, source in blueprint.sources.items()}
+        states = {name: new_state(source.keys) for name, source in blueprint.sources.items()}
         calls: dict[Step, Call] = {}
         steps = [step for operation in blueprint.operations.values() for step in operation.steps.values()]
         for step in (*steps, *(link.step for link in blueprint.links.values())):

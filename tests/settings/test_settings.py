@@ -14,13 +14,13 @@ from gateway.settings import (
     Keys,
     LinkKeys,
     OperationKeys,
-    RetryKeys,
     SharedKeys,
     SourceKeys,
     StepKeys,
     validate,
 )
 from gateway.settings.mistakes import Mistake
+from gateway.settings.policies import RetryKeys
 from resolvers import STEP_TYPES
 from resolvers.api import ApiKeys, ApiSourceKeys
 from resolvers.graphql import GraphQLKeys, GraphQLSourceKeys

@@ -10,6 +10,7 @@ from gateway.contract import KeyProblem, StepType
 from gateway.errors import Problem, nearest
 from gateway.language.expression import Expression, ExpressionError, compile_expression
 from gateway.load.check.fallback import fallback_problems, read_fallback
+from gateway.load.check.policies import policy_problems
 from gateway.load.check.references import PlacedReference, placed_references, read_templates, resolve_type
 from gateway.load.read.decode import Decoded
 from gateway.settings import StepKeys
@@ -80,24 +81,11 @@ class StepDraft:
         if isinstance(self.keys.list_size, str) and self.keys.list_size not in arguments:
             message = f"unknown argument '{self.keys.list_size}'{nearest(self.keys.list_size, arguments)}"
             yield KeyProblem("list_size", message, "unknown-argument")
-        yield from self._policy_problems()
+        yield from policy_problems(self.keys, self.step_type)
         yield from fallback_problems(self.keys.fallback, lambda: self.step_type.is_idempotent(self.keys))
         yield from self.step_type.check(self.keys, arguments)
         if self.source is not None:
             yield from self.step_type.check_against(self.keys, self.source)
-
-    def _policy_problems(self) -> Iterator[KeyProblem]:
-        written = self.keys.retry.model_fields_set if self.keys.retry else set()
-        for key in ("budget_percent", "budget_min"):
-            if key in written:
-                message = "the budget is that of all calls to a source; write it in the 'retry:' of the source"
-                yield KeyProblem(("retry", key), message, "budget-of-step", is_about_key=True)
-        is_hedged = self.keys.hedge is not None and self.keys.hedge.enabled
-        if is_hedged and self.step_type.source_keys is None:
-            yield KeyProblem("hedge", f"a step of the type '{self.step_type.name}' calls no source; remove it", "unused-key")
-        elif is_hedged and not self.step_type.is_read(self.keys):
-            message = "a call that may change something is not made twice at once; remove it"
-            yield KeyProblem("hedge", message, "hedge-not-read")
 
 
 def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str | None, problems: list[Problem]) -> StepDraft:

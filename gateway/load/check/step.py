@@ -1,17 +1,14 @@
-"""A checked draft → a Step of the Blueprint: policies with their defaults, inputs, and what it waits for."""
+"""A checked draft → a Step of the Blueprint: its inputs, what it waits for, and the policies that hold for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from gateway.blueprint import Step
-from gateway.blueprint.step import Retry
 from gateway.language.environment import as_written
 from gateway.language.template import references
 from gateway.load.check.draft import CheckContext, StepDraft
-from gateway.settings import CacheKeys, HedgeKeys, RetryKeys
-
-_ONCE = RetryKeys(attempts=1)
+from gateway.load.check.policies import policies_of
+from gateway.settings import CacheKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,7 @@ def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name
         takes_selection=draft.step_type.takes_selection(keys),
         read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
-        retry=_retry(keys.retry or (source.keys.retry if source else _ONCE)),
-        hedge=_hedge(draft),
+        policies=policies_of(keys, source.keys if source else None, draft.step_type),
         fallbacks=draft.fallbacks,
         calls_out=draft.step_type.calls_out,
         is_prompt=draft.step_type.is_prompt,
@@ -69,18 +65,3 @@ def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name
         description=as_written(draft.step_type.describe(keys), around.variables),
         is_sensitive=name in scope.sensitive,
     )
-
-
-def _retry(keys: RetryKeys) -> Retry:
-    return _shared_retry(keys.attempts, tuple(keys.errors), keys.base_ms, keys.cap_ms)
-
-
-@lru_cache(maxsize=64)
-def _shared_retry(attempts: int, errors: tuple[str | int, ...], base_ms: int, cap_ms: int) -> Retry:
-    """Return the one object of all steps that say the same, which are most."""
-    return Retry(attempts, frozenset(map(str, errors)), base_ms / 1000, cap_ms / 1000)
-
-
-def _hedge(draft: StepDraft) -> HedgeKeys | None:
-    said = draft.keys.hedge or (draft.source.keys.hedge if draft.source else None)
-    return said if said and said.enabled and draft.step_type.is_read(draft.keys) else None

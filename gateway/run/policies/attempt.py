@@ -1,23 +1,25 @@
-"""Call → one attempt of it: let through by the breaker of its source, given a place there, and cut at its limit."""
+"""Call → one attempt of it: passes the circuit breaker of its source, takes a place of its bulkhead, and has a timeout."""
 
 import asyncio
 
+from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
-from gateway.run.policies.bulkhead import Bulkhead
-from gateway.run.policies.state import SourceState
+from gateway.run.policies.breaker import BREAKER
+from gateway.run.policies.bulkhead import BULKHEAD, Bulkhead
+from gateway.run.policies.policy import Policy, SourceState
 from gateway.run.policies.timeout import Limit
 
-_ROOM = 1_000_000_000
+_UNLIMITED = 1_000_000_000
 """Places for calls without a source, of which there may be as many as there are requests."""
 
 
-def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
-    """Guard each attempt of a call, which may take ``timeout`` seconds.
+def with_attempt(call: Call, step: Step, source: SourceState) -> Call:
+    """Guard each attempt of a call by breaker, bulkhead and timeout.
 
-    The three guards are one coroutine, and not three around each other, because every call of every request comes this way.
+    The three are one coroutine, and not three around each other, because every call of every request comes this way.
     """
-    breaker = state.breaker if state else None
-    bulkhead = state.bulkhead if state else Bulkhead(_ROOM, 0, 0.0)
+    timeout, breaker = step.timeout, BREAKER.of(source)
+    bulkhead = BULKHEAD.of(source) or Bulkhead(_UNLIMITED, 0, 0.0)
 
     async def attempt(inputs: Inputs, context: CallContext) -> Reply:
         known_by = breaker.admit() if breaker is not None else 0
@@ -46,3 +48,6 @@ def with_attempt(call: Call, timeout: float, state: SourceState | None) -> Call:
         return reply
 
     return attempt
+
+
+ATTEMPT: Policy[None] = Policy("attempt", with_attempt)

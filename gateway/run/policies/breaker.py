@@ -1,4 +1,4 @@
-"""The circuit breaker of a source: when too many calls fail nobody is asked for a while, then one call tries (Nygard, Release It!, 5.2)."""
+"""The circuit breaker of a source: after too many failures no calls are made for a while, then one call probes it (Nygard, Release It!, 5.2)."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,13 +6,16 @@ from enum import StrEnum
 
 from gateway.contract import CallContext
 from gateway.errors import Code, StepFault
+from gateway.run.policies.bulkhead import BULKHEAD
+from gateway.run.policies.policy import REFUSED, Policy, Series, SourceMetric, SourceState
 from gateway.run.policies.timeout import had_time, is_cut_by_deadline
 from gateway.run.policies.window import SlidingWindow
-from gateway.settings import BreakerKeys
+from gateway.settings import SourceKeys
+from gateway.settings.policies import BreakerKeys
 
 
 class BreakerState(StrEnum):
-    """Whether calls go through: all of them, none, or the one that tries."""
+    """Whether calls go through: all of them, none, or one probe."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -20,16 +23,17 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Opens when ``error_percent`` of at least ``min_calls`` calls of the window have failed; ``on_open`` is given what those who wait fail with.
+    """Opens when ``error_percent`` of at least ``min_calls`` calls of the window have failed.
 
-    A call is known by the number of changes of state before it: how a call ends that began before the last of them is of no interest.
+    ``on_open`` is then called with a function that makes the fault for calls that are waiting. A call is known by the number of changes of
+    state before it: results of calls that began before the last change are ignored.
     """
 
     def __init__(self, keys: BreakerKeys, on_open: Callable[[Callable[[], StepFault]], None]) -> None:
         self.is_closed = True
         """Whether all calls go through."""
         self.is_trying = False
-        """Whether the one call that tries is under way."""
+        """Whether a probe is under way."""
         self.window = SlidingWindow(keys.window_ms / 1000)
         self.opened = 0
         """How often it has opened."""
@@ -50,9 +54,9 @@ class Breaker:
         return BreakerState.HALF_OPEN if self.is_trying else BreakerState.OPEN
 
     def admit(self) -> int:
-        """Let a call through, or not; return what it is known by.
+        """Let a call through; return the number that it is known by.
 
-        :raises StepFault: the source is given up for the moment.
+        :raises StepFault: the breaker is open.
         """
         if not self.is_closed:
             if self.is_trying or asyncio.get_running_loop().time() < self._probe_at:
@@ -62,7 +66,7 @@ class Breaker:
         return self._changes
 
     def note_success(self, call: int, now: float) -> None:
-        """Take note that a call has got its answer."""
+        """Record that a call has got its answer."""
         if call != self._changes:
             return
         self.window.count(now)
@@ -71,7 +75,7 @@ class Breaker:
             self._change(is_closed=True, is_trying=False)
 
     def note_failure(self, call: int, now: float) -> None:
-        """Take note that a call has failed because of the source."""
+        """Record that a call has failed because of the source."""
         if call != self._changes:
             return
         self.window.add(now, 1, 1)
@@ -79,7 +83,7 @@ class Breaker:
             self._open(now)
 
     def note_end(self, call: int, error: BaseException, context: CallContext, timeout: float) -> None:
-        """Take note of how a call has ended that did not succeed; ``timeout`` is that of the attempt."""
+        """Record how a call has ended that did not succeed; ``timeout`` is that of the attempt."""
         now = asyncio.get_running_loop().time()
         if _is_failure(error) or (_is_cut_off(error, context, now) and had_time(context, timeout, now)):
             self.note_failure(call, now)
@@ -89,7 +93,7 @@ class Breaker:
             self.note_nothing(call)
 
     def note_nothing(self, call: int) -> None:
-        """Take note that a call has ended in a way that says nothing of the source; if it was to try, the next one does."""
+        """Record that a call has ended in a way that says nothing about the source; if it was the probe, the next call is."""
         if call == self._changes and self.is_trying:
             self._change(is_closed=False, is_trying=False)
 
@@ -113,12 +117,32 @@ def _rejection() -> StepFault:
 
 
 def _is_failure(error: BaseException) -> bool:
-    """Tell whether the source could not be reached, was lost, or says itself that it is broken."""
+    """Tell whether the connection failed or was lost, or the status is 500 or more."""
     return isinstance(error, StepFault) and (error.kind in {"connect", "reset"} or error.kind.startswith("5"))
 
 
 def _is_cut_off(error: BaseException, context: CallContext, now: float) -> bool:
-    """Tell whether time was up: its own, or the request's, which cancels what is under way. A client that leaves earlier is another thing."""
+    """Tell whether the timeout or the deadline cut the call off. A client that disconnects also cancels it, but earlier."""
     if isinstance(error, StepFault):
         return error.kind == "timeout"
     return isinstance(error, asyncio.CancelledError) and is_cut_by_deadline(context, now)
+
+
+def _breaker(keys: SourceKeys, source: SourceState) -> Breaker | None:
+    bulkhead = BULKHEAD.of(source)
+    return Breaker(keys.breaker, bulkhead.turn_away) if keys.breaker.enabled and bulkhead is not None else None
+
+
+_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+_STATE = SourceMetric("stepgraph_source_breaker_state", "0: calls go through; 1: one tries; 2: none does.", is_gauge=True)
+_OPENED = SourceMetric("stepgraph_source_breaker_opened", "How often a source was given up.")
+
+BREAKER: Policy[Breaker] = Policy(
+    "breaker",
+    state=_breaker,
+    series=(
+        Series(REFUSED, lambda breaker: breaker.rejected, "breaker"),
+        Series(_STATE, lambda breaker: _STATES[breaker.state]),
+        Series(_OPENED, lambda breaker: breaker.opened),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Places for calls to one source: as many as it has are under way, a few more wait in turn, further ones are refused at once."""
+"""The bulkhead of a source: a limit on calls under way; a few more wait in a queue, further ones are refused at once."""
 
 import asyncio
 from collections import deque
@@ -7,19 +7,21 @@ from contextlib import suppress
 
 from gateway.contract import CallContext
 from gateway.errors import Code, StepFault
+from gateway.run.policies.policy import REFUSED, Policy, Series, SourceMetric, SourceState
+from gateway.settings import SourceKeys
 
 
 class Bulkhead:
     """``capacity`` places; ``queue`` callers may wait for one, each for ``patience`` seconds at the most.
 
-    A place that comes free is given to the first in the queue at that moment, so the queue is never longer than it says.
+    A free place goes to the first in the queue at once, so there are never more waiters than ``queue``.
     """
 
     def __init__(self, capacity: int, queue: int, patience: float) -> None:
         self.capacity = capacity
         self.in_use = 0
         self.rejected = 0
-        """How many callers were refused: the queue was full, or their patience was at its end."""
+        """How many callers were refused: the queue was full, or they had waited for too long."""
         self._queue = queue
         self._patience = patience
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -39,9 +41,9 @@ class Bulkhead:
         return False
 
     async def wait(self, context: CallContext) -> None:
-        """Take the next place that comes free; the context notes the wait.
+        """Wait for a place and take it; the context records the wait.
 
-        :raises StepFault: the queue is full, no place came free in time, or all who waited were turned away.
+        :raises StepFault: the queue is full, no place came free in time, or all waiters were turned away.
         """
         if len(self._waiting) >= self._queue:
             raise self._refusal("the queue of the source is full")
@@ -57,12 +59,14 @@ class Bulkhead:
             if turn.cancelled():
                 self._forget(turn)
             elif turn.exception() is None:
-                self.release()  # it was given a place that it does not want any more
+                self.release()  # it was given a place and cancelled in the same turn of the loop
             raise
         finally:
             timer.cancel()
             context.end_wait(loop.time())
-        if self._turned_away is not None and times != self._times_turned_away:  # its turn had come in that very moment
+        if (
+            self._turned_away is not None and times != self._times_turned_away
+        ):  # it was given a place in the same turn of the loop
             self.release()
             raise self._turned_away()
 
@@ -72,12 +76,12 @@ class Bulkhead:
         self._hand_over()
 
     def resize(self, capacity: int) -> None:
-        """Have more places or fewer from now on; calls that are under way keep theirs."""
+        """Change the number of places; calls that are under way keep theirs."""
         self.capacity = capacity
         self._hand_over()
 
     def turn_away(self, fault: Callable[[], StepFault]) -> None:
-        """Have everybody who waits fail, each with a fault of its own."""
+        """Make all waiters fail, each with a fault of its own."""
         self._turned_away = fault
         self._times_turned_away += 1
         while self._waiting:
@@ -102,9 +106,29 @@ class Bulkhead:
             turn.set_exception(self._refusal(f"no free place within {self._patience * 1000:.0f} ms"))
 
     def _forget(self, turn: "asyncio.Future[None]") -> None:
-        with suppress(ValueError):  # it has had its turn just now
+        with suppress(ValueError):  # it has just been given a place
             self._waiting.remove(turn)
 
     def _refusal(self, detail: str) -> StepFault:
         self.rejected += 1
         return StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail=detail)
+
+
+def _bulkhead(keys: SourceKeys, _source: SourceState) -> Bulkhead:
+    return Bulkhead(keys.concurrency, keys.queue, keys.queue_timeout_ms / 1000)
+
+
+_CALLS = SourceMetric(
+    "stepgraph_source_calls", "Calls under way and waiting, and places for those under way.", "kind", is_gauge=True
+)
+
+BULKHEAD: Policy[Bulkhead] = Policy(
+    "bulkhead",
+    state=_bulkhead,
+    series=(
+        Series(_CALLS, lambda bulkhead: bulkhead.in_use, "under_way"),
+        Series(_CALLS, lambda bulkhead: bulkhead.waiting, "waiting"),
+        Series(_CALLS, lambda bulkhead: bulkhead.capacity, "places"),
+        Series(REFUSED, lambda bulkhead: bulkhead.rejected, "bulkhead"),
+    ),
+)

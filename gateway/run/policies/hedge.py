@@ -1,4 +1,4 @@
-"""Hedges: a call that takes longer than most is made once more beside it, and the first good answer counts (Dean and Barroso, The Tail at Scale)."""
+"""Hedges: a slow call is made a second time beside the first, and the first good reply counts (Dean and Barroso, The Tail at Scale)."""
 
 import asyncio
 from collections import OrderedDict
@@ -8,17 +8,19 @@ from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.errors import StepFault
 from gateway.run.policies.budget import CallBudget
-from gateway.settings import HedgeKeys
+from gateway.run.policies.policy import EXTRA_CALLS, Policy, Series, SourceState
+from gateway.settings import SourceKeys
+from gateway.settings.policies import HedgeKeys
 
 _KEPT = 100
-"""Answers of a step by whose times it is known how long it takes."""
+"""The last calls of a step whose times are kept."""
 _PERCENTILE = 0.95
 _MINUTE = 60.0
 _MAX_STEPS = 1000
 
 
 class StepLatency:
-    """How long the last calls of a step took, and the budget of its second calls."""
+    """How long the last calls of a step took, and the budget for its hedges."""
 
     def __init__(self, keys: HedgeKeys) -> None:
         self.budget = CallBudget(keys.max_percent, 0, _MINUTE)
@@ -33,7 +35,7 @@ class StepLatency:
         return self._slow if len(self._seconds) >= self._min_samples else None
 
     def add(self, began: float, ended: float) -> None:
-        """Take note of a call. The percentile is found anew with every tenth."""
+        """Add a call. The percentile is computed with every tenth."""
         self.budget.count(ended)
         seconds = ended - began
         if len(self._seconds) < _KEPT:
@@ -46,26 +48,30 @@ class StepLatency:
 
 
 class SourceLatencies:
-    """How long the steps of a source take, by what they do; for as long as its pool."""
+    """The latencies of the steps of a source, by the fingerprints of the steps."""
 
     def __init__(self) -> None:
         self.by_step: OrderedDict[str, StepLatency] = OrderedDict()
 
     @property
     def hedges(self) -> int:
-        """How many second calls there have been."""
+        """How many hedges there have been."""
         return sum(latency.budget.granted for latency in self.by_step.values())
 
     def of(self, step: Step, keys: HedgeKeys) -> StepLatency:
-        """Return what is known of a step; with very many steps the oldest are forgotten."""
+        """Return the latencies of a step; when there are very many steps the oldest are dropped."""
         found = self.by_step.setdefault(step.fingerprint, StepLatency(keys))
         if len(self.by_step) > _MAX_STEPS:
             self.by_step.popitem(last=False)
         return found
 
 
-def with_hedge(call: Call, latency: StepLatency) -> Call:
+def with_hedge(call: Call, step: Step, source: SourceState) -> Call:
     """Make a second call beside one that is slow, where the budget allows it. The loser is cancelled."""
+    keys, latencies = step.policies.get(HEDGE.name), HEDGE.of(source)
+    if not isinstance(keys, HedgeKeys) or not keys.enabled or latencies is None:
+        return call
+    latency = latencies.of(step, keys)
 
     async def hedged(inputs: Inputs, context: CallContext) -> Reply:
         loop = asyncio.get_running_loop()
@@ -89,7 +95,7 @@ async def _race(call: Call, inputs: Inputs, context: CallContext, latency: StepL
         await asyncio.wait(calls, timeout=latency.slow)
         if first.done() or not latency.budget.take():
             return await first
-        context.hedged_at += (asyncio.get_running_loop().time(),)
+        context.events += (("hedges", asyncio.get_running_loop().time()),)
         calls.add(asyncio.create_task(_of(call, inputs, copy(context))))
         return await _first_good(first, calls)
     finally:
@@ -111,7 +117,16 @@ async def _first_good(first: "asyncio.Task[Reply]", calls: "set[asyncio.Task[Rep
 
 
 async def _cancel(calls: "set[asyncio.Task[Reply]]") -> None:
-    """Cancel the calls that are under way, and see all to their ends; how the losers ended is nobody's concern."""
+    """Cancel the calls that are under way and wait until all have ended; how the losers ended does not matter."""
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
+
+
+def _latencies(_keys: SourceKeys, _source: SourceState) -> SourceLatencies:
+    return SourceLatencies()
+
+
+HEDGE: Policy[SourceLatencies] = Policy(
+    "hedge", with_hedge, _latencies, (Series(EXTRA_CALLS, lambda latencies: latencies.hedges, "hedge"),)
+)

@@ -1,31 +1,63 @@
-"""What calls to one source have in common, and what they have come to so far. It lives with the source's connection, across reloads."""
+"""What a policy is: a wrapper of calls, the state that it keeps for each source, and what metrics show of that state."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Generic, TypeVar
 
-from gateway.run.policies.adaptive import Adaptive
-from gateway.run.policies.breaker import Breaker
-from gateway.run.policies.budget import CallBudget
-from gateway.run.policies.bulkhead import Bulkhead
-from gateway.run.policies.hedge import SourceLatencies
+from gateway.blueprint import Step
+from gateway.contract import Call
 from gateway.settings import SourceKeys
+
+S = TypeVar("S")
+
+SourceState = Mapping[str, Any]
+"""The states of the policies of one source, by policy. They live as long as the source's connection, across reloads."""
 
 
 @dataclass(frozen=True, slots=True)
-class SourceState:
-    """The state of a source's policies; None for those that it has not."""
+class SourceMetric:
+    """A metric with a series for each source: a counter, or a gauge. Policies that have one in common tell their series apart by ``label``."""
 
-    bulkhead: Bulkhead
-    adaptive: Adaptive | None
-    breaker: Breaker | None
-    budget: CallBudget
-    """Of further attempts."""
-    latencies: SourceLatencies
+    name: str
+    text: str
+    label: str | None = None
+    is_gauge: bool = False
 
-    @classmethod
-    def of(cls, keys: SourceKeys) -> Self:
-        """Return the state of a source that has not been called yet."""
-        adaptive = Adaptive(keys.adaptive, keys.concurrency) if keys.adaptive else None
-        bulkhead = Bulkhead(adaptive.limit if adaptive else keys.concurrency, keys.queue, keys.queue_timeout_ms / 1000)
-        breaker = Breaker(keys.breaker, bulkhead.turn_away) if keys.breaker.enabled else None
-        return cls(bulkhead, adaptive, breaker, CallBudget(keys.retry.budget_percent, keys.retry.budget_min), SourceLatencies())
+
+REFUSED = SourceMetric("stepgraph_source_refused", "Calls that were not made, and retries.", "by")
+EXTRA_CALLS = SourceMetric("stepgraph_source_extra_calls", "Calls that were made once more.", "by")
+
+
+@dataclass(frozen=True, slots=True)
+class Series(Generic[S]):
+    """One series of a metric, read from the state that a policy keeps; ``label`` is the value of the metric's own label."""
+
+    metric: SourceMetric
+    read: Callable[[S], float]
+    label: str | None = None
+
+
+def _unchanged(call: Call, _step: Step, _source: SourceState) -> Call:
+    return call
+
+
+def _nothing(_keys: SourceKeys, _source: SourceState) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy(Generic[S]):
+    """A policy by its name, which is its key in the configuration.
+
+    ``wrap`` is called once for each step and not for each request, so it looks everything up that a call needs. ``state`` makes the state
+    of a source, and is given the states of the policies before it; None where the source does not have the policy.
+    """
+
+    name: str
+    wrap: Callable[[Call, Step, SourceState], Call] = _unchanged
+    state: Callable[[SourceKeys, SourceState], S | None] = _nothing
+    series: tuple[Series[S], ...] = ()
+
+    def of(self, source: SourceState) -> S | None:
+        """Return the state that it keeps for a source; None where there is none."""
+        return source.get(self.name)

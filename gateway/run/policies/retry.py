@@ -1,23 +1,42 @@
-"""Further attempts: a failed call that may be repeated is, with measure. The waits between attempts, and what bounds their number."""
+"""Retries: a failed call is made again after a random wait, within its deadline and the retry budget of its source."""
 
 import asyncio
 import random
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.blueprint import Step
-from gateway.blueprint.step import Retry
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.errors import StepFault
 from gateway.run.policies.budget import CallBudget
+from gateway.run.policies.policy import EXTRA_CALLS, REFUSED, Policy, Series, SourceMetric, SourceState
+from gateway.settings import SourceKeys
 
 
-def with_retry(call: Call, step: Step, budget: CallBudget | None) -> Call:
-    """Repeat a failed idempotent call with full jitter, as often as the step and the budget of its source allow and the deadline leaves room for.
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a call is made, and after what: ``errors`` are kinds of fault; ``base`` and ``cap`` bound the waits, in seconds."""
+
+    attempts: int
+    errors: frozenset[str]
+    base: float
+    cap: float
+
+
+@lru_cache(maxsize=64)
+def _retry(attempts: int, errors: tuple[str | int, ...], base_ms: int, cap_ms: int) -> Retry:
+    """Return the one object of all steps with the same keys, which are most."""
+    return Retry(attempts, frozenset(map(str, errors)), base_ms / 1000, cap_ms / 1000)
+
+
+def with_retry(call: Call, step: Step, source: SourceState) -> Call:
+    """Repeat a failed call with full jitter, as often as the step, the budget of its source and the deadline allow.
 
     Waits are drawn between 0 and a limit that doubles (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/); a
     ``Retry-After`` is a lower bound, and when it does not fit into the deadline there is no further attempt.
     """
-    retry = step.retry if step.is_idempotent else replace(step.retry, attempts=1)
+    keys, budget = step.retry, RETRY.of(source)
+    retry = _retry(keys.attempts, tuple(keys.errors), keys.base_ms, keys.cap_ms)
 
     async def retried(inputs: Inputs, context: CallContext) -> Reply:
         while True:
@@ -36,7 +55,7 @@ def with_retry(call: Call, step: Step, budget: CallBudget | None) -> Call:
                     budget.count(context.began_at or 0.0)
                 return reply
             await asyncio.sleep(wait)
-            context.retried_at += (asyncio.get_running_loop().time(),)
+            context.events += (("retries", asyncio.get_running_loop().time()),)
 
     return retried
 
@@ -48,3 +67,21 @@ def _wait(retry: Retry, context: CallContext, fault: StepFault) -> float | None:
     drawn = random.uniform(0, min(retry.cap, retry.base * 2 ** (context.attempts - 1)))
     wait = max(drawn, fault.retry_after or 0.0)
     return wait if asyncio.get_running_loop().time() + wait < context.deadline else None
+
+
+def _budget(keys: SourceKeys, _source: SourceState) -> CallBudget:
+    return CallBudget(keys.retry.budget_percent, keys.retry.budget_min)
+
+
+_LEFT = SourceMetric("stepgraph_source_retry_budget", "Retries that there may be now.", is_gauge=True)
+
+RETRY: Policy[CallBudget] = Policy(
+    "retry",
+    with_retry,
+    _budget,
+    (
+        Series(REFUSED, lambda budget: budget.denied, "retry_budget"),
+        Series(EXTRA_CALLS, lambda budget: budget.granted, "retry"),
+        Series(_LEFT, lambda budget: budget.left),
+    ),
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.blueprint import Source
 from gateway.contract import StepType
-from gateway.run.policies import SourceState
+from gateway.run.policies import SourceState, new_state
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Pools:
         if pool is None:
             stack = AsyncExitStack()
             connection = await stack.enter_async_context(self._step_types[source.keys.type].connect(source))
-            pool = self._open[source] = Pool(connection, SourceState.of(source.keys), stack)
+            pool = self._open[source] = Pool(connection, new_state(source.keys), stack)
         pool.users += 1
         return pool
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.contract import Call, CallContext, Reply, RequestContext
 from gateway.errors import Code, StepFault
 from gateway.run.policies import SourceState
-from gateway.run.policies.breaker import Breaker
+from gateway.run.policies.breaker import BREAKER, Breaker
 from tests.kit import virtual
 from tests.oracle import Part, Stage, Theatre, now_ms, settle
 
@@ -33,8 +33,9 @@ class Ask:
     @property
     def breaker(self) -> Breaker:
         """The breaker of the source, which has one."""
-        assert self.state.breaker is not None
-        return self.state.breaker
+        breaker = BREAKER.of(self.state)
+        assert breaker is not None
+        return breaker
 
 
 def ask(stage: Stage, act: Callable[[Ask], Awaitable[Any]], *, step: str = "", source: str = "") -> Any:

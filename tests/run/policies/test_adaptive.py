@@ -9,13 +9,15 @@ import pytest
 
 from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext
 from gateway.errors import StepFault
-from gateway.run.policies import SourceState
+from gateway.run.policies import SourceState, new_state
 from gateway.run.policies.adaptive import Adaptive, with_adaptive
 from gateway.run.policies.attempt import with_attempt
-from gateway.settings import AdaptiveKeys, SourceKeys
+from gateway.settings import SourceKeys
+from gateway.settings.policies import AdaptiveKeys
 from tests.kit import virtual
+from tests.oracle import blueprint_of
 
-TIMEOUT = 60.0
+STEP = blueprint_of("{ operation: o, steps: [{ name: a, type: act, timeout_ms: 60000 }] }").operations["o"].steps["a"]
 
 
 @dataclass(slots=True)
@@ -37,8 +39,7 @@ class Upstream:
 
 def guarded(call: Call, state: SourceState) -> Call:
     """Return a call with places that follow the time it takes."""
-    assert state.adaptive is not None
-    return with_attempt(with_adaptive(call, TIMEOUT, state.bulkhead, state.adaptive), TIMEOUT, state)
+    return with_attempt(with_adaptive(call, STEP, state), STEP, state)
 
 
 def under_load(
@@ -51,7 +52,7 @@ def under_load(
     )
 
     async def play() -> list[int]:
-        state = SourceState.of(source)
+        state = new_state(source)
         call = guarded(upstream.call, state)
         loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(_client(call, seconds)) for _ in range(clients)]
@@ -59,9 +60,9 @@ def under_load(
         limits = []
         for tenth in range(1, 11):
             await asyncio.sleep(seconds * tenth / 10 - loop.time())
-            limits.append(state.bulkhead.capacity)
+            limits.append(state["bulkhead"].capacity)
         await asyncio.gather(*tasks)
-        assert (state.bulkhead.in_use, state.bulkhead.waiting) == (0, 0)
+        assert (state["bulkhead"].in_use, state["bulkhead"].waiting) == (0, 0)
         return limits
 
     return virtual.run(play())
@@ -118,13 +119,12 @@ def test_calls_that_fail_give_their_places_back_and_say_nothing_of_the_time_that
         raise error("DOWNSTREAM_SERVICE_ERROR")
 
     async def play() -> None:
-        state = SourceState.of(SourceKeys.model_validate({"type": "act", "adaptive": {}}))
+        state = new_state(SourceKeys.model_validate({"type": "act", "adaptive": {}}))
         call = guarded(fail, state)
         for _ in range(100):
             with pytest.raises(error):
                 await call({}, CallContext(RequestContext("r", {}, 0.0), 1e9))
-        assert (state.bulkhead.in_use, state.bulkhead.capacity) == (0, 5)
-        assert state.adaptive is not None
-        assert state.adaptive.alone is None
+        assert (state["bulkhead"].in_use, state["bulkhead"].capacity) == (0, 5)
+        assert state["adaptive"].alone is None
 
     virtual.run(play())

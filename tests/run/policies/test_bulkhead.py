@@ -165,7 +165,7 @@ def test_a_call_waits_no_longer_than_the_queue_s_own_timeout() -> None:
         first = asyncio.ensure_future(call())
         await asyncio.sleep(0)
         refused = await fault_of(call())
-        return [refused, await first, call.state.bulkhead]
+        return [refused, await first, call.state["bulkhead"]]
 
     refused, _, bulkhead = ask(stage, act, source="concurrency: 1, queue_timeout_ms: 300")
     assert refused == (Code.REQUEST_LIMIT_EXCEEDED, "", 300)

@@ -166,7 +166,7 @@ def test_the_budget_is_as_the_source_says(budget: str, attempts: int) -> None:
 
     async def act(call: Ask) -> Any:
         await asyncio.gather(*(ending_of(call()) for _ in range(20)))
-        return call.state.budget
+        return call.state["retry"]
 
     found = ask(stage, act, source=f"retry: {{ attempts: 2, base_ms: 1, {budget} }}, breaker: {{ enabled: false }}")
     assert len(stage.attempts) == attempts
@@ -180,8 +180,8 @@ def test_calls_that_nobody_was_asked_in_are_good_for_no_further_attempts() -> No
         for _ in range(100):
             await ending_of(call())
         await asyncio.gather(*(ending_of(call()) for _ in range(10)))
-        assert call.state.budget.left == 0
-        return call.state.budget
+        assert call.state["retry"].left == 0
+        return call.state["retry"]
 
     budget = ask(stage, act, source="retry: { attempts: 3, base_ms: 1 }, breaker: { enabled: false }")
     assert len(stage.attempts) == 100 + 10 + 3
@@ -193,7 +193,7 @@ def test_a_further_attempt_that_does_not_fit_into_the_deadline_takes_nothing_of_
 
     async def act(call: Ask) -> Any:
         await ending_of(call())
-        return call.state.budget.left
+        return call.state["retry"].left
 
     assert ask(stage, act, source="retry: { attempts: 3 }") == 3
     assert len(stage.attempts) == 1

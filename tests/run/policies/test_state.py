@@ -43,15 +43,19 @@ def test_what_can_be_read_of_it_is_there_before_anything_was_called() -> None:
         source = Source("core", SourceKeys(type="act", concurrency=7), ".", Place("a.yaml"))
         async with pools.use([source]):
             (state,) = pools.states().values()
-            assert (state.bulkhead.capacity, state.bulkhead.in_use, state.bulkhead.waiting, state.bulkhead.rejected) == (
+            assert (
+                state["bulkhead"].capacity,
+                state["bulkhead"].in_use,
+                state["bulkhead"].waiting,
+                state["bulkhead"].rejected,
+            ) == (
                 7,
                 0,
                 0,
                 0,
             )
-            assert state.breaker is not None
-            assert (state.breaker.state, state.breaker.opened, state.breaker.rejected) == ("closed", 0, 0)
-            assert (state.budget.left, state.budget.granted, state.budget.denied) == (3, 0, 0)
-            assert state.latencies.hedges == 0
+            assert (state["breaker"].state, state["breaker"].opened, state["breaker"].rejected) == ("closed", 0, 0)
+            assert (state["retry"].left, state["retry"].granted, state["retry"].denied) == (3, 0, 0)
+            assert state["hedge"].hedges == 0
 
     virtual.run(play())
