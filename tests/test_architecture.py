@@ -79,7 +79,7 @@ OWNERS: Mapping[str, str] = {
     "msgspec": "gateway gateway/contract",
     "opentelemetry": "gateway/telemetry",
     # JSON is read and written wherever it crosses a border.
-    "orjson": """gateway/answer gateway/telemetry gateway/serve/http gateway/develop/playground gateway/develop/importing gateway/cli
+    "orjson": """gateway gateway/telemetry gateway/serve/http gateway/develop/playground gateway/develop/importing gateway/cli
         resolvers""",
     "prometheus_client": "gateway/operate",
     "pydantic": "gateway/settings",

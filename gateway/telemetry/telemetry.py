@@ -1,8 +1,7 @@
 """What became of a request → counts, and where it is worth a line, its line in the log. One call at the end of each request."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from time import perf_counter
 from typing import Any, Protocol, cast
@@ -10,8 +9,7 @@ from typing import Any, Protocol, cast
 from gateway.blueprint import Step
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Success
-from gateway.contract.request import RequestSummary
-from gateway.errors import Code, RequestError
+from gateway.contract.request import CLIENT_LEFT, RequestSummary
 from gateway.plan.nodes import Plan
 from gateway.run import Results
 from gateway.run.joins import Joined
@@ -21,8 +19,6 @@ from gateway.telemetry.counters import Counters, StepMeter
 log = logging.getLogger("stepgraph.engine")
 access = logging.getLogger("stepgraph.access")
 MAX_PATH = 200
-CLIENT_LEFT = 499
-"""The status of a request whose client has left before the answer; nginx's."""
 _NOT_OF_AN_OPERATION = ""
 
 
@@ -87,16 +83,20 @@ class Telemetry:
     def ended(self, method: str, path: str, status: int, context: RequestContext) -> None:
         """Count a request that was answered, or whose client has left, and tell of it where that is wanted."""
         summary, counters = context.summary, self.counters
-        seconds = perf_counter() - summary.began
-        counters.requests[summary.outcome, status] += 1
+        outcome, began = summary.outcome, summary.began
+        counters.requests[outcome, status] += 1
+        if outcome == "refused" and not (began and summary.is_admitted):
+            self._turned_away(status, context)
+            return
+        seconds = perf_counter() - began
         counters.request_seconds.observe(seconds)
-        if summary.outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
+        if outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
             return
         counters.count_errors(summary.codes)
         traced = {"trace_id": self._known_tracer.end(summary, method, status)} if self._known_tracer and summary.span else {}
-        if self._wants_all or (self._wants_problems and (seconds >= self._slow or summary.outcome != "ok" or status >= 400)):
+        if self._wants_all or (self._wants_problems and (seconds >= self._slow or outcome != "ok" or status >= 400)):
             account = {
-                "outcome": summary.outcome,
+                "outcome": outcome,
                 "operations": summary.operations,
                 "errors": summary.codes,
                 "config_version": summary.version,
@@ -104,18 +104,16 @@ class Telemetry:
             }
             _tell(method, path, status, seconds, context.request_id, account)
 
-    def refused(self, error: RequestError, request_id: str) -> None:
-        """Count what was refused before it was a GraphQL request, and tell of it where that is wanted."""
-        self.counters.begun += 1
-        self.counters.requests["refused", error.status] += 1
-        self.counters.errors[str(error.code)] += 1
-        if self._wants_problems:
-            _tell("", "", error.status, 0.0, request_id, {"outcome": "refused", "errors": {str(error.code): 1}})
+    def _turned_away(self, status: int, context: RequestContext) -> None:
+        """Count what was refused before it was a GraphQL request, or was not let in: there is no duration to be told.
 
-    def shed(self) -> None:
-        """Count a request that was not let in: there are many such when there is too much to do, and no time for a line of each."""
-        self.counters.requests["refused", 503] += 1
-        self.counters.errors[str(Code.REQUEST_CONCURRENCY_LIMITED)] += 1
+        Of what is not let in there are many when there is too much to do, and no time for a line of each.
+        """
+        summary, counters = context.summary, self.counters
+        counters.begun += not summary.began
+        counters.count_errors(summary.codes)
+        if summary.is_admitted and self._wants_problems:
+            _tell("", "", status, 0.0, context.request_id, {"outcome": summary.outcome, "errors": summary.codes})
 
     def passed_by(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         """Tell of a request to another path where that is wanted; what looks whether the gateway is ready is told so, and nobody else."""
@@ -128,19 +126,6 @@ class Telemetry:
         """Return the meters of a plan's nodes."""
         names = [_NOT_OF_AN_OPERATION if node.use else plan.calls[node.call].operation.name for node in plan.nodes]
         return tuple(self.counters.steps.of(name, node.step.name) for name, node in zip(names, plan.nodes, strict=True))
-
-
-def refuse(summary: RequestSummary, error: RequestError) -> None:
-    """Note that nothing was run of a request."""
-    summary.outcome = "refused"
-    errors: Iterable[Mapping[str, Any]] = error.errors
-    summary.codes = Counter(str(told["extensions"]["code"]) for told in errors)
-
-
-def note_errors(summary: RequestSummary, errors: Iterable[Mapping[str, Any]], *, has_data: bool) -> None:
-    """Note that an answer has errors, or one of those of a batch."""
-    summary.outcome = "partial" if has_data else "failed"
-    summary.codes = Counter(summary.codes) + Counter(str(error["extensions"]["code"]) for error in errors)
 
 
 def _tell(method: str, path: str, status: int, seconds: float, request_id: str, account: Mapping[str, object]) -> None:

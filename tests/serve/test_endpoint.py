@@ -17,7 +17,8 @@ import pytest
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import RequestError
 from gateway.serve.generation.generation import Generation
-from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, graphql_request, negotiate
+from gateway.serve.http.media_types import negotiate
+from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, RequestParser
 from tests.faults import Json
 from tests.kit.serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
 
@@ -244,39 +245,47 @@ def posted_message(body: bytes, **headers: str) -> HttpMessage:
     return HttpMessage("POST", b"", given, body, "id", 0.0)
 
 
-def read(message: HttpMessage) -> GraphQLRequest:
-    request = graphql_request(message, is_development=False)
+def read(message: HttpMessage, parser: RequestParser) -> GraphQLRequest:
+    request = parser.read(message)
     assert isinstance(request, GraphQLRequest)
     return request
 
 
 def test_a_request_without_variables_is_read_once_and_one_with_variables_each_time() -> None:
+    parser = RequestParser(is_development=False)
     same, other = (json.dumps({"query": TRIVIAL, "operationName": name}).encode() for name in ("a", "b"))
-    first = read(posted_message(same))
-    assert read(posted_message(same)) is first
-    assert read(posted_message(other)).operation_name == "b"
+    first = read(posted_message(same), parser)
+    assert read(posted_message(same), parser) is first
+    assert read(posted_message(other), parser).operation_name == "b"
     varying = json.dumps({"query": TRIVIAL, "variables": {"a": 1}}).encode()
-    assert read(posted_message(varying)) is not read(posted_message(varying))
+    assert read(posted_message(varying), parser) is not read(posted_message(varying), parser)
 
 
 def test_headers_are_looked_at_although_the_bytes_are_known() -> None:
+    parser = RequestParser(is_development=False)
     body = json.dumps({"query": TRIVIAL, "variables": {}}).encode()
-    assert not read(posted_message(body)).wants_trace
-    assert read(posted_message(body, x_stepgraph_trace="1")).wants_trace
-    assert not read(posted_message(body)).wants_trace
+    assert not read(posted_message(body), parser).wants_trace
+    assert read(posted_message(body, x_stepgraph_trace="1"), parser).wants_trace
+    assert not read(posted_message(body), parser).wants_trace
     for headers in ({"content_type": "text/plain"}, {"content_encoding": "gzip"}):
         with pytest.raises(RequestError):
-            read(posted_message(body, **headers))
+            read(posted_message(body, **headers), parser)
 
 
 def test_what_is_known_of_requests_is_bounded_in_number_and_size() -> None:
+    parser = RequestParser(is_development=False)
     bodies = [json.dumps({"query": f"{TRIVIAL} # {number}"}).encode() for number in range(MAX_KNOWN + 1)]
-    first = read(posted_message(bodies[0]))
+    first = read(posted_message(bodies[0]), parser)
     for body in bodies[1:]:
-        read(posted_message(body))
-    assert read(posted_message(bodies[0])) is not first
+        read(posted_message(body), parser)
+    assert read(posted_message(bodies[0]), parser) is not first
     long = json.dumps({"query": TRIVIAL + " " * MAX_KNOWN_BODY}).encode()
-    assert read(posted_message(long)) is not read(posted_message(long))
+    assert read(posted_message(long), parser) is not read(posted_message(long), parser)
+
+
+def test_what_one_endpoint_knows_of_requests_is_not_known_to_another() -> None:
+    message = posted_message(json.dumps({"query": TRIVIAL}).encode())
+    assert read(message, RequestParser(is_development=False)) is not read(message, RequestParser(is_development=False))
 
 
 # -- GET

@@ -18,15 +18,16 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from gateway.answer.json_text import json_text
 from gateway.contract import RequestContext
 from gateway.develop.playground.examples import examples
 from gateway.develop.playground.runs import RecordingGeneration, RunHistory, planned
 from gateway.errors import Code, RequestError
+from gateway.json_text import json_text
 from gateway.operate.serving import Serving
 from gateway.plan.text import plan_json
 from gateway.serve.http.asgi import send_error, unless_client_leaves
 from gateway.serve.http.request import headers_of, posted, read_body, refuse_simple
+from gateway.serve.http.response import not_ready
 
 HEARTBEAT = 15.0
 """Seconds between comments on an idle event stream, so that both ends notice when the other is gone."""
@@ -76,7 +77,7 @@ class Playground:
     def _current(self) -> RecordingGeneration:
         generation = self.generation()
         if generation is None:
-            raise RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
+            raise not_ready()
         return generation
 
     async def _plan(self, request: Request) -> Response:

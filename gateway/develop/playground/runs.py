@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.answer.body import Body, errors_of
-from gateway.answer.json_text import json_text
 from gateway.blueprint.redaction import MASK
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest, PendingAnswer
 from gateway.document.coercion import NO_VARIABLES
 from gateway.document.redaction import masked, masked_text
 from gateway.errors import MESSAGES, Code, RequestError
+from gateway.json_text import json_text
 from gateway.plan.nodes import Plan
 from gateway.plan.text import plan_json
 from gateway.record import replace

@@ -22,8 +22,6 @@ LOOK = 0.002
 """Seconds between two looks at the event loop while it keeps up, so that looking costs next to nothing."""
 REASONS = ("in_flight", "pressure")
 """Why a request is not let in: all places are taken, or the event loop cannot keep up."""
-RETRY_AFTER = 1
-"""Seconds after which those who are refused may come again."""
 MANY = 100
 """How many refusals within ``LATELY`` seconds make the gateway say for ``AVOIDED`` seconds that it is not ready."""
 LATELY = 5.0

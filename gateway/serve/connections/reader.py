@@ -12,8 +12,9 @@ from gateway.errors import RequestError
 from gateway.serve.connections.exchange import Exchange, Phase
 from gateway.serve.connections.head import RequestHead, read_head
 from gateway.serve.http.asgi import GatewayApp
-from gateway.serve.http.edge import Edge, malformed, too_large_head, too_long_url, unexpected
+from gateway.serve.http.edge import Edge, malformed, too_large_head, too_long_url
 from gateway.serve.http.request import too_large
+from gateway.serve.http.response import unexpected
 
 log = logging.getLogger("stepgraph.http")
 

@@ -13,7 +13,6 @@ from functools import lru_cache, partial
 from typing import Any, cast
 
 from gateway.answer.body import Body, add_extension, errors_of, has_data, response_body
-from gateway.answer.json_text import json_text
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
@@ -22,6 +21,7 @@ from gateway.contract.shape import plain, shaped_text
 from gateway.document.document import Document, DocumentReader
 from gateway.errors import Code, RequestError
 from gateway.garbage import take_apart
+from gateway.json_text import json_text
 from gateway.run import Results, at_once, run
 from gateway.run.policies import apply
 from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
@@ -32,7 +32,7 @@ from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
 from gateway.serve.generation.prepared import PreparedRequest
-from gateway.telemetry.telemetry import Telemetry, note_errors, tell_misfits
+from gateway.telemetry.telemetry import Telemetry, tell_misfits
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -136,7 +136,7 @@ class Generation:
         self._counters.shared["query_joined"] += self._queries.has(identity)
         with self.in_use():
             text, common = await self._queries.join(identity, begin)
-        summary.outcome, summary.codes = common.outcome, common.codes
+        summary.end_like(common)
         return text
 
     @contextmanager
@@ -250,7 +250,7 @@ class Generation:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
         if errors:
             tell_misfits(planned.plan, results, errors, prepared.context)
-            note_errors(prepared.context.summary, errors_of(body), has_data=has_data(body))
+            prepared.context.summary.note_errors(errors_of(body), has_data=has_data(body))
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import Code, RequestError
 from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint, RequestIds
-from gateway.serve.http.request import GRAPHQL_PATH, JSON, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
+from gateway.serve.http.media_types import JSON
+from gateway.serve.http.request import GRAPHQL_PATH, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
 from gateway.serve.http.response import (
     CONTENT_TYPES,
     REQUEST_ID_HEADER,

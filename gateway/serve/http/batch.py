@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.answer.json_text import json_text
+from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.errors import Code, RequestError
-from gateway.telemetry.telemetry import note_errors
+from gateway.serve.http.response import errors_text, unexpected
 
 log = logging.getLogger("stepgraph.http")
+
+Begin = Callable[[GraphQLRequest, RequestContext], bytes | PendingAnswer]
+"""Answers one request at once, or returns what is left to be awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +38,40 @@ class Batch:
             message = f"The list has {len(self.items)} requests; {most} are allowed."
             raise RequestError(Code.BATCH_LIMIT_EXCEEDED, 422, {"message": message})
 
-    async def answer(self, begin: Callable[[GraphQLRequest], bytes | PendingAnswer], summary: RequestSummary) -> bytes:
-        """Answer each request by itself; those that wait for others do so together. ``summary`` tells how all of them end."""
+    async def answer(self, begin: Begin, context: RequestContext) -> bytes:
+        """Answer each request by itself; those that wait for others do so together. The summary of ``context`` tells how all of them end."""
         answers: list[bytes | asyncio.Task[bytes]] = []
         async with asyncio.TaskGroup() as group:
             for item in self.items:
-                begun = self._begin(item, begin, summary)
-                answers.append(begun if isinstance(begun, bytes) else group.create_task(_finish(begun, summary)))
+                part = context.part()
+                begun = self._begin(item, begin, part)
+                if isinstance(begun, bytes):
+                    context.summary.add(part.summary)
+                    answers.append(begun)
+                else:
+                    answers.append(group.create_task(_finish(begun, part.summary, context.summary)))
                 await asyncio.sleep(0)  # a document that is new takes a while: others shall not wait for all of them
         return b"[%s]" % b",".join(answer if isinstance(answer, bytes) else answer.result() for answer in answers)
 
-    def _begin(
-        self, item: Any, begin: Callable[[GraphQLRequest], bytes | PendingAnswer], summary: RequestSummary
-    ) -> bytes | PendingAnswer:
+    def _begin(self, item: Any, begin: Begin, part: RequestContext) -> bytes | PendingAnswer:
         try:
-            return begin(self.read(item))
+            return begin(self.read(item), part)
         except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-            return _failed(error, summary)
+            return _failed(error, part.summary)
 
 
-async def _finish(rest: PendingAnswer, summary: RequestSummary) -> bytes:
+async def _finish(rest: PendingAnswer, part: RequestSummary, whole: RequestSummary) -> bytes:
     try:
         return await rest()
     except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-        return _failed(error, summary)
+        return _failed(error, part)
+    finally:
+        whole.add(part)
 
 
-def _failed(error: Exception, summary: RequestSummary) -> bytes:
+def _failed(error: Exception, part: RequestSummary) -> bytes:
     if not isinstance(error, RequestError):
         log.error("a request of a batch failed unexpectedly", exc_info=error)
-        error = RequestError(Code.INTERNAL_SERVER_ERROR, 500, {"message": "The gateway failed."})
-    note_errors(summary, error.errors, has_data=True)
-    return json_text({"errors": error.errors})
+        error = unexpected()
+    part.note_errors(error.errors, has_data=True)
+    return errors_text(error)

@@ -55,4 +55,3 @@ too_long_url = _refusal(414, Code.URI_TOO_LONG, "The URL of the request is too l
 no_host = _refusal(400, Code.BAD_REQUEST, "The request must have one sound 'Host' header.")
 malformed = _refusal(400, Code.BAD_REQUEST, "The message is not valid HTTP.")
 too_late = _refusal(408, Code.REQUEST_TIMEOUT, "The request did not come in time.")
-unexpected = _refusal(500, Code.INTERNAL_SERVER_ERROR, "The gateway failed.")

@@ -13,29 +13,31 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
 
-from gateway.answer.json_text import json_text
 from gateway.blueprint import Priority, RateLimits
 from gateway.contract import RequestContext
-from gateway.contract.request import GraphQLRequest, PendingAnswer
+from gateway.contract.request import CLIENT_LEFT, GraphQLRequest, PendingAnswer
 from gateway.document.document import Document
-from gateway.errors import Code, RequestError
+from gateway.errors import RequestError
 from gateway.serve.admission.admission import Admission, PriorityShare, PriorityShares
 from gateway.serve.admission.rate_limits import RateLimiter
 from gateway.serve.http.batch import Batch
-from gateway.serve.http.request import GRAPHQL_PATH, JSON, HttpMessage, client_address, graphql_request, negotiate, refuse_page
-from gateway.serve.http.response import UNEXPECTED, HttpResponse, http_response, overloaded_response
-from gateway.telemetry.telemetry import CLIENT_LEFT, Telemetry, note_errors, refuse
+from gateway.serve.http.media_types import JSON, negotiate, negotiate_or_json
+from gateway.serve.http.request import GRAPHQL_PATH, HttpMessage, RequestParser, client_address, refuse_page
+from gateway.serve.http.response import (
+    NOT_ADMITTED,
+    UNEXPECTED,
+    Answer,
+    HttpResponse,
+    http_response,
+    not_ready,
+    refusal,
+    unexpected,
+)
+from gateway.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("stepgraph.http")
 
 _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_LEGACY_200 = {
-    Code.GRAPHQL_PARSE_FAILED,
-    Code.GRAPHQL_VALIDATION_FAILED,
-    Code.BAD_USER_INPUT,
-    Code.OPERATION_RESOLUTION_FAILURE,
-}
-"""Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
 
 
 class RequestIds:
@@ -94,7 +96,10 @@ class Responder(Protocol):
 
 
 class GraphQLEndpoint:
-    """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none."""
+    """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none.
+
+    Every request has one way out: whatever happens to it comes to an :class:`Answer`, and :meth:`_end` makes the response.
+    """
 
     def __init__(
         self, generation: Callable[[], Responder | None], *, is_development: bool, telemetry: Telemetry | None = None
@@ -103,38 +108,36 @@ class GraphQLEndpoint:
         self.admission = Admission(self.telemetry.counters.rejected)
         self.counters = RateLimiter()
         self._generation = generation
-        self._is_development = is_development
+        self._parser = RequestParser(is_development=is_development)
 
     def begin(self, message: HttpMessage) -> HttpResponse | PendingResponse:
         """Answer a request at once, or return what is left to be awaited. Neither raises an exception."""
         generation = self._generation()
         if generation is None:
-            return self.refuse(_not_ready(), message.request_id)
-        version, share = generation.version, generation.shares.best
+            return self.refuse(not_ready(), message.request_id)
+        message.version, share = generation.version, generation.shares.best
         if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
-            self.telemetry.counters.begun += 1
-            return self._too_much(message, version)
-        media_type = JSON
+            message.media_type = negotiate_or_json(message.headers.get("accept"))
+            return self._end(message, _overloaded(message))
         self.telemetry.begun(message)
         try:
             if message.method == "GET":
                 refuse_page(message)
-            media_type = negotiate(message.headers.get("accept"))
-            request = graphql_request(message, is_development=self._is_development)
+            message.media_type = negotiate(message.headers.get("accept"))
+            request = self._parser.read(message)
             if generation.shares.is_ranked:
                 share = generation.shares.of(_priority(request, generation))
                 if not self.admission.admits(message.arrived_at, share):
-                    return self._too_much(message, version)
+                    return self._end(message, _overloaded(message))
             limits = generation.rate_limits
-            begun = self._counted(limits, generation, request, message) if limits else _begin(generation, request, message)
-        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-            return self._failed(error, message, media_type, version)
-        if isinstance(begun, bytes):
-            self.telemetry.ended(message.method, GRAPHQL_PATH, 200, message)
-            return http_response(200, media_type, version, message.request_id, begun)
-        return partial(self._finish, begun, share, message, media_type, version)
+            begun = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
+        except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
+            return self._end(message, _failed(error, message))
+        return (
+            self._end(message, Answer(200, begun)) if isinstance(begun, bytes) else partial(self._finish, begun, share, message)
+        )
 
-    def _counted(
+    def _limited(
         self, limits: RateLimits, generation: Responder, request: GraphQLRequest | Batch, message: HttpMessage
     ) -> bytes | PendingAnswer:
         """Begin with a request when its client has not sent too many; where Redis counts them that is to be awaited too."""
@@ -153,54 +156,48 @@ class GraphQLEndpoint:
 
         return rest
 
-    async def _finish(
-        self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
-    ) -> HttpResponse:
+    async def _finish(self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage) -> HttpResponse:
         if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
-            return self._too_much(message, version)
+            return self._end(message, _overloaded(message))
         try:
-            answer = http_response(200, media_type, version, message.request_id, await rest())
-        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-            return self._failed(error, message, media_type, version)
+            answer = Answer(200, await rest())
+        except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
+            answer = _failed(error, message)
         finally:
             self.admission.leave()
-        self.telemetry.ended(message.method, GRAPHQL_PATH, 200, message)
-        return answer
-
-    def _too_much(self, message: HttpMessage, version: bytes) -> HttpResponse:
-        """Return the answer to a request that is not let in, which must cost next to nothing."""
-        self.telemetry.shed()
-        return overloaded_response(message.headers.get("accept"), version, message.request_id)
+        return self._end(message, answer)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpResponse:
-        """Return the answer to what is refused before it is a GraphQL request."""
-        self.telemetry.refused(error, request_id)
-        return http_response(error.status, JSON, b"", request_id, json_text({"errors": error.errors}))
+        """Return the response to what is refused before it is a GraphQL request."""
+        message = HttpMessage("", b"", {}, b"", request_id, 0.0)
+        message.summary.note_refusal(error)
+        return self._end(message, refusal(error, JSON))
 
     def left(self, message: HttpMessage) -> None:
-        """Note that a client has left before its answer was there."""
+        """Note that a client has left before its response was there."""
         message.summary.outcome = "left"
-        self.telemetry.ended(message.method, GRAPHQL_PATH, CLIENT_LEFT, message)
+        self._end(message, Answer(CLIENT_LEFT, b""))
 
-    def _failed(self, error: Exception, message: HttpMessage, media_type: str, version: bytes) -> HttpResponse:
-        if not isinstance(error, RequestError):
-            log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
-            note_errors(message.summary, _UNEXPECTED_ERRORS, has_data=False)
-            self.telemetry.ended(message.method, GRAPHQL_PATH, 500, message)
-            return http_response(500, media_type, version, message.request_id, UNEXPECTED)
-        status = 200 if media_type == JSON and error.code in _LEGACY_200 else error.status
-        refuse(message.summary, error)
-        self.telemetry.ended(message.method, GRAPHQL_PATH, status, message)
-        answer = http_response(status, media_type, version, message.request_id, json_text({"errors": error.errors}))
-        if status == 405:
-            return answer.with_header(b"allow", b"GET, POST")
-        if error.retry_after is not None:
-            return answer.with_header(b"retry-after", b"%d" % error.retry_after)
-        return answer
+    def _end(self, message: HttpMessage, answer: Answer) -> HttpResponse:
+        """Count what a request has come to, tell of it where that is wanted, and return the response."""
+        self.telemetry.ended(message.method, GRAPHQL_PATH, answer.status, message)
+        return http_response(answer, message.media_type, message.version, message.request_id)
 
 
-def _not_ready() -> RequestError:
-    return RequestError(Code.INTERNAL_SERVER_ERROR, 503, {"message": "The gateway is not ready."})
+def _overloaded(message: HttpMessage) -> Answer:
+    """Return the answer to a request that is not let in, which must cost next to nothing."""
+    message.summary.note_overload()
+    return NOT_ADMITTED
+
+
+def _failed(error: Exception, message: HttpMessage) -> Answer:
+    """Return the answer that an error is: one of the request, or a defect, of which the client is told nothing."""
+    if isinstance(error, RequestError):
+        message.summary.note_refusal(error)
+        return refusal(error, message.media_type)
+    log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
+    message.summary.note_errors(unexpected().errors, has_data=False)
+    return Answer(500, UNEXPECTED)
 
 
 def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:
@@ -217,9 +214,6 @@ def _begin_all(generation: Responder, batch: Batch, context: RequestContext) -> 
 
     async def answer() -> bytes:
         with generation.in_use():
-            return await batch.answer(lambda request: generation.begin(request, context), context.summary)
+            return await batch.answer(generation.begin, context)
 
     return answer
-
-
-_UNEXPECTED_ERRORS = ({"extensions": {"code": str(Code.INTERNAL_SERVER_ERROR)}},)

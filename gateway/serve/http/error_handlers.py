@@ -5,26 +5,26 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gateway.errors import Code, RequestError
-from gateway.serve.http.response import UNEXPECTED
+from gateway.serve.http.media_types import JSON
+from gateway.serve.http.response import UNEXPECTED, error_text, errors_text
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(error.status_code, Code.BAD_REQUEST)
-    body = {"errors": [{"message": error.detail, "extensions": {"code": str(code)}}]}
-    return JSONResponse(body, error.status_code, error.headers)
+    return Response(error_text(code, error.detail), error.status_code, error.headers, JSON)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    return JSONResponse({"errors": error.errors}, error.status)
+    return Response(errors_text(error), error.status, media_type=JSON)
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    return Response(UNEXPECTED, 500, media_type="application/json")  # it is raised again, and logged by who gets it
+    return Response(UNEXPECTED, 500, media_type=JSON)  # it is raised again, and logged by who gets it
 
 
 ERROR_HANDLERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {

@@ -13,18 +13,15 @@ from gateway.contract import RequestContext
 from gateway.contract.request import NO_VALUES, GraphQLRequest, RequestSummary
 from gateway.errors import Code, RequestError
 from gateway.serve.http.batch import Batch
+from gateway.serve.http.media_types import JSON
 
-RESPONSE_JSON = "application/graphql-response+json"
-JSON = "application/json"
+GRAPHQL_PATH = "/graphql"
 MAX_CACHED_HEADERS = 256
-MAX_MEDIA_RANGES = 100
-"""How many wishes of an ``Accept`` header are heard: 64 kB of commas would take 100 ms to hear."""
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
 
 MAX_KNOWN, MAX_KNOWN_BODY = 1000, 4000
-_KNOWN: dict[bytes, GraphQLRequest] = {}
-"""Requests by the bytes that they came in. Those without variables come again and again, and are the same each time."""
+"""How many requests are kept by the bytes of their bodies, and how many bytes such a body has at the most."""
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
 
@@ -34,10 +31,11 @@ Headers = Mapping[str, str]
 class HttpMessage(RequestContext):
     """An HTTP request that has come whole; its headers are by their names in lower case.
 
-    ``peer`` is the address at the other end of the connection: the client's, or that of a proxy.
+    ``peer`` is the address at the other end of the connection: the client's, or that of a proxy. ``media_type`` is that of the response,
+    ``version`` that of the configuration which answers it, as a header has it; both are known once the request is looked at.
     """
 
-    __slots__ = ("body", "method", "peer", "query_string")
+    __slots__ = ("body", "media_type", "method", "peer", "query_string", "version")
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that there is of a request, set at once as that is the quickest way
         self, method: str, query_string: bytes, headers: Headers, body: bytes, request_id: str, arrived_at: float, peer: str = ""
@@ -51,6 +49,8 @@ class HttpMessage(RequestContext):
         self.query_string = query_string
         self.body = body
         self.peer = peer
+        self.media_type = JSON
+        self.version = b""
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -65,33 +65,42 @@ def client_address(message: HttpMessage, proxies: int) -> str:
     return addresses[-proxies] if forwarded and len(addresses) >= proxies else message.peer
 
 
-def graphql_request(message: HttpMessage, *, is_development: bool) -> GraphQLRequest | Batch:
-    """Read a GraphQL request, or several: posted, or one in the parameters of a GET, which may not change anything.
+class RequestParser:
+    """Reads the GraphQL requests of one endpoint.
 
-    :raises RequestError: it is not well-formed, or one that a browser sends to another site without asking first.
+    Requests without variables come again and again and are the same each time, so they are kept by the bytes of their bodies.
     """
-    headers = message.headers
-    if message.method == "POST":
-        _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
-        known = _KNOWN.get(message.body)
-        return known if known is not None and TRACE_HEADER not in headers else _all_posted(message.body, headers)
-    if message.method != "GET":
-        raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
-    if not is_development:
-        refuse_simple(headers)
-    return _request(_query_parameters(message.query_string), headers, is_read_only=True)
 
+    def __init__(self, *, is_development: bool) -> None:
+        self._is_development = is_development
+        self._known: dict[bytes, GraphQLRequest] = {}
 
-def _all_posted(body: bytes, headers: Headers) -> GraphQLRequest | Batch:
-    value = _decoded(body)
-    if isinstance(value, list):
-        return Batch(value, lambda item: _posted(item, headers))
-    request = _posted(value, headers)
-    if not (request.variables or request.wants_trace) and len(body) <= MAX_KNOWN_BODY:
-        if len(_KNOWN) >= MAX_KNOWN:
-            del _KNOWN[next(iter(_KNOWN))]
-        _KNOWN[body] = request
-    return request
+    def read(self, message: HttpMessage) -> GraphQLRequest | Batch:
+        """Read a GraphQL request, or several: posted, or one in the parameters of a GET, which may not change anything.
+
+        :raises RequestError: it is not well-formed, or one that a browser sends to another site without asking first.
+        """
+        headers = message.headers
+        if message.method == "POST":
+            _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
+            known = self._known.get(message.body)
+            return known if known is not None and TRACE_HEADER not in headers else self._all_posted(message.body, headers)
+        if message.method != "GET":
+            raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
+        if not self._is_development:
+            refuse_simple(headers)
+        return _request(_query_parameters(message.query_string), headers, is_read_only=True)
+
+    def _all_posted(self, body: bytes, headers: Headers) -> GraphQLRequest | Batch:
+        value = _decoded(body)
+        if isinstance(value, list):
+            return Batch(value, lambda item: _posted(item, headers))
+        request = _posted(value, headers)
+        if not (request.variables or request.wants_trace) and len(body) <= MAX_KNOWN_BODY:
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[body] = request
+        return request
 
 
 def posted(body: bytes, headers: Headers) -> GraphQLRequest:
@@ -124,51 +133,6 @@ def _posted(value: object, headers: Headers) -> GraphQLRequest:
     if not isinstance(value, dict):
         raise _bad_request("A request must be a JSON object.")
     return _request(value, headers, is_read_only=False)
-
-
-@functools.lru_cache(maxsize=MAX_CACHED_HEADERS)
-def negotiate(accept: str | None) -> str:
-    """Choose the response's media type (GraphQL-over-HTTP 6.1); without a wish it is ``application/json``.
-
-    :raises RequestError: the client takes neither of the two.
-    """
-    if not accept:
-        return JSON
-    qualities: dict[str, float] = {}
-    for item in accept.split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
-        media_range, *parameters = (part.strip().lower() for part in item.split(";"))
-        qualities.setdefault(media_range, _quality(parameters))
-    offers = [(_quality_of(media_type, qualities), media_type) for media_type in _by_mention(qualities)]
-    quality, best = max(offers, key=lambda offer: offer[0])
-    if quality <= 0:
-        message = f"The response is {RESPONSE_JSON} or {JSON}; 'Accept' allows neither."
-        raise RequestError(Code.INVALID_ACCEPT_HEADER, 406, {"message": message})
-    return best
-
-
-def _by_mention(qualities: Mapping[str, float]) -> list[str]:
-    """Return our media types, those that the client names first; of equal ones the first is chosen."""
-    return sorted(
-        (JSON, RESPONSE_JSON), key=lambda media_type: list(qualities).index(media_type) if media_type in qualities else 99
-    )
-
-
-def _quality_of(media_type: str, qualities: Mapping[str, float]) -> float:
-    """Return the quality of a media type: that of the most precise range that covers it (RFC 9110, 12.5.1)."""
-    return next((qualities[name] for name in (media_type, "application/*", "*/*") if name in qualities), 0.0)
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-        if name.strip() == "charset" and value.strip().strip('"') not in {"utf-8", "utf8"}:
-            return 0.0
-    return 1.0
 
 
 def refuse_page(message: HttpMessage) -> None:
@@ -261,6 +225,3 @@ def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: b
         raise _bad_request("The parameter 'extensions' must be an object.")
     wants_trace = headers.get(TRACE_HEADER) == "1" or (extensions is not None and extensions.get("trace") is True)
     return GraphQLRequest(query, name or None, variables or {}, wants_trace, is_read_only)
-
-
-GRAPHQL_PATH = "/graphql"
