@@ -95,6 +95,24 @@ OWNERS: Mapping[str, str] = {
 }
 """Libraries to the folders that import them, with the folders in these but for the root; nobody else does."""
 
+WRITES = {
+    *(
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "difference_update",
+        "discard",
+        "extend",
+        "insert",
+        "intersection_update",
+        "move_to_end",
+    ),
+    *("pop", "popitem", "popleft", "remove", "reverse", "setdefault", "sort", "subtract", "update"),
+}
+"""Methods by which containers are changed."""
+STATE_OF_A_THREAD = {"gateway.run.policies.timers._thread"}
+"""A ``threading.local``, which has the timers of the event loop that its thread runs."""
 
 parsed = lru_cache(maxsize=None)(ast.parse)
 
@@ -264,6 +282,47 @@ def faces_elsewhere(house: House) -> list[str]:
     ]
 
 
+def state_of_the_process(house: House) -> list[str]:
+    """Find names of modules that functions write to: such state belongs to no endpoint, generation or request, and outlives them all."""
+    values = {f"{module}.{name}" for module, tree in house.trees.items() for name in assigned_names(tree)}
+    found: list[str] = []
+    for module, tree in house.trees.items():
+        names = {name: f"{module}.{name}" for name in assigned_names(tree)}
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom):
+                names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        for function in (
+            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ):
+            found += [
+                f"{module}:{line} writes to {names[name]}" for name, line in written_names(function) if names.get(name) in values
+            ]
+    return sorted({place for place in found if place.partition(" writes to ")[2] not in STATE_OF_A_THREAD})
+
+
+def assigned_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names to which a module assigns something."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def written_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Iterator[tuple[str, int]]:
+    """Yield the names, none of them its own, of what a function assigns to, changes in place or declares as ``global``."""
+    arguments = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+    stored = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    outer = {name for node in ast.walk(function) if isinstance(node, ast.Global) for name in node.names}
+    own = (arguments | stored) - outer
+    yield from ((name, function.lineno) for name in sorted(outer))
+    for node in ast.walk(function):
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.value, ast.Name) and is_write(node):
+            yield from ((name, node.lineno) for name in {node.value.id} - own)
+
+
+def is_write(node: ast.Subscript | ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store | ast.Del) or (isinstance(node, ast.Attribute) and node.attr in WRITES)
+
+
 RULES: tuple[Callable[[House], list[str]], ...] = (
     folders_without_a_floor,
     imports_from_below,
@@ -277,6 +336,7 @@ RULES: tuple[Callable[[House], list[str]], ...] = (
     imports_in_functions,
     names_with_two_meanings,
     faces_elsewhere,
+    state_of_the_process,
     modules_without_a_sentence,
     long_modules,
     long_functions,
@@ -313,6 +373,10 @@ BROKEN: Mapping[Callable[[House], list[str]], Mapping[str, str]] = {
     imports_in_functions: {"gateway/plan/lamp.py": f"{SENTENCE}def light() -> None:\n    import json\n"},
     names_with_two_meanings: {"gateway/plan/lamp.py": f"{SENTENCE}class Blueprint:\n    pass\n"},
     faces_elsewhere: {"gateway/plan/__init__.py": f"{SENTENCE}from gateway.plan.nodes import Plan\n"},
+    state_of_the_process: {
+        "gateway/plan/lamp.py": f"{SENTENCE}KNOWN = {{}}\n",
+        "gateway/plan/shade.py": f"{SENTENCE}from gateway.plan.lamp import KNOWN\ndef know() -> None:\n    KNOWN['a'] = 1\n",
+    },
     modules_without_a_sentence: {"gateway/plan/lamp.py": "light = 1\n"},
     long_modules: {"gateway/plan/lamp.py": SENTENCE + "light = 1\n" * MAX_MODULE},
     long_functions: {"gateway/plan/lamp.py": SENTENCE + "def light() -> None:\n" + "    print()\n" * MAX_FUNCTION},
