@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import Code, RequestError
 from gateway.serve.http.media_types import negotiate_or_json
-from gateway.serve.http.response import NOT_ADMITTED, Answer, http_response, refusal
+from gateway.serve.http.response import NOT_ADMITTED, http_response, refusal
 from tests.kit.paths import CHECKOUT
 from tests.kit.serving import JSON, RESPONSE_JSON
 
@@ -49,7 +49,7 @@ def test_to_read_a_request_needs_the_contract_beside_that(module: str) -> None:
 
 
 def test_the_head_has_media_type_version_length_and_id() -> None:
-    response = http_response(Answer(200, b"{}"), JSON, b"abc", "one")
+    response = http_response((200, b"{}", b""), JSON, b"abc", "one")
     assert response.headers == [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"x-config-version", b"abc"),
@@ -59,7 +59,7 @@ def test_the_head_has_media_type_version_length_and_id() -> None:
 
 
 def test_no_version_is_told_where_no_configuration_was_looked_at() -> None:
-    assert b"x-config-version" not in dict(http_response(Answer(200, b"{}"), JSON, b"", "one").headers)
+    assert b"x-config-version" not in dict(http_response((200, b"{}", b""), JSON, b"", "one").headers)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,19 @@ def test_no_version_is_told_where_no_configuration_was_looked_at() -> None:
 )
 def test_mistakes_of_a_document_are_200_for_clients_of_old(code: Code, media_type: str, told: int) -> None:
     answer = refusal(RequestError(code, 400, {"message": "No."}), media_type)
-    assert (answer.status, answer.lines) == (told, b"")
-    assert json.loads(answer.body) == {"errors": [{"message": "No.", "extensions": {"code": code}}]}
+    status, body, lines = answer
+    assert (status, lines) == (told, b"")
+    assert json.loads(body) == {"errors": [{"message": "No.", "extensions": {"code": code}}]}
 
 
 def test_a_refusal_says_what_is_allowed_and_when_to_come_again() -> None:
-    assert refusal(RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "No."}), JSON).lines == b"allow: GET, POST\r\n"
-    assert (
-        refusal(RequestError(Code.REQUEST_RATE_LIMITED, 429, {"message": "No."}, retry_after=7), JSON).lines
-        == b"retry-after: 7\r\n"
-    )
-    assert (NOT_ADMITTED.status, NOT_ADMITTED.lines) == (503, b"retry-after: 1\r\n")
+    for code, status, retry_after, lines in (
+        (Code.METHOD_NOT_ALLOWED, 405, None, b"allow: GET, POST\r\n"),
+        (Code.REQUEST_RATE_LIMITED, 429, 7, b"retry-after: 7\r\n"),
+    ):
+        answer = refusal(RequestError(code, status, {"message": "No."}, retry_after=retry_after), JSON)
+        assert (answer[0], answer[2]) == (status, lines)
+    assert (NOT_ADMITTED[0], NOT_ADMITTED[2]) == (503, b"retry-after: 1\r\n")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class Responder(Protocol):
 class GraphQLEndpoint:
     """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none.
 
-    Every request has one way out: whatever happens to it comes to an :class:`Answer`, and :meth:`_end` makes the response.
+    Every request has one way out: whatever happens to it comes to an :data:`Answer`, and :meth:`_end` makes the response.
     """
 
     def __init__(
@@ -115,27 +115,27 @@ class GraphQLEndpoint:
         generation = self._generation()
         if generation is None:
             return self.refuse(not_ready(), message.request_id)
-        message.version, share = generation.version, generation.shares.best
+        version, share, media_type = generation.version, generation.shares.best, JSON
         if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
-            message.media_type = negotiate_or_json(message.headers.get("accept"))
-            return self._end(message, _overloaded(message))
+            return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _overloaded(message))
         self.telemetry.begun(message)
         try:
-            if message.method == "GET":
-                refuse_page(message)
-            message.media_type = negotiate(message.headers.get("accept"))
+            media_type = _negotiate_get(message) if message.method == "GET" else negotiate(message.headers.get("accept"))
             request = self._parser.read(message)
             if generation.shares.is_ranked:
                 share = generation.shares.of(_priority(request, generation))
                 if not self.admission.admits(message.arrived_at, share):
-                    return self._end(message, _overloaded(message))
+                    return self._end(message, media_type, version, _overloaded(message))
             limits = generation.rate_limits
-            begun = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
+            if limits is None and not isinstance(request, Batch):  # which is nearly always so, and one call less
+                begun = generation.begin(request, message)
+            else:
+                begun = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
         except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
-            return self._end(message, _failed(error, message))
-        return (
-            self._end(message, Answer(200, begun)) if isinstance(begun, bytes) else partial(self._finish, begun, share, message)
-        )
+            return self._end(message, media_type, version, _failed(error, message, media_type))
+        if isinstance(begun, bytes):
+            return self._end(message, media_type, version, (200, begun, b""))
+        return partial(self._finish, begun, share, message, media_type, version)
 
     def _limited(
         self, limits: RateLimits, generation: Responder, request: GraphQLRequest | Batch, message: HttpMessage
@@ -156,32 +156,33 @@ class GraphQLEndpoint:
 
         return rest
 
-    async def _finish(self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage) -> HttpResponse:
+    async def _finish(
+        self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
+    ) -> HttpResponse:
         if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
-            return self._end(message, _overloaded(message))
+            return self._end(message, media_type, version, _overloaded(message))
         try:
-            answer = Answer(200, await rest())
+            answer: Answer = 200, await rest(), b""
         except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
-            answer = _failed(error, message)
+            answer = _failed(error, message, media_type)
         finally:
             self.admission.leave()
-        return self._end(message, answer)
+        return self._end(message, media_type, version, answer)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpResponse:
         """Return the response to what is refused before it is a GraphQL request."""
         message = HttpMessage("", b"", {}, b"", request_id, 0.0)
-        message.summary.note_refusal(error)
-        return self._end(message, refusal(error, JSON))
+        return self._end(message, JSON, b"", _failed(error, message, JSON))
 
     def left(self, message: HttpMessage) -> None:
         """Note that a client has left before its response was there."""
         message.summary.outcome = "left"
-        self._end(message, Answer(CLIENT_LEFT, b""))
+        self._end(message, JSON, b"", (CLIENT_LEFT, b"", b""))
 
-    def _end(self, message: HttpMessage, answer: Answer) -> HttpResponse:
+    def _end(self, message: HttpMessage, media_type: str, version: bytes, answer: Answer) -> HttpResponse:
         """Count what a request has come to, tell of it where that is wanted, and return the response."""
-        self.telemetry.ended(message.method, GRAPHQL_PATH, answer.status, message)
-        return http_response(answer, message.media_type, message.version, message.request_id)
+        self.telemetry.ended(message.method, GRAPHQL_PATH, answer[0], message)
+        return http_response(answer, media_type, version, message.request_id)
 
 
 def _overloaded(message: HttpMessage) -> Answer:
@@ -190,14 +191,20 @@ def _overloaded(message: HttpMessage) -> Answer:
     return NOT_ADMITTED
 
 
-def _failed(error: Exception, message: HttpMessage) -> Answer:
+def _failed(error: Exception, message: HttpMessage, media_type: str) -> Answer:
     """Return the answer that an error is: one of the request, or a defect, of which the client is told nothing."""
     if isinstance(error, RequestError):
         message.summary.note_refusal(error)
-        return refusal(error, message.media_type)
+        return refusal(error, media_type)
     log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
     message.summary.note_errors(unexpected().errors, has_data=False)
-    return Answer(500, UNEXPECTED)
+    return 500, UNEXPECTED, b""
+
+
+def _negotiate_get(message: HttpMessage) -> str:
+    """Choose the media type of the response to a GET, unless it comes from the address line of a browser."""
+    refuse_page(message)
+    return negotiate(message.headers.get("accept"))
 
 
 def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:

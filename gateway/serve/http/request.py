@@ -31,11 +31,10 @@ Headers = Mapping[str, str]
 class HttpMessage(RequestContext):
     """An HTTP request that has come whole; its headers are by their names in lower case.
 
-    ``peer`` is the address at the other end of the connection: the client's, or that of a proxy. ``media_type`` is that of the response,
-    ``version`` that of the configuration which answers it, as a header has it; both are known once the request is looked at.
+    ``peer`` is the address at the other end of the connection: the client's, or that of a proxy.
     """
 
-    __slots__ = ("body", "media_type", "method", "peer", "query_string", "version")
+    __slots__ = ("body", "method", "peer", "query_string")
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that there is of a request, set at once as that is the quickest way
         self, method: str, query_string: bytes, headers: Headers, body: bytes, request_id: str, arrived_at: float, peer: str = ""
@@ -49,8 +48,6 @@ class HttpMessage(RequestContext):
         self.query_string = query_string
         self.body = body
         self.peer = peer
-        self.media_type = JSON
-        self.version = b""
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -21,12 +21,8 @@ _LEGACY_200 = {
 """Request errors that ``application/json`` answers with 200: there a status other than 200 means that this is no GraphQL server."""
 
 
-class Answer(Record, frozen=True):
-    """What a request has come to: the status and body of its response, and the header lines that most responses have not."""
-
-    status: int
-    body: bytes
-    lines: bytes = b""
+Answer = tuple[int, bytes, bytes]
+"""What a request has come to: the status and body of its response, and the header lines that most responses have not."""
 
 
 class HttpResponse(Record, frozen=True):
@@ -45,14 +41,14 @@ class HttpResponse(Record, frozen=True):
 
 def http_response(answer: Answer, media_type: str, version: bytes, request_id: str) -> HttpResponse:
     """Return the response to a request; ``version`` is that of the configuration, empty where none was looked at."""
-    body = answer.body
+    status, body, lines = answer
     head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b" % (
         _common(media_type, version),
         len(body),
         request_id.encode(),
-        answer.lines,
+        lines,
     )
-    return HttpResponse(answer.status, head, body)
+    return HttpResponse(status, head, body)
 
 
 def json_response(status: int, body: bytes) -> HttpResponse:
@@ -73,7 +69,7 @@ def refusal(error: RequestError, media_type: str) -> Answer:
     lines = b"allow: GET, POST\r\n" if status == 405 else b""
     if error.retry_after is not None:
         lines = b"retry-after: %d\r\n" % error.retry_after
-    return Answer(status, errors_text(error), lines)
+    return status, errors_text(error), lines
 
 
 def errors_text(error: RequestError) -> bytes:
