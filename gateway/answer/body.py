@@ -22,6 +22,13 @@ def response_body(plan: Plan, results: Results, data: object, errors: Sequence[d
     return body
 
 
+def shortfall(body: Body) -> str:
+    """Tell how a body without errors falls short: ``partial`` (a value is missing), ``degraded`` (one is a fallback's), or not at all."""
+    report: Any = body.get("extensions", {})
+    report = report.get("completeness", {})
+    return "partial" if report.get("missing") else "degraded" if report.get("degraded") else ""
+
+
 def has_data(body: Body) -> bool:
     """Tell whether the data of a body has a root field that is not null."""
     data = body["data"]

@@ -15,6 +15,12 @@ from gateway.develop.playground import endpoints as playground
 from gateway.develop.playground import runs
 from gateway.develop.playground.examples import examples
 from gateway.document.redaction import masked_text
+from gateway.load.build.build import load
+from gateway.serve.generation.generation import open_generation
+from gateway.serve.http.endpoint import GraphQLEndpoint
+from gateway.serve.http.request import HttpMessage
+from gateway.serve.http.response import HttpResponse
+from resolvers import STEP_TYPES
 from tests.kit.serving import Gateway, serving, write_files
 
 CONFIG = {
@@ -113,6 +119,65 @@ def test_a_request_that_is_refused_is_a_run_too_and_one_for_the_schema_is_none(t
 
     (run,) = act(tmp_path, scenario)
     assert (run["outcome"], run["duration_ms"]) == ("refused", None)
+
+
+ENDINGS = """\
+operation: ended
+steps:
+  - { name: well, type: value, value: 1 }
+  - { name: instead, type: transform, select: "sum(well)", fallback: [{ value: 2 }] }
+  - { name: skipped, type: value, value: 3, when: "well == `2`" }
+  - { name: broken, type: transform, select: "sum(well)" }
+---
+limits: { batching: 9 }
+"""
+
+
+def outcomes(folder: Path, *bodies: object) -> tuple[list[object], list[tuple[str, int]]]:
+    """Return the outcomes of the runs that posted bodies make, oldest first, and those of the requests, as metrics tell them."""
+    blueprint = load(write_files(folder / "config", {"graph.yaml": ENDINGS}), STEP_TYPES)
+
+    async def post() -> tuple[list[object], list[tuple[str, int]]]:
+        history = runs.RunHistory()
+        async with open_generation(blueprint, STEP_TYPES, is_development=True) as generation:
+            endpoint = GraphQLEndpoint(lambda: runs.RecordingGeneration(generation, history), is_development=True)
+            for body in bodies:
+                now = asyncio.get_running_loop().time()
+                begun = endpoint.begin(
+                    HttpMessage("POST", b"", {"content-type": "application/json"}, json.dumps(body).encode(), "r", now)
+                )
+                assert not isinstance(begun, HttpResponse)
+                await begun()
+        return [run.summary["outcome"] for run in history][::-1], list(endpoint.telemetry.counters.requests)
+
+    return asyncio.run(post())
+
+
+def ended(fields: str) -> dict[str, str]:
+    return {"query": f"{{ ended {{ {fields} }} }}"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "counted"),
+    [
+        ("well", "ok", "ok"),
+        ("instead", "degraded", "ok"),
+        ("skipped", "partial", "ok"),
+        ("instead skipped", "partial", "ok"),
+        ("broken", "partial", "partial"),
+        ("instead broken", "partial", "partial"),
+    ],
+)
+def test_a_run_ends_as_its_request_does_and_is_degraded_where_fallbacks_stood_in(
+    tmp_path: Path, fields: str, outcome: str, counted: str
+) -> None:
+    assert outcomes(tmp_path, ended(fields)) == ([outcome], [(counted, 200)])
+
+
+def test_each_request_of_a_batch_is_a_run_with_an_end_of_its_own(tmp_path: Path) -> None:
+    told, counted = outcomes(tmp_path, [ended(fields) for fields in ("broken", "well", "instead", "nothing")])
+    assert sorted(map(str, told)) == ["degraded", "ok", "partial", "refused"]
+    assert counted == [("partial", 200)]
 
 
 def test_a_run_is_run_again_with_what_it_was_given(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Request adapter and configuration resolver: which overlays hold, what they make of an operation, and what is wrong with them."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,14 @@ from gateway.cli.author.plan import winning_lines
 from gateway.contract import KeyProblem, RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import ConfigurationError, Problem, RequestError
+from gateway.language.expression import Expression
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import open_generation
 from gateway.serve.generation.overlays import Overlays
+from gateway.serve.http.endpoint import GraphQLEndpoint
+from gateway.serve.http.request import HttpMessage
+from gateway.serve.http.response import HttpResponse
 from resolvers import STEP_TYPES
 from resolvers.api import Api
 from resolvers.value import Value, ValueKeys
@@ -363,6 +368,76 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
 
     assert asyncio.run(count("{ other { one } }")) == 1
     assert asyncio.run(count("{ customer(id: 1) { __typename } }")) == 3
+
+
+class CountedExpression(Expression):
+    """An expression that counts how often it is evaluated."""
+
+    evaluated: Counter[str] = Counter()
+
+    def search(self, value: object) -> object:
+        self.evaluated[self.text] += 1
+        return super().search(value)
+
+
+CONTEXT = f"""\
+sources: {{ core: {{ type: api, base_url: {BASE_URL} }} }}
+defaults: {{ api: core }}
+---
+context:
+  tenant: request.headers."x-tenant"
+  flags: request.headers."x-flags"
+  region: request.headers."x-region" || 'eu'
+---
+operation: customer
+steps: [ {{ name: tier, type: value, value: base }} ]
+---
+operation: other
+steps: [ {{ name: one, type: api, endpoint: /one }} ]
+---
+operation: told
+steps: [ {{ name: tenant, type: value, value: "{{context.tenant}}" }} ]
+---
+overlay: gold
+when: {{ tenant: gold }}
+operation: customer
+steps: [ {{ name: tier, value: gold }} ]
+"""
+LIMITED = "---\nserver: { rate_limits: [ { key: context.tenant, limit: 100/second } ] }\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "config", "times"),
+    [
+        ("{ other { one } }", CONTEXT, 0),
+        ("{ __typename }", CONTEXT, 0),
+        ("{ customer { tier } }", CONTEXT, 1),
+        ("{ told { tenant } }", CONTEXT, 1),
+        ("{ customer { tier } told { tenant } other { one } }", CONTEXT, 1),
+        ("{ other { one } }", CONTEXT + LIMITED, 1),
+        ("{ customer { tier } }", CONTEXT + LIMITED, 1),
+    ],
+)
+def test_context_values_are_evaluated_once_and_only_where_something_depends_on_them(query: str, config: str, times: int) -> None:
+    upstreams = Upstreams({"GET /one": {"json": 1}} if "one" in query else {})
+    step_types = {**STEP_TYPES, "api": Api(upstreams.transports)}
+    blueprint = build(Files(Path(), {"a.yaml": config}, (), "test"), step_types, {})
+    counted = {
+        name: CountedExpression(expression.text, expression.paths, expression.compiled)
+        for name, expression in blueprint.context.items()
+    }
+
+    async def ask() -> bytes:
+        async with open_generation(replace(blueprint, context=counted), step_types) as generation:
+            endpoint = GraphQLEndpoint(lambda: generation, is_development=False)
+            headers = {"content-type": "application/json", "x-tenant": "gold"}
+            now = asyncio.get_running_loop().time()
+            begun = endpoint.begin(HttpMessage("POST", b"", headers, json.dumps({"query": query}).encode(), "r", now))
+            return (begun if isinstance(begun, HttpResponse) else await begun()).body
+
+    CountedExpression.evaluated.clear()
+    assert b"errors" not in run(ask())
+    assert [CountedExpression.evaluated[expression.text] for expression in counted.values()] == [times] * 3
 
 
 def test_what_the_schema_adds_to_declared_types_is_no_step_that_an_overlay_has_to_fill() -> None:

@@ -104,7 +104,7 @@ class RecordingGeneration:
                 request,
                 context,
                 {
-                    "outcome": _outcome(body),
+                    "outcome": context.summary.shortfall or context.summary.outcome,
                     "plan": _without_arguments(plan_json(plan, describes_pruned=True)),
                     "trace": trace,
                     "errors": told,
@@ -135,17 +135,6 @@ def _operations(found: Mapping[str, Any]) -> Any:
     return found.get("plan", {}).get("operations", ())
 
 
-def _outcome(body: Body) -> str:
-    """Tell in a word how a request went."""
-    data, extensions = body["data"], body.get("extensions")
-    report: Any = extensions.get("completeness", {}) if isinstance(extensions, dict) else {}
-    if data is None or (isinstance(data, dict) and "errors" in body and not any(value is not None for value in data.values())):
-        return "failed"
-    if "errors" in body or report.get("missing"):
-        return "partial"
-    return "degraded" if report.get("degraded") else "ok"
-
-
 def _told(error: Mapping[str, Any]) -> dict[str, object]:
     """Return what is recorded of a step's error: its own message may repeat what the client gave, the catalogue's does not."""
     code, step = error["extensions"]["code"], error["extensions"]["step"]
@@ -158,7 +147,7 @@ def planned(generation: Generation, request: GraphQLRequest, context: RequestCon
     :raises RequestError: the document is not valid, or a variable that decides what is selected is missing.
     """
     definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-    _, effective = generation.overlays.resolve(context)
+    effective = generation.overlays.resolve(context)[1] if definition.overlaid else None
     problems: list[dict[str, object]] = []
     try:
         variables = definition.variables(request.variables)

@@ -7,12 +7,12 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from gateway.answer.body import Body, add_extension, errors_of, has_data, response_body
+from gateway.answer.body import Body, add_extension, errors_of, has_data, response_body, shortfall
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
@@ -248,9 +248,7 @@ class Generation:
             body: Body = {"data": data}  # what nearly every answer is, and nothing is there to be told of it
         else:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
-        if errors:
-            tell_misfits(planned.plan, results, errors, prepared.context)
-            prepared.context.summary.note_errors(errors_of(body), has_data=has_data(body))
+            _note_shortfall(prepared, results, body, errors)
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body
@@ -268,6 +266,16 @@ class Generation:
         self._unwinding.add(task)
         task.add_done_callback(self._unwinding.discard)
         return await asyncio.shield(task)
+
+
+def _note_shortfall(prepared: PreparedRequest, results: Results, body: Body, errors: Sequence[Mapping[str, Any]]) -> None:
+    """Note in what an answer falls short of a whole one, and log values that could not be used. The body may have less than all errors."""
+    summary = prepared.context.summary
+    if errors:
+        tell_misfits(prepared.planned.plan, results, errors, prepared.context)
+        summary.note_errors(errors_of(body), has_data=has_data(body))
+    else:
+        summary.shortfall = shortfall(body)
 
 
 @asynccontextmanager
