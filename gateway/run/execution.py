@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from traceback import format_exception
 
 from gateway.blueprint import Step
 from gateway.blueprint.redaction import masked_detail
-from gateway.contract import Call, CallContext, Reply, RequestContext
+from gateway.contract import Call, CallContext, RequestContext
 from gateway.contract.outcome import Failure, Outcome
 from gateway.document.coercion import Arguments
 from gateway.errors import Code, StepFault
@@ -15,7 +15,7 @@ from gateway.plan.nodes import Node, OperationCall, Plan
 from gateway.run.joins import Joined
 from gateway.run.reply_cache import ReplyCache
 from gateway.run.results import Results, Span
-from gateway.run.single_flight import SingleFlight
+from gateway.run.shared_calls import SharedCalls
 
 log = logging.getLogger("stepgraph.engine")
 
@@ -56,9 +56,8 @@ class Execution(Results):
         """What links have found so far."""
         self.primaries: dict[int, Outcome] = {}
         """How nodes ended that fallbacks are now tried for."""
-        self.flights: SingleFlight[Reply] | None = None
+        self.shared: SharedCalls | None = None
         """The calls that several nodes of this request make together, where there may be such."""
-        self.shared_contexts: dict[Hashable, CallContext] = {}
         self.told: set[int] = set()
         """The nodes of whose failure the log has its line."""
 

@@ -99,13 +99,12 @@ async def _call_among_others(run: Execution, node: Node, inputs: Inputs, context
 
 async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
     """Make a call together with equal nodes of this request; it belongs to the request, not to the first of them."""
-    key = node.step.fingerprint, repr(inputs)
-    assert run.flights is not None
-    common = run.shared_contexts.setdefault(key, context)
+    assert run.shared is not None
+    common, reply = run.shared.call(run.calls[node.step], node.step, inputs, context)
     if node.use is None:
         run.spans[node.index].context = common
     try:
-        return await run.flights.join(key, lambda: run.calls[node.step](inputs, common))
+        return await reply
     finally:
         context.faults = common.faults
 

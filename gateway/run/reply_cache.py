@@ -1,7 +1,6 @@
-"""ReplyCache that are kept, and calls that are shared: what equal calls of different requests need not do again.
+"""Replies that are kept, and calls that are shared: what equal calls of different requests need not do again.
 
-A call is known by what it does and all of its rendered inputs, so a header that tells who is asking is part of it: nobody gets what
-was fetched for another. A new generation begins with nothing, as the same source may be another system there.
+A new generation begins with nothing, as the same source may be another system there.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from typing import Any
 from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.timeout import until_deadline
-from gateway.run.single_flight import SingleFlight
+from gateway.run.shared_calls import SharedCalls, call_key
 
 MAX_REPLIES = 10_000
 MAX_SIZE = 64_000_000
@@ -31,7 +30,7 @@ class KeptReply:
 
 
 class ReplyCache:
-    """ReplyCache by call. When there is no room the one that was used longest ago leaves."""
+    """Replies by call. When there is no room the one that was used longest ago leaves."""
 
     def __init__(self, max_replies: int = MAX_REPLIES, max_size: int = MAX_SIZE) -> None:
         self._replies: OrderedDict[Hashable, KeptReply] = OrderedDict()
@@ -67,24 +66,18 @@ class ReplyCache:
         self.size -= dropped.size if dropped else 0
 
 
-def call_key(step: Step, inputs: Inputs) -> tuple[str, str]:
-    """Return what a call is known by."""
-    return step.fingerprint, repr(inputs)
-
-
 @dataclass(frozen=True, slots=True)
 class ReplySharing:
-    """What the calls of all requests of a generation have in common: kept replies, and calls under way by their keys."""
+    """What the calls of all requests of a generation have in common: replies that are kept, and calls under way."""
 
     replies: ReplyCache
-    flights: SingleFlight[Reply]
-    contexts: dict[Hashable, CallContext]
+    calls: SharedCalls
     counts: Counter[str]
 
     @classmethod
     def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "ReplySharing":
         """Return one with nothing in it; ``unwinding`` takes calls that are cancelled, until they have ended."""
-        return cls(ReplyCache(), SingleFlight(unwinding), {}, Counter() if counts is None else counts)
+        return cls(ReplyCache(), SharedCalls(unwinding), Counter() if counts is None else counts)
 
 
 def with_shared(call: Call, step: Step, shared: ReplySharing) -> Call:
@@ -125,23 +118,12 @@ def _keeping(call: Call, step: Step, replies: ReplyCache) -> Call:
 
 
 def _joined(call: Call, step: Step, shared: ReplySharing) -> Call:
-    """Wait for an equal call that is under way. It lasts as long as the latest deadline of those that wait."""
-    contexts = shared.contexts
-
-    async def begin(key: Hashable, inputs: Inputs, context: CallContext) -> Reply:
-        contexts[key] = context
-        try:
-            return await call(inputs, context)
-        finally:
-            if contexts.get(key) is context:  # not that of an equal call that has begun while this one was being cancelled
-                del contexts[key]
+    """Wait for an equal call that is under way, each no longer than it has time."""
 
     async def join(inputs: Inputs, context: CallContext) -> Reply:
-        key = call_key(step, inputs)
-        under_way = contexts.get(key)
-        if under_way is not None:
+        common, reply = shared.calls.call(call, step, inputs, context)
+        if common is not context:
             shared.counts["call_joined"] += 1
-            under_way.deadline = max(under_way.deadline, context.deadline)
-        return await until_deadline(shared.flights.join(key, lambda: begin(key, inputs, context)), context)
+        return await until_deadline(reply, context)
 
     return join

@@ -20,7 +20,7 @@ from gateway.run.link import follow_link
 from gateway.run.node import perform_step
 from gateway.run.reply_cache import ReplyCache
 from gateway.run.results import Results
-from gateway.run.single_flight import SingleFlight
+from gateway.run.shared_calls import SharedCalls
 
 _CANCELLED = Skipped(SkipReason.CANCELLED)
 
@@ -47,7 +47,7 @@ class _Scheduler:
 
     def __init__(self, execution: Execution, unwinding: set[asyncio.Future[Any]]) -> None:
         plan = execution.plan
-        self.flights = execution.flights = SingleFlight(unwinding, keeps=True)
+        self.shared = execution.shared = SharedCalls(unwinding, keeps=True)
         self.execution = execution
         self.plan = plan
         self.unwinding = unwinding
@@ -69,7 +69,7 @@ class _Scheduler:
         finally:
             for timer in timers:
                 timer.cancel()
-            self.flights.cancel()
+            self.shared.cancel()
             for task in self.tasks.values():
                 if not task.done():
                     self.cancel(task)

@@ -14,6 +14,7 @@ class _Flight(Generic[T]):
 
     task: asyncio.Future[T]
     waiters: set[asyncio.Future[T]]
+    owner: object
     is_cancelled: bool = False
 
 
@@ -31,11 +32,14 @@ class SingleFlight(Generic[T]):
     def __len__(self) -> int:
         return len(self._flights)
 
-    async def join(self, key: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
-        """Return what the work of this key gives; ``begin`` starts it when it is not under way. Its failure is everybody's."""
+    async def join(self, key: Hashable, begin: Callable[[], Awaitable[T]], owner: object = None) -> T:
+        """Return what the work of this key gives; ``begin`` starts it when it is not under way. Its failure is everybody's.
+
+        ``owner`` is what it is begun for, which :meth:`owner` tells those who come later.
+        """
         flight = self._flights.get(key)
         if flight is None or flight.is_cancelled:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(begin()), set())
+            flight = self._flights[key] = _Flight(asyncio.ensure_future(begin()), set(), owner)
             waiters = flight.waiters
             flight.task.add_done_callback(lambda task: self._ended(key, task, waiters))
         elif flight.task.done():
@@ -51,8 +55,13 @@ class SingleFlight(Generic[T]):
                 self._cancel(flight)
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether the work of this key is under way."""
-        return key in self._flights
+        """Tell whether the work of this key is under way, or kept, so that whoever joins it begins nothing."""
+        flight = self._flights.get(key)
+        return flight is not None and not flight.is_cancelled
+
+    def owner(self, key: Hashable) -> object:
+        """Return what the work of this key was begun for; None where whoever joins it begins it anew."""
+        return self._flights[key].owner if self.has(key) else None
 
     def cancel(self) -> None:
         """Cancel all work that is under way."""

@@ -1,6 +1,7 @@
 """The store of replies: what is one call, and what there is room for."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from gateway.blueprint import Step
 from gateway.contract import CallContext, Inputs, Reply, RequestContext
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, StepFault
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
@@ -93,8 +94,10 @@ def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_
             raise
         return Reply(number)
 
+    counts: Counter[str] = Counter()
+
     async def act() -> object:
-        shared = with_shared(call, steps(tmp_path)["b"], ReplySharing.new(set()))
+        shared = with_shared(call, steps(tmp_path)["b"], ReplySharing.new(set(), counts))
         context = CallContext(RequestContext("r", {}, 0.0), 1.0)
         first = asyncio.create_task(_value(shared({}, context)))
         await asyncio.sleep(0.001)
@@ -103,6 +106,30 @@ def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_
         return await _value(shared({}, CallContext(RequestContext("s", {}, 0.0), 1.0)))
 
     assert run(act()) == 2
+    assert counts["call_joined"] == 0  # it has joined nothing
+
+
+def test_equal_calls_of_one_moment_are_one_call_with_time_until_the_latest_deadline(tmp_path: Path) -> None:
+    made: list[CallContext] = []
+
+    async def call(_: Inputs, context: CallContext) -> Reply:
+        made.append(context)
+        await asyncio.sleep(0.05)
+        return Reply("late")
+
+    counts: Counter[str] = Counter()
+    deadlines = (0.02, 0.2, 0.1)
+
+    async def act() -> list[object]:
+        shared = with_shared(call, steps(tmp_path)["b"], ReplySharing.new(set(), counts))
+        contexts = [CallContext(RequestContext("r", {}, 0.0), deadline) for deadline in deadlines]
+        return await asyncio.gather(*(_value(shared({}, context)) for context in contexts), return_exceptions=True)
+
+    cut, *others = run(act())
+    assert isinstance(cut, StepFault)
+    assert (cut.kind, others) == ("timeout", ["late", "late"])
+    assert [context.deadline for context in made] == [0.2]
+    assert counts["call_joined"] == 2
 
 
 async def _value(replying: Awaitable[Reply]) -> object:
