@@ -41,10 +41,10 @@ def reference(
 ) -> None:
     """Print the reference of the configuration: every key with its type, default and meaning."""
     sections = reference_sections(STEP_TYPES)
-    wanted = [section for section in sections if name in section.names]
-    if name is not None and not wanted:
+    matching = [section for section in sections if name in section.names]
+    if name is not None and not matching:
         names = [name for section in sections for name in section.names]
         hint = nearest(name, names) or f"; it has {', '.join(names)}"
         raise failure(f"the reference has no '{name}'{hint}")
-    text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in wanted)
+    text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in matching)
     out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")

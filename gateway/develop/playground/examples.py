@@ -69,17 +69,17 @@ def _selected(text: str, output: GraphQLOutputType, depth: int, indent: str) -> 
     return [f"{indent}{text} {{", *(below or [f"{deeper}__typename"]), f"{indent}}}"]
 
 
-def _value(wanted: GraphQLInputType, above: tuple[str, ...]) -> object:
+def _value(input_type: GraphQLInputType, above: tuple[str, ...]) -> object:
     """Return a valid value of a type. An input object has its required fields; recursion into the same type ends with null."""
-    if isinstance(wanted, GraphQLNonNull):
-        return _value(wanted.of_type, above)
-    if isinstance(wanted, GraphQLList):
-        return [_value(wanted.of_type, above)]
-    if isinstance(wanted, GraphQLEnumType):
-        return next(iter(wanted.values))
-    if isinstance(wanted, GraphQLInputObjectType):
-        if wanted.name in above:
+    if isinstance(input_type, GraphQLNonNull):
+        return _value(input_type.of_type, above)
+    if isinstance(input_type, GraphQLList):
+        return [_value(input_type.of_type, above)]
+    if isinstance(input_type, GraphQLEnumType):
+        return next(iter(input_type.values))
+    if isinstance(input_type, GraphQLInputObjectType):
+        if input_type.name in above:
             return None
-        required = {name: field for name, field in wanted.fields.items() if is_required_input_field(field)}
-        return {name: _value(field.type, (*above, wanted.name)) for name, field in required.items()}
-    return _SCALARS.get(wanted.name, "text")
+        required = {name: field for name, field in input_type.fields.items() if is_required_input_field(field)}
+        return {name: _value(field.type, (*above, input_type.name)) for name, field in required.items()}
+    return _SCALARS.get(input_type.name, "text")

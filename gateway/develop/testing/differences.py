@@ -64,7 +64,7 @@ def _response_differences(expect: ExpectKeys, actual: ActualAnswer) -> Iterator[
 
 def _error_differences(expected: Sequence[ErrorKeys], errors: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
     """Compare errors by the keys that the test has. Unexpected errors are shown with step, code and path, ready to be copied."""
-    wanted = [keys.model_dump(exclude_unset=True) for keys in expected]
+    expected_errors = [keys.model_dump(exclude_unset=True) for keys in expected]
     shown = [
         {
             "step": error["extensions"].get("step"),
@@ -74,24 +74,24 @@ def _error_differences(expected: Sequence[ErrorKeys], errors: Sequence[Mapping[s
         }
         for error in errors
     ]
-    compared = [keys.keys() for keys in wanted] + [{"step", "code", "path"}] * max(0, len(shown) - len(wanted))
+    compared = [keys.keys() for keys in expected_errors] + [{"step", "code", "path"}] * max(0, len(shown) - len(expected_errors))
     # strict=False: fewer errors than expected leave keys over, and the diff shows what is missing.
     actual = [{key: error[key] for key in error if key in keys} for error, keys in zip(shown, compared, strict=False)]
-    yield from _diff("errors", _lines(wanted, is_sorted=True), _lines(actual, is_sorted=True))
+    yield from _diff("errors", _lines(expected_errors, is_sorted=True), _lines(actual, is_sorted=True))
 
 
 def _call_differences(expect: ExpectKeys, script: MockScript) -> Iterator[Difference]:
-    for name, wanted in expect.calls.items():
+    for name, expected in expect.calls.items():
         sent = script.sent.get(name, [])
-        if isinstance(wanted, int):
+        if isinstance(expected, int):
             # A step that calls no upstream, such as a transform, sends nothing: it has run or not.
             count = len(sent) or int(name in script.ran)
-            if wanted != count:
-                yield _sentence("calls", f"the step '{name}' was called {_times(count)}, not {_times(wanted)}")
+            if expected != count:
+                yield _sentence("calls", f"the step '{name}' was called {_times(count)}, not {_times(expected)}")
             continue
-        compared = [call.keys() for call in wanted] + [{"request", "params", "body"}] * max(0, len(sent) - len(wanted))
+        compared = [call.keys() for call in expected] + [{"request", "params", "body"}] * max(0, len(sent) - len(expected))
         actual = [{key: call[key] for key in call if key in keys} for call, keys in zip(sent, compared, strict=False)]
-        yield from _diff(f"calls of {name}", _lines(wanted, is_sorted=True), _lines(actual, is_sorted=True))
+        yield from _diff(f"calls of {name}", _lines(expected, is_sorted=True), _lines(actual, is_sorted=True))
 
 
 def _times(count: int) -> str:

@@ -49,7 +49,7 @@ def import_database(url: str, schema: str, folder: Path | None, name: str | None
 
 
 def translate(database: DatabaseSchema, name: str, *, has_password: bool = False) -> Imported:
-    """Convert the schema of a database to a configuration. ``has_password`` tells whether its URL had a password, which is left out."""
+    """Convert the schema of a database to a configuration. ``has_password``: its URL had a password, which is not written."""
     left_out: list[Omission] = []
     tables, enums = name_tables(database, left_out)
     operations = [document for table in tables.values() for document in _operations(table, database, name, enums)]

@@ -65,9 +65,9 @@ class _Writer:
 
 
 def _forward(table: NamedTable, key: ForeignKey, target: NamedTable, names: UniqueNames, writer: _Writer) -> CommentedDocument:
-    (column,), (wanted,) = key.columns, key.targets
+    (column,), (target_column,) = key.columns, key.targets
     name = names.take(link_name(column, singular(target.many)))
-    return writer.write(f"{table.type}.{name}", target.type, target, wanted, str(table.field_of(column)))
+    return writer.write(f"{table.type}.{name}", target.type, target, target_column, str(table.field_of(column)))
 
 
 def _backward(
@@ -77,9 +77,9 @@ def _backward(
 
     ``is_only`` tells whether this is the only foreign key between both tables; else the column is part of the name.
     """
-    (column,), (wanted,) = key.columns, key.targets
+    (column,), (target_column,) = key.columns, key.targets
     is_single = frozenset((column,)) in table.table.unique
     name = singular(table.many) if is_single else table.many
     name = names.take(name if is_only else f"{name}_by_{link_name(column, column)}")
     returns = table.type if is_single else f"[{table.type}!]"
-    return writer.write(f"{target.type}.{name}", returns, table, column, str(target.field_of(wanted)))
+    return writer.write(f"{target.type}.{name}", returns, table, column, str(target.field_of(target_column)))

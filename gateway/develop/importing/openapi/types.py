@@ -138,7 +138,7 @@ class ConvertedTypes:
         """Return the type that all branches have in common, else JSON. A null branch makes it nullable."""
         given = list(mappings(branches))
         not_null = [branch for branch in given if not _is_null(branch)]
-        # A part of an allOf that has only a description, say, is no type of its own.
+        # A part of an allOf can have a description only, which says nothing about the type.
         converted = {self.convert(branch, hint, where) for branch in not_null if key != "allOf" or _has_type(branch)}
         is_nullable = len(not_null) < len(given) or any(branch.is_nullable for branch in converted)
         kinds = {branch.type for branch in converted}

@@ -26,11 +26,11 @@ def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
     def find(_: LintSubject) -> Iterator[Occurrence]:
         about = f"policy {policy.name}"
         try:
-            found = policy.find.search(view())
+            result = policy.find.search(view())
         except ExpressionError as error:
             yield policy.place, about, f"the policy cannot be evaluated: {error}"
             return
-        for item in found if isinstance(found, list) else [found]:
+        for item in result if isinstance(result, list) else [result]:
             # An expression can yield a condition instead of objects; an empty or false result means that nothing was found.
             if item in (None, False, "", {}, []):
                 continue
