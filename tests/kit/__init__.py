@@ -1,1 +1,1 @@
-"""What several tests use: servers, clocks, upstreams, databases, configurations."""
+"""Shared test fixtures and helpers: servers, clocks, upstreams, databases, configurations."""

@@ -1,7 +1,7 @@
-"""Real databases for tests: an SQLite file, a DuckDB file, a PostgreSQL database of its own that is dropped afterwards.
+"""Real databases for tests: an SQLite file, a DuckDB file, or a new PostgreSQL database that is dropped afterwards.
 
-PostgreSQL is the server of `STEPGRAPH_TEST_POSTGRESQL` (a url whose user may create databases), or the one on this machine. Where
-none answers its tests are skipped, but never where `CI` is set.
+The PostgreSQL server is that of `STEPGRAPH_TEST_POSTGRESQL` (a URL whose user may create databases), or the local one. Without a server
+its tests are skipped; with `CI` set they fail.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 async def on_server(url: str, *statements: str) -> list[Any]:
-    """Run statements one after the other and return the rows of the last."""
+    """Run statements in order and return the rows of the last."""
     connection = await asyncpg.connect(url, timeout=5)
     try:
         rows: list[Any] = []
@@ -44,7 +44,7 @@ async def on_server(url: str, *statements: str) -> list[Any]:
 
 @contextmanager
 def postgresql(*statements: str) -> Iterator[str]:
-    """Make a database, run statements in it, give its url, and drop it."""
+    """Create a PostgreSQL database, run statements in it, yield its URL, and drop it."""
     name = f"stepgraph_{uuid.uuid4().hex[:12]}"
     try:
         asyncio.run(on_server(SERVER, f'CREATE DATABASE "{name}"'))
@@ -63,7 +63,7 @@ def postgresql(*statements: str) -> Iterator[str]:
 
 @contextmanager
 def database(kind: str, folder: Path, *statements: str) -> Iterator[str]:
-    """Make a database of a kind, run statements in it, and give its url."""
+    """Create a database of a kind, run statements in it, and yield its URL."""
     if kind == "postgresql":
         with postgresql(*statements) as url:
             yield url
@@ -77,27 +77,27 @@ def database(kind: str, folder: Path, *statements: str) -> Iterator[str]:
 
 
 def configuration(url: str, operations: str, **source: object) -> str:
-    """Return operations over one warehouse."""
+    """Return a configuration with operations and one warehouse source."""
     keys = "".join(f", {name}: {value}" for name, value in source.items())
     return f"sources:\n  db: {{ type: warehouse, url: '{url}'{keys} }}\ndefaults: {{ warehouse: db }}\n---\n{operations}"
 
 
 @asynccontextmanager
 async def opened(folder: Path, texts: Mapping[str, str]) -> Any:
-    """Open a generation of configuration texts by file name."""
+    """Open a generation built from configuration texts by file name."""
     blueprint = build(Files(folder, dict(texts), (), "test"), STEP_TYPES, {})
     async with open_generation(blueprint, STEP_TYPES, is_development=True) as generation:
         yield generation
 
 
 async def ask(generation: Generation, query: str, **variables: object) -> dict[str, Any]:
-    """Answer one request."""
+    """Answer one request with an open generation."""
     context = RequestContext("test", {}, asyncio.get_running_loop().time())
     return dict(await generation.answer(GraphQLRequest(query, None, variables), context))
 
 
 def answer(folder: Path, texts: Mapping[str, str], query: str, **variables: object) -> dict[str, Any]:
-    """Open a generation for one request."""
+    """Open a generation, answer one request, and close it."""
 
     async def once() -> dict[str, Any]:
         async with opened(folder, texts) as generation:
@@ -107,7 +107,7 @@ def answer(folder: Path, texts: Mapping[str, str], query: str, **variables: obje
 
 
 def in_time(coroutine: Coroutine[Any, Any, T], seconds: float = 30) -> T:
-    """Run a coroutine; what hangs fails."""
+    """Run a coroutine with a timeout, so that a test that hangs fails."""
 
     async def timed() -> T:
         async with asyncio.timeout(seconds):
@@ -122,9 +122,9 @@ def code(body: Mapping[str, Any]) -> str | None:
     return errors[0]["extensions"]["code"] if errors else None
 
 
-def assert_threads(most: int) -> None:
-    """Wait until there are no more threads than ``most``: one that was told to end takes a moment."""
+def assert_threads(limit: int) -> None:
+    """Wait until there are at most ``limit`` threads; a thread that is ending needs a moment."""
     deadline = time.monotonic() + 5
-    while threading.active_count() > most and time.monotonic() < deadline:
+    while threading.active_count() > limit and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() <= most
+    assert threading.active_count() <= limit

@@ -1,4 +1,4 @@
-"""The examples of the repository in front of the demo's sources: as `make demo` runs them, or inside this process with all calls noted."""
+"""The repository's examples in front of the demo's upstream: as `make demo` runs them, or in this process with all calls recorded."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ EXAMPLES = CHECKOUT / "schema_configs"
 
 
 def copy_examples(root: Path) -> Path:
-    """Copy the examples to a folder of their own, from which the demo's data is found as it is in a checkout."""
+    """Copy the examples to a new folder, with a link to `playground` so that relative paths to the demo's data work."""
     folder = root / "schema_configs"
     shutil.copytree(EXAMPLES, folder)
     (root / "playground").symlink_to(CHECKOUT / "playground")
@@ -33,7 +33,7 @@ def copy_examples(root: Path) -> Path:
 
 @contextmanager
 def running_demo(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run the demo as the README does, on free ports; give its URL and the upstream's."""
+    """Run the demo as the README does, on free ports; yield its URL and that of the upstream."""
     port, upstream = free_port(), free_port()
     command = [sys.executable, "-m", "gateway", "demo", str(folder), "--port", str(port), "--upstream-port", str(upstream)]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -53,15 +53,15 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-class NotedCalls:
-    """An ASGI app that notes what it is asked before another answers it: `GET /users?id=1`, and of a POST its body, too."""
+class RecordedCalls:
+    """ASGI middleware that records each request, such as `GET /users?id=1`, with the body of a POST, and passes it on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.calls: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note a request and pass it on."""
+        """Record a request and pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -70,19 +70,20 @@ class NotedCalls:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         self.calls.append(f"{request.method} {target} {body.decode()}".rstrip())
 
-        async def again() -> Message:
+        # The body was consumed above: the app receives it as one message.
+        async def replay() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, again, send)
+        await self._app(scope, replay, send)
 
 
 @asynccontextmanager
-async def serving_examples(folder: Path) -> AsyncIterator[tuple[Gateway, NotedCalls]]:
-    """Serve a copy of the examples in front of the demo's upstream, over sockets; give the gateway and what the upstream is asked."""
-    noted = NotedCalls(create_app({service: Behaviour(delay_ms=0) for service in DEFAULTS}))
+async def serving_examples(folder: Path) -> AsyncIterator[tuple[Gateway, RecordedCalls]]:
+    """Serve a copy of the examples in front of the demo's upstream, over sockets; yield the gateway and the upstream's recorded calls."""
+    recorded = RecordedCalls(create_app({service: Behaviour(delay_ms=0) for service in DEFAULTS}))
     warehouse.seed(warehouse.DEFAULT_PATH)
     lake.seed(lake.DEFAULT_FOLDER)
-    async with listening(noted) as url:
+    async with listening(recorded) as url:
         with patch.dict(os.environ, UPSTREAM_URL=url):
             async with serving(folder) as gateway:
-                yield gateway, noted
+                yield gateway, recorded

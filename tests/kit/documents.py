@@ -1,4 +1,4 @@
-"""Documents read and planned as a generation does it, without one."""
+"""Read and plan documents as a generation does, without opening one."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from gateway.serve.generation.plans import Plans
 
 @dataclass(frozen=True, slots=True)
 class Documents(Plans):
-    """Plans, and the reader of the documents that they are made of."""
+    """The plans of a generation, with a reader of documents."""
 
     def read(self, text: str) -> Document:
         """Read a document."""

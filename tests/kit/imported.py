@@ -1,4 +1,4 @@
-"""An import → a folder that passes ``check`` and is served, and what it answers."""
+"""Write an import to a folder, check that it loads, and query a gateway that serves it."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tests.kit.serving import Gateway
 
 
 def written(imported: Imported, folder: Path) -> Path:
-    """Write an import, hold it to ``check`` and to the numbers that it gives, and return its folder."""
+    """Write an import, load it, compare the numbers of operations and links that it reports, and return its folder."""
     write_folder(folder, imported.files, may_replace=False)
     blueprint = load(folder, STEP_TYPES)
     build_schema(blueprint)
@@ -21,7 +21,7 @@ def written(imported: Imported, folder: Path) -> Path:
 
 
 async def data(gateway: Gateway, query: str, **variables: object) -> Any:
-    """Return the data of a query, which must have no error."""
+    """Run a query and return its data; it must have no errors."""
     answer = await gateway.ask(query, variables)
     assert "errors" not in answer.body, answer.body
     return answer.data

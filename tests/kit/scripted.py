@@ -1,4 +1,4 @@
-"""Upstreams that a page scripts: request → answer, on virtual time. What was called, when, and what was not is remembered.
+"""Scripted upstreams for case pages: request → answer, on virtual time. They record each call, and calls that the script does not declare.
 
 A script maps `METHOD target` to one answer, or to a list of answers for one call after the other:
 
@@ -34,7 +34,7 @@ FAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of the script; `body` is what goes over the wire."""
+    """One answer of the script; `body` is the encoded response body."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,20 +43,20 @@ class Answer:
     fault: str | None
 
     @classmethod
-    def read(cls, written: Mapping[str, Any]) -> "Answer":
-        """Read an answer as a page writes it, and refuse what it does not know."""
-        unknown = written.keys() - {"status", "headers", "json", "raw", "delay", "fault", "times"}
+    def read(cls, described: Mapping[str, Any]) -> "Answer":
+        """Read an answer from its description on a page; unknown keys fail."""
+        unknown = described.keys() - {"status", "headers", "json", "raw", "delay", "fault", "times"}
         assert not unknown, f"unknown keys of an answer: {sorted(unknown)}"
-        fault = written.get("fault")
+        fault = described.get("fault")
         assert fault in {None, "hang", *FAULTS}, f"unknown fault '{fault}'"
-        body = json.dumps(written["json"], ensure_ascii=False) if "json" in written else written.get("raw", "")
-        headers = {"content-type": "application/json", **written.get("headers", {})}
-        return cls(written.get("status", 200), headers, body.encode(), written.get("delay", 0) / 1000, fault)
+        body = json.dumps(described["json"], ensure_ascii=False) if "json" in described else described.get("raw", "")
+        headers = {"content-type": "application/json", **described.get("headers", {})}
+        return cls(described.get("status", 200), headers, body.encode(), described.get("delay", 0) / 1000, fault)
 
     async def give(self) -> UpstreamResponse:
-        """Answer when the time has come.
+        """Answer after the delay.
 
-        :raises StepFault: the script says that the call fails.
+        :raises StepFault: the script declares a fault.
         """
         await asyncio.sleep(self.delay)
         if self.fault == "hang":
@@ -69,17 +69,17 @@ class Answer:
 
 @dataclass(slots=True)
 class UpstreamCall:
-    """A request that was made: when it began, and when it was cancelled if it was (loop time)."""
+    """A recorded request: when it started, and when it was cancelled, if it was (loop time)."""
 
     request: UpstreamRequest
     name: str
-    began: float
-    cancelled: float | None = None
+    started_at: float
+    cancelled_at: float | None = None
 
     def lines(self, arrived_at: float) -> Iterator[str]:
-        """Yield the call as a page shows it: times in milliseconds from the request's arrival; headers and body below."""
-        ending = "" if self.cancelled is None else f" cancelled @{_ms(self.cancelled - arrived_at)}"
-        yield f"{self.name} @{_ms(self.began - arrived_at)}{ending}"
+        """Yield the lines of the call on a page: times in milliseconds since the request's arrival, then headers and body."""
+        cancellation = "" if self.cancelled_at is None else f" cancelled @{_ms(self.cancelled_at - arrived_at)}"
+        yield f"{self.name} @{_ms(self.started_at - arrived_at)}{cancellation}"
         yield from (f"  {name}: {value}".rstrip() for name, value in self.request.headers)
         if self.request.body is not None:
             yield f"  {self.request.body.decode()}"
@@ -87,7 +87,7 @@ class UpstreamCall:
 
 @dataclass(slots=True)
 class Upstreams:
-    """All upstreams of a case. `transports` is what `Api` takes."""
+    """All upstreams of a case; pass `transports` to `Api`."""
 
     script: Mapping[str, Any]
     calls: list[UpstreamCall] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Upstreams:
     pools: int = 0
 
     def __post_init__(self) -> None:
-        self.answers = {name: deque(_answers(written)) for name, written in self.script.items()}
+        self.answers = {name: deque(_read_answers(described)) for name, described in self.script.items()}
 
     @property
     def transports(self) -> "dict[str, OpenTransport]":
@@ -107,14 +107,14 @@ class Upstreams:
         return ScriptedTransport(self, "" if base_url == BASE_URL else base_url)
 
     def complaints(self) -> list[str]:
-        """Return what was called without being declared, and what was declared and not called as often."""
+        """Return a message for each undeclared call, each declared answer that was not used, and each pool that was not closed."""
         unused = [f"declared but not called: {name} ({len(left)} left)" for name, left in self.answers.items() if left]
         open_pools = [f"{self.pools} connection pools were not closed"] if self.pools else []
         return [*(f"called but not declared: {name}" for name in self.undeclared), *unused, *open_pools]
 
     def as_text(self, arrived_at: float) -> str:
-        """Return the calls in order of time; those of one instant by name, as their order among themselves is nobody's concern."""
-        ordered = sorted(self.calls, key=lambda call: (call.began, call.name))
+        """Return the calls in order of time. Calls of the same instant are sorted by name, because their order is not specified."""
+        ordered = sorted(self.calls, key=lambda call: (call.started_at, call.name))
         return "".join(f"{line}\n" for call in ordered for line in call.lines(arrived_at))
 
 
@@ -136,15 +136,15 @@ class ScriptedTransport:
         try:
             return await answers.popleft().give()
         except asyncio.CancelledError:
-            call.cancelled = loop.time()
+            call.cancelled_at = loop.time()
             raise
 
     async def aclose(self) -> None:
         self.upstreams.pools -= 1
 
 
-def _answers(written: Mapping[str, Any] | list[Mapping[str, Any]]) -> Iterator[Answer]:
-    for answer in written if isinstance(written, list) else [written]:
+def _read_answers(described: Mapping[str, Any] | list[Mapping[str, Any]]) -> Iterator[Answer]:
+    for answer in described if isinstance(described, list) else [described]:
         yield from [Answer.read(answer)] * answer.get("times", 1)
 
 

@@ -1,6 +1,6 @@
-"""A configuration folder in, a real gateway behind a real socket out: inside this process, or as a process of its own.
+"""Serve a configuration folder with a real gateway behind a real socket: in this process, or in a process of its own.
 
-Every answer that a test reads goes through :func:`checked`, so that what must hold of all answers is tested by every test.
+Every response that a test reads passes :func:`checked`, so that every test checks what must hold for all responses.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from tests.kit.paths import CHECKOUT
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
 START_TIMEOUT = 20.0
-"""Seconds for a process to come up; it takes under one, but the machine may be busy."""
+"""Seconds that a process may take to start. It takes less than one, but the machine may be busy."""
 
 T = TypeVar("T")
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write texts by file name below a folder, which is made, and return the folder."""
+    """Write texts by file name to a folder, which is created, and return the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def checked(response: httpx.Response) -> Any:
-    """Return the JSON of an answer, given that it is one that a client may get (case P-09)."""
+    """Return the JSON of a response, and check that it is one that a client may get (case P-09)."""
     assert response.status_code < 500, f"{response.status_code}: {response.text[:200]}"
     assert response.headers["x-request-id"], "an answer without a request id"
     assert response.headers["content-type"].partition(";")[0] in {JSON, RESPONSE_JSON}
@@ -75,7 +75,7 @@ def _refuse_constant(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as the client saw it: ``seconds`` from the first byte sent to the last received."""
+    """A response as the client sees it; ``seconds`` is from the first byte sent to the last byte received."""
 
     status: int
     headers: httpx.Headers
@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The data, which must be there."""
+        """The data, which must be present."""
         return self.body["data"]
 
     @property
@@ -94,19 +94,19 @@ class Answer:
 
     @property
     def missing(self) -> list[tuple[str, str, str]]:
-        """Operation, step and reason of what completeness calls missing."""
+        """Operation, step and reason of each entry under ``missing`` in the completeness."""
         entries = self.body["extensions"]["completeness"]["missing"]
         return [(entry["operation"], entry["step"], entry["reason"]) for entry in entries]
 
     @property
     def degraded(self) -> list[tuple[str, str, str]]:
-        """Step, what served it and why, of what completeness calls degraded."""
+        """Step, its fallback and the reason of each entry under ``degraded`` in the completeness."""
         entries = self.body["extensions"]["completeness"]["degraded"]
         return [(entry["step"], entry["served_by"], entry["reason"]) for entry in entries]
 
     @property
     def error(self) -> Any:
-        """The error, which must be the only one."""
+        """The only error."""
         (error,) = self.body["errors"]
         return error
 
@@ -119,20 +119,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway that answers at ``url``, and a client of it."""
+    """A running gateway at ``url``, with an HTTP client."""
 
     url: str
     client: httpx.AsyncClient
 
     async def send(self, method: str, target: str, **request: Any) -> Answer:
-        """Send any HTTP request; the answer must be sound JSON."""
+        """Send any HTTP request; the response must pass :func:`checked`."""
         started = time.perf_counter()
         response = await self.client.request(method, self.url + target, **request)
         seconds = time.perf_counter() - started
         return Answer(response.status_code, response.headers, checked(response), seconds)
 
     async def post(self, content: bytes, accept: str = RESPONSE_JSON, **headers: str) -> Answer:
-        """Post a body as JSON; keywords are further headers, with hyphens for underscores."""
+        """Post a body as JSON. Keywords are additional headers, with underscores for hyphens."""
         given = {"accept": accept, "content-type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.send("POST", "/graphql", content=content, headers=given)
 
@@ -142,10 +142,10 @@ class Gateway:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signals and without the ticks of a tenth of a second that its end waits for."""
+    """uvicorn without signal handlers, and without its tick of a tenth of a second, which would delay each shutdown."""
 
     async def run_until_cancelled(self, listening: socket.socket) -> None:
-        with suppress(SystemExit):  # which is how uvicorn says that the application did not start
+        with suppress(SystemExit):  # uvicorn exits so when the application fails to start
             await self._serve([listening])
 
     async def main_loop(self) -> None:
@@ -166,7 +166,7 @@ class _Server(uvicorn.Server):
 def listening_socket() -> socket.socket:
     """Return a socket that listens on a free port.
 
-    asyncio switches Nagle's algorithm off only where the protocol is named; with it an answer may take 40 ms more.
+    asyncio disables Nagle's algorithm only when the socket names its protocol; with it a response may take 40 ms longer.
     """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
@@ -176,7 +176,7 @@ def listening_socket() -> socket.socket:
 
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an application in this event loop, behind a real socket; give its URL."""
+    """Serve an application in this event loop, behind a real socket; yield its URL."""
     config = uvicorn.Config(
         app,
         lifespan="on",
@@ -208,7 +208,7 @@ async def serving(
     folder: Path, *, is_development: bool = False, step_types: Mapping[str, StepType] = STEP_TYPES
 ) -> AsyncIterator[Gateway]:
     """Serve a folder in this event loop, as ``serve`` does in a process of its own."""
-    await asyncio.to_thread(load, folder, step_types)  # here a mistake in a test's configuration is told as it is
+    await asyncio.to_thread(load, folder, step_types)  # so that a mistake in a test's configuration raises its own error
     async with (
         listening(create_app(folder, is_development=is_development, step_types=step_types)) as url,
         httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
@@ -217,9 +217,9 @@ async def serving(
 
 
 class Stage:
-    """An upstream and gateways in front of it that a module's tests share: one event loop, which runs while a test does.
+    """An upstream and gateways in front of it, shared by the tests of a module. Its event loop runs only while a test does.
 
-    ``config`` has the files by name, with ``UPSTREAM`` for the URL of the upstream.
+    ``config`` maps file names to texts, with ``UPSTREAM`` in place of the upstream's URL.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, str]) -> None:
@@ -245,7 +245,7 @@ class Stage:
         self._runner.close()
 
     def run(self, scenario: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a scenario to its end, within a time that no sound one needs."""
+        """Run a scenario to its end, with a timeout that no working one needs."""
 
         async def within() -> T:
             async with asyncio.timeout(30):
@@ -266,17 +266,17 @@ class Stage:
 
 @dataclass(slots=True)
 class Process:
-    """The command in a process of its own: its session is the process group that it leads."""
+    """The command in a process of its own, which leads its own session and process group."""
 
     popen: "subprocess.Popen[bytes]"
     url: str
     output: Path
     errors: Path
     children: "dict[int, bytes]" = field(default_factory=dict)
-    """Its descendants when it was told to stop: process ids with command lines."""
+    """Its descendants at the time of ``stop``: command lines by process id."""
 
     def stop(self, sent: signal.Signals = signal.SIGTERM, within: float = 10.0) -> tuple[int, float]:
-        """Send a signal to the process alone; return its exit status and the seconds that it took to end."""
+        """Send a signal to the process, not to its children; return its exit status and the seconds until it ended."""
         started = time.perf_counter()
         self.children = children_of(self.popen.pid)
         self.popen.send_signal(sent)
@@ -284,17 +284,17 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        """What it has printed."""
+        """Its standard output so far."""
         return self.output.read_text("utf-8")
 
     @property
     def stderr(self) -> str:
-        """What it has complained about."""
+        """Its standard error so far."""
         return self.errors.read_text("utf-8")
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens, below those from which the operating system hands out."""
+    """Return a free port below the ephemeral range, so that no outgoing connection takes it meanwhile."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -305,7 +305,7 @@ def free_port() -> int:
 
 @contextmanager
 def command(folder: Path, *arguments: str, **environment: str) -> Iterator[Process]:
-    """Run ``python -m gateway`` with these arguments and ``--port``; whatever is left of it at the end is killed.
+    """Run ``python -m gateway`` with these arguments and ``--port``; kill what is left of it on exit.
 
     Its output goes to files in ``folder``.
     """
@@ -326,7 +326,7 @@ def command(folder: Path, *arguments: str, **environment: str) -> Iterator[Proce
         yield process
     finally:
         for pid, command_line in (process.children | children_of(popen.pid)).items():
-            if command_line_of(pid) == command_line:  # a process id may have been given to another process since
+            if command_line_of(pid) == command_line:  # the operating system may have reused the process id
                 os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)
@@ -335,16 +335,16 @@ def command(folder: Path, *arguments: str, **environment: str) -> Iterator[Proce
 
 @contextmanager
 def serve_command(folder: Path, config: Path, *arguments: str, **environment: str) -> Iterator[Process]:
-    """Run ``serve`` over a configuration and wait until it is ready."""
+    """Run ``serve`` with a configuration and wait until it is ready."""
     with command(folder, "serve", str(config), *arguments, **environment) as process:
         wait_until_ready(process)
         yield process
 
 
 def wait_until_ready(process: Process) -> None:
-    """Wait until a gateway answers its health check; fail with its own words when it ends instead."""
-    give_up = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < give_up:
+    """Wait until a gateway answers its health check; fail with its standard error when it exits instead."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
         assert process.popen.poll() is None, f"it ended with {process.popen.returncode}: {process.stderr}"
         with suppress(httpx.HTTPError):
             if httpx.get(f"{process.url}/health/ready", trust_env=False, timeout=5).status_code == 200:
@@ -354,7 +354,7 @@ def wait_until_ready(process: Process) -> None:
 
 
 def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run ``python -m gateway`` to its end, without a terminal."""
+    """Run ``python -m gateway`` to completion, without a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "gateway", *arguments],
         capture_output=True,
@@ -367,43 +367,43 @@ def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedPro
 
 
 def children_of(pid: int) -> dict[int, bytes]:
-    """Return all descendants of a process with their command lines."""
-    found: dict[int, bytes] = {}
+    """Return the command lines of all descendants of a process, by process id."""
+    descendants: dict[int, bytes] = {}
     with suppress(FileNotFoundError, ProcessLookupError):
         for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()):
-            found |= {child: command_line_of(child), **children_of(child)}
-    return found
+            descendants |= {child: command_line_of(child), **children_of(child)}
+    return descendants
 
 
 def command_line_of(pid: int) -> bytes:
-    """Return the command line of a process; nothing when it has ended."""
+    """Return the command line of a process; empty when it has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
 
 
-def wait_until(holds: Callable[[], bool], what: str, within: float = 5.0) -> None:
-    """Wait until something holds; fail with ``what`` otherwise."""
-    give_up = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < give_up, f"not within {within} s: {what}"
+def wait_until(condition: Callable[[], bool], what: str, within: float = 5.0) -> None:
+    """Wait until a condition holds; fail with ``what`` after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
         time.sleep(0.01)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], within: float) -> None:
-    """Wait until something holds, while the event loop does its work.
+async def until(condition: Callable[[], Awaitable[bool]], within: float) -> None:
+    """Wait until a condition holds, while the event loop runs.
 
-    :raises TimeoutError: it does not within so many seconds.
+    :raises TimeoutError: it does not hold within so many seconds.
     """
     async with asyncio.timeout(within):
-        while not await holds():  # noqa: ASYNC110 - what is waited for happens outside, where nobody sets an event
+        while not await condition():  # noqa: ASYNC110 - the condition changes outside this code, where no event is set
             await asyncio.sleep(0.01)
 
 
 async def until_tasks_end(count: int, within: float) -> None:
-    """Wait until no more than so many tasks are left in the event loop, in which gateways and fault servers run."""
+    """Wait until at most ``count`` tasks are left in the event loop, in which gateways and fault servers run."""
 
-    async def holds() -> bool:
+    async def condition() -> bool:
         return len(asyncio.all_tasks()) <= count
 
-    await until(holds, within)
+    await until(condition, within)

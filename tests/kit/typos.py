@@ -1,4 +1,4 @@
-"""Configurations that are sound, and every one-letter typo that someone could make in them."""
+"""Valid configurations, and a one-letter typo in each of their words."""
 
 import random
 import re
@@ -38,10 +38,10 @@ type RiskProfile { score: Float }
 
 @dataclass(frozen=True, slots=True)
 class Typo:
-    """One letter wrong: in which file and line, where the text that it is in begins, what was written there before, and what is now.
+    """One typo: its file and line, the line where the enclosing text begins, the original and the mistyped word, and the new file ``text``.
 
-    ``path`` is the kind of the document and the YAML keys that lead to the text, the key itself with a `:` behind it; `sdl` in SDL.
-    ``is_reference`` tells of a name in braces.
+    ``path`` is the kind of the document and the YAML keys that lead to the text, with a `:` appended for the key itself; `sdl` in SDL.
+    ``is_reference`` is true for a name in braces.
     """
 
     file: str
@@ -55,12 +55,12 @@ class Typo:
 
 
 def shipped() -> dict[str, str]:
-    """Return the configuration of this repository by file."""
+    """Return the configuration files of this repository by name."""
     return dict(read_files(FOLDER).texts)
 
 
 def reference() -> dict[str, str]:
-    """Return the examples of the reference as one configuration: documents, and a step and a source of each type."""
+    """Return the examples of the reference as one configuration, with a step and a source of each type."""
     models = [step_type.keys for step_type in STEP_TYPES.values()]
     sources = [step_type.source_keys for step_type in STEP_TYPES.values() if step_type.source_keys]
     account = "- { name: account, type: api, endpoint: '/accounts/{customer_id}', returns: Account }"
@@ -80,12 +80,12 @@ def _below(texts: list[str]) -> str:
     return textwrap.indent("\n".join(texts), "  ")
 
 
-def typos(texts: Mapping[str, str], letters: random.Random) -> Iterator[Typo]:
-    """Yield a typo for each word of each file."""
+def typos(texts: Mapping[str, str], random_source: random.Random) -> Iterator[Typo]:
+    """Yield one typo for each word of each file."""
     for file, text in texts.items():
-        for start, end, path, is_key in _sites(file, text):
+        for start, end, path, is_key in _texts(file, text):
             for word in _WORD.finditer(text, start, end):
-                mistyped = _mistyped(word[0], letters)
+                mistyped = _mistyped(word[0], random_source)
                 changed = text[: word.start()] + mistyped + text[word.end() :]
                 line = text.count("\n", 0, word.start()) + 1
                 begins = line if path == "sdl" else text.count("\n", 0, start) + 1
@@ -94,23 +94,23 @@ def typos(texts: Mapping[str, str], letters: random.Random) -> Iterator[Typo]:
                 yield Typo(file, begins, line, f"{path}:" if is_key else path, word[0], mistyped, is_reference, changed)
 
 
-def _mistyped(word: str, letters: random.Random) -> str:
+def _mistyped(word: str, random_source: random.Random) -> str:
     """Swap, drop, double or replace one letter."""
     while True:
-        at = letters.randrange(len(word) - 1)
+        at = random_source.randrange(len(word) - 1)
         kinds = [
             word[:at] + word[at + 1] + word[at] + word[at + 2 :],
             word[:at] + word[at + 1 :],
             word[:at] + word[at] + word[at:],
-            word[:at] + letters.choice("abcdefghijklmnopqrstuvwxyz") + word[at + 1 :],
+            word[:at] + random_source.choice("abcdefghijklmnopqrstuvwxyz") + word[at + 1 :],
         ]
-        found = letters.choice(kinds)
-        if found != word and found[0].isalpha():
-            return found
+        mistyped = random_source.choice(kinds)
+        if mistyped != word and mistyped[0].isalpha():
+            return mistyped
 
 
-def _sites(file: str, text: str) -> Iterator[tuple[int, int, str, bool]]:
-    """Yield the texts of a file: from where to where, the path of YAML keys, and whether it is a key."""
+def _texts(file: str, text: str) -> Iterator[tuple[int, int, str, bool]]:
+    """Yield the texts of a file that hold words: start, end, path of YAML keys, and whether it is a key."""
     if file.endswith(".graphql"):
         ends = [match.span() for match in _NOT_NAMES.finditer(text)]
         for start, end in zip([0, *(end for _, end in ends)], [*(start for start, _ in ends), len(text)], strict=True):
@@ -135,5 +135,5 @@ def _scalars(node: yaml.Node, path: str) -> Iterator[tuple[int, int, str, bool]]
 
 
 def rate(tier: str) -> float:
-    """Rate a customer; the example of a python step calls it."""
+    """Rate a customer; called by the example of a python step."""
     return float(len(tier))

@@ -1,4 +1,4 @@
-"""The virtual time of ``stepgraph test``, for this suite."""
+"""The virtual time of ``stepgraph test``, for the tests of this repository."""
 
 from gateway.develop.testing.virtual_time import SLICE, SLICES, VirtualLoop, run
 
