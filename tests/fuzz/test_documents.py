@@ -1,4 +1,4 @@
-"""Documents and variables that somebody has tampered with: answered as graphql-core's executor would, or refused as its rules do."""
+"""Mutated documents and variables: answered as graphql-core's executor would, or refused as its validation rules do."""
 
 import re
 from dataclasses import replace
@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Code, RequestError
 from tests.fuzz import budget
-from tests.oracle.executor import executed
-from tests.oracle.gateway_answer import answered
+from tests.oracle.executor import answer_by_executor
+from tests.oracle.gateway_answer import answer_by_gateway
 from tests.oracle.generate import Case, make_case
 
 _TOKEN = re.compile(r'"""(?:.|\n)*?"""|"[^"\n]*"|\.\.\.|[A-Za-z_]\w*|[-\d.]+|\S')
@@ -105,12 +105,12 @@ def check(error: RequestError, case: Case) -> None:
 @given(tampered())
 def test_a_document_that_was_tampered_with_is_refused_or_answered_as_the_executor_does(case: Case) -> None:
     try:
-        answer = answered(case)
+        answer = answer_by_gateway(case)
     except RequestError as error:
         check(error, case)
         return
     assert is_sound(case)
-    assert executed(case).agrees(answer)
+    assert answer_by_executor(case).agrees(answer)
 
 
 def test_the_words_of_a_case_make_the_same_document() -> None:

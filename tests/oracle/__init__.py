@@ -1,9 +1,9 @@
-"""What the stages between load and HTTP are tried with: steps that act a part, and graphql-core's executor as the other opinion.
+"""Tests of the stages between load and HTTP: steps with scripted attempts, and graphql-core's executor as the test oracle.
 
-A step of the type `act` calls nobody: the test's :class:`Stage` says what each of its attempts does, and remembers when it was done.
-:func:`perform` takes configuration, document and stage through every stage from load to projection, on virtual time.
-:mod:`tests.oracle.generate` makes random cases of :mod:`tests.oracle.worlds`, :mod:`tests.oracle.gateway_answer` answers them by the
-gateway, and :mod:`tests.oracle.executor` by graphql-core, with the rules for steps and links told once more beside it.
+A step of type `act` calls no upstream: the test's :class:`Stage` scripts what each of its attempts does, and records when it ran.
+:func:`perform` takes a configuration and a document through all stages from load to projection, on virtual time.
+:mod:`tests.oracle.generate` draws random cases over :mod:`tests.oracle.worlds`. :mod:`tests.oracle.gateway_answer` answers them with the
+gateway, and :mod:`tests.oracle.executor` with graphql-core and a second, independent implementation of the rules for steps and links.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ defaults: { act: stage }
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one attempt does: after so many milliseconds it gives a value (its name, if no other), or raises.
+    """The script of one attempt: after ``after`` milliseconds it returns a value (by default its name) or raises.
 
-    A deaf one goes on when it is cancelled.
+    With ``is_deaf`` it ignores cancellation.
     """
 
     gives: object = ...
@@ -57,7 +57,7 @@ HANGS = Part(after=1_000_000)
 
 @dataclass(slots=True)
 class Attempt:
-    """One run of a step's call: its inputs, when it began and ended (milliseconds of loop time), and how."""
+    """A recorded attempt: its inputs, when it began and ended (milliseconds of loop time), and how it ended."""
 
     part: str
     inputs: object
@@ -69,25 +69,25 @@ class Attempt:
 
 @dataclass(slots=True)
 class Stage:
-    """The parts by name of step, one for each attempt where it is a list (the last goes on)."""
+    """The scripts by name of step. A list has one part for each attempt; the last part repeats."""
 
     parts: Mapping[str, Part | Sequence[Part]] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
 
     def of(self, part: str) -> list[Attempt]:
-        """Return the attempts at a part in order."""
+        """Return the attempts of a part in order."""
         return [attempt for attempt in self.attempts if attempt.part == part]
 
     def times(self, part: str) -> list[tuple[float, float | None, str]]:
-        """Return when each attempt at a part began and ended, and how."""
+        """Return for each attempt of a part when it began and ended, and how."""
         return [(attempt.began, attempt.ended, attempt.ending) for attempt in self.of(part)]
 
     def called(self) -> list[str]:
-        """Return the parts that were played, in order, as often as they were."""
+        """Return the part of each attempt, in order."""
         return [attempt.part for attempt in self.attempts]
 
     async def act(self, name: str, inputs: object, context: CallContext) -> Reply:
-        """Do what the next attempt at a part does."""
+        """Run the next scripted attempt of a part."""
         part = self._next(name)
         attempt = Attempt(name, inputs, context, now_ms())
         self.attempts.append(attempt)
@@ -95,6 +95,7 @@ class Stage:
             await _wait(part)
             attempt.ending = "raised" if part.raises else "given"
             if part.raises:
+                # The same exception is raised by many attempts: its traceback would grow with each.
                 raise part.raises.with_traceback(None)
             return Reply(name if part.gives is ... else part.gives)
         except asyncio.CancelledError:
@@ -119,17 +120,17 @@ async def _wait(part: Part) -> None:
 
 
 def now_ms() -> float:
-    """Return the loop's time in milliseconds."""
+    """Return the event loop's time in milliseconds."""
     return round(asyncio.get_running_loop().time() * 1000, 6)
 
 
 class ActKeys(StepKeys):
-    """The keys of a step that acts a part."""
+    """The keys of a scripted step."""
 
     input: Any = None
-    """What the step gets; texts are templates."""
+    """The inputs of the step; texts in them are templates."""
     part: Text = Field(default_factory=lambda data: data["name"])
-    """The part of the stage that it plays: its name, so that no two steps are alike; steps with the same part do the same."""
+    """The script that it follows; by default its name, so that no two steps are equal. Steps with the same part behave alike."""
     idempotent: bool = True
     """Whether it may be repeated and shared."""
 
@@ -168,7 +169,7 @@ class Act(StepType):
 
 
 def blueprint_of(config: str, types: str = "") -> Blueprint:
-    """Load a configuration; unless it has sources of its own there is one, whose attempts are not repeated and which is never given up."""
+    """Load a configuration. Without sources of its own it gets one, without retries and without a circuit breaker."""
     texts = {"config.yaml": config}
     if types:
         texts["types.graphql"] = types
@@ -181,7 +182,7 @@ def blueprint_of(config: str, types: str = "") -> Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """How a document went: its plan, how its nodes ended, the answer, and the milliseconds that all took."""
+    """The result of running a document: its plan, the outcomes of its nodes, the response, and the milliseconds that it took."""
 
     plan: Plan
     results: Results
@@ -193,7 +194,7 @@ class Performance:
         return next(node for node in self.plan.nodes if node.step.name == step and node.call == call)
 
     def outcome(self, step: str, call: int = 0) -> Outcome | None:
-        """Return how the node of a step ended; None when it was not needed."""
+        """Return the outcome of the node of a step; None when it was not needed."""
         return self.results.outcomes[self.node(step, call).index]
 
     def span(self, step: str, call: int = 0) -> Span:
@@ -201,7 +202,7 @@ class Performance:
         return self.results.spans[self.node(step, call).index]
 
     def failure(self, step: str) -> Failure:
-        """Return how the node of a step failed."""
+        """Return the failure of the node of a step."""
         outcome = self.outcome(step)
         assert isinstance(outcome, Failure)
         return outcome
@@ -209,18 +210,18 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Theatre:
-    """A configuration that is ready to answer: what a generation is, without pools."""
+    """A compiled configuration that answers documents: a generation without connection pools."""
 
     documents: Documents
     calls: Mapping[Step, Call]
     states: Mapping[str, SourceState]
-    """Of the policies, by source."""
+    """The state of the policies, by source."""
     unwinding: set[asyncio.Future[Any]] = field(default_factory=set)
-    """What requests have left behind to be cancelled."""
+    """Cancelled work of requests that has not ended yet."""
 
     @classmethod
     def open(cls, config: str, stage: Stage, types: str = "") -> "Theatre":
-        """Compile a configuration whose steps act on a stage."""
+        """Compile a configuration whose steps follow the scripts of a stage."""
         blueprint = blueprint_of(config, types)
         states = {name: new_state(source.keys) for name, source in blueprint.sources.items()}
         calls: dict[Step, Call] = {}
@@ -233,7 +234,7 @@ class Theatre:
     def plan(
         self, document: Document, variables: Mapping[str, object] | None = None
     ) -> tuple[CompiledPlan, Arguments, Mapping[str, object]]:
-        """Return the plan of a document, the arguments of its operation calls, and what introspection gives."""
+        """Return the plan of a document, the arguments of its operation calls, and the values of introspection fields."""
         definition = document.definition(None, is_read_only=False)
         coerced = definition.variables(variables or {})
         planned = self.documents.plan(definition, coerced)
@@ -243,7 +244,7 @@ class Theatre:
     async def answer(
         self, query: str, variables: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
     ) -> Performance:
-        """Take a document through the stages."""
+        """Plan, run and project a document."""
         loop = asyncio.get_running_loop()
         context = RequestContext("request-1", headers or {}, loop.time())
         planned, arguments, meta = self.plan(self.documents.read(query), variables)
@@ -258,7 +259,7 @@ class Theatre:
 def perform(
     config: str, query: str, stage: Stage, *, types: str = "", variables: Mapping[str, object] | None = None
 ) -> Performance:
-    """Take a configuration and a document through all stages on virtual time; nothing may be left running."""
+    """Take a configuration and a document through all stages, on virtual time; no task may be left running."""
 
     async def act() -> Performance:
         performance = await Theatre.open(config, stage, types).answer(query, variables)
@@ -269,7 +270,7 @@ def perform(
 
 
 async def settle() -> None:
-    """Let what was cancelled take note of it, and make sure that no other task than this is left."""
+    """Let cancelled tasks finish, and assert that only the current task is left."""
     for _ in range(5):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""A schema → a random valid document over it: aliases, repeated fields, fragments in fragments, directives, variables."""
+"""Draw a random valid document for a schema: aliases, repeated fields, nested fragments, directives, variables."""
 
 from collections.abc import Mapping
 from random import Random
@@ -27,7 +27,7 @@ DEPTH = 5
 
 
 class _Document:
-    """Writes selections of a schema; fragments and variables are collected on the way."""
+    """Writes random selections, and collects the fragments and variables that they use."""
 
     def __init__(self, random: Random, schema: GraphQLSchema) -> None:
         self.random = random
@@ -88,6 +88,7 @@ class _Document:
         key = self.random.choice((name, name, f"x_{name}", f"y_{name}"))
         arguments = ""
         if field.args:
+            # Fields with the same response key must have the same arguments to be merged (specification 5.3.2).
             known = self.arguments.setdefault(key, "")
             arguments = self.arguments[key] = known or self.argument_texts(
                 {each: found.type for each, found in field.args.items()}
@@ -128,7 +129,7 @@ def _named(found: GraphQLType) -> GraphQLNamedType:
 
 
 def draw_document(random: Random, schema: GraphQLSchema) -> tuple[str, dict[str, object]]:
-    """Draw documents until one is valid: keys that two types understand differently are not avoided beforehand."""
+    """Draw documents until one is valid: conflicts between response keys are not avoided while drawing."""
     while True:
         drawn = _Document(random, schema)
         text = drawn.text()

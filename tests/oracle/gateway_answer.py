@@ -1,4 +1,4 @@
-"""A case → the answer of the gateway: configuration, plan, engine, links and projection, on virtual time."""
+"""Answer a case with the gateway: configuration, plan, engine, links and projection, on virtual time."""
 
 import asyncio
 import json
@@ -16,19 +16,19 @@ from tests.oracle import Theatre
 from tests.oracle.generate import Case
 from tests.oracle.upstream import Call, Upstreams
 
-Place = tuple[tuple[str | int, ...], str, str | None, int | None]
-"""An error as it is compared: path, code, step, HTTP status."""
+ErrorKey = tuple[tuple[str | int, ...], str, str | None, int | None]
+"""The parts of an error that are compared: path, code, step, HTTP status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Data as JSON text, which keeps the order of keys and tells 1, 1.0 and true apart; errors in order; the calls that were made."""
+    """Data as JSON text, which preserves the order of keys and distinguishes 1, 1.0 and true; errors in order; the calls made."""
 
     data: str
-    errors: list[Place]
+    errors: list[ErrorKey]
     calls: list[Call]
     shaped: int = field(default=0, compare=False)
-    """How many values were read by a shape."""
+    """How many values were decoded by a shape."""
     misfits: int = field(default=0, compare=False)
 
 
@@ -43,30 +43,30 @@ def _document(config: str, types: str, query: str) -> Document:
     return _theatre(config, types)[0].documents.read(query)
 
 
-def answered(case: Case) -> Answer:
-    """Answer by the stages of the gateway."""
+def answer_by_gateway(case: Case) -> Answer:
+    """Run a case through the stages of the gateway."""
     theatre, upstreams = _theatre(case.world.config, case.world.types)
     document = _document(case.world.config, case.world.types, case.query)
-    planned, arguments, meta = theatre.plan(document, case.variables)
+    compiled, arguments, meta = theatre.plan(document, case.variables)
     upstreams.case, upstreams.calls, upstreams.shaped, upstreams.misfits = case, [], 0, 0
     unwinding: set[asyncio.Future[Any]] = set()
     request = RequestContext("request-1", case.headers, 0.0, {"said": case.headers})
 
     async def play() -> Results:
-        return await run(planned.plan, theatre.calls, request, arguments, unwinding)
+        return await run(compiled.plan, theatre.calls, request, arguments, unwinding)
 
     results = virtual.run(play())
     assert not unwinding, "something was left running"
     errors: list[dict[str, object]] = []
-    data = json.dumps(plain(planned.project(results, meta, errors)))
+    data = json.dumps(plain(compiled.project(results, meta, errors)))
     again: list[dict[str, object]] = []
-    assert (json.dumps(plain(planned.project(results, meta, again))), again) == (data, errors), (
+    assert (json.dumps(plain(compiled.project(results, meta, again))), again) == (data, errors), (
         "the projection changes what it reads"
     )
-    return Answer(data, [_place(error) for error in errors], upstreams.calls, upstreams.shaped, upstreams.misfits)
+    return Answer(data, [_error_key(error) for error in errors], upstreams.calls, upstreams.shaped, upstreams.misfits)
 
 
-def _place(error: Mapping[str, Any]) -> Place:
+def _error_key(error: Mapping[str, Any]) -> ErrorKey:
     assert error["message"], "an error says something"
     extensions = error["extensions"]
     return tuple(error["path"]), extensions["code"], extensions["step"], extensions.get("http", {}).get("status")

@@ -1,6 +1,6 @@
-"""A seed → a random case: a world, a document with its variables, what each call gives, and the headers of the request.
+"""Draw a random case from a seed: a world, a document with variables, the results of all calls, and request headers.
 
-Values fit their types most of the time; what is wrong with the others is what upstreams get wrong.
+Values fit their types most of the time; the others have the mistakes that real upstreams make.
 """
 
 import re
@@ -37,7 +37,7 @@ from tests.oracle.worlds import make_world
 
 MAX_VALUES = 120
 VARIANTS = 2
-"""How many ways the steps of an operation end, by its arguments."""
+"""How many different results a step has, chosen by the arguments of its operation."""
 FITTING: Mapping[str, Sequence[object]] = {
     "ID": ("a1", "", 7, "7"),
     "String": ("text", "", 'quo"te', "5", 12, True),
@@ -56,26 +56,26 @@ NOT_FINITE: Sequence[object] = (float("inf"), float("-inf"), float("nan"))
 CODES = (Code.GATEWAY_TIMEOUT, Code.SUBREQUEST_HTTP_ERROR, Code.SUBREQUEST_MALFORMED_RESPONSE, Code.DOWNSTREAM_SERVICE_ERROR)
 
 
-Ending = Success | Failure
+CallResult = Success | Failure
 RowKey = tuple[str | None, ...]
-"""A step and the variant of its arguments; or a link and its arguments as JSON, and, but for what stands for all its calls, the texts of a key."""
+"""A step and the variant of its arguments; or a link and its arguments as JSON, followed by the texts of a key (none: all its calls)."""
 
 
-class Rows(dict[RowKey, Ending]):
-    """What steps and links give, drawn when it is first asked for; null where there is nothing to draw with."""
+class Rows(dict[RowKey, CallResult]):
+    """The results of steps and links, drawn at the first access; null without a ``draw`` function."""
 
-    def __init__(self, known: Mapping[RowKey, Ending], draw: Callable[[RowKey], Ending] | None = None) -> None:
+    def __init__(self, known: Mapping[RowKey, CallResult], draw: Callable[[RowKey], CallResult] | None = None) -> None:
         super().__init__(known)
         self._draw = draw
 
-    def __missing__(self, key: RowKey) -> Ending:
+    def __missing__(self, key: RowKey) -> CallResult:
         self[key] = self._draw(key) if self._draw else Success(None)
         return self[key]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A document over a world, the headers of the request, and what steps and links give."""
+    """A document over a world, its variables, the request headers, and the results of steps and links."""
 
     world: World
     query: str
@@ -89,7 +89,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Draws values; ``wanted`` are the types and fields worth having, ``rate`` of what is drawn does not fit."""
+    """Draws values. ``wanted`` are the types and fields that objects get; ``rate`` is the share of values that do not fit their type."""
 
     random: Random
     schema: GraphQLSchema
@@ -97,7 +97,7 @@ class _Values:
     rate: float
     fitting: Mapping[str, Sequence[object]]
     budget: list[int]
-    """How many more values one call may give."""
+    """How many more values one call may contain."""
 
     def draw(self, wanted: GraphQLType, depth: int = 6) -> object:
         self.budget[0] -= 1
@@ -137,7 +137,7 @@ def _failure(random: Random, step: str) -> Failure:
     return Failure(step, random.choice(CODES), f"'{step}' failed.", random.choice((None, 503)))
 
 
-def _ending(random: Random, values: _Values, name: str, returns: str) -> Ending:
+def _draw_result(random: Random, values: _Values, name: str, returns: str) -> CallResult:
     if random.random() < 0.09:
         return _failure(random, name)
     returned = type_from_ast(values.schema, parse_type(returns))
@@ -145,33 +145,33 @@ def _ending(random: Random, values: _Values, name: str, returns: str) -> Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Endings:
-    """Draws what steps and links give: the same for the same call, whenever that is made."""
+class _ResultSource:
+    """Draws the results of steps and links: the same for the same call, whenever it is made."""
 
     seed: int
     returns: Mapping[str, str]
-    """The types of steps by name."""
+    """The types of steps, by name."""
     links: Mapping[str, LinkSpec]
     values: _Values
 
-    def draw(self, key: RowKey) -> Ending:
+    def draw(self, key: RowKey) -> CallResult:
         random = Random(f"{self.seed} {key}")
         name, _, *texts = key
         assert name is not None
         values = replace(self.values, random=random, budget=[MAX_VALUES])
         if name in self.returns:
-            return _ending(random, values, name, self.returns[name])
+            return _draw_result(random, values, name, self.returns[name])
         link, end = self.links[name], random.random()
         if not texts:
             return _failure(random, name) if end < 0.04 else Success(random.choice(WRONG) if end < 0.06 else None)
         if not link.match:
-            return _ending(random, values, name, link.returns)
+            return _draw_result(random, values, name, link.returns)
         if end < 0.05:
             return _failure(random, name) if end < 0.03 else Success(random.choice(WRONG))
         return Success([self.item(values, link, texts) for _ in range(random.choice((0, 1, 1, 1, 2, 3)))])
 
     def item(self, values: _Values, link: LinkSpec, texts: Sequence[str | None]) -> object:
-        """Draw a result; now and then for a key that nobody has asked for, or for none."""
+        """Draw one item of a batch; sometimes for a key that was not requested, or for no key."""
         item = values.draw(GraphQLNonNull(values.schema.type_map[link.returns.strip("[]!")]))  # type: ignore[type-var]
         if not isinstance(item, dict):
             return item
@@ -179,12 +179,14 @@ class _Endings:
         for field, text in zip(link.match, texts, strict=True):
             assert text is not None
             is_astray = values.random.random() < 0.05
-            matches[field] = values.random.choice((None, "unasked", {}, "")) if is_astray else _as_number(text, values.random)
+            matches[field] = (
+                values.random.choice((None, "unasked", {}, "")) if is_astray else _maybe_as_number(text, values.random)
+            )
         return {**item, **matches}
 
 
-def _as_number(text: str, random: Random) -> object:
-    """Return what upstreams may write for a text."""
+def _maybe_as_number(text: str, random: Random) -> object:
+    """Return a text, or sometimes the number that an upstream may write for it."""
     return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) and random.random() < 0.5 else text
 
 
@@ -196,17 +198,15 @@ def _world(seed: int) -> tuple[World, GraphQLSchema]:
 
 @lru_cache(maxsize=4)
 def _document(seed: int) -> tuple[str, dict[str, object], frozenset[tuple[str, str]]]:
-    """Return a document, its variables, and what is wanted for it."""
+    """Return a document, its variables, and the types and fields that it reads."""
     world, schema = _world(seed // 3)
     query, variables = draw_document(Random(seed), schema)
     selected = _SelectedFields(schema)
     visit(parse(query), TypeInfoVisitor(selected.type_info, selected))
     wanted = selected.found - world.links.keys()
     for link in world.links.values():
-        if (
-            link.type,
-            link.field,
-        ) in selected.found:  # what a link needs of its parent is there although no client has selected it
+        # A link reads key fields of its parent that the document need not select.
+        if (link.type, link.field) in selected.found:
             wanted |= {(name, part) for path in link.key for name in schema.type_map for part in re.findall(r"\w+", path)}
     for operation in world.operations.values():
         taken = [(operation.steps[step].returns.rstrip("!"), key) for step, key in operation.origins.values() if key]
@@ -231,9 +231,9 @@ class _SelectedFields(Visitor):
 
 
 def make_case(seed: int, fitting: Mapping[str, Sequence[object]] = FITTING) -> Case:
-    """Make a case, whose leaves are drawn of ``fitting`` by type unless they are wrong.
+    """Draw a case. Leaves are drawn from ``fitting`` by type, except for those that must not fit.
 
-    Seeds beside each other share a document, or at least a world, which saves two thirds of the time.
+    Neighbouring seeds share a document, or at least a world, which saves two thirds of the time.
     """
     world, schema = _world(seed // 12)
     query, variables, wanted = _document(seed // 4)
@@ -244,5 +244,5 @@ def make_case(seed: int, fitting: Mapping[str, Sequence[object]] = FITTING) -> C
     headed = [*(step.name for step in steps if step.gate), *sorted({link.field for link in links.values()})]
     headers = {name: random.choice(("skip", "go")) for name in headed if random.random() < 0.7}
     values = _Values(random, schema, wanted, rate, fitting, [])
-    endings = _Endings(seed, {step.name: step.returns for step in steps}, links, values)
-    return Case(world, query, variables, headers, Rows({}, endings.draw))
+    results = _ResultSource(seed, {step.name: step.returns for step in steps}, links, values)
+    return Case(world, query, variables, headers, Rows({}, results.draw))

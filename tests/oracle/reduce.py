@@ -1,4 +1,4 @@
-"""A case that fails → a smaller one that fails too, for people to read."""
+"""Reduce a failing case to a smaller one that still fails, for people to read."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ from graphql import (
 )
 
 from gateway.contract.outcome import Success
-from tests.oracle.generate import Case, Ending, Rows
+from tests.oracle.generate import CallResult, Case, Rows
 
 MAX_TRIES = 3000
 
 
 def reduce(case: Case, fails: Callable[[Case], bool]) -> Case:
-    """Take away what can go as long as the case fails, until nothing can go any more or too much was tried."""
+    """Remove parts while the case still fails, until nothing more can be removed or ``MAX_TRIES`` is reached."""
     tries = 0
     is_smaller = True
     while is_smaller:
@@ -51,7 +51,7 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, headers={name: value for name, value in case.headers.items() if name != header})
 
 
-def _smaller_outcomes(outcome: Ending) -> Iterator[Ending]:
+def _smaller_outcomes(outcome: CallResult) -> Iterator[CallResult]:
     if outcome == Success(None):
         return
     yield Success(None)
@@ -60,7 +60,7 @@ def _smaller_outcomes(outcome: Ending) -> Iterator[Ending]:
 
 
 def _smaller_values(value: object) -> Iterator[object]:
-    """Yield what is left of a value without one of its parts."""
+    """Yield the value without each of its parts."""
     if isinstance(value, dict):
         for key in value:
             yield {name: item for name, item in value.items() if name != key}
@@ -72,7 +72,7 @@ def _smaller_values(value: object) -> Iterator[object]:
 
 
 class _Parts(Visitor):
-    """Collects what may go from a document, and what is used in it."""
+    """Collects the removable parts of a document, its definitions, and the names in use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def _without(text: str, node: Node) -> str:
 
 
 def _smaller_documents(query: str) -> Iterator[str]:
-    """Yield a document without one of its selections or directives, and without what nothing uses then."""
+    """Yield the document without each of its selections and directives, and without definitions that this leaves unused."""
     for part in _parts(parse(query)).parts:
         text = _without(query, part)
         while unused := _unused(text):

@@ -1,4 +1,4 @@
-"""What a world is made of, operations over steps and links, and how it is written as configuration and as SDL."""
+"""The parts of a world, operations with steps and links, and their text as configuration and as SDL."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ CONTEXT = "context: { said: request.headers }"
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """A step: its keys in YAML, and the type that it has at last.
+    """A step: its keys in YAML, and its type.
 
-    ``after`` is a step whose success its condition asks for, ``gate`` what a request header of its name decides: that it is not
-    wanted (``skip``), or that an input of it is there (``input``).
+    ``after`` is a step whose success its condition requires. ``gate`` is what a request header of its name controls: whether the step is
+    skipped (``skip``), or whether one of its inputs is present (``input``).
     """
 
     keys: Mapping[str, Any]
@@ -37,19 +37,19 @@ class StepSpec:
         return (*self.keys.get("depends_on", ()), *([self.after] if self.after else ()))
 
     @property
-    def stand_in(self) -> str | None:
-        """The step that is run instead when this one fails."""
+    def fallback_step(self) -> str | None:
+        """The step that runs when this one fails."""
         return next((fallback["step"] for fallback in self.keys.get("fallback", ())), None)
 
     def config(self, operation: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Return the YAML mapping; its input tells the call of the operation that it is for."""
-        given = {"in": operation, **{name: f"{{{name}?}}" for name in arguments}}
+        """Return the YAML mapping. Its input identifies the operation call."""
+        inputs = {"in": operation, **{name: f"{{{name}?}}" for name in arguments}}
         conditions = [f"type({self.after}) != 'nothing'"] if self.after else []
         if self.gate == "skip":
             conditions.append(f"context.said.{self.name} != 'skip'")
         if self.gate == "input":
-            given["header"] = f"{{request.headers.{self.name}}}"
-        return {**self.keys, "input": given, **({"when": " && ".join(conditions)} if conditions else {})}
+            inputs["header"] = f"{{request.headers.{self.name}}}"
+        return {**self.keys, "input": inputs, **({"when": " && ".join(conditions)} if conditions else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class OperationSpec:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A link; ``key`` are the paths in a parent of what its step is given, with ``?`` where that is left out when it is absent.
+    """A link; ``key`` are the paths in a parent of its step's inputs, with ``?`` for those that may be absent.
 
-    ``needed`` arguments may not be null when the step is called, and with ``needs_header`` a request header of the link's field is
-    needed, too. Without ``match`` there is a call for each parent.
+    ``needed`` arguments must not be null when the step is called; with ``needs_header``, a request header named like the link's field is
+    required too. Without ``match`` there is one call for each parent.
     """
 
     type: str
@@ -107,25 +107,28 @@ class LinkSpec:
 
     @property
     def signature(self) -> str:
-        """The field as the SDL of clients has it."""
+        """The field in the clients' SDL."""
         return f"{self.field}{signature(self.arguments)}: {self.returns}"
 
     @property
     def config(self) -> str:
         """The YAML document, as JSON."""
-        given = {name: f"{{{name}}}" if name in self.needed else f"{{{name}?}}" for name in self.arguments}
-        given |= {"header": f"{{request.headers.{self.field}}}"} if self.needs_header else {}
+        inputs = {name: f"{{{name}}}" if name in self.needed else f"{{{name}?}}" for name in self.arguments}
+        inputs |= {"header": f"{{request.headers.{self.field}}}"} if self.needs_header else {}
         step: dict[str, Any] = {"type": "act", "part": self.name}
         if self.match:
-            step |= {"input": {"keys": "{keys}", **given}, "batch": {"key": [*self.key], "match": [*self.match], "max": self.max}}
+            step |= {
+                "input": {"keys": "{keys}", **inputs},
+                "batch": {"key": [*self.key], "match": [*self.match], "max": self.max},
+            }
         else:
-            step["input"] = {**{f"k{index}": f"{{parent.{path}}}" for index, path in enumerate(self.key)}, **given}
+            step["input"] = {**{f"k{index}": f"{{parent.{path}}}" for index, path in enumerate(self.key)}, **inputs}
         return json.dumps({"field": self.name, "returns": self.returns, "args": dict(self.arguments), "step": step})
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What several documents are asked of: ``types`` stand beside the configuration, ``schema`` is what clients are to see."""
+    """A configuration for several documents: ``types`` are its SDL, ``schema`` is the schema that clients must see."""
 
     types: str
     schema: str
@@ -141,6 +144,6 @@ class World:
 
 
 def signature(arguments: Mapping[str, str]) -> str:
-    """Return arguments as SDL has them, with their brackets."""
+    """Return arguments as SDL, with brackets; empty without arguments."""
     texts = ", ".join(f"{name}: {text}" for name, text in arguments.items())
     return f"({texts})" if texts else ""

@@ -1,4 +1,4 @@
-"""What the steps of one operation call come to, by the rules of the design told once more: one recursive definition, no time, no plan."""
+"""The outcomes of the steps of one operation call: a second implementation of the rules, recursive, without time or plan."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from tests.oracle.generate import Case
 from tests.oracle.specs import OperationSpec, StepSpec
-from tests.oracle.upstream import Call, as_json, of_step
+from tests.oracle.upstream import Call, as_json, step_result
 
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of an operation with one set of arguments; ``calls`` are those that are made, in order."""
+    """The steps of an operation with one set of arguments; ``calls`` are the calls made, in order."""
 
     case: Case
     spec: OperationSpec
@@ -19,9 +19,9 @@ class Steps:
     calls: list[Call] = field(default_factory=list)
     known: dict[str, Outcome] = field(default_factory=dict)
 
-    def run(self, asked: Iterable[str]) -> Failure | None:
-        """Run the steps that are asked for and all that they wait for; return the failure of the required one."""
-        wanted = self._closure(asked)
+    def run(self, requested: Iterable[str]) -> Failure | None:
+        """Run the requested steps and their dependencies; return the failure of the required step, if it failed."""
+        wanted = self._closure(requested)
         for name in self.spec.steps:
             outcome = self.outcome(name) if name in wanted else None
             if name == self.spec.required and isinstance(outcome, Failure):
@@ -29,13 +29,15 @@ class Steps:
         return None
 
     def outcome(self, name: str) -> Outcome:
-        """Return how a step ends, its fallback included."""
+        """Return the outcome of a step, including its fallback."""
         if name not in self.known:
             step = self.spec.steps[name]
             outcome = self._primary(step)
-            if step.stand_in and (isinstance(outcome, Failure) or outcome == Skipped(SkipReason.MISSING_INPUT, _cause(outcome))):
-                instead = self.outcome(step.stand_in)
-                outcome = instead if isinstance(instead, Success) else outcome
+            if step.fallback_step and (
+                isinstance(outcome, Failure) or outcome == Skipped(SkipReason.MISSING_INPUT, _cause(outcome))
+            ):
+                fallback = self.outcome(step.fallback_step)
+                outcome = fallback if isinstance(fallback, Success) else outcome
             self.known[name] = outcome
         return self.known[name]
 
@@ -43,22 +45,22 @@ class Steps:
         before = self.outcome(step.after) if step.after else None
         if before is not None and not isinstance(before, Success):
             return Skipped(SkipReason.MISSING_INPUT, _cause(before))
-        said = self.case.headers.get(step.name)
-        if step.gate == "skip" and said == "skip":
+        header = self.case.headers.get(step.name)
+        if step.gate == "skip" and header == "skip":
             return Skipped(SkipReason.CONDITION)
-        if step.gate == "input" and said is None:
+        if step.gate == "input" and header is None:
             return Skipped(SkipReason.MISSING_INPUT)
         self.calls.append((step.name, self.spec.name, as_json(self.arguments)))
-        return of_step(self.case, self.spec.name, step.name, self.arguments)
+        return step_result(self.case, self.spec.name, step.name, self.arguments)
 
-    def _closure(self, asked: Iterable[str]) -> set[str]:
-        found: set[str] = set()
-        waiting = list(asked)
-        while waiting:
-            name = waiting.pop()
-            waiting += self.spec.steps[name].waits_for if name not in found else ()
-            found.add(name)
-        return found
+    def _closure(self, requested: Iterable[str]) -> set[str]:
+        closure: set[str] = set()
+        pending = list(requested)
+        while pending:
+            name = pending.pop()
+            pending += self.spec.steps[name].waits_for if name not in closure else ()
+            closure.add(name)
+        return closure
 
 
 def _cause(outcome: Outcome) -> Failure | None:

@@ -1,4 +1,4 @@
-"""What the calls of a case give, for the gateway and for the executor alike: a function of the call, and of nothing that came before."""
+"""The results of a case's calls, the same for the gateway and the executor: they depend on the call only, not on earlier calls."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from gateway.contract.outcome import Failure, Success
 from gateway.contract.shape import Misfit, Shape
 from gateway.errors import StepFault
 from tests.oracle import Stage
-from tests.oracle.generate import VARIANTS, Case, Ending
+from tests.oracle.generate import VARIANTS, CallResult, Case
 from tests.oracle.specs import LinkSpec
 
 Key = tuple[str | None, ...]
 Call = tuple[object, ...]
-"""A call as it is compared: a step, its operation and arguments; or a link, its arguments and its keys in order."""
+"""The parts of a call that are compared: a step, its operation and arguments; or a link, its arguments and its keys in order."""
 
 
 def as_key(values: Sequence[object]) -> Key:
-    """Return values as the text that is sent; None for one that is not there."""
+    """Return values as the text that is sent; None for a missing value."""
     return tuple(
         value if isinstance(value, str | None) else str(value) if isinstance(value, float) else json.dumps(value, sort_keys=True)
         for value in values
@@ -29,17 +29,17 @@ def as_key(values: Sequence[object]) -> Key:
 
 
 def as_json(arguments: Mapping[str, object]) -> str:
-    """Return arguments as one text; those that are null count for nothing."""
+    """Return arguments as one JSON text, without those that are null."""
     return json.dumps({name: value for name, value in arguments.items() if value is not None}, sort_keys=True)
 
 
-def of_step(case: Case, operation: str, step: str, arguments: Mapping[str, object]) -> Ending:
-    """Return how a step of an operation ends."""
+def step_result(case: Case, operation: str, step: str, arguments: Mapping[str, object]) -> CallResult:
+    """Return the result of a call of a step."""
     return case.rows[step, str(crc32(f"{operation} {as_json(arguments)}".encode()) % VARIANTS)]
 
 
-def of_link(case: Case, link: LinkSpec, arguments: Mapping[str, object], keys: Sequence[Key]) -> Ending:
-    """Return how one call of a link ends. Results come in an order that is not that of the keys."""
+def link_result(case: Case, link: LinkSpec, arguments: Mapping[str, object], keys: Sequence[Key]) -> CallResult:
+    """Return the result of one call of a link. Results are shuffled: they need not come in the order of the keys."""
     head = link.name, as_json(arguments)
     whole = case.rows[head]
     if whole != Success(None):
@@ -58,25 +58,25 @@ def of_link(case: Case, link: LinkSpec, arguments: Mapping[str, object], keys: S
 
 @dataclass(slots=True)
 class Upstreams(Stage):
-    """Plays the steps and links of a case, and notes down the calls."""
+    """Answers the steps and links of a case, and records the calls."""
 
     case: Case | None = None
     calls: list[Call] = field(default_factory=list)
     shaped: int = 0
-    """How many values were read by a shape."""
+    """How many values were decoded by a shape."""
     misfits: int = 0
-    """How many values were not of their shape."""
+    """How many values did not fit their shape."""
 
     async def act(self, name: str, inputs: object, context: CallContext) -> Reply:
         """Answer one call."""
         assert isinstance(inputs, dict)
-        ending = self._of_link(name, inputs) if "." in name else self._of_step(name, inputs)
-        if isinstance(ending, Failure):
-            raise StepFault(ending.code, status=ending.status)
-        return Reply(self._as_read(ending.value, context.shape))
+        result = self._link_result(name, inputs) if "." in name else self._step_result(name, inputs)
+        if isinstance(result, Failure):
+            raise StepFault(result.code, status=result.status)
+        return Reply(self._as_read(result.value, context.shape))
 
     def _as_read(self, value: object, shape: Shape | None) -> object:
-        """Return a value as a call reads it whose context has a shape."""
+        """Decode a value as a call does whose context has a shape."""
         if shape is None:
             return value
         try:
@@ -87,15 +87,15 @@ class Upstreams(Stage):
         self.shaped += 1
         return read
 
-    def _of_step(self, name: str, inputs: Mapping[str, object]) -> Ending:
+    def _step_result(self, name: str, inputs: Mapping[str, object]) -> CallResult:
         assert self.case is not None
         operation = inputs["in"]
         assert isinstance(operation, str)
         arguments = {argument: inputs.get(argument) for argument in self.case.world.operations[operation].arguments}
         self.calls.append((name, operation, as_json(arguments)))
-        return of_step(self.case, operation, name, arguments)
+        return step_result(self.case, operation, name, arguments)
 
-    def _of_link(self, name: str, inputs: Mapping[str, Any]) -> Ending:
+    def _link_result(self, name: str, inputs: Mapping[str, Any]) -> CallResult:
         assert self.case is not None
         owner, _, name_of_field = name.partition(".")
         link = self.case.world.links[owner, name_of_field]
@@ -108,4 +108,4 @@ class Upstreams(Stage):
             keys = [as_key([key[part] for part in link.match]) for key in inputs["keys"]]
         assert len(set(keys)) == len(keys) <= link.max, f"{name} is asked for {keys}"
         self.calls.append((name, as_json(arguments), *keys))
-        return of_link(self.case, link, arguments, keys)
+        return link_result(self.case, link, arguments, keys)

@@ -1,7 +1,7 @@
-"""A seed → a world: random types, operations over steps, and links, as configuration and as the schema that clients are to see.
+"""Draw a world from a seed: random types, operations with steps, and links, as configuration and as the schema that clients must see.
 
-A world has its types twice: beside the configuration and, for graphql-core, with the composites, root fields and links that the
-gateway has to make of it by itself.
+A world has its types twice: as SDL of the configuration and, for graphql-core, with the composites, root fields and links that the
+gateway must generate.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from tests.oracle.specs import LinkSpec, OperationSpec, StepSpec, World, signatu
 
 LEAVES = ("ID", "String", "Int", "Float", "Boolean", "JSON", "Opaque", "Color")
 KEYS = ("ID", "String", "Int", "Float", "Boolean", "Color")
-"""The types that a field must have to be the key of a batch."""
+"""The types of fields that can be keys of a batch."""
 LINK_FIELDS = ("link", "more", "next")
 PLAIN = ("ID", "String", "Int", "Float", "Boolean")
-"""The leaves of a world of which the gateway can tell beforehand how a text is read."""
+"""The leaf types of a world whose replies the gateway can decode by a shape."""
 
 
 def make_world(seed: int) -> World:
-    """Make types, operations and links."""
+    """Draw types, operations and links."""
     random = Random(seed)
     types = _Types(random)
     operations = [_operation(random, types, index) for index in range(random.randint(1, 3))]
@@ -51,7 +51,7 @@ class _Types:
         self.leaves = PLAIN if is_plain else LEAVES
         self.texts = {"Color": "enum Color { RED GREEN BLUE }", "JSON": "scalar JSON", "Opaque": "scalar Opaque"}
         self.fields: dict[str, dict[str, str]] = {}
-        """Of the object types and interfaces, without links."""
+        """The fields of object types and interfaces, without links."""
         self.objects = [f"T{index}" for index in range(random.randint(2, 5))]
         interfaces = [f"I{index}" for index in range(0 if is_plain else random.randint(0, 2))]
         unions = [f"U{index}" for index in range(0 if is_plain else random.randint(0, 2))]
@@ -77,14 +77,14 @@ class _Types:
         self.texts[name] = f"type {name}{implements} {_fields(fields)}"
 
     def draw(self) -> str:
-        """Draw a type: now and then a list, or a list of lists, with or without null at every level."""
+        """Draw a type: sometimes a list or a list of lists, nullable or not at each level."""
         text = self.random.choice(self.leaves if self.random.random() < 0.5 else self.composites)
         for _ in range(self.random.choices((0, 1, 2, 3), (60, 27, 10, 3))[0]):
             text = f"[{text}{self.random.choice(('', '', '', '!'))}]"
         return text + self.random.choice(("", "", "", "!"))
 
     def narrowed(self, text: str) -> str:
-        """Return what an implementing type may have instead of an interface's type: the same without null."""
+        """Return the type of an interface's field in an implementing type: the same, or sometimes non-null."""
         return text if text.endswith("!") or self.random.random() < 0.7 else f"{text}!"
 
 
@@ -114,7 +114,7 @@ def _operation(random: Random, types: _Types, index: int) -> OperationSpec:
 
 
 def _step(random: Random, types: _Types, name: str, strategy: str, before: Sequence[str]) -> dict[str, StepSpec]:
-    """Make a step, and now and then one that only stands in for it."""
+    """Draw a step, and sometimes a hidden one that is its fallback."""
     returns = types.draw() if random.random() < 0.4 else f"[{random.choice(types.composites)}]{random.choice(('', '!'))}"
     if strategy == "flatten":
         returns = f"F{name}{random.choice(('', '!'))}"
@@ -130,13 +130,13 @@ def _step(random: Random, types: _Types, name: str, strategy: str, before: Seque
     gate = random.choices((None, "skip", "input"), (80, 12, 8))[0]
     if random.random() > 0.15:
         return {name: StepSpec(keys, returns, after, gate)}
-    stand_in = StepSpec({"name": f"{name}Else", "type": "act", "returns": returns, "expose": False}, returns)
-    fallback = {"fallback": [{"step": stand_in.name}]}
-    return {name: StepSpec({**keys, **fallback}, returns, after, gate), stand_in.name: stand_in}
+    fallback_step = StepSpec({"name": f"{name}Else", "type": "act", "returns": returns, "expose": False}, returns)
+    fallback = {"fallback": [{"step": fallback_step.name}]}
+    return {name: StepSpec({**keys, **fallback}, returns, after, gate), fallback_step.name: fallback_step}
 
 
 def _links(random: Random, types: _Types) -> Iterator[LinkSpec]:
-    """Make links of object types; those of the same name have the same arguments, so that fragments can ask for them together."""
+    """Draw links of object types. Links of the same name have the same arguments, so that fragments can select them together."""
     possible = {"id": "ID", "n": "Int", "tint": "Color", "on": "Boolean!"}
     for field in LINK_FIELDS:
         arguments = {name: possible[name] for name in random.sample(sorted(possible), random.choice((0, 0, 1, 1, 2)))}
@@ -169,7 +169,7 @@ def _returned_by_link(random: Random, types: _Types) -> str:
 
 
 def _batch(random: Random, types: _Types, owner: str, returns: str) -> tuple[list[str], list[str]]:
-    """Return the key and the match of a batch, or two empty lists where there can be none."""
+    """Return the key and the match of a batch, or two empty lists for a link without batches."""
     if types.is_plain and returns.strip("[]!") in types.objects and not returns.startswith("[[") and random.random() < 0.8:
         return ["k"], ["k"]
     keys = _fields_for_keys(types, owner)
@@ -185,7 +185,7 @@ def _fields_for_keys(types: _Types, name: str) -> list[str]:
 
 
 def _parent_paths(random: Random, types: _Types, owner: str) -> list[str]:
-    """Draw paths into a parent: to leaves of it and of what is in it, to whole objects and lists, and to items of lists."""
+    """Draw paths into a parent: to its leaves and those of nested objects, to whole objects and lists, and to items of lists."""
     paths = []
     for field in random.sample(sorted(types.fields[owner]), random.choice((1, 1, 2))):
         path, text = field, types.fields[owner][field]
