@@ -97,6 +97,7 @@ class GraphQLStep(StepType):
         try:
             definition = _parse_operation(keys.query)
         except GraphQLError as error:
+            # graphql-core quotes a misspelt keyword: Unexpected Name 'qurey'.
             word = error.message.rpartition("Unexpected Name '")[2].partition("'")[0]
             hint = nearest(word, ("query", "mutation"))
             yield KeyProblem("query", f"not a GraphQL document: {error.message}{hint}", "bad-graphql")
@@ -241,6 +242,7 @@ def _insert_failure(value: Any, path: list[Any], failure: Failure) -> None:
         if isinstance(value, dict):
             exists = isinstance(part, str) and part in value
         else:
+            # Not isinstance: a bool is an int too.
             exists = isinstance(value, list) and type(part) is int and 0 <= part < len(value)
         if not exists:
             return

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from resolvers.transport.transport import malformed, too_large
 
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # detects which of the two from the header
 _CHUNK = 65_536
 """About how many bytes are decoded at once, so that the limit is checked before much memory is used."""
 _ZSTD_WINDOW_LOG = 23
@@ -52,6 +52,7 @@ class Decompressor:
             self._left -= len(decoded)
             if self._left < 0:
                 raise too_large(f"body larger than {self._max_bytes} bytes")
+            # Less than a full chunk: the decoder has used up the piece. Otherwise it may have more, even without further input.
             if len(decoded) < _CHUNK:
                 return
             piece = decoder.unconsumed_tail

@@ -84,6 +84,7 @@ class Http1Transport:
         """Encode a request with its headers and body as one message, which takes one write."""
         body = request.body
         lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers]) if request.headers else ""
+        # These methods declare a length even without a body (RFC 9110, 8.6).
         if body is not None or request.method in _WITH_CONTENT:
             lines += f"content-length: {len(body or b'')}\r\n"
         head = f"{request.method} {self._path}{request.target}{self._head}{lines}\r\n".encode()

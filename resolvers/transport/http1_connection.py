@@ -18,6 +18,7 @@ from resolvers.transport.transport import IDLE_SECONDS, UpstreamResponse, malfor
 
 READ_SIZE = 65_536
 MAX_HEAD = 65_536
+"""Bytes of status line and headers; also what framing may take beyond the body."""
 MAX_HEADERS = 100
 RECENT_SECONDS = 0.001
 """For so long after a response, a connection is assumed to be still open without asking the operating system."""

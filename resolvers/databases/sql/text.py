@@ -93,6 +93,7 @@ def _mistakes(scanned: list[tuple[str, re.Match[str]]], words: tuple[str, ...]) 
     if first.lower() not in _READ_KEYWORDS:
         yield f"a warehouse step reads: its query begins with SELECT, WITH or VALUES, not '{first.upper()[:40]}'"
     else:
+        # SELECT … INTO creates a table.
         writing = list(_writing_words(code)) or (["into"] if "into" in words else [])
         yield from (f"a warehouse step reads: '{word.upper()}' is not allowed" for word in writing)
     for kind, match in scanned:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from gateway.errors import Code, StepFault
 
 MAX_INTEGER = 2**63
+"""The first integer that is too large for 64 bits."""
 
 
 def parameter_fault(name: object, reason: str) -> StepFault:
