@@ -105,11 +105,16 @@ def _step(step: Step, operation: str | None = None, link: str | None = None) -> 
         "when": step.when.text if step.when else None,
         "select": step.select.text if step.select else None,
         "timeout_ms": _ms(step.timeout),
-        **dict(sorted(item for name, policy in step.policies.items() for item in policy.in_full(name).items())),
+        **_policies(step),
         "worst_case_ms": _ms(longest_call(step)),
         "fallback": [fallback.data(MASK if step.is_sensitive else None) for fallback in step.fallbacks],
         "at": str(step.place),
     }
+
+
+def _policies(step: Step) -> Data:
+    told = {key: value for name, policy in step.policies.items() for key, value in policy.in_full(name).items()}
+    return {key: told[key] for key in sorted(told)}
 
 
 def _overlays(blueprint: Blueprint) -> Iterator[Data]:
