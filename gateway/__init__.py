@@ -1,6 +1,7 @@
 """Stepgraph: a GraphQL federation gateway whose graph is configuration.
 
-The modules read as the pipeline ``load → compile → plan → run → assemble → project``; CONTRIBUTING lists them in order.
+The folders read as the pipeline: language, settings, blueprint, contract, schema, document, load, plan, run, answer, telemetry, serve, operate,
+develop, process, cli. CONTRIBUTING has a row for each.
 """
 
 __version__ = "0.1.0"
