@@ -10,9 +10,10 @@ from gateway.answer.code_writer import object_text, tuple_text
 from gateway.answer.completion import Errors, Null, absent, leaf, mismatch, unfit
 from gateway.answer.completion_writer import CompletionWriter, is_non_null
 from gateway.answer.position import Position
-from gateway.blueprint import Operation, Strategy
+from gateway.blueprint import Strategy
 from gateway.contract.outcome import Failure, Skipped, Success
 from gateway.document.selection import TYPENAME, Selected
+from gateway.plan.links import selected_origins
 from gateway.plan.nodes import OperationCall, Plan, Root
 from gateway.run import Results
 from gateway.run.joins import MISSING, fits, found, memory_for, table_of
@@ -70,26 +71,27 @@ class _Writer(CompletionWriter):
         return value
 
     def composite(self, value: str, call: OperationCall, selected: Selected, path: tuple[str, ...]) -> None:
-        operation = call.operation
+        strategy = call.operation.strategy
         nodes = {self.plan.nodes[index].step.name: index for index in call.nodes}
-        reported = self.constant(self.reported(operation, selected))
-        if operation.picked is not None:
-            self.from_node(value, nodes[operation.picked], selected, path, reported)
+        # The steps whose failure the selected field tells.
+        reported = self.constant(frozenset(origin.step for _, origin in selected_origins(strategy, selected)))
+        if strategy.whole is not None:
+            self.from_node(value, nodes[strategy.whole.step], selected, path, reported)
             return
         (fields,) = selected.parts.values()
         with self.nullable(value, any(is_non_null(part.type) for part in fields if part.name != TYPENAME)):
-            objects = {} if operation.strategy is Strategy.MERGE else self.objects(operation, fields, nodes, path, reported)
+            objects = self.objects(strategy, selected, nodes, path, reported)
             values = []
             for part in fields:
                 name = self.name()
                 values.append((part.key, name))
                 if part.name == TYPENAME:
-                    self.line(f"{name} = {operation.returns!r}")
+                    self.line(f"{name} = {strategy.returns!r}")
                     continue
-                if part.name not in operation.origins:
+                if part.name not in strategy.origins:
                     self.line(f"{name} = None")
                     continue
-                origin = operation.origins[part.name]
+                origin = strategy.origins[part.name]
                 part_path = (*path, repr(part.key))
                 if origin.key is None:
                     self.from_node(name, nodes[origin.step], part, part_path, reported)
@@ -97,13 +99,6 @@ class _Writer(CompletionWriter):
                     position = Position(part_path, origin.step, nodes[origin.step], (origin.key,))
                     self.from_object(name, objects[origin.step], part, position)
             self.line(f"{value} = {object_text(values)}")
-
-    def reported(self, operation: Operation, selected: Selected) -> frozenset[str]:
-        """Return the names of the steps whose failure a selected field reports."""
-        if operation.picked is not None:
-            return frozenset({operation.picked})
-        (fields,) = selected.parts.values()
-        return frozenset(operation.origins[part.name].step for part in fields if part.name in operation.origins)
 
     def from_node(self, value: str, index: int, selected: Selected, path: tuple[str, ...], reported: str) -> None:
         """Write the completion of a field that is filled by the value of a step's node."""
@@ -116,15 +111,15 @@ class _Writer(CompletionWriter):
             self.missing(value, selected, position, reported)
 
     def objects(
-        self, operation: Operation, fields: tuple[Selected, ...], nodes: Mapping[str, int], path: tuple[str, ...], reported: str
+        self, strategy: Strategy, selected: Selected, nodes: Mapping[str, int], path: tuple[str, ...], reported: str
     ) -> dict[str, str]:
-        """Write the lookup of the objects that a flattened composite takes its fields from.
+        """Write the lookup of the objects that selected fields are keys of.
 
         Return the names of their variables by step. An object is None when an error has been recorded for it, and empty when it is null or its
         step was skipped.
         """
         names: dict[str, str] = {}
-        for step in dict.fromkeys(operation.origins[part.name].step for part in fields if part.name in operation.origins):
+        for step in dict.fromkeys(origin.step for _, origin in selected_origins(strategy, selected) if origin.key is not None):
             value = names[step] = self.name()
             self.line(f"{value} = outcomes[{nodes[step]}]")
             with self.block(f"if type({value}) is Success:"):

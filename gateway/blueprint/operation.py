@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as field_of
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 from graphql import ConstValueNode, print_ast
 
@@ -66,14 +66,6 @@ class Link:
         object.__setattr__(self, "single", reference.path[0] if is_single else None)
 
 
-class Strategy(StrEnum):
-    """How steps' values become the operation's."""
-
-    MERGE = "merge"
-    FLATTEN = "flatten"
-    PICK = "pick"
-
-
 class Priority(IntEnum):
     """What is refused last when there is more to do than can be done."""
 
@@ -91,6 +83,30 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Strategy:
+    """How steps' values become the operation's: what others need to know of it, whichever strategy it is.
+
+    ``returns`` is the operation's GraphQL type as text. ``origins`` maps the fields of a composite to where they come from. Where the
+    value is that of one step as it stands there are none, and ``whole`` is that step's.
+    """
+
+    name: str
+    returns: str
+    origins: Mapping[str, Origin]
+    whole: Origin | None = None
+
+    @property
+    def composite(self) -> str | None:
+        """The type that is made of its fields; None where the value is that of a step."""
+        return self.returns if self.whole is None else None
+
+    @property
+    def steps(self) -> set[str]:
+        """The steps whose values are in it."""
+        return {origin.step for origin in ((self.whole,) if self.whole else self.origins.values())}
+
+
+@dataclass(frozen=True, slots=True)
 class OverlayField:
     """A field of a composite that only steps of overlays fill: where it comes from, and the type of that step as text."""
 
@@ -102,9 +118,7 @@ class OverlayField:
 class Operation:
     """A configured root field.
 
-    ``returns`` is its GraphQL type as text. ``origins`` maps the fields of its composite type to where they come from; it is empty
-    for ``pick``, where the value is that of the step ``picked``. ``overlay_fields`` are those that only overlays fill; in an effective
-    operation some of them have origins.
+    ``overlay_fields`` are the fields of its composite that only overlays fill; in an effective operation some of them have origins.
     """
 
     name: str
@@ -119,8 +133,10 @@ class Operation:
     concurrency: int | None
     steps: Mapping[str, Step]
     strategy: Strategy
-    returns: str
-    picked: str | None
-    origins: Mapping[str, Origin]
     overlay_fields: Mapping[str, OverlayField] = field_of(default_factory=dict)
     priority: Priority = Priority.NORMAL
+
+    @property
+    def returns(self) -> str:
+        """Its GraphQL type, as text."""
+        return self.strategy.returns

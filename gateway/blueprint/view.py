@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.blueprint.blueprint import Blueprint
-from gateway.blueprint.operation import Link, Operation, Strategy
+from gateway.blueprint.operation import Link, Operation
 from gateway.blueprint.redaction import MASK
 from gateway.blueprint.step import Source, Step
 from gateway.blueprint.worst_case import longest_call, worst_case
@@ -69,8 +69,8 @@ def _operation(operation: Operation) -> Data:
         "deadline_ms": _ms(operation.deadline),
         "worst_case_ms": _ms(worst_case(operation).seconds),
         "concurrency": operation.concurrency,
-        "strategy": str(operation.strategy),
-        "picked": operation.picked if operation.strategy is Strategy.PICK else None,
+        "strategy": operation.strategy.name,
+        "picked": operation.strategy.whole.step if operation.strategy.whole else None,
         "steps": list(operation.steps),
         "required_steps": [name for name, step in operation.steps.items() if step.is_required],
         "at": str(operation.place),

@@ -1,11 +1,11 @@
 """Links of one operation call → nodes, one for each level."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from graphql import GraphQLOutputType, get_named_type, is_abstract_type
 
-from gateway.blueprint import Blueprint, Link, Operation
+from gateway.blueprint import Blueprint, Link, Operation, Origin, Strategy
 from gateway.document.selection import Selected
 from gateway.language.template import renderer
 from gateway.plan.nodes import DraftedPlan, Hops, LinkUse, Node, OfType, Role, written_arguments
@@ -23,14 +23,8 @@ class LinkPlanner:
     def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
         """Add the nodes of all links below some root fields; ``position`` are the nodes of the operation's steps by name."""
         for root in roots:
-            if self.operation.picked is not None:
-                self.descend(root, position[self.operation.picked], ())
-                continue
-            for fields in root.parts.values():
-                for part in fields:
-                    origin = self.operation.origins.get(part.name)
-                    if origin is not None:
-                        self.descend(part, position[origin.step], (origin.key,) if origin.key else ())
+            for selected, origin in selected_origins(self.operation.strategy, root):
+                self.descend(selected, position[origin.step], (origin.key,) if origin.key else ())
 
     def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
         """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
@@ -82,6 +76,18 @@ class LinkPlanner:
                 )
             )
         return self.drafted.links[identity]
+
+
+def selected_origins(strategy: Strategy, root: Selected) -> Iterator[tuple[Selected, Origin]]:
+    """Yield what is selected of an operation's value, each part with where it comes from.
+
+    Where that is the value of one step it is asked for whatever is selected of it: without it not even null-ness is known.
+    """
+    if strategy.whole is not None:
+        yield root, strategy.whole
+        return
+    (fields,) = root.parts.values()
+    yield from ((part, strategy.origins[part.name]) for part in fields if part.name in strategy.origins)
 
 
 def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:

@@ -11,7 +11,7 @@ from gateway.blueprint import Blueprint, Operation, Step
 from gateway.blueprint.graph import Graph, closure, mere_fallbacks, topological_order, written_order
 from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.language.template import renderer
-from gateway.plan.links import LinkPlanner
+from gateway.plan.links import LinkPlanner, selected_origins
 from gateway.plan.nodes import DraftedPlan, Node, OperationCall, Plan, Role, Root, written_arguments
 from gateway.plan.shapes import with_shapes
 from gateway.plan.upstream_selection import selection_text
@@ -29,7 +29,7 @@ class _CallDraft:
         """The names of the steps that the root fields ask for; all but mere fallbacks in a mutation."""
         if self.operation.is_mutation:
             return self.operation.steps.keys() - mere_fallbacks(self.operation.steps)
-        return {step for root in self.roots for step in _asked(self.operation, root)}
+        return {origin.step for root in self.roots for _, origin in selected_origins(self.operation.strategy, root)}
 
 
 def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: bool = False) -> Plan:
@@ -90,21 +90,11 @@ def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(of_node) for of_node in dependents)
 
 
-def _asked(operation: Operation, selected: Selected) -> set[str]:
-    """Return the steps that fill the selected fields. A picked step always runs: without it not even null-ness is known."""
-    if operation.picked is not None:
-        return {operation.picked}
-    (fields,) = selected.parts.values()
-    return {operation.origins[part.name].step for part in fields if part.name in operation.origins}
-
-
 def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, ...]:
     """Return the steps of overlays that do not hold for this request although a field of theirs is selected."""
     names = dict.fromkeys(part.name for root in roots for fields in root.parts.values() for part in fields)
-    missing = (
-        operation.overlay_fields[name] for name in names if name in operation.overlay_fields.keys() - operation.origins.keys()
-    )
-    return tuple(dict.fromkeys(field.origin.step for field in missing))
+    missing = operation.overlay_fields.keys() - operation.strategy.origins.keys()
+    return tuple(dict.fromkeys(operation.overlay_fields[name].origin.step for name in names if name in missing))
 
 
 def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:

@@ -20,7 +20,7 @@ from graphql import (
     type_from_ast,
 )
 
-from gateway.blueprint import Argument, Blueprint, Link, Operation, Strategy
+from gateway.blueprint import Argument, Blueprint, Link, Operation
 
 
 def build_schema(blueprint: Blueprint) -> GraphQLSchema:
@@ -48,7 +48,7 @@ class _Types:
         for (owner, field), link in blueprint.links.items():
             self._add_link(owner, field, link)
         for operation in blueprint.operations.values():
-            if operation.strategy is not Strategy.PICK:
+            if operation.strategy.composite:
                 self._add_composite(operation)
 
     def resolve(self, text: str) -> GraphQLType:
@@ -100,7 +100,7 @@ class _Types:
 
     def _composite_fields(self, operation: Operation) -> Iterator[tuple[str, GraphQLField]]:
         """Yield the fields of an operation's composite type. Fields that only overlays fill are nullable."""
-        for name, origin in operation.origins.items():
+        for name, origin in operation.strategy.origins.items():
             yield name, GraphQLField(self._field_type(operation.steps[origin.step].returns, origin.key))  # type: ignore[arg-type]
         for name, field in operation.overlay_fields.items():
             # Such a field is null for a request for which the overlay does not hold.

@@ -3,9 +3,12 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from gateway.blueprint import step
+from gateway.load.check.composite import STRATEGIES
 from gateway.settings import FallbackKeys
+from gateway.settings.parts import AggregationKeys
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -15,6 +18,18 @@ FALLBACK_FILES = {
     "gateway/load/check/fallback.py",  # the key → the kind
     "gateway/run/fallback.py",  # the value that it gives
 }
+
+STRATEGY_FILES = {
+    "gateway/settings/parts.py",  # its word
+    "gateway/load/check/composite.py",  # its type, and where its fields come from
+    "gateway/answer/projection.py",  # its value, where that is more than a step's or the fields that composites have
+}
+WRITERS_OF_CONFIGURATION = {
+    "gateway/develop/importing/database/configuration.py",
+    "gateway/develop/importing/graphql_endpoint.py",
+    "gateway/develop/importing/openapi/operations.py",
+}
+JMESPATH = "gateway/language/expression.py"  # which has a 'flatten' of its own
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
@@ -67,3 +82,24 @@ def test_only_a_constant_cannot_fail_and_only_an_earlier_value_is_kept() -> None
     kinds = (step.FallbackStep("other"), step.FallbackValue(0), step.FallbackStale(1.5))
     assert [kind.can_fail for kind in kinds] == [True, False, True]
     assert [kind.keeps_replies for kind in kinds] == [False, False, True]
+
+
+# -- aggregation strategies
+
+
+def test_only_three_files_know_which_strategies_there_are() -> None:
+    assert naming(set(STRATEGIES)) - WRITERS_OF_CONFIGURATION - {JMESPATH} <= STRATEGY_FILES
+
+
+def test_nobody_goes_by_the_name_of_a_strategy_who_does_not_show_it() -> None:
+    found = {
+        path
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "name" and ast.unparse(node.value).endswith("strategy")
+    }
+    assert found - STRATEGY_FILES == {"gateway/blueprint/view.py", "gateway/cli/author/check.py"}
+
+
+def test_each_word_for_a_strategy_has_its_class() -> None:
+    assert tuple(STRATEGIES) == get_args(AggregationKeys.model_fields["strategy"].annotation)

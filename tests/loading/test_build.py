@@ -66,7 +66,7 @@ def test_the_papers_file_loads_verbatim_and_untyped() -> None:
     found = operation(PAPER)
     assert [(argument.name, argument.type) for argument in found.arguments] == [("customer_id", "ID!")]
     assert found.are_arguments_inferred
-    assert (found.strategy, found.returns) == (Strategy.MERGE, "Customer360")
+    assert (found.strategy.name, found.returns) == ("merge", "Customer360")
     assert {name: step.returns for name, step in found.steps.items()} == dict.fromkeys(found.steps, "JSON")
     assert {name: step.timeout for name, step in found.steps.items()} == {
         "accountService": 0.5,
@@ -77,7 +77,7 @@ def test_the_papers_file_loads_verbatim_and_untyped() -> None:
     assert [name for name, step in found.steps.items() if step.is_required] == ["accountService", "transactionService"]
     assert {step.source.name for step in found.steps.values() if step.source} == {"core", "warehouse"}
     assert all(not step.needs and not step.follows for step in found.steps.values())
-    assert found.origins == {name: Origin(name) for name in found.steps}
+    assert found.strategy.origins == {name: Origin(name) for name in found.steps}
 
 
 def test_the_papers_file_is_typed_by_the_declared_type_of_its_operation() -> None:
@@ -94,7 +94,7 @@ def test_the_papers_file_is_typed_by_the_declared_type_of_its_operation() -> Non
         "fraudSignals": "JSON",
         "riskProfile": "RiskProfile",
     }
-    assert list(found.origins) == ["riskProfile", "accountService", "transactionService", "fraudSignals"]
+    assert list(found.strategy.origins) == ["riskProfile", "accountService", "transactionService", "fraudSignals"]
 
 
 def test_the_examples_of_the_repository_are_sound() -> None:
@@ -265,7 +265,7 @@ def test_what_is_left_out_has_the_defaults_of_the_language() -> None:
         "operation: a\nsteps: [{ name: x, type: api, source: plain, endpoint: /x }, { name: y, type: value, value: 1 }]"
     )
     step, constant = found.steps.values()
-    assert (found.deadline, found.concurrency, found.description, found.strategy) == (30.0, None, None, Strategy.MERGE)
+    assert (found.deadline, found.concurrency, found.description, found.strategy.name) == (30.0, None, None, "merge")
     assert (step.field, step.is_exposed, step.is_required, step.returns) == ("x", True, False, "JSON")
     assert (step.timeout, step.retry) == (5.0, RetryKeys())
     assert (step.when, step.select, step.needs, step.follows, step.fallbacks, bool(step.request_reads)) == (
@@ -362,7 +362,7 @@ def test_a_declared_composite_may_have_fewer_fields_than_there_are_steps() -> No
         sdl,
     )
     assert {step.field: step.returns for step in found.steps.values()} == {"first": "[Int]", "third": "String", "second": "Int"}
-    assert list(found.origins) == ["second", "first", "third"]
+    assert list(found.strategy.origins) == ["second", "first", "third"]
 
 
 def test_a_step_that_is_not_exposed_fills_no_field_even_one_of_its_name() -> None:
@@ -371,7 +371,7 @@ def test_a_step_that_is_not_exposed_fills_no_field_even_one_of_its_name() -> Non
         "operation: a\nsteps: [{ name: x, type: value, value: 1, as: one }, { name: y, type: value, value: 1, expose: false }]",
         sdl,
     )
-    assert list(found.origins) == ["one"]
+    assert list(found.strategy.origins) == ["one"]
 
 
 def test_flatten_puts_the_fields_of_the_steps_objects_side_by_side() -> None:
@@ -384,7 +384,7 @@ steps:
   - { name: helper, type: value, value: {}, expose: false }
 aggregation: { strategy: flatten }
 """
-    assert operation(text, sdl).origins == {
+    assert operation(text, sdl).strategy.origins == {
         "id": Origin("user", "id"),
         "name": Origin("user", "name"),
         "score": Origin("risk", "score"),
@@ -398,7 +398,8 @@ aggregation: { strategy: flatten }
 def test_pick_has_the_type_of_its_step_but_may_be_null(returns: str, value: str) -> None:
     text = f"operation: a\nsteps: [{{ name: x, type: value, value: 1, returns: {returns} }}]\naggregation: {{ strategy: pick, step: x }}"
     found = operation(text, "type Post { id: ID }")
-    assert (found.picked, found.returns, found.origins) == ("x", value, {})
+    assert found.strategy == Strategy("pick", value, {}, whole=Origin("x"))
+    assert (found.returns, found.strategy.composite, found.strategy.steps) == (value, None, {"x"})
 
 
 def test_operations_that_pick_have_no_types_that_could_be_the_same() -> None:

@@ -115,7 +115,9 @@ def _print_summary(blueprint: Blueprint) -> None:
         table.add_column(column, overflow="fold")
     for operation in blueprint.operations.values():
         steps, required = list(operation.steps), [name for name, step in operation.steps.items() if step.is_required]
-        table.add_row(operation.name, _arguments(operation), operation.strategy, ", ".join(steps), ", ".join(required) or "-")
+        table.add_row(
+            operation.name, _arguments(operation), operation.strategy.name, ", ".join(steps), ", ".join(required) or "-"
+        )
     out.print(table)
     if blueprint.overlays:
         out.print(_overlay_table(blueprint))

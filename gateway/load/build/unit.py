@@ -104,7 +104,7 @@ class Unit:
     @property
     def composite(self) -> str | None:
         """The type that it makes, if it makes one."""
-        return self.operation.returns if self.operation is not None and self.operation.picked is None else None
+        return self.operation.strategy.composite if self.operation else None
 
     def steps(self) -> Iterator[Step]:
         """Yield its steps, those of overlays left aside."""
@@ -158,7 +158,7 @@ def make_unit(
     steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, CheckedLink) else []
     texts = (found.text, *(layer.text for layer in layers), *{step.returns for step in steps})
     words = set[str]().union(*map(_WORD.findall, texts))
-    names = (operation.returns,) if operation and operation.picked is None else ()
+    names = (operation.strategy.composite,) if operation and operation.strategy.composite else ()
     declared = context.types.digests
     kept = frozenset(word for word in words if word[0].isupper() or word in declared)
     used = {step.source.name for step in steps if step.source}

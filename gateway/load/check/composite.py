@@ -1,6 +1,7 @@
-"""How the steps of an operation become one value: the operation's type, its fields, and where each comes from (paper 5.5)."""
+"""How the steps of an operation become one value: a class for each strategy, which gives its type and where its fields come from (paper 5.5)."""
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 
 from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
 
@@ -13,74 +14,158 @@ from gateway.load.types.sdl import ROOT_TYPES
 from gateway.load.types.sensitive import is_declared
 from gateway.settings import OperationKeys, StepKeys
 
+Drafts = Mapping[str, StepDraft]
 
-class Composite:
-    """The type of an operation. ``declared`` is what the SDL says of it, if anything."""
+
+class Aggregation(ABC):
+    """How the steps of one operation become its value, by one strategy; what is wrong with it is added to ``problems``."""
 
     def __init__(self, operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> None:
         self._operation = operation
-        self._aggregation = operation.keys.aggregation
+        self._keys = operation.keys.aggregation
         self._types = types
         self._problems = problems
-        name = operation.keys.operation
-        self.name = operation.keys.type or name[0].upper() + name[1:]
-        self.strategy = Strategy(self._aggregation.strategy)
-        self.declared = self._declared()
 
-    def _declared(self) -> GraphQLObjectType | None:
-        path = ("type",) if self._operation.keys.type else ("operation",)
-        if self.strategy is Strategy.PICK:
-            return None
-        if self.name in ROOT_TYPES or (self.name.startswith("__") and self._operation.keys.type):
-            self._report(
-                path, f"the type '{self.name}' belongs to GraphQL; give the operation another with 'type:'", "reserved-name"
-            )
-        declared = self._types.type_map.get(self.name) if self._types and not self.name.startswith("__") else None
-        if declared is None or isinstance(declared, GraphQLObjectType):
-            return declared
-        message = f"the operation's type '{self.name}' is declared, but not as an object type; give it another with 'type:'"
-        self._report(path, message, "type-conflict")
-        return None
+    @abstractmethod
+    def strategy(self, steps: Drafts) -> Strategy:
+        """Return what the strategy makes of some steps, given that nothing is wrong."""
+
+    def check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
+        """Report what is wrong, given the steps that could be read, the names of all, and the fields of overlays."""
+        for index, name in enumerate(self._keys.required_steps):
+            self._check_step_name(("aggregation", "required_steps", index), name, step_names)
+        self._check(steps, step_names, overlay_fields)
+
+    @abstractmethod
+    def _check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None: ...
 
     def declared_type(self, keys: StepKeys) -> str | None:
         """Return the type that the SDL gives the field of a step, as text."""
-        field = self.declared.fields.get(keys.as_ or keys.name) if self.declared and keys.expose else None
-        return str(field.type) if field is not None and self.strategy is Strategy.MERGE else None
+        return None
 
-    def sensitive_fields(self) -> Iterator[str]:
-        """Yield the fields that the SDL declares to be sensitive."""
-        fields = self.declared.fields if self.declared else {}
-        yield from (name for name, field in fields.items() if is_declared(field))
-
-    def check(self, steps: Mapping[str, StepDraft], step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
-        """Report what is wrong with the aggregation, given the steps that could be read, the names of all, and the fields of overlays."""
-        for index, name in enumerate(self._aggregation.required_steps):
-            self._check_step_name(("aggregation", "required_steps", index), name, step_names)
-        if self.strategy is Strategy.PICK:
-            if self._aggregation.step is None:
-                self._report(("aggregation",), "the strategy 'pick' needs 'step: <name>'", "missing-key")
-            else:
-                self._check_step_name(("aggregation", "step"), self._aggregation.step, step_names)
-            return
-        if self._aggregation.step is not None:
-            message = f"'step' belongs to the strategy 'pick', not to '{self.strategy}'; remove it"
-            self._report(("aggregation", "step"), message, "unused-key")
-        if steps and not any(step.keys.expose for step in steps.values()):
-            self._report(("steps",), "no step is exposed, so the operation has no field; remove an 'expose: false'", "no-field")
-        if self.strategy is Strategy.FLATTEN:
-            self._check_flatten(steps)
-        self._check_declared_fields(steps, step_names | overlay_fields)
+    def sensitive_fields(self) -> Iterable[str]:
+        """Return the fields of its type that the SDL declares to be sensitive."""
+        return ()
 
     def _check_step_name(self, path: tuple[str | int, ...], name: str, step_names: frozenset[str]) -> None:
         if name not in step_names:
             hint = nearest(name, step_names) or "; it is not a step of this operation"
             self._report(path, f"unknown step '{name}'{hint}", "unknown-step")
 
-    def _check_flatten(self, steps: Mapping[str, StepDraft]) -> None:
+    def _report(self, path: tuple[str | int, ...], message: str, code: str) -> None:
+        self._problems.append(self._operation.problem(path, message, code))
+
+
+class _Pick(Aggregation):
+    """The value of one step."""
+
+    def strategy(self, steps: Drafts) -> Strategy:
+        picked = steps[self._keys.step or ""]
+        return Strategy(self._keys.strategy, picked.returns.removesuffix("!"), {}, Origin(picked.keys.name))
+
+    def _check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
+        if self._keys.step is None:
+            self._report(("aggregation",), "the strategy 'pick' needs 'step: <name>'", "missing-key")
+        else:
+            self._check_step_name(("aggregation", "step"), self._keys.step, step_names)
+
+
+class _Composite(Aggregation):
+    """An object with fields from several steps. ``_declared`` is what the SDL says of its type, if anything."""
+
+    def __init__(self, operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> None:
+        super().__init__(operation, types, problems)
+        name = operation.keys.operation
+        self._name = operation.keys.type or name[0].upper() + name[1:]
+        self._declared = self._declared_object()
+
+    def _declared_object(self) -> GraphQLObjectType | None:
+        path = ("type",) if self._operation.keys.type else ("operation",)
+        if self._name in ROOT_TYPES or (self._name.startswith("__") and self._operation.keys.type):
+            message = f"the type '{self._name}' belongs to GraphQL; give the operation another with 'type:'"
+            self._report(path, message, "reserved-name")
+        declared = self._types.type_map.get(self._name) if self._types and not self._name.startswith("__") else None
+        if declared is None or isinstance(declared, GraphQLObjectType):
+            return declared
+        message = f"the operation's type '{self._name}' is declared, but not as an object type; give it another with 'type:'"
+        self._report(path, message, "type-conflict")
+        return None
+
+    def strategy(self, steps: Drafts) -> Strategy:
+        return Strategy(self._keys.strategy, self._name, self._origins(steps))
+
+    def _origins(self, steps: Drafts) -> dict[str, Origin]:
+        """Return where each field comes from: first those that the SDL declares, then the others in file order."""
+        origins = self._filled({name: step for name, step in steps.items() if step.keys.expose})
+        first = [field for field in (self._declared.fields if self._declared else ()) if field in origins]
+        return {field: origins[field] for field in dict.fromkeys((*first, *origins))}
+
+    @abstractmethod
+    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+        """Return where each field comes from, in file order."""
+
+    def sensitive_fields(self) -> Iterable[str]:
+        fields = self._declared.fields if self._declared else {}
+        return (name for name, field in fields.items() if is_declared(field))
+
+    def _check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
+        if self._keys.step is not None:
+            message = f"'step' belongs to the strategy 'pick', not to '{self._keys.strategy}'; remove it"
+            self._report(("aggregation", "step"), message, "unused-key")
+        if steps and not any(step.keys.expose for step in steps.values()):
+            self._report(("steps",), "no step is exposed, so the operation has no field; remove an 'expose: false'", "no-field")
+        self._check_exposed({name: step for name, step in steps.items() if step.keys.expose})
+        self._check_declared_fields(steps, step_names | overlay_fields)
+
+    def _check_exposed(self, exposed: Drafts) -> None:
+        """Report exposed steps that cannot fill any field."""
+
+    def _check_declared_fields(self, steps: Drafts, filled_by_name: frozenset[str]) -> None:
+        origins = self._origins(steps)
+        filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
+        for field in (field for field in (self._declared.fields if self._declared else {}) if field not in filled):
+            message = f"no step fills the field '{field}' of the operation's type '{self._name}'"
+            meant = self._meant(field, steps)
+            if meant is not None:
+                path = ("as",) if meant.keys.as_ else ("name",)
+                hint = f"; did you mean '{meant.field}'?"
+                self._problems.append(meant.decoded.problem(path, message + hint, "unfilled-field"))
+                continue
+            hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
+            self._report(("steps",), message + hint, "unfilled-field")
+
+    def _meant(self, field: str, steps: Drafts) -> StepDraft | None:
+        """Return the step that was meant to fill a field."""
+        return None
+
+
+class _Merge(_Composite):
+    """An object with a field for each step."""
+
+    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+        return {step.field: Origin(name) for name, step in exposed.items()}
+
+    def declared_type(self, keys: StepKeys) -> str | None:
+        field = self._declared.fields.get(keys.as_ or keys.name) if self._declared and keys.expose else None
+        return None if field is None else str(field.type)
+
+    def _meant(self, field: str, steps: Drafts) -> StepDraft | None:
+        strangers = {step.field: step for step in steps.values() if self._declared and step.field not in self._declared.fields}
+        return next((step for name, step in strangers.items() if nearest(field, [name])), None)
+
+
+class _Flatten(_Composite):
+    """An object with the fields of the steps' objects side by side."""
+
+    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+        objects = {name: self._object_of(step) for name, step in exposed.items()}
+        return {field: Origin(name, field) for name, found in objects.items() if found for field in found.fields}
+
+    def _check_exposed(self, exposed: Drafts) -> None:
         owners: dict[str, str] = {}
-        for name, step in steps.items():
-            returned = self._object_of(step) if step.keys.expose else None
-            if step.keys.expose and returned is None and self._types is not None:
+        for name, step in exposed.items():
+            returned = self._object_of(step)
+            if returned is None and self._types is not None:
                 message = f"'flatten' needs steps that return an object type, not '{step.returns}'; give it 'returns:'"
                 self._problems.append(step.decoded.problem(("returns",), message, "flatten-needs-object"))
             for field in returned.fields if returned else ():
@@ -89,39 +174,16 @@ class Composite:
                     self._problems.append(step.decoded.problem(("returns",), message, "duplicate-field"))
                 owners.setdefault(field, name)
 
-    def _check_declared_fields(self, steps: Mapping[str, StepDraft], filled_by_name: frozenset[str]) -> None:
-        origins = self.origins(steps)
-        filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
-        declared = self.declared.fields if self.declared else {}
-        strangers = {step.field: step for step in steps.values() if step.field not in declared}
-        for field in (field for field in declared if field not in filled):
-            message = f"no step fills the field '{field}' of the operation's type '{self.name}'"
-            meant = next((step for name, step in strangers.items() if nearest(field, [name])), None)
-            if meant is not None and self.strategy is Strategy.MERGE:
-                path = ("as",) if meant.keys.as_ else ("name",)
-                hint = f"; did you mean '{meant.field}'?"
-                self._problems.append(meant.decoded.problem(path, message + hint, "unfilled-field"))
-                continue
-            hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
-            self._report(("steps",), message + hint, "unfilled-field")
-
-    def origins(self, steps: Mapping[str, StepDraft]) -> dict[str, Origin]:
-        """Return where each field comes from: first those that the SDL declares, then the others in file order."""
-        exposed = [step for step in steps.values() if step.keys.expose]
-        if self.strategy is Strategy.PICK:
-            return {}
-        if self.strategy is Strategy.MERGE:
-            origins = {step.field: Origin(step.keys.name) for step in exposed}
-        else:
-            objects = [(step.keys.name, self._object_of(step)) for step in exposed]
-            origins = {field: Origin(name, field) for name, found in objects if found for field in found.fields}
-        first = [field for field in (self.declared.fields if self.declared else ()) if field in origins]
-        return {field: origins[field] for field in dict.fromkeys((*first, *origins))}
-
     def _object_of(self, step: StepDraft) -> GraphQLObjectType | None:
         returned = resolve_type(step.returns, self._types) if self._types else None
         returned = returned.of_type if isinstance(returned, GraphQLNonNull) else returned
         return returned if isinstance(returned, GraphQLObjectType) else None
 
-    def _report(self, path: tuple[str | int, ...], message: str, code: str) -> None:
-        self._problems.append(self._operation.problem(path, message, code))
+
+STRATEGIES: Mapping[str, type[Aggregation]] = {"merge": _Merge, "flatten": _Flatten, "pick": _Pick}
+"""The strategies by their words in ``aggregation:``."""
+
+
+def read_aggregation(operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> Aggregation:
+    """Return how the steps of an operation become its value."""
+    return STRATEGIES[operation.keys.aggregation.strategy](operation, types, problems)

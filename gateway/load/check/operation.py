@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
 
-from gateway.blueprint import Argument, Operation, Priority, Step, Strategy
+from gateway.blueprint import Argument, Operation, Priority, Step
 from gateway.blueprint.graph import Graph, closure, find_cycles, mere_fallbacks, written_order
 from gateway.errors import Problem, nearest
 from gateway.load.check.arguments import read_arguments
-from gateway.load.check.composite import Composite
+from gateway.load.check.composite import read_aggregation
 from gateway.load.check.draft import CheckContext, StepDraft, read_draft
 from gateway.load.check.references import RESERVED, Scope, resolve_type
 from gateway.load.check.sensitive_steps import sensitive_steps
@@ -34,13 +34,13 @@ class _Rules:
         self.overlay_fields = decoded.overlay_fields
         self.around = around
         self.problems = problems
-        self.composite = Composite(decoded.operation, around.types, problems)
+        self.aggregation = read_aggregation(decoded.operation, around.types, problems)
         distinct = self._distinct(decoded.steps)
         self.drafts = {step.keys.name: self._draft(step) for step in distinct}
         self.arguments = self._arguments()
 
     def _draft(self, step: Decoded[StepKeys]) -> StepDraft:
-        return read_draft(step, self.around, self.composite.declared_type(step.keys), self.problems)
+        return read_draft(step, self.around, self.aggregation.declared_type(step.keys), self.problems)
 
     def check(self) -> None:
         """Report everything that is wrong."""
@@ -52,15 +52,13 @@ class _Rules:
         for draft in self.drafts.values():
             self._check_step(draft, names)
         self._check_names()
-        self.composite.check(self.drafts, self.step_names, self.overlay_fields)
+        self.aggregation.check(self.drafts, self.step_names, self.overlay_fields)
         self._check_cycles()
 
     def assemble(self) -> Operation:
         """Return the operation, given that nothing is wrong."""
-        strategy = self.composite.strategy
-        picked = self.drafts[self.keys.aggregation.step or ""] if strategy is Strategy.PICK else None
         arguments = tuple(argument.name for argument in self.arguments)
-        sensitive = sensitive_steps(self.drafts, self.arguments, self.composite.sensitive_fields(), self.around.types)
+        sensitive = sensitive_steps(self.drafts, self.arguments, self.aggregation.sensitive_fields(), self.around.types)
         scope = StepScope(arguments, frozenset(self.drafts), self._paths_read(), sensitive)
         return Operation(
             name=self.keys.operation,
@@ -73,10 +71,7 @@ class _Rules:
             deadline=self.keys.deadline_ms / 1000,
             concurrency=self.keys.concurrency,
             steps={name: self._step(draft, scope) for name, draft in self.drafts.items()},
-            strategy=strategy,
-            returns=picked.returns.removesuffix("!") if picked else self.composite.name,
-            picked=picked.keys.name if picked else None,
-            origins=self.composite.origins(self.drafts),
+            strategy=self.aggregation.strategy(self.drafts),
             priority=Priority[self.keys.priority.upper()],
         )
 

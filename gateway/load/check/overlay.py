@@ -175,8 +175,8 @@ def _with_union(base: Operation, variants: list[tuple[DecodedOverlay, Operation]
         if operation.returns != base.returns:
             message = f"the value would be '{operation.returns}', not '{base.returns}'; pick a step of the same type"
             problems.append(decoded.problem(("aggregation", "step"), message, "type-conflict"))
-        for field, origin in operation.origins.items():
-            if field in base.origins:
+        for field, origin in operation.strategy.origins.items():
+            if field in base.strategy.origins:
                 continue
             made = OverlayField(origin, operation.steps[origin.step].returns)
             other = fields.setdefault(field, made)

@@ -32,9 +32,7 @@ def unused_steps(subject: LintSubject) -> Iterator[Occurrence]:
 
 
 def _used_steps(operation: Operation) -> set[str]:
-    filling = [origin.step for origin in operation.origins.values()]
-    filling += [operation.picked] if operation.picked else []
-    return closure(filling, lambda name: operation.steps[name].prerequisites_with_fallbacks)
+    return closure(operation.strategy.steps, lambda name: operation.steps[name].prerequisites_with_fallbacks)
 
 
 def unused_sources(subject: LintSubject) -> Iterator[Occurrence]:
@@ -93,7 +91,7 @@ def untyped_steps(subject: LintSubject) -> Iterator[Occurrence]:
             typed = composite.ast_node.fields or () if isinstance(composite, GraphQLObjectType) and composite.ast_node else ()
             names = {field.name.value for field in typed}
             for step in operation.steps.values():
-                fills = step.is_exposed or operation.picked == step.name
+                fills = step.is_exposed or step.name in operation.strategy.steps
                 if fills and step.returns == "JSON" and step.keys.returns is None and step.field not in names:
                     message = "the field is JSON: nothing of it is checked or can be selected; add 'returns:'"
                     yield step.place, step_subject(operation, step), message
