@@ -4,7 +4,7 @@ A plan has no conditions left: ``@skip`` and ``@include`` were decided with the 
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.blueprint import Blueprint, Operation, Step
@@ -55,7 +55,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         roots=tuple(order),
         calls=calls,
         nodes=shared,
-        waiting=tuple(len(node.needs) + len(node.follows) for node in shared),
+        waiting=tuple(len(node.prerequisites) for node in shared),
         dependents=_dependents(shared),
         links=drafted.links,
         request_reads=request_reads,
@@ -98,48 +98,49 @@ def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, .
 
 
 def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:
-    """Append the nodes of an operation call, each after all that it waits for and, where that leaves a choice, in file order."""
+    """Append the nodes of an operation call, those of its steps before those of links."""
+    operation, steps, first = draft.operation, draft.operation.steps, draft.roots[0]
+    start = len(drafted.nodes)
+    drafted.nodes += _step_nodes(index, draft, blueprint.deadline_of(operation), start)
+    position = {node.step.name: node.index for node in drafted.nodes[start:]}
+    LinkPlanner(index, operation, blueprint, drafted).plan(draft.roots, position)
+    nodes = drafted.nodes[start:]
+    return OperationCall(
+        index=index,
+        operation=operation,
+        field=first.node,
+        arguments=written_arguments(first),
+        nodes=tuple(node.index for node in nodes),
+        eager=sum(not node.is_lazy for node in nodes),
+        first=tuple(node.index for node in nodes if not (node.is_lazy or node.prerequisites)),
+        pruned=tuple(name for name, step in steps.items() if name not in position and step.is_exposed),
+        not_applicable=_not_applicable(operation, draft.roots),
+        deadline=blueprint.deadline_of(operation),
+    )
+
+
+def _step_nodes(call: int, draft: _CallDraft, deadline: float, start: int) -> Iterator[Node]:
+    """Yield the nodes of steps, each after all that it waits for and, where that leaves a choice, in file order."""
     steps = draft.operation.steps
     eager = closure(draft.asked, lambda name: steps[name].prerequisites)
     chosen = closure(eager, lambda name: steps[name].prerequisites_with_fallbacks)
-    nodes = drafted.nodes
-    start = len(nodes)
     before = written_order(_graph(steps, eager)) if draft.operation.is_mutation else {}
     position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
-    for name, place in position.items():
-        step = steps[name]
-        is_lazy = name not in eager
-        role = Role.FALLBACK if is_lazy else Role.REQUIRED if step.is_required else Role.OPTIONAL
-        nodes.append(
-            Node(
-                index=place,
-                call=index,
-                step=step,
-                render=renderer(step.inputs),
-                role=role,
-                needs=tuple(position[other] for other in step.needs),
-                follows=tuple(position[other] for other in (*step.follows, *_also_after(step, before.get(name)))),
-                substitutes={other: position[other] for other in step.fallback_steps},
-                is_lazy=is_lazy,
-                is_shared=False,
-                deadline=blueprint.deadline_of(draft.operation),
-            )
+    for name, index in position.items():
+        step, is_lazy = steps[name], name not in eager
+        yield Node(
+            index=index,
+            call=call,
+            step=step,
+            render=renderer(step.inputs),
+            role=Role.FALLBACK if is_lazy else Role.REQUIRED if step.is_required else Role.OPTIONAL,
+            needs=tuple(position[other] for other in step.needs),
+            follows=tuple(position[other] for other in (*step.follows, *_also_after(step, before.get(name)))),
+            substitutes={other: position[other] for other in step.fallback_steps},
+            is_lazy=is_lazy,
+            is_shared=False,
+            deadline=deadline,
         )
-    LinkPlanner(index, draft.operation, blueprint, drafted).plan(draft.roots, position)
-    pruned = tuple(name for name, step in steps.items() if name not in chosen and step.is_exposed)
-    first = draft.roots[0]
-    return OperationCall(
-        index=index,
-        operation=draft.operation,
-        field=first.node,
-        arguments=written_arguments(first),
-        nodes=tuple(range(start, len(nodes))),
-        eager=sum(not node.is_lazy for node in nodes[start:]),
-        first=tuple(node.index for node in nodes[start:] if not (node.is_lazy or node.needs or node.follows)),
-        pruned=pruned,
-        not_applicable=_not_applicable(draft.operation, draft.roots),
-        deadline=blueprint.deadline_of(draft.operation),
-    )
 
 
 def _graph(steps: Mapping[str, Step], chosen: set[str]) -> Graph:
