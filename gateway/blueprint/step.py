@@ -177,23 +177,21 @@ class Step:
     """One line that says what is called, for plans."""
     is_sensitive: bool = False
     """Whether nothing of what it is given or gives may be told."""
+    prerequisites: tuple[str, ...] = field_of(init=False)
+    """The steps that must have ended before it."""
+    fallback_steps: tuple[str, ...] = field_of(init=False)
+    """The steps that can stand in for it, in the order in which they are tried."""
     _fingerprint: str = field_of(default="", init=False, repr=False)
 
-    @property
-    def prerequisites(self) -> tuple[str, ...]:
-        """The steps that must have ended before it."""
-        return (*self.needs, *self.follows)
-
-    @property
-    def fallback_steps(self) -> tuple[str, ...]:
-        """The steps that can stand in for it, in the order in which they are tried."""
-        names = [fallback.step for fallback in self.fallbacks if fallback.step is not None]
-        return tuple(dict.fromkeys(names)) if names else ()
+    def __post_init__(self) -> None:
+        names = (fallback.step for fallback in self.fallbacks if fallback.step is not None)
+        object.__setattr__(self, "prerequisites", self.needs + self.follows)
+        object.__setattr__(self, "fallback_steps", tuple(dict.fromkeys(names)))
 
     @property
     def prerequisites_with_fallbacks(self) -> tuple[str, ...]:
         """The steps that have ended before it at the latest when all of its fallbacks were tried."""
-        return (*self.prerequisites, *self.fallback_steps)
+        return self.prerequisites + self.fallback_steps
 
     @property
     def retry(self) -> RetryKeys:

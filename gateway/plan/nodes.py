@@ -82,7 +82,7 @@ class Node:
     @property
     def prerequisites(self) -> tuple[int, ...]:
         """The nodes that must have ended before it."""
-        return (*self.needs, *self.follows)
+        return self.needs + self.follows
 
 
 @dataclass(frozen=True, slots=True)
