@@ -1,4 +1,4 @@
-"""Two blueprints → what is set otherwise in the documents of which a configuration has one, such as `server:`."""
+"""Two blueprints → the settings that differ between them, in kinds of documents of which there is only one, such as ``server:``."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,13 +10,13 @@ from gateway.settings import DOCUMENT_KINDS, Keys
 from gateway.settings.words import flow
 
 _SECRETS = re.compile(r"(?<=://)\S*(?=@)|(?<=\?)\S+$")
-"""What of a URL may be a secret: user and password, and its query."""
+"""The parts of a URL that may be secret: user and password, and the query."""
 
 
 def settings_changes(old: Blueprint, new: Blueprint) -> Iterator[str]:
-    """Yield a line for each key that has another value, as ``server.max_in_flight: 512 → 200``.
+    """Yield a line for each key with a different value, such as ``server.max_in_flight: 512 → 200``.
 
-    Values of the environment are shown as they were written, and URLs without what may be a secret.
+    Secrets are not shown: values of the environment appear as ``${NAME}``, URLs without user, password and query.
     """
     for kind in DOCUMENT_KINDS:
         if kind.is_single:
@@ -39,7 +39,7 @@ def _shown(value: object, variables: Mapping[str, str]) -> str:
 
 
 def _plain(value: object, variables: Mapping[str, str]) -> object:
-    """Return a value of settings as YAML has it, without secrets."""
+    """Return a value as plain data, without secrets."""
     match value:
         case Keys():
             return {key: _plain(getattr(value, key), variables) for key in type(value).model_fields}

@@ -198,31 +198,31 @@ defaults: { api: core, warehouse: warehouse }
 
 @dataclass(frozen=True, slots=True)
 class DocumentKind:
-    """A kind of document. One with a ``field`` is read, checked, reloaded, compared and described by this alone."""
+    """A kind of document. A kind with a ``field`` needs no code of its own to be read, reloaded, compared and described."""
 
     keys: tuple[str, ...]
-    """The keys that tell it apart; it goes by the first."""
+    """The keys that identify it; the first is its name."""
     model: type[Keys]
     field: str = ""
-    """The field of the Blueprint that holds what it says: the mapping under its key where there is one document, else the documents.
-    Empty for kinds that are compiled: operations, links, overlays, sources."""
+    """The field of the Blueprint that holds its value: of a single kind the mapping under its key, else a tuple of the documents.
+    Empty for operations, links, overlays and sources, which have their own code in ``load``."""
     is_single: bool = False
-    """Whether a configuration has one such document at the most."""
+    """Whether a configuration may have only one such document."""
     default: Keys | None = None
-    """What holds where the one document is left out."""
+    """The value of a single kind where there is no such document."""
     invalidates: Literal["units", "generation", "nothing"] = "generation"
-    """What a change of it makes anew: all operations and links, the generation with those that it has, or nothing that serves requests."""
+    """What is built again after a change: all operations and links, only the generation that serves them, or nothing."""
     also: tuple[str, ...] = ()
-    """Keys that tell it apart too, in a document that has forgotten its own."""
+    """Other keys that identify it where its own key was forgotten."""
 
     @property
     def key(self) -> str:
-        """What it is called."""
+        """Its name in problems and in the reference."""
         return self.keys[0]
 
     @property
     def is_named(self) -> bool:
-        """Tell whether the value of its key is a name."""
+        """Tell whether its key has a name as its value, which problems then show."""
         return self.model.model_fields[self.key].annotation is str
 
 
@@ -238,9 +238,9 @@ DOCUMENT_KINDS = (
     DocumentKind(("reload",), ReloadDocumentKeys, "reload", is_single=True, default=ReloadKeys()),
     DocumentKind(("telemetry",), TelemetryDocumentKeys, "telemetry", is_single=True, default=TelemetryKeys()),
 )
-"""All kinds of documents, in the order in which they are described and read: `server` looks up keys of `context`."""
+"""All kinds of documents, in the order of the reference. Checks run in this order too: that of `server` needs the value of `context`."""
 
-# An overlay has the key of an operation too. Beyond that a document with the keys of two kinds is a mistake.
+# An overlay also has the key `operation`. Any other document with the keys of two kinds is a mistake; this decides how it is reported.
 _PRECEDENCE = {"overlay": 0, "operation": 1, "field": 3, "sources": 4}
 _BY_KEY = {
     key: kind

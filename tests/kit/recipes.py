@@ -1,6 +1,6 @@
-"""A recipe of CONTRIBUTING.md, applied to a copy of the code: which files it touches, and what a gateway with it does.
+"""Applies a recipe of CONTRIBUTING.md to a copy of the code, runs the copy, and tells which files the recipe touched.
 
-An edit is text put after a line that is there once, so that a recipe fails where the code has moved on from it.
+An edit inserts text after an anchor that must occur exactly once, so that a recipe fails when the code no longer fits it.
 """
 
 import os
@@ -13,11 +13,11 @@ from tests.kit.paths import CHECKOUT
 
 PACKAGES = ("gateway", "resolvers")
 TIMEOUT = 120.0
-"""Seconds for a command of the copy, which has to be compiled first; it takes two, but the machine may be busy."""
+"""Seconds for a command of the copy. It takes about two, as the copy is compiled first; the machine may be busy."""
 
 
 class CodeCopy:
-    """The code, copied to a folder in which it is edited and run."""
+    """A copy of the packages in a folder, to be edited and run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,7 +25,7 @@ class CodeCopy:
             shutil.copytree(CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
 
     def add(self, file: str, text: str, *, after: str = "") -> None:
-        """Put text behind the one place where ``after`` stands in a file; without ``after`` make the file."""
+        """Insert text after the only occurrence of ``after`` in a file. Without ``after`` create the file."""
         path = self.folder / file
         if not after:
             assert not path.exists(), f"{file} is there already"
@@ -41,11 +41,11 @@ class CodeCopy:
         return {file for file in own.keys() | others.keys() if own.get(file) != others.get(file)}
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the gateway that the copy is, from the folder of the copy."""
+        """Run a command of the copied gateway, with the folder of the copy as working directory."""
         return self._python("-m", "gateway", *arguments)
 
     def python(self, code: str) -> str:
-        """Run Python code with the packages of the copy; return what it prints."""
+        """Run Python code with the packages of the copy and return its output."""
         done = self._python("-c", code)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -1,6 +1,6 @@
-"""Documents that say something to the whole gateway → the fields of the Blueprint that hold it.
+"""Documents of kinds with a field in the table ``DOCUMENT_KINDS`` → these fields of the Blueprint.
 
-What each kind is comes from the table ``DOCUMENT_KINDS``; here stands only what its model cannot check.
+What the model of a kind cannot check is checked by a function in ``CHECKERS``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from gateway.settings import DOCUMENT_KINDS, DocumentKind
 Documents = Sequence[Decoded[Any]]
 Fields = Mapping[str, Any]
 Checker = Callable[[Documents, Fields, list[Problem]], Fields]
-"""Documents of one kind and the fields so far → fields that are made of these documents. What is wrong is added to the problems."""
+"""Takes the documents of one kind and the fields so far, returns fields that replace or join them, and adds to the problems."""
 
 _CAN_TRACE = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
@@ -39,11 +39,14 @@ CHECKERS: Mapping[str, Checker] = {
     "server": _rate_limits,
     "telemetry": _tracing,
 }
-"""What is checked, or made, of the documents of a kind beyond its model."""
+"""Kinds whose documents need more than their model: expressions to compile, names and packages to look up."""
 
 
 def read_fields(documents: Mapping[str, Documents], problems: list[Problem]) -> Fields:
-    """Return the fields of the Blueprint that documents, by the key of their kind, say something to; each is there."""
+    """Return the fields of the Blueprint for all kinds in the table, given the documents by the key of their kind.
+
+    A kind without a document has its default.
+    """
     fields: dict[str, Any] = {}
     for kind in DOCUMENT_KINDS:
         if kind.field:
@@ -55,7 +58,7 @@ def read_fields(documents: Mapping[str, Documents], problems: list[Problem]) -> 
 
 
 def _the_one(kind: DocumentKind, found: Documents, problems: list[Problem]) -> object:
-    """Return what the one document of a kind says, or what holds without it; every further document is a problem."""
+    """Return the value of a single kind, or its default. Every document after the first is a problem."""
     for second in found[1:]:
         message = f"a second '{kind.key}:', first at {found[0].place}"
         problems.append(second.problem((kind.key,), message, "duplicate-name", is_about_key=True))

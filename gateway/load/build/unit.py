@@ -37,14 +37,14 @@ class SharedParts:
     """The names of all sources, those in which something is wrong included."""
     defaults: Mapping[str, str]
     fields: Mapping[str, Any]
-    """Fields of the Blueprint that hold what documents of a kind of their own say."""
+    """The fields of the Blueprint that :mod:`gateway.load.build.fields` reads."""
     python_types: str
     python_place: Place | None
     digests: Mapping[str, str]
 
     @property
     def digest(self) -> str:
-        """A hash of the defaults and of what documents say that units are checked against."""
+        """A hash of the defaults and of the documents that units are checked against, such as ``context:``."""
         return digest(repr(self.defaults), *map(repr, self._that_invalidate("units")))
 
     @property

@@ -87,7 +87,7 @@ class DecodedOverlay:
 class DecodedDocuments:
     """Documents by kind, and the problems that were found in reading them.
 
-    Operations and links are not kept: they are decoded once more when their units are made.
+    Operations and links are only checked here. They are decoded again when their units are built.
     """
 
     overlays: list[DecodedOverlay] = field(default_factory=list)
@@ -236,7 +236,7 @@ _DECODERS: Mapping[str, Callable[[YamlDocument, StepTypes, DecodedDocuments], ob
     "overlay": lambda document, _, result: _decode_overlay(document, result),
     "sources": _decode_shared,
 }
-"""How documents are decoded that are not all of one model."""
+"""Decoders of kinds whose documents have parts with models of their own."""
 
 
 def _model_of(
