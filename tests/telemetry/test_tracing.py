@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from gateway.errors import ConfigurationError
-from gateway.load.build import shared
+from gateway.load.build import fields
 from gateway.load.build.build import load
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer, Hang, Json, Status
@@ -163,7 +163,7 @@ def test_without_tracing_there_are_no_spans_and_no_header(tmp_path: Path, spans:
 
 
 def test_without_the_extra_tracing_is_a_problem_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "_CAN_TRACE", False)
+    monkeypatch.setattr(fields, "_CAN_TRACE", False)
     write_files(tmp_path, {"a.yaml": "telemetry: { tracing: true }"})
     with pytest.raises(ConfigurationError, match=r"a.yaml:1:\d+ .*\n.*pip install 'stepgraph\[otel\]'.*\[missing-package\]"):
         load(tmp_path, STEP_TYPES)
