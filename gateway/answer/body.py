@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from gateway.answer.completeness import cap_errors, completeness
+from gateway.contract.request import RequestSummary
 from gateway.plan.nodes import Plan
 from gateway.run import Results
 
@@ -22,17 +23,16 @@ def response_body(plan: Plan, results: Results, data: object, errors: Sequence[d
     return body
 
 
-def shortfall(body: Body) -> str:
-    """Tell how a body without errors falls short: ``partial`` (a value is missing), ``degraded`` (one is a fallback's), or not at all."""
-    report: Any = body.get("extensions", {})
-    report = report.get("completeness", {})
-    return "partial" if report.get("missing") else "degraded" if report.get("degraded") else ""
-
-
-def has_data(body: Body) -> bool:
-    """Tell whether the data of a body has a root field that is not null."""
-    data = body["data"]
-    return isinstance(data, dict) and any(value is not None for value in data.values())
+def note_shortfall(summary: RequestSummary, body: Body) -> None:
+    """Note in the summary of a request in what its answer falls short of a whole one."""
+    if "errors" in body:
+        data = body["data"]
+        has_data = isinstance(data, dict) and any(value is not None for value in data.values())
+        summary.note_errors(errors_of(body), has_data=has_data)
+        return
+    extensions: Any = body.get("extensions", {})
+    report = extensions.get("completeness", {})
+    summary.shortfall = "partial" if report.get("missing") else "degraded" if report.get("degraded") else ""
 
 
 def errors_of(body: Body) -> Sequence[Mapping[str, Any]]:

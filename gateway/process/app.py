@@ -54,7 +54,7 @@ def create_app(
             beside.enter_context(watching_the_loop(telemetry.counters))
             if options.owns_process and hasattr(signal, "SIGHUP"):  # Windows has none
                 beside.enter_context(_looking_at_hang_up(serving))
-            beside.push_async_callback(endpoint.counters.aclose)
+            beside.push_async_callback(endpoint.rate_limiter.aclose)
             if admin_port is not None:
                 await beside.enter_async_context(
                     admin_listener(create_admin_app(serving, worker_group), admin_port, worker_group)

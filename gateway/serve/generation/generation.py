@@ -7,12 +7,12 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from gateway.answer.body import Body, add_extension, errors_of, has_data, response_body, shortfall
+from gateway.answer.body import Body, add_extension, note_shortfall, response_body
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
@@ -28,6 +28,7 @@ from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
 from gateway.run.single_flight import SingleFlight
 from gateway.schema.build import build_schema
 from gateway.serve.admission.admission import PriorityShares
+from gateway.serve.generation.calls import StepCalls
 from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
@@ -40,7 +41,6 @@ MAX_DOCUMENTS = 1000
 MAX_LARGE_DOCUMENTS = 100
 LARGE_TEXT = 2000
 MAX_CACHED_TEXT = 50_000
-MAX_CALLS = 10_000
 MAX_KEPT_ANSWER = 4096
 """Bytes of an answer that is kept with its plan, of which there are many."""
 _AT_ONCE = 100
@@ -248,7 +248,9 @@ class Generation:
             body: Body = {"data": data}  # what nearly every answer is, and nothing is there to be told of it
         else:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
-            _note_shortfall(prepared, results, body, errors)
+            note_shortfall(prepared.context.summary, body)
+        if errors:
+            tell_misfits(planned.plan, results, errors, prepared.context)
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body
@@ -266,16 +268,6 @@ class Generation:
         self._unwinding.add(task)
         task.add_done_callback(self._unwinding.discard)
         return await asyncio.shield(task)
-
-
-def _note_shortfall(prepared: PreparedRequest, results: Results, body: Body, errors: Sequence[Mapping[str, Any]]) -> None:
-    """Note in what an answer falls short of a whole one, and log values that could not be used. The body may have less than all errors."""
-    summary = prepared.context.summary
-    if errors:
-        tell_misfits(prepared.planned.plan, results, errors, prepared.context)
-        summary.note_errors(errors_of(body), has_data=has_data(body))
-    else:
-        summary.shortfall = shortfall(body)
 
 
 @asynccontextmanager
@@ -302,18 +294,4 @@ async def open_generation(
             return with_shared(apply(call, step, pool.state if pool else None), step, shared)
 
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Plans(blueprint, schema, is_development, telemetry), _Calls(make), shared.replies, unwinding)
-
-
-class _Calls(dict[Step, Call]):
-    """The calls of steps, made when they are first needed: most of a large configuration is not. The oldest leave when there are many."""
-
-    def __init__(self, make: Callable[[Step], Call]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, step: Step) -> Call:
-        if len(self) >= MAX_CALLS:
-            del self[next(iter(self))]
-        call = self[step] = self._make(step)
-        return call
+        yield Generation(Plans(blueprint, schema, is_development, telemetry), StepCalls(make), shared.replies, unwinding)

@@ -106,7 +106,7 @@ class GraphQLEndpoint:
     ) -> None:
         self.telemetry = telemetry or Telemetry(is_development=is_development)
         self.admission = Admission(self.telemetry.counters.rejected)
-        self.counters = RateLimiter()
+        self.rate_limiter = RateLimiter()
         self._generation = generation
         self._parser = RequestParser(is_development=is_development)
 
@@ -146,11 +146,11 @@ class GraphQLEndpoint:
         asking = {"request": context.said, "context": context.values, "peer": peer}
         number = len(request.items) if isinstance(request, Batch) else 1
         if limits.store is None:
-            self.counters.hit(limits, asking, number)
+            self.rate_limiter.hit(limits, asking, number)
             return _begin(generation, request, context)
 
         async def rest() -> bytes:
-            await self.counters.hit_store(limits, asking, number)
+            await self.rate_limiter.hit_store(limits, asking, number)
             begun = _begin(generation, request, context)
             return begun if isinstance(begun, bytes) else await begun()
 

@@ -1,0 +1,22 @@
+"""Steps → their calls, each made when it is first needed."""
+
+from collections.abc import Callable
+
+from gateway.blueprint import Step
+from gateway.contract import Call
+
+MAX_CALLS = 10_000
+
+
+class StepCalls(dict[Step, Call]):
+    """The calls of steps, made when they are first needed: most of a large configuration is not. The oldest leave when there are many."""
+
+    def __init__(self, make: Callable[[Step], Call]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, step: Step) -> Call:
+        if len(self) >= MAX_CALLS:
+            del self[next(iter(self))]
+        call = self[step] = self._make(step)
+        return call
