@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import blockbuster_ctx
 
+from gateway.serve.admission import admission
 from tests.kit.case_table import CaseTable
 
 
@@ -17,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--update") and os.environ.get("CI"):
         raise pytest.UsageError("--update rewrites what is expected, so it is refused where CI is set")
+    if config.getoption("--update") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--update rewrites files that tests share, so it is refused with -n; run pytest --update alone")
     is_alone = bool(config.getoption("--cases"))
     if is_alone:
         config.option.verbose, config.option.tbstyle, config.option.reportchars = -2, "no", "N"
@@ -33,6 +36,12 @@ def blocking_calls_are_mistakes() -> Iterator[None]:
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
             function.can_block_in("redis/utils.py", "get_lib_version")
         yield
+
+
+@pytest.fixture(autouse=True)
+def a_busy_machine_is_no_overload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gateways in the test process take no slow turn of the event loop for too many requests: other processes cause them."""
+    monkeypatch.setattr(admission, "LONG_TURN", 60.0)
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """A pytest plugin: test reports → the table of reliability cases, with id, outcome of its tests, and seconds.
 
 The marker ``@pytest.mark.case("U-03")`` assigns a test to a row. ``pytest --cases`` runs only such tests and prints only the table.
+Where the tests run in several processes (pytest-xdist), each report carries the case ids of its test to the process that prints.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +13,9 @@ from tests.faults.rows import MUST, ROWS
 
 SEVERITY = ("failed", "xfailed", "skipped", "passed")
 """Outcomes from worst to best: the outcome of a row is the worst of its tests."""
+
+PROPERTY = "case"
+"""The name of the report properties that hold case ids."""
 
 
 @dataclass(slots=True)
@@ -28,7 +32,7 @@ class Row:
 
     def line(self, row: str) -> str:
         """Return the row as a line of the table."""
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
+        counts = ", ".join(f"{self.outcomes[outcome]} {outcome}" for outcome in SEVERITY if outcome in self.outcomes)
         level = "must" if row in MUST else "should"
         return f"{row}  {level:6}  {self.worst_outcome:8}  {self.seconds:7.2f} s  {ROWS[row]:45}  {counts}"
 
@@ -41,28 +45,32 @@ class CaseTable:
         self._rows = {row: Row() for row in ROWS}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Check the case ids; with ``--cases``, deselect tests without one."""
+        """Check the case ids and attach them to the reports; with ``--cases``, deselect tests without one."""
         for item in items:
-            unknown = set(_case_ids(item)) - ROWS.keys()
-            if unknown:
-                raise pytest.UsageError(f"{item.nodeid}: no such case: {', '.join(sorted(unknown))}")
+            mistake = _mistake_of(item)
+            if mistake and not hasattr(config, "workerinput"):  # pytest-xdist loses an error that a worker raises here
+                raise pytest.UsageError(mistake)
+            item.user_properties.extend((PROPERTY, row) for row in _case_ids(item) if row in ROWS)
         if self._is_alone:
             deselected = [item for item in items if not _case_ids(item)]
             items[:] = [item for item in items if _case_ids(item)]
             config.hook.pytest_deselected(items=deselected)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Fail a test with an unknown case id."""
+        mistake = _mistake_of(item)
+        if mistake:
+            pytest.fail(mistake, pytrace=False)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count the outcome and the seconds of a test for each of its rows."""
-        report = yield
-        for name in _case_ids(item):
+        for name in (str(value) for key, value in report.user_properties if key == PROPERTY):
             row = self._rows[name]
             row.seconds += report.duration
             # Setup and teardown have reports of their own, which count when they fail.
             if report.when == "call" or report.outcome != "passed":
                 outcome = "xfailed" if hasattr(report, "wasxfail") and report.skipped else report.outcome
                 row.outcomes[outcome] = row.outcomes.get(outcome, 0) + 1
-        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -87,3 +95,8 @@ class CaseTable:
 
 def _case_ids(item: pytest.Item) -> Sequence[str]:
     return [str(row) for marker in item.iter_markers("case") for row in marker.args]
+
+
+def _mistake_of(item: pytest.Item) -> str:
+    unknown = set(_case_ids(item)) - ROWS.keys()
+    return f"{item.nodeid}: no such case: {', '.join(sorted(unknown))}" if unknown else ""

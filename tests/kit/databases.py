@@ -25,6 +25,7 @@ from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from gateway.serve.generation.generation import Generation, open_generation
 from resolvers import STEP_TYPES
+from tests.kit.workers import WORKER
 
 SERVER = os.environ.get("STEPGRAPH_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
 T = TypeVar("T")
@@ -45,7 +46,7 @@ async def on_server(url: str, *statements: str) -> list[Any]:
 @contextmanager
 def postgresql(*statements: str) -> Iterator[str]:
     """Create a PostgreSQL database, run statements in it, yield its URL, and drop it."""
-    name = f"stepgraph_{uuid.uuid4().hex[:12]}"
+    name = f"stepgraph_{WORKER}_{uuid.uuid4().hex[:12]}"
     try:
         asyncio.run(on_server(SERVER, f'CREATE DATABASE "{name}"'))
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:

@@ -30,6 +30,7 @@ from gateway.serve.http.asgi import GatewayApp
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer
 from tests.kit.paths import CHECKOUT
+from tests.kit.workers import PORTS
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
@@ -294,9 +295,9 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a free port below the ephemeral range, so that no outgoing connection takes it meanwhile."""
+    """Return a free port of this test process, below the ephemeral range, so that no outgoing connection takes it meanwhile."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
