@@ -30,6 +30,12 @@ steps:
 operation: pair
 args: { left: ID!, right: ID }
 steps:
+  - { name: first, type: api, endpoint: "/{left}" }
+  - { name: second, type: api, endpoint: "/{right}" }
+---
+operation: impatient
+args: { left: ID!, right: ID }
+steps:
   - { name: first, type: api, endpoint: "/{left}", timeout_ms: 500 }
   - { name: second, type: api, endpoint: "/{right}" }
 ---

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -16,9 +15,6 @@ import httpx
 
 from tests.faults.server import FaultServer
 from tests.kit.serving import Answer, Gateway, Process, checked, free_port, serve_command, write_files
-
-SLACK = float(os.environ.get("STEPGRAPH_TIMING_SLACK", "1.5"))
-"""Seconds that a busy machine may take longer than a row of the cases says; 0 on a quiet one."""
 
 T = TypeVar("T")
 

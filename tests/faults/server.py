@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
+from tests.kit.timing import SLACK
+from tests.kit.workers import CLOSED_PORTS
+
 HEAD_LIMIT = 1 << 20
 READ_SIZE = 1 << 16
 SEND_BUFFER = 1 << 16
 BODILESS = frozenset({204, 304})
 ACCEPT_TURNS = 3  # of the event loop: the transport is made, it connects, its task starts
-NOT_EPHEMERAL = range(20_000, 32_768)
 
 
 @dataclass(slots=True, eq=False)
@@ -180,7 +182,7 @@ class FaultServer:
         """
         return sum(exchange.bytes_sent for exchange in self._exchanges if exchange.request.path == path)
 
-    async def wait_requests(self, path: str, count: int = 1, timeout: float = 1.0) -> None:  # noqa: ASYNC109 - as below
+    async def wait_requests(self, path: str, count: int = 1, timeout: float = 1.0 + SLACK) -> None:  # noqa: ASYNC109 - as below
         """Wait until a path has had `count` requests; raise AssertionError after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
@@ -190,7 +192,7 @@ class FaultServer:
         except TimeoutError:
             raise AssertionError(f"'{path}' got {self.count(path)} of {count} requests within {timeout} s") from None
 
-    async def wait_closed(self, which: Connection | str, timeout: float = 1.0) -> None:  # noqa: ASYNC109 - tests read best with it
+    async def wait_closed(self, which: Connection | str, timeout: float = 1.0 + SLACK) -> None:  # noqa: ASYNC109 - tests read best with it
         """Wait until a connection, or each one that carried a request for a path, is closed.
 
         Raise AssertionError if one is still open after `timeout` seconds, or if the path had no request.
@@ -264,13 +266,13 @@ class FaultServer:
 def refused_port() -> int:
     """Find a port of 127.0.0.1 on which nothing listens.
 
-    It lies below the range from which Linux takes ephemeral ports, so that nothing that starts later gets it.
+    It is one that neither Linux nor a test hands out, so that nothing that starts later gets it.
     """
-    for port in NOT_EPHEMERAL:
+    for port in CLOSED_PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise RuntimeError("every port below the ephemeral range is taken")
+    raise RuntimeError("every port that is to be closed is taken")
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:

@@ -12,11 +12,10 @@ import pytest
 from tests.faults import Behaviour, CloseWithoutAnswer, Delay, Drip, Hang, HangAfterHeaders, Json, Reset, Status, refused_port
 from tests.faults.pair import ask, ask_pair
 from tests.kit.serving import Answer, Stage
+from tests.kit.timing import SLACK
 
 TIMEOUT = 0.3
 """Seconds of the configuration's ``timeout_ms: 300``."""
-SLACK = 1.0
-"""Seconds by which a busy machine may be late."""
 
 CONFIG = {
     "graph.yaml": f"""
@@ -196,6 +195,7 @@ def measure(stage: Stage) -> tuple[list[Answer], float]:
     return stage.run(ask_all), lateness.end()
 
 
+@pytest.mark.load
 @pytest.mark.case("U-04")
 def test_with_a_hanging_step_every_answer_is_there_40_ms_after_the_deadline(stage: Stage) -> None:
     stage.upstream.script("/hanging", Hang())

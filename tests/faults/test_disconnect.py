@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from resolvers import STEP_TYPES
 from resolvers.value import Value
 from tests.faults import Delay, FaultServer, Hang, Json, Status
 from tests.kit.serving import Stage, serve_command, serving, until_tasks_end, write_files
+from tests.kit.timing import SLACK
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT max(i) AS most FROM n"
 """Many seconds of work, though not without end: a query that nobody interrupts would keep this process from ending."""
@@ -48,8 +49,6 @@ steps: [ {{ name: rows, type: warehouse, query: "SELECT 1 AS one" }} ]
 LEAVING = 0.05
 """Seconds after which the client leaves."""
 CLOSED_WITHIN = 0.25
-SLACK = 1.0
-"""Seconds by which a busy machine may be late."""
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +60,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield opened
 
 
-async def leave(url: str, query: str, after: float = LEAVING) -> float:
-    """Send a query, close the connection some time later, and return when that was (``time.monotonic``)."""
+async def leave(url: str, query: str, after: Awaitable[object] | None = None) -> float:
+    """Send a query, close the connection after something or some time later, and return when that was (``time.monotonic``)."""
     body = json.dumps({"query": query}).encode()
     head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
     writer.write(head.encode() + body)
-    await asyncio.sleep(after)
+    await (after or asyncio.sleep(LEAVING))
     left_at = time.monotonic()
     writer.close()
     await writer.wait_closed()
@@ -79,7 +78,7 @@ def test_the_calls_of_a_client_that_left_are_closed(stage: Stage) -> None:
     async def scenario() -> None:
         stage.upstream.script("/long", Hang())
         before = len(asyncio.all_tasks())
-        left_at = await leave(stage.production.url, '{ call(path: "long") { one } }')
+        left_at = await leave(stage.production.url, '{ call(path: "long") { one } }', stage.upstream.wait_requests("/long"))
         await stage.upstream.wait_closed("/long", CLOSED_WITHIN + SLACK)
         (connection,) = {request.connection for request in stage.upstream.requests if request.path == "/long"}
         assert connection.closed_at is not None
@@ -94,7 +93,8 @@ def test_every_call_of_a_client_that_left_ends_the_shared_ones_too(stage: Stage)
     async def scenario() -> None:
         stage.upstream.script("/shared", Hang())
         before = len(asyncio.all_tasks())
-        await leave(stage.production.url, '{ call(path: "shared") { one two } other: call(path: "shared") { one } }')
+        query = '{ call(path: "shared") { one two } other: call(path: "shared") { one } }'
+        await leave(stage.production.url, query, stage.upstream.wait_requests("/shared"))
         await stage.upstream.wait_closed("/shared", CLOSED_WITHIN + SLACK)
         await until_tasks_end(before, CLOSED_WITHIN + SLACK)
 
@@ -104,9 +104,9 @@ def test_every_call_of_a_client_that_left_ends_the_shared_ones_too(stage: Stage)
 @pytest.mark.case("O-03")
 def test_steps_that_were_still_to_come_are_not_called(stage: Stage) -> None:
     async def scenario() -> None:
-        stage.upstream.script("/before", Delay(0.15, Json({"next": 1})))
+        stage.upstream.script("/before", Delay(0.4, Json({"next": 1})))
         await leave(stage.production.url, '{ call(path: "before") { after } }')
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         assert stage.upstream.count("/after/1") == 0
 
     stage.run(scenario)
@@ -117,15 +117,15 @@ def test_a_call_that_waits_to_be_repeated_or_for_a_place_is_given_up(stage: Stag
     async def scenario() -> None:
         stage.upstream.script("/failing", Status(503, headers={"connection": "close"}))
         stage.upstream.script("/occupied", Hang())
-        before = len(asyncio.all_tasks())
-        occupying = [
-            asyncio.create_task(leave(stage.production.url, '{ call(path: "occupied") { one } }', 0.2)) for _ in range(2)
-        ]
+        before, are_leaving = len(asyncio.all_tasks()), asyncio.Event()
+        occupied = '{ call(path: "occupied") { one } }'
+        occupying = [asyncio.create_task(leave(stage.production.url, occupied, are_leaving.wait())) for _ in range(2)]
         await stage.upstream.wait_requests("/occupied", 2)
         await leave(stage.production.url, '{ call(path: "failing") { one } }')
         assert stage.upstream.count("/failing") == 0
+        are_leaving.set()
         await asyncio.gather(*occupying)
-        await leave(stage.production.url, '{ call(path: "failing") { one } }')
+        await leave(stage.production.url, '{ call(path: "failing") { one } }', stage.upstream.wait_requests("/failing"))
         await until_tasks_end(before, CLOSED_WITHIN + SLACK)
         assert stage.upstream.count("/failing") == 1
         stage.upstream.script("/free", Json("again"))
@@ -159,11 +159,12 @@ def test_a_crowd_that_leaves_leaves_nothing_behind(stage: Stage) -> None:
 
     async def scenario() -> None:
         stage.upstream.script("/crowd", Hang())
-        before = len(asyncio.all_tasks())
+        before, are_leaving = len(asyncio.all_tasks()), asyncio.Event()
         query = '{ call(path: "crowd") { one } }'
-        served = [asyncio.create_task(leave(stage.production.url, query, 0.2)) for _ in range(2)]
+        served = [asyncio.create_task(leave(stage.production.url, query, are_leaving.wait())) for _ in range(2)]
         await stage.upstream.wait_requests("/crowd", 2)
-        await asyncio.gather(*(leave(stage.production.url, query, number / 500) for number in range(20)))
+        await asyncio.gather(*(leave(stage.production.url, query, asyncio.sleep(number / 500)) for number in range(20)))
+        are_leaving.set()
         await asyncio.gather(*served)
         await stage.upstream.wait_closed("/crowd", CLOSED_WITHIN + SLACK)
         await until_tasks_end(before, CLOSED_WITHIN + SLACK)
@@ -177,7 +178,7 @@ def test_a_crowd_that_leaves_leaves_nothing_behind(stage: Stage) -> None:
 
 def test_one_client_that_leaves_does_not_disturb_another(stage: Stage) -> None:
     async def scenario() -> None:
-        stage.upstream.script("/both", Json("answered", delay=0.15))
+        stage.upstream.script("/both", Json("answered", delay=0.4))
         staying = asyncio.create_task(stage.production.ask('{ call(path: "both") { one } }'))
         await leave(stage.production.url, '{ call(path: "both") { one } }')
         assert (await staying).data == {"call": {"one": "answered"}}
@@ -237,7 +238,7 @@ def test_the_served_process_notices_as_well(tmp_path: Path) -> None:
                 tmp_path / "config", {name: text.replace("UPSTREAM", upstream.url) for name, text in CONFIG.items()}
             )
             with serve_command(tmp_path, folder) as process:
-                left_at = await leave(process.url, '{ call(path: "long") { one } }')
+                left_at = await leave(process.url, '{ call(path: "long") { one } }', upstream.wait_requests("/long"))
                 await upstream.wait_closed("/long", 5)
             (connection,) = {request.connection for request in upstream.requests}
             assert connection.closed_at is not None

@@ -7,7 +7,8 @@ import pytest
 
 from tests.faults import Delay, Json, Status
 from tests.faults.crowd import all_at_once, request
-from tests.faults.served import SLACK, Served, under_way
+from tests.faults.served import Served, under_way
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 

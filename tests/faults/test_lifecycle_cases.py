@@ -16,7 +16,8 @@ import pytest
 from tests.faults import Drip, Hang, HangAfterHeaders, Json, refused_port
 from tests.faults.crowd import Client, all_at_once, open_loop, request
 from tests.faults.probes import holdings
-from tests.faults.served import SLACK, Served, connection, post, query_body, status_of, under_way
+from tests.faults.served import Served, connection, post, query_body, status_of, under_way
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 

@@ -10,9 +10,8 @@ import pytest
 
 from tests.faults import Behaviour, CloseWithoutAnswer, Delay, Hang, Hold, Json, Status
 from tests.kit.serving import Answer, Stage
+from tests.kit.timing import SLACK
 
-SLACK = 1.0
-"""Seconds by which a busy machine may be late."""
 SOURCES = {
     "insistent": "retry: { attempts: 3, base_ms: 1 }, breaker: { enabled: false }",
     "guarded": "retry: { attempts: 1 }, breaker: { open_ms: 1000 }",
@@ -33,6 +32,7 @@ CONFIG = {
         f"""---
 operation: {name}
 args: {{ path: ID! }}
+deadline_ms: 30000
 steps:
   - {{ name: call, type: api, source: {name}, endpoint: "/{{path}}" }}
   - {{ name: other, type: api, source: {name}, endpoint: "/other/{{path}}" }}

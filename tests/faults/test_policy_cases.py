@@ -8,7 +8,8 @@ import pytest
 from tests.faults import Delay, Hang, Json, Status
 from tests.faults.crowd import Tally, all_at_once, closed_loop, open_loop, request
 from tests.faults.probes import connections_to
-from tests.faults.served import SLACK, Served, under_way
+from tests.faults.served import Served, under_way
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 OPEN = 1.0

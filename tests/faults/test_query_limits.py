@@ -10,8 +10,9 @@ import pytest
 
 from tests.faults import Json
 from tests.faults.probes import Watch, processor_seconds
-from tests.faults.served import SLACK, Served, connection, parsed, post, query_body, raw, status_of
+from tests.faults.served import Served, connection, parsed, post, query_body, raw, status_of
 from tests.kit.serving import wait_until
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 MAX_BODY = 2_000_000

@@ -12,8 +12,9 @@ from resolvers import STEP_TYPES
 from tests.faults import Json
 from tests.faults.crowd import closed_loop, open_loop, percentile, request
 from tests.faults.probes import Watch
-from tests.faults.served import SLACK, Served, under_way
+from tests.faults.served import Served, under_way
 from tests.kit.serving import wait_until
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 

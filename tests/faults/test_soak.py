@@ -14,7 +14,8 @@ from tests.faults import Behaviour, CloseWhenIdle, DeepJson, Delay, GzipBomb, Ha
 from tests.faults.crowd import Tally, closed_loop, request
 from tests.faults.graph import GRAPH, TABLES
 from tests.faults.probes import Holdings, Watch, holdings
-from tests.faults.served import SLACK, Served
+from tests.faults.served import Served
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 REQUESTS = int(os.environ.get("STEPGRAPH_SOAK_REQUESTS", "100000"))
@@ -143,7 +144,7 @@ def test_more_documents_and_tenants_than_are_remembered_take_no_more_room_nor_se
         full, series = served.run(lambda: ask(served, 0, 1_100))
         fuller, still = served.run(lambda: ask(served, 1_100, 1_100))
     assert fuller.resident < full.resident * 1.1
-    assert fuller.threads == full.threads
+    assert fuller.threads <= full.threads + 2, "beside the few that look after the files and the log"
     assert still == series <= 2_000
 
 
@@ -180,7 +181,7 @@ def test_five_hundred_hanging_calls_hold_up_nobody(soaked: Served) -> None:
 
     async def scenario() -> Watch:
         async with Watch(soaked.pid, soaked.process.url) as watch:
-            tally = await closed_loop(soaked.port, 90, 500, lambda _: request('{ pair(left: "hangs") { first } }'))
+            tally = await closed_loop(soaked.port, 90, 500, lambda _: request('{ impatient(left: "hangs") { first } }'))
         assert tally.statuses == {200: 500}
         return watch
 

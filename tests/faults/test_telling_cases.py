@@ -15,7 +15,7 @@ FAULTS: Mapping[str, tuple[str, Behaviour | None, list[tuple[str, str, str]]]] =
     "refused": ("{ refused { call } }", None, [("refused", "call", "SUBREQUEST_HTTP_ERROR")]),
     "refused, with a fallback": ("{ refusedRescued { call } }", None, [("refusedRescued", "call", "SUBREQUEST_HTTP_ERROR")]),
     "a status": ('{ pair(left: "told-0") { first } }', Status(500), [("pair", "first", "SUBREQUEST_HTTP_ERROR")]),
-    "late": ('{ pair(left: "told-1") { first } }', Hang(), [("pair", "first", "GATEWAY_TIMEOUT")]),
+    "late": ('{ impatient(left: "told-1") { first } }', Hang(), [("impatient", "first", "GATEWAY_TIMEOUT")]),
     "no JSON": ('{ pair(left: "told-2") { first } }', Html(), [("pair", "first", "SUBREQUEST_MALFORMED_RESPONSE")]),
     "too large": ('{ long(path: "told-3") { call } }', Huge(6_000_000), [("long", "call", "SUBREQUEST_RESPONSE_TOO_LARGE")]),
     "after retries": ('{ repeated(path: "told-4") { get } }', Status(503), [("repeated", "get", "SUBREQUEST_HTTP_ERROR")]),

@@ -34,8 +34,9 @@ from tests.faults import (
     ZstandardBomb,
 )
 from tests.faults.probes import Watch
-from tests.faults.served import SLACK, Served
+from tests.faults.served import Served
 from tests.kit.serving import Answer
+from tests.kit.timing import SLACK
 
 case = pytest.mark.case
 CAP = 5_000_000
@@ -43,15 +44,15 @@ SOCKET_BUFFERS = 2_000_000
 """What may lie between two sockets, with room to spare."""
 
 
-def pair(path: str) -> str:
-    return f'{{ pair(left: "{path}", right: "quick") {{ first second }} }}'
+def pair(path: str, operation: str = "pair") -> str:
+    return f'{{ {operation}(left: "{path}", right: "quick") {{ first second }} }}'
 
 
-async def ask_pair(served: Served, path: str, behaviour: Behaviour) -> Answer:
+async def ask_pair(served: Served, path: str, behaviour: Behaviour, operation: str = "pair") -> Answer:
     """Ask for a faulty step beside a sound one, which must be answered."""
     served.upstream.script(f"/{path}", behaviour)
-    answer = await served.gateway.ask(pair(path))
-    assert (answer.status, answer.data) == (200, {"pair": {"first": None, "second": "quick"}})
+    answer = await served.gateway.ask(pair(path, operation))
+    assert (answer.status, answer.data) == (200, {operation: {"first": None, "second": "quick"}})
     assert served.upstream.count(f"/{path}") >= 1
     return answer
 
@@ -87,10 +88,10 @@ LATE: dict[str, Behaviour] = {
 @case("U-03")
 def test_late_steps_are_cut_at_their_timeout_and_their_sockets_closed(served: Served) -> None:
     async def ask_all() -> None:
-        answers = await asyncio.gather(*(ask_pair(served, name, behaviour) for name, behaviour in LATE.items()))
+        answers = await asyncio.gather(*(ask_pair(served, name, behaviour, "impatient") for name, behaviour in LATE.items()))
         answered = time.monotonic()
         for name, answer in zip(LATE, answers, strict=True):
-            assert answer.fault == ("GATEWAY_TIMEOUT", "first", ["pair", "first"]), name
+            assert answer.fault == ("GATEWAY_TIMEOUT", "first", ["impatient", "first"]), name
             assert 0.5 <= answer.seconds < 0.6 + SLACK
             await served.upstream.wait_closed(f"/{name}", 0.1 + SLACK)
         for request in served.upstream.requests:

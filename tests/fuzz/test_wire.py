@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.probes import holdings
-from tests.faults.served import SLACK, Served, connection, post, query_body, status_of
+from tests.faults.served import Served, connection, post, query_body, status_of
 from tests.fuzz import budget
+from tests.kit.timing import SLACK
 
 CONFIG = {
     "graph.yaml": "operation: constant\nargs: { any: JSON }\nsteps: [ { name: one, type: value, value: { of: '{any?}' } } ]\n"

@@ -15,9 +15,10 @@ from gateway.operate.serving import Serving, serve_folder
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer, Json
 from tests.kit.serving import Process, free_port, run_command, serve_command, serving, wait_until, write_files
+from tests.kit.timing import SLACK
 from tests.operate.test_serving import BASE, constant, replace_by_rename, until_value, value_of
 
-SOON = 5.0
+SOON = 3.5 + SLACK
 BROKEN = BASE.replace("type: value", "type: vlaue")
 
 

@@ -23,11 +23,10 @@ from resolvers import STEP_TYPES
 from resolvers.value import Value
 from tests.faults import FaultServer, Json
 from tests.kit.serving import Gateway, serving, until, until_tasks_end, write_files
+from tests.kit.timing import SLACK
 
 SEEN_WITHIN = 2.0
 """Seconds in which a change answers."""
-SLACK = 3.0
-"""Seconds by which a busy machine may be late."""
 BASE = "operation: base\nsteps: [ { name: value, type: value, value: 1 } ]\n"
 
 
@@ -241,9 +240,9 @@ def test_the_pools_of_a_source_that_changes_are_closed_and_those_of_others_stay(
                     assert answer.data == {"base": {"call": "answered", "rows": {"one": 1}}}
                     for connection in upstream.connections[:-1]:
                         await upstream.wait_closed(connection, 5)
-                    await until(has_one_database_thread, SLACK)
+                    await until(has_one_database_thread, 1.5 + SLACK)
                     tasks = tasks or len(asyncio.all_tasks())
-                    await until_tasks_end(tasks, SLACK)
+                    await until_tasks_end(tasks, 1.5 + SLACK)
                 assert len(upstream.connections) == (4 if is_source_changed else 1)
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from tests.faults import (
     WrongLength,
     refused_port,
 )
+from tests.kit.timing import SLACK
 
 T = TypeVar("T")
 LIMIT = 10_000
@@ -199,11 +200,15 @@ class Pieces:
     """Send pieces, some time apart, and keep the connection."""
 
     pieces: tuple[bytes, ...]
+    are_sent: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, exchange: Exchange) -> None:
-        for piece in self.pieces:
-            await exchange.send(piece)
-            await asyncio.sleep(0.004)
+        try:
+            for piece in self.pieces:
+                await exchange.send(piece)
+                await asyncio.sleep(0.004)
+        finally:
+            self.are_sent.set()
 
 
 SAME = response(b'{"a": 1}')
@@ -235,7 +240,7 @@ def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, 
 
     async def told(transport: Http1Transport, request: UpstreamRequest) -> tuple[object, ...]:
         try:
-            async with asyncio.timeout(0.4):
+            async with asyncio.timeout(20):
                 found = await transport.send(request)
         except StepFault as fault:
             return fault.code, fault.kind
@@ -246,9 +251,11 @@ def test_a_response_whose_head_is_known_already_is_read_as_any_other(seed: int, 
     async def scenario(transport: Http1Transport, server: FaultServer) -> list[tuple[object, ...]]:
         choose, found = random.Random(seed), []
         for _ in range(40):
-            server.script("/", Pieces(choose.choice(PIECES)))
+            pieces = Pieces(choose.choice(PIECES))
+            server.script("/", pieces)
             method = choose.choice(["GET", "GET", "GET", "HEAD"])
             found.append((method, *await told(transport, UpstreamRequest(method, "/", (), is_idempotent=True))))
+            await pieces.are_sent.wait()
             await asyncio.sleep(0.01)
         return found
 
@@ -565,4 +572,4 @@ def test_a_refused_connection_is_a_fault_at_once() -> None:
             await Http1Transport(f"http://127.0.0.1:{refused_port()}", Limits(1, LIMIT)).send(GET)
         return time.monotonic() - started
 
-    assert asyncio.run(connect()) < 0.5
+    assert asyncio.run(connect()) < 0.5 + SLACK

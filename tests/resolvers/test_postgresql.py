@@ -16,6 +16,7 @@ from gateway.errors import Code, ConfigurationError, StepFault
 from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.postgresql import Postgresql, PostgresqlPool
 from tests.kit.databases import answer, ask, code, configuration, in_time, on_server, opened, postgresql
+from tests.kit.timing import SLACK
 
 SCHEMA = (
     "CREATE TYPE mood AS ENUM ('calm', 'cross')",
@@ -339,7 +340,7 @@ steps:
                 await blocker.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
                 began = time.monotonic()
                 body = await ask(generation, "{ both { locked free } }")
-                assert 0.5 <= time.monotonic() - began < 0.7
+                assert 0.5 <= time.monotonic() - began < 0.7 + SLACK
                 assert body["data"] == {"both": {"locked": None, "free": {"small": 1}}}
                 assert code(body) == "GATEWAY_TIMEOUT"
                 await asyncio.sleep(0.1)
@@ -362,9 +363,9 @@ def test_a_cancelled_query_stops_at_the_server_and_frees_its_connection(url: str
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
-            assert time.monotonic() - began < 0.1
+            assert time.monotonic() - began < 0.1 + SLACK
             assert await select(database, "SELECT pg_backend_pid() AS pid") == [before]
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 0.3 + SLACK
             assert await activity(url, "active") == 0
 
     in_time(tried())
@@ -422,7 +423,7 @@ def test_the_server_stops_a_query_whose_gateway_is_gone(url: str) -> None:
 
     began = time.monotonic()
     assert all(1 <= limit <= 2 for limit in in_time(tried()))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1 + SLACK
 
 
 def test_a_lost_connection_is_a_reset_and_the_next_query_has_a_new_one(url: str) -> None:
@@ -467,7 +468,7 @@ def test_too_many_rows_are_refused_without_being_fetched(url: str) -> None:
             with pytest.raises(StepFault) as caught:  # a hundred million rows
                 await select(database, "SELECT a.* FROM customers a, customers b, customers c, customers d", budget=20)
             assert caught.value.code == Code.SUBREQUEST_RESPONSE_TOO_LARGE
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 2 + SLACK
             assert len(await select(database, "SELECT id FROM customers ORDER BY id LIMIT 10")) == 10
 
     in_time(tried())

@@ -25,6 +25,7 @@ from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
 from tests.faults import Delay, FaultServer, Hang, Json, refused_port
 from tests.kit.serving import Gateway, serve_command, serving, until, write_files
+from tests.kit.timing import SLACK
 
 CONFIG = """
 sources: { core: { type: api, base_url: UPSTREAM, retry: { attempts: 1 }, concurrency: 1000 } }
@@ -48,6 +49,11 @@ steps: [ { name: step, type: value, value: 1 } ]
 server: { SERVER }
 """
 NORMAL, URGENT, REPORT = "{ normal { step } }", "{ urgent { step } }", "{ report { step } }"
+
+
+@pytest.fixture(autouse=True)
+def a_busy_machine_is_no_overload() -> None:
+    """Leave overload as it is: it is what is tested here."""
 
 
 def config_text(upstream: str, server: str = "", *, is_ranked: bool = False) -> str:
@@ -111,7 +117,7 @@ def test_what_comes_beyond_the_cap_is_refused_at_once_and_a_place_that_is_left_i
                 assert refused.json()["errors"][0]["extensions"] == {"code": "REQUEST_CONCURRENCY_LIMITED"}
                 assert refused.json().keys() == {"errors"}
                 assert refused.headers["x-request-id"]
-                assert refused.elapsed.total_seconds() < 1
+                assert refused.elapsed.total_seconds() < 1 + SLACK
                 await leave(tasks)
 
                 async def is_free() -> bool:
@@ -304,7 +310,7 @@ def test_no_request_takes_longer_than_any_may(tmp_path: Path) -> None:
             answer = await gateway.ask("{ normal { step } urgent { step } }")
             assert answer.data == {"normal": {"step": None}, "urgent": {"step": "there"}}
             assert answer.codes == ["GATEWAY_TIMEOUT"]
-            assert answer.seconds < 3
+            assert answer.seconds < 3 + SLACK
 
     run(scenario)
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults import Delay, Hang, Json, Status
 from tests.kit.serving import JSON, Answer, Stage, until_tasks_end
+from tests.kit.timing import SLACK
 
 CONFIG = {
     "graph.yaml": """
@@ -21,8 +22,11 @@ steps: [ { name: words, type: value, value: "{text?}", returns: String } ]
 ---
 operation: call
 args: { path: ID! }
-deadline_ms: 400
+deadline_ms: 800
 steps: [ { name: got, type: api, endpoint: "/{path}" } ]
+---
+operation: patient
+steps: [ { name: got, type: api, endpoint: /hang, timeout_ms: 20000 } ]
 ---
 limits: { batching: 5 }
 """
@@ -80,18 +84,18 @@ def test_requests_of_one_body_wait_together_and_each_to_its_own_deadline(stage: 
     answer = ask(stage, call("hang"), call("slow"), call("hang"), call("slow"))
     assert [body["data"]["call"]["got"] for body in answer.body] == [None, {"slow": True}, None, {"slow": True}]
     assert [bool(body.get("errors")) for body in answer.body] == [True, False, True, False]
-    assert answer.seconds < 1.5
+    assert answer.seconds < 0.9 + SLACK
 
 
 def test_a_client_that_leaves_takes_all_requests_of_its_body_with_it(stage: Stage) -> None:
     stage.upstream.script("/hang", Hang())
 
     async def leave() -> None:
-        before = len(asyncio.all_tasks())
-        asking = asyncio.create_task(stage.production.post(json.dumps([call("hang")] * 3).encode()))
-        await asyncio.sleep(0.1)
+        before, already = len(asyncio.all_tasks()), stage.upstream.count("/hang")
+        asking = asyncio.create_task(stage.production.post(json.dumps([{"query": "{ patient { got } }"}] * 3).encode()))
+        await stage.upstream.wait_requests("/hang", already + 3)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await until_tasks_end(before, 0.25)
+        await until_tasks_end(before, 0.25 + SLACK)
 
     stage.run(leave)

@@ -6,7 +6,6 @@ Hostile bodies have their own page, ``test_request.py``.
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from gateway.serve.http.media_types import negotiate
 from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, RequestParser
 from tests.faults import Json
 from tests.kit.serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
+from tests.kit.timing import least_cpu_seconds
 
 CONFIG = {
     "graph.yaml": """
@@ -435,10 +435,11 @@ def test_in_development_a_browser_gets_graphiql(stage: Stage) -> None:
     "accept", ["," * 65_000, "a;q=1," * 10_000, JSON + ",a" * 30_000], ids=["commas", "media types", "and more"]
 )
 def test_a_long_list_of_wishes_is_heard_in_part(accept: str) -> None:
-    started = time.process_time()
-    with contextlib.suppress(RequestError):
-        assert negotiate(accept) == JSON
-    assert time.process_time() - started < 0.02
+    def hear() -> None:
+        with contextlib.suppress(RequestError):
+            assert negotiate(accept) == JSON
+
+    assert least_cpu_seconds(hear, 0.02) < 0.02
 
 
 @MODES

@@ -13,6 +13,7 @@ import pytest
 
 from tests.document.test_limits import HOSTILE
 from tests.kit.serving import JSON, Answer, Stage
+from tests.kit.timing import SLACK
 
 CONFIG = {
     "graph.yaml": """
@@ -157,7 +158,7 @@ def test_others_are_answered_soon_while_hostile_documents_come(stage: Stage) -> 
     before = len(stage.upstream.connections)
     answered = stage.run(attack)
     assert {answer.status for answer in answered} == {200}
-    assert sorted(answer.seconds for answer in answered)[20] < 0.5
+    assert sorted(answer.seconds for answer in answered)[20] < 0.5 + SLACK
     assert len(stage.upstream.connections) - before <= 20
 
 

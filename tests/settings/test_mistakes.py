@@ -1,6 +1,5 @@
 """What a first-time user is told of a wrong key or value: the place, what is expected in YAML's words, and what to write."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from gateway.errors import ConfigurationError
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
+from tests.kit.timing import least_cpu_seconds
 
 SOURCES = "sources: { core: { type: api, base_url: http://core }, db: { type: warehouse, url: sqlite:///x.db } }\n"
 DEFAULTS = "defaults: { api: core, warehouse: db }\n"
@@ -134,6 +134,6 @@ def test_a_constant_body_may_have_a_key_without_a_value() -> None:
 
 def test_thousands_of_slips_are_told_in_a_time_that_grows_with_their_number() -> None:
     slips = "".join(f"    key{number}: 1\n" for number in range(8_000))
-    started = time.process_time()
-    assert len(told(step("timeout_ms: 5\n" + slips))) == 8_000
-    assert time.process_time() - started < 4
+    found: list[int] = []
+    assert least_cpu_seconds(lambda: found.append(len(told(step("timeout_ms: 5\n" + slips)))), 4) < 4
+    assert set(found) == {8_000}
