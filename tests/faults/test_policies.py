@@ -14,7 +14,7 @@ from tests.kit.timing import SLACK
 
 SOURCES = {
     "insistent": "retry: { attempts: 3, base_ms: 1 }, breaker: { enabled: false }",
-    "guarded": "retry: { attempts: 1 }, breaker: { open_ms: 1000 }",
+    "guarded": "retry: { attempts: 1 }, breaker: { open_ms: 2000 }",
     "stubborn": "retry: { attempts: 1 }, breaker: { open_ms: 1000 }",
     "abandoned": "retry: { attempts: 1 }, breaker: { open_ms: 1000 }",
     "patient": "retry: { attempts: 1 }, breaker: { open_ms: 60000 }",
@@ -53,7 +53,7 @@ steps: [ { name: call, type: api, source: tight, endpoint: "/{path}" } ]
 ---
 operation: cut
 args: { path: ID! }
-deadline_ms: 1000
+deadline_ms: 2000
 steps: [ { name: call, type: api, source: patient, endpoint: "/{path}" } ]
 ---
 operation: chained
@@ -111,7 +111,7 @@ def test_a_source_that_fails_is_not_called_whatever_the_path_until_one_call_has_
         assert "not called" in rejected[0].error["message"]
         assert len(stage.upstream.requests) == before
         assert (await ask(stage, "calm", "quick")).data == {"calm": {"call": "quick"}}, "another source goes on"
-        await asyncio.sleep(1.05)
+        await asyncio.sleep(2.05)
         held = Hold(Json("back"))
         stage.upstream.script("/failing", held, Json("back"))
         trying = asyncio.create_task(ask(stage, "guarded", "failing"))

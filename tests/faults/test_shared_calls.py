@@ -18,7 +18,8 @@ defaults: { api: core }
 ---
 operation: plain
 args: { path: ID! }
-steps: [ { name: call, type: api, endpoint: "/{path}" } ]
+deadline_ms: 30000
+steps: [ { name: call, type: api, endpoint: "/{path}", timeout_ms: 30000 } ]
 """,
     "server.yaml": "server: { dedupe_queries: true }",
 }

@@ -30,11 +30,12 @@ from gateway.serve.http.asgi import GatewayApp
 from resolvers import STEP_TYPES
 from tests.faults import FaultServer
 from tests.kit.paths import CHECKOUT
+from tests.kit.timing import SLACK
 from tests.kit.workers import PORTS
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
-START_TIMEOUT = 20.0
+START_TIMEOUT = 20 + 10 * SLACK
 """Seconds that a process may take to start. It takes less than one, but the machine may be busy."""
 
 T = TypeVar("T")
@@ -212,7 +213,7 @@ async def serving(
     await asyncio.to_thread(load, folder, step_types)  # so that a mistake in a test's configuration raises its own error
     async with (
         listening(create_app(folder, is_development=is_development, step_types=step_types)) as url,
-        httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
+        httpx.AsyncClient(trust_env=False, timeout=30 + 10 * SLACK, limits=httpx.Limits(max_connections=None)) as client,
     ):
         yield Gateway(url, client)
 
@@ -249,7 +250,7 @@ class Stage:
         """Run a scenario to its end, with a timeout that no working one needs."""
 
         async def within() -> T:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(30 + 10 * SLACK):
                 return await scenario()
 
         return self._runner.run(within())
