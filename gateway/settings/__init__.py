@@ -1,4 +1,4 @@
-"""The vocabulary of configuration: every key that a YAML file may have (the only package that knows pydantic)."""
+"""The vocabulary of configuration: every key that a YAML file may have. The only package that imports pydantic."""
 
 from gateway.settings.documents import (
     DOCUMENT_KINDS,

@@ -1,22 +1,19 @@
-"""What is wrong with a YAML mapping, in words: which key, what is expected there, what to write.
-
-In: the JSON Schema of the mapping's model, the mapping, and where it does not fit. Out: mistakes for people.
-"""
+"""Mismatches between a YAML mapping and its JSON Schema → messages for people: which key, what is expected there, what to write."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.errors import nearest
-from gateway.settings.words import Node, branches, example_of, expected, node_at
+from gateway.settings.words import Node, branches, example_of, explain_mismatch, node_at
 
-Misfit = tuple[Literal["unknown", "missing", "type", "value"], tuple[str | int, ...]]
-"""What does not fit, and where: a location names the branches of unions beside keys and indexes; ``[key]`` is the key itself."""
+Mismatch = tuple[Literal["unknown", "missing", "type", "value"], tuple[str | int, ...]]
+"""What does not fit, and pydantic's location: keys, indexes, and names of union branches between them; ``[key]`` is the key itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong with a mapping: the path of YAML keys, what is wrong, a code, and whether it is about the key itself."""
+    """One mistake in a mapping: the path of YAML keys, a message, a code, and whether the key itself is wrong, not its value."""
 
     path: tuple[str | int, ...]
     message: str
@@ -24,26 +21,27 @@ class Mistake:
     is_about_key: bool = False
 
 
-def mistakes_of(schema: Node, value: object, misfits: Iterable[Misfit], documents: Mapping[str, Node]) -> list[Mistake]:
-    """Return the mistakes behind misfits, one for each place.
+def mistakes_of(schema: Node, value: object, mismatches: Iterable[Mismatch], documents: Mapping[str, Node]) -> list[Mistake]:
+    """Return the mistakes behind mismatches, one for each path.
 
-    A value that fits no branch of a union is one mistake; where a part of it is wrong, the part is. ``documents`` are the schemas of
-    the kinds of documents by the keys that tell them apart: an unknown key may have been meant for another one.
+    A value that fits no branch of a union is one mistake. Where a mistake is inside that value, only the inner one is returned.
+    ``documents`` maps the distinguishing key of each kind of document to its schema: an unknown key may belong to another kind.
     """
-    found: dict[tuple[tuple[str | int, ...], bool], Mistake] = {}
-    for kind, location in misfits:
+    mistakes: dict[tuple[tuple[str | int, ...], bool], Mistake] = {}
+    for kind, location in mismatches:
         mistake = _mistake(schema, value, kind, location, documents)
-        found.setdefault((mistake.path, mistake.is_about_key), mistake)
-    wholes = {path[:length] for path, _ in found for length in range(len(path))}
-    return [mistake for mistake in found.values() if mistake.path not in wholes]
+        # pydantic reports a mismatch for each branch of a union: all have the same path here.
+        mistakes.setdefault((mistake.path, mistake.is_about_key), mistake)
+    parents = {path[:length] for path, _ in mistakes for length in range(len(path))}
+    return [mistake for mistake in mistakes.values() if mistake.path not in parents]
 
 
 def _mistake(schema: Node, value: object, kind: str, location: tuple[str | int, ...], documents: Mapping[str, Node]) -> Mistake:
     definitions = schema.get("$defs", {})
-    path = _within(value, location, is_missing=kind == "missing")
+    path = _yaml_path(value, location, is_missing=kind == "missing")
     last = str(location[-1])
     if kind == "unknown":
-        return Mistake(path, f"unknown key '{last[:80]}'{_meant(schema, path, documents)}", "unknown-key", is_about_key=True)
+        return Mistake(path, f"unknown key '{last[:80]}'{_advice(schema, path, documents)}", "unknown-key", is_about_key=True)
     node = node_at(schema, path, definitions)
     if kind == "missing":
         example = example_of(node, definitions)
@@ -51,8 +49,10 @@ def _mistake(schema: Node, value: object, kind: str, location: tuple[str | int, 
         return Mistake(path, f"the key '{last}' is missing{shown}", "missing-key")
     if last == "[key]":
         owner = node_at(schema, path[:-1], definitions)
-        return Mistake(path, expected(_keys_of(owner, definitions), path[-1], definitions), "bad-value", is_about_key=True)
-    return Mistake(path, expected(node, _value_at(value, path), definitions), "wrong-type" if kind == "type" else "bad-value")
+        message = explain_mismatch(_key_node(owner, definitions), path[-1], definitions)
+        return Mistake(path, message, "bad-value", is_about_key=True)
+    message = explain_mismatch(node, _value_at(value, path), definitions)
+    return Mistake(path, message, "wrong-type" if kind == "type" else "bad-value")
 
 
 def _keys_at(schema: Node, path: Sequence[str | int]) -> dict[str, Node]:
@@ -64,8 +64,8 @@ def _keys_at(schema: Node, path: Sequence[str | int]) -> dict[str, Node]:
     return keys
 
 
-def _meant(schema: Node, path: tuple[str | int, ...], documents: Mapping[str, Node]) -> str:
-    """Say where a key belongs that is unknown where it stands, or how it is spelt: deeper, higher, here, in another document."""
+def _advice(schema: Node, path: tuple[str | int, ...], documents: Mapping[str, Node]) -> str:
+    """Say where an unknown key belongs: into a nested mapping, an enclosing one, another document, or here with another spelling."""
     key, definitions = str(path[-1]), schema.get("$defs", {})
     known = _keys_at(schema, path[:-1])
     for name, part in known.items():
@@ -74,6 +74,7 @@ def _meant(schema: Node, path: tuple[str | int, ...], documents: Mapping[str, No
     for depth in range(len(path) - 2, -1, -1):
         if key in _keys_at(schema, path[:depth]):
             return f"; it belongs beside '{path[depth]}:', not under it"
+    # Schemas are cached by model, so identity tells whether this is the schema of a whole document.
     if key in documents and any(schema is kind for kind in documents.values()):
         return "; it begins a document of its own: put a line '---' before it"
     owner = next((name for name, kind in documents.items() if key in kind["properties"]), None)
@@ -86,12 +87,13 @@ def _spelling(known: Mapping[str, Node], key: str) -> str:
     return nearest(key, known) or (f"; did you mean '{longer}'?" if longer else "")
 
 
-def _keys_of(node: Node, definitions: Node) -> Node:
+def _key_node(node: Node, definitions: Node) -> Node:
+    """Return the node of the keys of a mapping of names."""
     return next((branch["propertyNames"] for branch in branches(node, definitions) if "propertyNames" in branch), {})
 
 
-def _within(value: object, location: tuple[str | int, ...], *, is_missing: bool) -> tuple[str | int, ...]:
-    """Keep the parts of a location that are YAML keys and indexes."""
+def _yaml_path(value: object, location: tuple[str | int, ...], *, is_missing: bool) -> tuple[str | int, ...]:
+    """Return the parts of pydantic's location that are YAML keys and indexes, without the names of union branches."""
     path: list[str | int] = []
     for depth, part in enumerate(location):
         if isinstance(value, Mapping) and (part in value or (is_missing and depth == len(location) - 1)):

@@ -1,4 +1,4 @@
-"""Mappings within documents: steps and sources with what all of them have, fallbacks, batches, arguments, aggregation."""
+"""Mappings inside documents: the keys that all steps and all sources have, fallbacks, batches, arguments, aggregation."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from gateway.settings.vocabulary import Count, Keys, Milliseconds, Name, StaleMi
 
 
 class FallbackKeys(Keys):
-    """One entry of ``fallback:``; exactly one of its keys."""
+    """One entry of ``fallback:``. It has exactly one of these keys."""
 
     example = """\
 fallback:
@@ -19,37 +19,41 @@ fallback:
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     step: Name | None = None
-    """A step of this operation that is run instead; not in a link, which has none."""
+    """Another step of the operation, which runs instead. Not available in a link, which has one step only."""
     value: Any = None
-    """A constant that is given instead; in a link, for each key of the call that failed."""
+    """A constant that is used instead; in a link, for each key of the failed call."""
     stale_ms: StaleMilliseconds | None = None
-    """The last good value of this very call, if it is no older than this; for calls that change nothing. A reload forgets it."""
+    """The last good value of the same call with the same inputs, if it is no older than this many milliseconds. Only for idempotent calls.
+    A reload discards the stored values."""
 
 
 class CacheKeys(Keys):
-    """``cache:`` of a step: for how long a reply answers equal calls of other requests."""
+    """``cache:`` of a step: how long a reply is reused for equal calls of other requests."""
 
     example = "cache: { ttl_ms: 5000 }"
 
     ttl_ms: Milliseconds
-    """How long a reply is fresh. One that the upstream calls private or not to be stored, or that sets a cookie, is never kept."""
+    """How long a reply is fresh. Replies with `Cache-Control: private` or `no-store`, `Vary: *`, or a cookie are never cached."""
 
 
 class BatchKeys(Keys):
-    """``batch:`` of a link: the keys of all parents of one level go into one call."""
+    """``batch:`` of a link: the keys of all parent objects of one level are sent in one call."""
 
     example = "batch: { key: userId, match: id, max: 50 }"
 
     key: Annotated[Name | list[Name], such_as("userId")]
-    """The field of the parent whose value asks for a result; several for a compound key."""
+    """The field of the parent whose value is the key; a list of fields for a compound key."""
     match: Annotated[Name | list[Name], such_as("id")]
-    """The field of a result that says whose it is, in the order of `key`."""
+    """The field of a result that holds the key of its parent; for a compound key a list, in the order of `key`."""
     max: Count = 100
-    """How many keys go into one call at the most."""
+    """The most keys in one call."""
 
 
 class _CalledKeys(Keys):
-    """What a step calls, when, and what its value is. Apart from :class:`StepKeys` so that policies stand in the middle of the reference."""
+    """What a step calls, when, and what its value is.
+
+    These keys are a class of their own so that in the reference the policies stand between them and the other keys of :class:`StepKeys`.
+    """
 
     name: Annotated[Name, such_as("account")]
     """The step's name, and the name of its field unless `as` gives another."""
@@ -58,54 +62,56 @@ class _CalledKeys(Keys):
     source: Text | None = None
     """The source that is called; left out: the default source of this step type."""
     returns: TypeText | None = None
-    """The GraphQL type of the value, such as `Account` or `[Post]`; left out: JSON, or what the SDL says of the field."""
+    """The GraphQL type of the value, such as `Account` or `[Post]`; left out: the type of the field in the SDL, or else JSON."""
     as_: Name | None = Field(default=None, alias="as")
     """The name of the field that this step fills."""
     expose: bool = True
-    """Whether the step fills a field; `false` for one that only other steps use."""
+    """Whether the step fills a field; `false` for a step that only other steps use."""
     when: Annotated[Text | None, such_as("account.status == 'ACTIVE'")] = None
-    """JMESPath over arguments, steps and context; when it is false the step is skipped."""
+    """A JMESPath condition over arguments, steps and context. When it is false the step is skipped."""
     depends_on: Annotated[list[Name], such_as(["account"])] = empty(list)
-    """Steps that must have ended first although none of their data is used."""
+    """Steps that must end before this one starts although it uses none of their data."""
     select: Annotated[Text | None, such_as("items[0]")] = None
-    """JMESPath over the raw result; its value is the step's."""
+    """JMESPath over the raw result. Its value becomes the step's value."""
     timeout_ms: Milliseconds | None = None
-    """The limit of one attempt; left out: the source's, or the default of the step type."""
+    """The timeout of one attempt; left out: the source's, or the default of the step type."""
 
 
 class StepKeys(StepPolicyKeys, _CalledKeys):
-    """What every step has, whatever its type."""
+    """Keys that steps of every type have."""
 
     fallback: Annotated[list[FallbackKeys], such_as([{"step": "other"}], [{"value": 0}])] = empty(list)
-    """What is tried, in order, when the step has failed; in a link, for each of its calls that has."""
+    """Alternatives that are tried in order when the step fails; in a link, for each call that fails."""
     sensitive: bool = False
-    """Whether nothing of what the step is given or gives may be told in logs, plans and traces. So it is for steps that read it, too."""
+    """Whether the inputs and the value of the step are kept out of logs, plans and traces. Steps that read its value are sensitive too."""
     cache: Annotated[CacheKeys | Literal["http"] | None, such_as({"ttl_ms": 5000}, "http")] = None
-    """For how long a reply is taken again for the very same call, headers and all; `http`: as long as its `Cache-Control` says."""
+    """How long a reply is reused for calls with equal inputs, headers included; `http`: as long as its `Cache-Control` allows."""
     batch: Annotated[BatchKeys | None, such_as({"key": "userId", "match": "id"})] = None
-    """How the step of a link asks for many parents at once; `{keys}` in its inputs stands for their keys."""
+    """How the step of a link fetches the results for many parents in one call. `{keys}` in its inputs stands for their keys."""
     cost: Annotated[int | None, Field(ge=0, le=1_000_000), such_as(5)] = None
-    """What a call costs, for `max_cost` of `limits:`; left out: 1, or nothing for a step that asks nobody."""
+    """The cost of one call, for `max_cost` of `limits:`; left out: 1, or 0 for a step that calls nothing outside the gateway."""
     list_size: Annotated[Count | Name | None, such_as("limit", 20)] = None
-    """How many items the list has that the step gives, for `max_cost`: a number, or the argument that says so. Left out: what `limits:` says."""
+    """The expected number of items when the step returns a list, for `max_cost`: a number, or the argument that holds it. Left out: the
+    `list_size` of `limits:`."""
 
 
 class _RemoteKeys(Keys):
     type: Annotated[Text, such_as("api")]
     """The step type that calls this source."""
     timeout_ms: Milliseconds | None = None
-    """The limit of one attempt of a step that gives none itself."""
+    """The timeout of one attempt, for steps without their own."""
 
 
 class SourceKeys(SourcePolicyKeys, _RemoteKeys):
-    """What every source has, whatever its type."""
+    """Keys that sources of every type have."""
 
     dedupe: bool = False
-    """Whether equal calls of several requests are one while they are under way: equal with headers and all, and such as change nothing."""
+    """Whether equal calls of different requests share one call while it is in flight. Only idempotent calls with equal inputs, headers
+    included."""
 
 
 class ArgumentKeys(Keys):
-    """An entry of ``args:`` with more to say than its type."""
+    """An entry of ``args:`` as a mapping, where it has more than a type."""
 
     example = """\
 limit: { type: Int, default: 10, description: How many posts at the most. }
@@ -114,13 +120,13 @@ limit: { type: Int, default: 10, description: How many posts at the most. }
     type: TypeText
     """The argument's GraphQL type."""
     default: Any = None
-    """The value of an argument that is not given; enum values are texts."""
+    """The value when a client does not give the argument. Write enum values as texts."""
     description: str | None = None
-    """What the argument is for; stands in the schema."""
+    """The description of the argument in the schema."""
     deprecated: Annotated[Text | None, such_as("use 'first'")] = None
-    """Why clients should not give the argument any more; not for one that they have to give."""
+    """The reason why clients should no longer give the argument, for the schema. A required argument cannot be deprecated."""
     sensitive: bool = False
-    """Whether its values may be told nowhere: not in logs, plans, traces or messages. Steps that are given them are `sensitive` too."""
+    """Whether its values are kept out of logs, plans, traces and error messages. Steps that receive them are `sensitive` too."""
 
 
 class AggregationKeys(Keys):
@@ -131,9 +137,9 @@ class AggregationKeys(Keys):
     strategy: Literal["merge", "flatten", "pick"] = "merge"
     """`merge`: one field per step. `flatten`: the fields of the steps' objects side by side. `pick`: the value of one step."""
     step: Name | None = None
-    """The step whose value is the operation's, for `pick`."""
+    """With `pick`: the step whose value becomes the operation's value."""
     required_steps: Annotated[list[Name], such_as(["account"])] = empty(list)
-    """Steps without which the operation has no answer."""
+    """Steps without which the operation has no value: when one of them fails, its fallbacks included, the operation is null."""
 
 
 ArgumentType = TypeText | ArgumentKeys

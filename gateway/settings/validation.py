@@ -1,4 +1,4 @@
-"""A YAML mapping → its model, or all that is wrong with it; and the JSON Schema of a model, for editors and messages."""
+"""A YAML mapping → its model, or all mistakes in it; and the JSON Schema of a model, for editors and error messages."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,21 +9,21 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
 
 from gateway.settings.documents import DOCUMENT_KINDS
-from gateway.settings.mistakes import Misfit, Mistake, mistakes_of
+from gateway.settings.mistakes import Mismatch, Mistake, mistakes_of
 from gateway.settings.vocabulary import Keys, KeysT
 
 
 def validate(model: type[KeysT], value: Mapping[str, object]) -> KeysT | list[Mistake]:
-    """Return the model of a mapping, or everything that is wrong with it."""
+    """Return the model of a mapping, or all mistakes in it."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         documents = {key: json_schema(kind.model) for kind in DOCUMENT_KINDS for key in kind.keys}
-        return mistakes_of(json_schema(model), value, [_misfit(detail) for detail in details], documents)
+        return mistakes_of(json_schema(model), value, [_mismatch(detail) for detail in details], documents)
 
 
-def _misfit(detail: ErrorDetails) -> Misfit:
+def _mismatch(detail: ErrorDetails) -> Mismatch:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return "unknown", detail["loc"]
@@ -33,7 +33,7 @@ def _misfit(detail: ErrorDetails) -> Misfit:
 
 
 class _InOrder(GenerateJsonSchema):
-    """Leaves keys in the order in which they were written."""
+    """Keeps keys in the order of the model: people read them. pydantic would sort them by name."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value
@@ -41,13 +41,13 @@ class _InOrder(GenerateJsonSchema):
 
 @cache
 def json_schema(model: type[Keys]) -> Mapping[str, Any]:
-    """Return the JSON Schema of a model as its YAML has it, with the words and examples of its keys; not to be changed."""
+    """Return the JSON Schema of a model in terms of its YAML keys, with descriptions and examples. The result is shared: do not modify it."""
     schema: Mapping[str, Any] = _tidy(model.model_json_schema(schema_generator=_InOrder))
     return schema
 
 
 def _tidy(node: Any) -> Any:
-    """Drop the titles that pydantic makes of names, and say of keys with a pattern that there are no others."""
+    """Drop the titles that pydantic derives from names, and turn ``patternProperties`` into ``propertyNames``: keys of no other pattern."""
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):

@@ -19,7 +19,7 @@ PLACEHOLDER = {
     "description": "A value of the environment: `${NAME}`, or `${NAME:-default}`.",
 }
 """What may stand for every number, word and name: it is replaced before the type is looked at."""
-_OWN_KEYWORDS = {"said", "holds"}
+_OWN_KEYWORDS = {"phrases", "holds"}
 _BATCH = {"batch"}
 
 

@@ -20,7 +20,7 @@ from gateway.settings import (
     kind_of,
     validate,
 )
-from gateway.settings.words import expected
+from gateway.settings.words import explain_mismatch
 
 Path = tuple[str | int, ...]
 
@@ -262,7 +262,7 @@ def _model_of(
             hint = nearest(name, models) or f"; one of {', '.join(models)}"
             message = f"unknown type '{name[:80]}'{hint}"
         else:
-            message = expected({"enum": list(models)}, name, {})
+            message = explain_mismatch({"enum": list(models)}, name, {})
         problems.append(Problem(place, f"{subject} · type", message, "unknown-step-type"))
     return None
 
