@@ -1,7 +1,7 @@
 """The checked, frozen meaning of all configuration files.
 
-Everything here was validated by :mod:`gateway.load.build.build`: names resolve, references lead somewhere, there is no cycle. Objects are compared by
-identity, so that they can key the tables of a generation.
+Everything here was validated by :mod:`gateway.load.build.build`: all names and references resolve, and there is no cycle. Objects are
+compared by identity, so that a generation can use them as dictionary keys.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from gateway.settings import LimitsKeys, ReloadKeys, ServerKeys, TelemetryKeys
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyRule:
-    """A rule of the team's own: what ``find`` gives of the blueprint as data must not be there."""
+    """A lint rule of the configuration's own: each object that ``find`` returns from the blueprint as data is a finding."""
 
     name: str
     find: Expression
@@ -31,64 +31,64 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateLimit:
-    """How many requests may come in so many seconds from those for whom ``key`` gives the same."""
+    """The number of requests that are allowed within ``seconds`` for each value of ``key``."""
 
     key: Expression
     amount: int
     seconds: int
     is_moving: bool
-    """Whether the limit holds for any time of that length, and not only from one mark of the clock to the next."""
+    """Whether the limit holds for every period of that length (moving window), not only for each clock period (fixed window)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateLimits:
-    """All rate limits; ``store`` is the URL of the Redis where they are counted, None for this process's own memory."""
+    """All rate limits. ``store`` is the URL of the Redis that counts requests; None to count in the memory of this process."""
 
     rules: tuple[RateLimit, ...]
     store: str | None
     proxies: int
-    """How many proxies are trusted to say who the client is."""
+    """The number of trusted proxies: that many addresses at the end of ``X-Forwarded-For`` are believed."""
     reads_context: bool
-    """Whether any key looks at what a request says about itself."""
+    """Whether any key reads context values of the request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blueprint:
-    """All of a configuration; ``version`` is the hash of its files' contents.
+    """A whole configuration. ``version`` is the hash of its files' contents.
 
-    ``types`` are those that the SDL files declare. ``overlays`` stand in the order in which they apply; ``effective`` makes the operation
-    of a name with the overlays at certain places of that order, and raises ConfigurationError where these contradict each other.
+    ``types`` are those that the SDL files declare. ``overlays`` are in the order in which they apply. ``effective`` builds the effective
+    operation for a name and the indexes of the overlays that apply, and raises ConfigurationError where these contradict each other.
     """
 
     version: str
     sources: Mapping[str, Source]
     operations: Mapping[str, Operation]
     links: Mapping[tuple[str, str], Link]
-    """By type and field; that of an interface also under the types that implement it, unless they have their own."""
+    """By type and field. The link of an interface is also listed under each type that implements it, unless that has its own link."""
     types: Mapping[str, GraphQLNamedType]
     context: Mapping[str, Expression]
-    """What a request says about itself, by name: expressions over the request."""
+    """The context values by name: expressions over the request."""
     overlays: tuple[Overlay, ...]
     overlaid: frozenset[str]
     """The names of the operations that have overlays."""
     effective: Callable[[str, tuple[int, ...]], Operation]
     server: ServerKeys
-    """What holds for requests of all operations."""
+    """Settings for connections, and for requests to all operations."""
     rate_limits: RateLimits | None
     policy_rules: tuple[PolicyRule, ...]
     reload: ReloadKeys
-    """How the next change is taken up."""
+    """How the next change of the files is applied."""
     limits: LimitsKeys
     """How large a query may be, and what it may cost."""
     telemetry: TelemetryKeys
-    """What is told of requests and steps."""
+    """What is logged and traced of requests and steps."""
     sensitive: frozenset[str]
-    """The names of arguments whose values may be told nowhere."""
+    """The names of arguments whose values must not be logged or shown."""
     called: frozenset[Source]
-    """Every source that a step may call: those too that only a definition kept from an earlier configuration knows."""
+    """Every source that a step may call, including those of definitions that are kept from an earlier configuration."""
     variables: Mapping[str, str] = field_of(default_factory=dict)
-    """Values of the environment that the files refer to, with the references: what is shown of a configuration has these."""
+    """Values of environment variables to the references that the files have for them: output shows the reference instead of the value."""
 
     def deadline_of(self, operation: Operation) -> float:
-        """Return the seconds from the arrival of a request until an operation is cut: its own, but no more than any request may take."""
+        """Return the time budget of an operation in seconds, counted from the arrival of the request and capped by the server's timeout."""
         return min(operation.deadline, self.server.request_timeout_ms / 1000)

@@ -1,4 +1,4 @@
-"""The graph that steps and their prerequisites make: closure, topological order, written order, cycles. For load, plan and lint."""
+"""The graph of steps and their prerequisites: closure, topological order, written order, cycles. Used by load, plan and lint."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Protocol
 
 Graph = Mapping[str, Collection[str]]
-"""Nodes in the order of the file, each with its prerequisites."""
+"""Nodes in file order, each with its prerequisites."""
 
 
 class GraphStep(Protocol):
-    """What a step's place in the graph depends on, be the step checked already or not."""
+    """What the graph needs to know of a step. Both a draft and a checked step have it."""
 
     @property
     def is_exposed(self) -> bool:
@@ -22,30 +22,31 @@ class GraphStep(Protocol):
 
     @property
     def fallback_steps(self) -> tuple[str, ...]:
-        """The steps that can stand in for it."""
+        """The steps that are its fallbacks."""
 
 
 def mere_fallbacks(steps: Mapping[str, GraphStep]) -> set[str]:
-    """Return the steps that stand in for others and fill no field: a mutation runs them only when they are needed."""
+    """Return the steps that are fallbacks of others and fill no field: a mutation runs them only when they are needed."""
     return {name for step in steps.values() for name in step.fallback_steps if name in steps and not steps[name].is_exposed}
 
 
 def closure(nodes: Iterable[str], prerequisites_of: Callable[[str], Iterable[str]]) -> set[str]:
-    """Return nodes and all that they wait for, to any depth. Only the nodes that are reached are asked for their prerequisites."""
-    found: set[str] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += prerequisites_of(node)
-    return found
+    """Return nodes and all of their direct and indirect prerequisites. ``prerequisites_of`` is called only for nodes that are reached."""
+    reached: set[str] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node not in reached:
+            reached.add(node)
+            pending += prerequisites_of(node)
+    return reached
 
 
 def topological_order(graph: Graph, preferred: Graph | None = None) -> list[str]:
-    """Sort nodes so that each stands after its prerequisites, and where that leaves a choice in the order of the file.
+    """Sort nodes so that each follows its prerequisites; where that leaves a choice, keep file order.
 
-    ``preferred`` names nodes that should stand before others; where a cycle would come of that it is left aside. ``graph`` has no cycle.
+    ``preferred`` maps nodes to others that should precede them as well. It is ignored where it would cause a cycle, but ``graph`` itself
+    must not have a cycle.
     """
     preferred = preferred or {}
     before = {node: {*others, *preferred.get(node, ())} for node, others in graph.items()}
@@ -53,6 +54,7 @@ def topological_order(graph: Graph, preferred: Graph | None = None) -> list[str]
     order: list[str] = []
     remaining = list(graph)
     while remaining:
+        # With the preferences alone there may be a cycle, for example of steps that are each other's fallbacks: then prerequisites decide.
         node = _first_ready(remaining, before, done) or _first_ready(remaining, graph, done)
         assert node is not None, "the graph has a cycle"
         remaining.remove(node)
@@ -66,21 +68,21 @@ def _first_ready(nodes: Iterable[str], graph: Graph, done: set[str]) -> str | No
 
 
 def written_order(graph: Graph) -> dict[str, str]:
-    """Return for each node the one that is written before it, as far as that does not wait for it."""
+    """Return for each node the one that precedes it in the file, unless that depends on it."""
     return {node: before for before, node in pairwise(graph) if node not in closure([before], graph.__getitem__)}
 
 
 def find_cycles(graph: Graph) -> Iterator[tuple[str, ...]]:
-    """Yield cycles until the rest of the graph has none: each as its nodes in order of waiting, beginning with the first in file order.
+    """Yield cycles until the rest of the graph has none. Each is its nodes, a node before its prerequisite, from the first in file order.
 
-    A node stands in one reported cycle at the most.
+    A node is in at most one of the cycles.
     """
     rest = {} if _is_in_order(graph) else dict(graph)
     while rest:
         try:
             TopologicalSorter(rest).prepare()
         except CycleError as error:
-            # The library names the cycle against the direction of waiting, with its first node at both ends.
+            # graphlib lists a cycle in the opposite direction, from prerequisite to dependent, and repeats the first node at the end.
             cycle = tuple(reversed(error.args[1]))[:-1]
             start = min(range(len(cycle)), key=lambda index: list(graph).index(cycle[index]))
             yield cycle[start:] + cycle[:start]
@@ -90,7 +92,7 @@ def find_cycles(graph: Graph) -> Iterator[tuple[str, ...]]:
 
 
 def _is_in_order(graph: Graph) -> bool:
-    """Tell whether each node waits only for nodes before it, as in most files: then there is no cycle."""
+    """Tell whether each node depends only on nodes before it, as in most files: then there is no cycle."""
     before: set[str] = set()
     for node, others in graph.items():
         if not before.issuperset(others):

@@ -1,4 +1,4 @@
-"""Overlays: changes of an operation for requests of some contexts."""
+"""Overlays: changes of an operation for requests whose context matches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from gateway.errors import Place
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One value that an overlay sets: its path as people write it, and where it stands. An added step is one patch."""
+    """One value that an overlay sets: its path of keys, the value, and its place in the file. An added step is one patch."""
 
     path: tuple[str, ...]
     value: object
@@ -17,7 +17,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
-    """Changes of an operation for requests whose context has, for each key of ``when``, one of its values (as text)."""
+    """Changes of an operation for requests whose context has, for each key of ``when``, one of the listed values (as text)."""
 
     name: str
     operation: str
@@ -27,5 +27,6 @@ class Overlay:
 
 
 def condition_text(value: object) -> str:
-    """Write a scalar as conditions are compared: as a header would have it."""
+    """Return a scalar as the text that conditions compare, which is how a header would write it."""
+    # Python writes True, but YAML and headers write true.
     return str(value).lower() if isinstance(value, bool) else str(value)

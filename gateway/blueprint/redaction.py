@@ -1,6 +1,6 @@
-"""What is told of a call → the same without what nobody may read: secrets of the configuration, and what a client gave.
+"""The detail of a failed call → the text that may be logged, without secrets of the configuration and without values of the client.
 
-What a service says of a failure often repeats what it was asked, so what was sent is taken out of it before it goes to the log.
+The error message of a service often repeats the request that it got, so everything that was sent is masked before the message is logged.
 """
 
 import re
@@ -12,15 +12,17 @@ from gateway.blueprint.step import Step
 
 MASK = "•••"
 _SHORT = 8
-"""Values shorter than this say little of anybody, and to take them out would make a line unreadable: "42", "gold"."""
+"""Values shorter than this identify nobody, and masking them would make a line unreadable: "42", "gold"."""
 _SHORT_SECRET = 4
+"""The shortest word of a header, or password, that is masked."""
 MAX_STEPS = 1000
+"""The size of the cache of configured secrets by step."""
 _PLAIN = re.compile(r"[ !#-&(-[\]-~]*")
-"""What looks the same within quotes."""
+"""Texts that ``repr`` and JSON write without escapes, so that they look the same within quotes."""
 
 
 def masked_detail(step: Step, inputs: Mapping[str, object] | None, detail: str, kind: str = "") -> str:
-    """Return what may be logged of a call's failure: its kind alone where the step is sensitive, else all but what was sent."""
+    """Return what may be logged of a failed call: of a sensitive step only ``kind``, else the detail with all sent values masked."""
     if step.is_sensitive:
         return f"{kind} {MASK}".strip()
     sent = {*_constants(step), *_texts(inputs or {})}
@@ -28,8 +30,8 @@ def masked_detail(step: Step, inputs: Mapping[str, object] | None, detail: str, 
 
 
 def without(text: str, values: set[str]) -> str:
-    """Return a text without certain values, as they are and as they look within quotes."""
-    for value in sorted(values, key=len, reverse=True):  # a value may be a part of another
+    """Return a text with some values masked, both as they are and as they look within quotes."""
+    for value in sorted(values, key=len, reverse=True):  # a value may be part of a longer one, which then has to be masked first
         for form in (value,) if _PLAIN.fullmatch(value) else (value, repr(value)[1:-1], _escaped(value)):
             if form in text:
                 text = text.replace(form, MASK)
@@ -37,23 +39,24 @@ def without(text: str, values: set[str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Return a text as the ``repr`` of its bytes has it, without the quotes."""
+    """Return a text as the ``repr`` of its UTF-8 bytes shows it, without the quotes."""
     return repr(value.encode("utf-8", "replace"))[2:-1]
 
 
 @lru_cache(maxsize=MAX_STEPS)
 def _constants(step: Step) -> frozenset[str]:
-    """Return the secrets that a step and its source have in the configuration: header values, and the password of a url."""
-    found: set[str] = set()
+    """Return the secrets of a step and its source that the configuration holds: header values, and the password of a URL."""
+    secrets: set[str] = set()
     for keys in (step.keys, step.source.keys if step.source else None):
         for value in getattr(keys, "headers", {}).values():
-            found.update(_words(str(value)))
-        found.update(_passwords(str(getattr(keys, "url", ""))))
-    return frozenset(found)
+            secrets.update(_words(str(value)))
+        secrets.update(_passwords(str(getattr(keys, "url", ""))))
+    return frozenset(secrets)
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield a header's value and its words: ``Bearer`` is none that matters, what follows it is."""
+    """Yield a header's value and each of its words: a service may repeat the token without ``Bearer``, which is no secret itself."""
+    # A word with a brace belongs to a template; the value that was sent in its place is among the inputs of the call.
     yield from (word for word in (text, *text.split()) if len(word) >= _SHORT_SECRET and "{" not in word and word != "Bearer")
 
 
@@ -63,16 +66,17 @@ def _passwords(url: str) -> Iterator[str]:
     except ValueError:
         password = None
     if password and len(password) >= _SHORT_SECRET:
+        # A URL has it percent-encoded, but a database driver may repeat it decoded.
         yield from (password, unquote(password))
 
 
 def _texts(inputs: Mapping[str, object]) -> Iterator[str]:
-    """Yield the texts of a call's inputs: those of headers, and others that are not short."""
+    """Yield the texts in a call's inputs: all of the headers, and those of other inputs that are not short."""
     for name, value in inputs.items():
         if name == "headers" and isinstance(value, Mapping):
             for text in value.values():
                 yield from _words(str(text))
-        elif name != "selection":  # which the client wrote, but of words of the schema
+        elif name != "selection":  # the client's selection, which has no values but only names of the schema
             yield from (text for text in _leaves(value) if len(text) >= _SHORT)
 
 

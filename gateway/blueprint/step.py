@@ -1,4 +1,4 @@
-"""A source and a step, checked and frozen: what is called, how often, and what stands in for it."""
+"""Sources, steps and fallbacks, checked and frozen: what is called, with which policies, and what replaces it when it fails."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,51 +13,51 @@ from gateway.settings import SourceKeys, StepKeys
 from gateway.settings.policies import CallPolicyKeys, RetryKeys
 
 _NOT_OF_THE_CALL = {"name", "as_", "expose", "returns", "when", "depends_on", "select", "fallback", "sensitive"}
-"""The keys of a step that change nothing about what is called: steps that differ in these alone can share a call."""
+"""The keys of a step that do not affect its call: steps that differ only in these can share a call."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A remote system that steps call; ``keys`` are those of its type."""
+    """A remote system that steps call. ``keys`` is the model of its type."""
 
     name: str
     keys: SourceKeys
     folder: str
-    """The folder that relative paths start from: the configuration's."""
+    """The folder of the configuration, to which relative paths refer."""
     place: Place
 
 
 class Fallback(ABC):
-    """What stands in for a step that has failed.
+    """The alternative for a step that has failed.
 
-    A kind is a subclass, which answers whatever plans, views and rules ask of it; only :mod:`gateway.run.fallback` knows how each kind
-    comes to its value. Where ``mask`` is given it is shown instead of what nobody may read.
+    Each kind is a subclass, which describes itself to plans, views and lint rules. Only :mod:`gateway.run.fallback` knows how each kind
+    gets its value. Where ``mask`` is given, it is shown instead of values that are sensitive.
     """
 
     __slots__ = ()
 
     can_fail: ClassVar[bool] = True
-    """Whether it may have no value; a step can fail as far as its type can."""
+    """Whether it may fail to give a value."""
     keeps_replies: ClassVar[bool] = False
-    """Whether it gives what calls of the step gave earlier, so that their replies are kept."""
+    """Whether it needs earlier replies of the step, so that these are stored."""
 
     @property
     def step(self) -> str | None:
-        """The step that is run instead, which takes time; None where the value is at hand."""
+        """The step that runs instead; None where the value is available at once."""
         return None
 
     @property
     @abstractmethod
     def served_by(self) -> str:
-        """The word for it in plans and answers."""
+        """Its name in plans and responses."""
 
     @abstractmethod
     def describe(self, mask: str | None = None) -> str:
-        """Return what it gives, for people."""
+        """Return a description for people."""
 
     @abstractmethod
     def data(self, mask: str | None = None) -> dict[str, object]:
-        """Return it as data for other programs: its key in a configuration, with the value."""
+        """Return it as data for programs: the key and the value that the configuration has for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class FallbackStep(Fallback):
 
 @dataclass(frozen=True, slots=True)
 class FallbackValue(Fallback):
-    """Give a constant instead."""
+    """Use a constant instead."""
 
     can_fail: ClassVar[bool] = False
 
@@ -90,11 +90,11 @@ class FallbackValue(Fallback):
 
     @property
     def served_by(self) -> str:
-        """The word for any constant."""
+        """The name of all constants."""
         return "value"
 
     def describe(self, mask: str | None = None) -> str:
-        """Return the constant, or that there is one."""
+        """Return the constant; with a mask only that there is one."""
         return f"the constant {self.value}" if mask is None else "a constant"
 
     def data(self, mask: str | None = None) -> dict[str, object]:
@@ -104,7 +104,7 @@ class FallbackValue(Fallback):
 
 @dataclass(frozen=True, slots=True)
 class FallbackStale(Fallback):
-    """Give the last good value of this very call instead, if it is no older than ``max_age`` (seconds)."""
+    """Use the last good value of the same call instead, if it is no older than ``max_age`` (seconds)."""
 
     keeps_replies: ClassVar[bool] = True
 
@@ -112,7 +112,7 @@ class FallbackStale(Fallback):
 
     @property
     def served_by(self) -> str:
-        """The word for any earlier value."""
+        """The name of all earlier values."""
         return "stale"
 
     def describe(self, mask: str | None = None) -> str:
@@ -128,8 +128,8 @@ class FallbackStale(Fallback):
 class Step:
     """A configured unit of work.
 
-    ``inputs`` is the template tree of its type's inputs; ``needs`` are the steps whose values it reads; ``follows`` those that must only
-    have ended before.
+    ``inputs`` is the template tree of the inputs that its type defines. ``needs`` are the steps whose values it reads, ``follows`` those
+    that only have to end before it starts.
     """
 
     name: str
@@ -148,39 +148,39 @@ class Step:
     select: Expression | None
     needs: tuple[str, ...]
     must_succeed: tuple[str, ...]
-    """Those of ``needs`` that an expression reads: unless they have succeeded the input is missing."""
+    """Those of ``needs`` that an expression reads. If one of them has not succeeded, the step is skipped for a missing input."""
     follows: tuple[str, ...]
     request_reads: tuple[tuple[str, ...], ...]
-    """The paths into the request itself that its inputs read: `headers.authorization`."""
+    """The paths into the request that its inputs read, such as `headers.authorization`."""
     reads_context: bool
-    """Whether its inputs or its expressions look at what the request says about itself."""
+    """Whether its inputs or expressions read context values of the request."""
     takes_selection: bool
-    """Whether its calls want to know what is selected of its value."""
+    """Whether its calls receive the client's selection below the step's value."""
     read_by_others: tuple[tuple[str, ...], ...]
     """The paths into its value that other steps of the operation read."""
     timeout: float
-    """Seconds of one attempt."""
+    """The timeout of one attempt in seconds."""
     policies: Mapping[str, CallPolicyKeys]
-    """The policies of its calls by name, its own or those of its source, as far as they hold for such a call."""
+    """The policies of its calls by name, its own or those of its source, as far as they apply to such a call."""
     fallbacks: tuple[Fallback, ...]
     calls_out: bool
-    """Whether a call asks anybody outside, and so may take time or fail."""
+    """Whether a call leaves the gateway, and so may take time or fail."""
     is_prompt: bool
     """Whether a cancelled call ends at once."""
     takes_shape: bool
-    """Whether its calls can read no more of a reply than is wanted."""
+    """Whether its calls can decode only the wanted fields of a reply."""
     lifetime: float | Literal["http"] | None
-    """Seconds for which a reply is taken again, or ``http`` when each reply says so itself; None: replies are not kept for that."""
+    """Seconds for which a reply is reused, or ``http`` where the headers of each reply say that; None: replies are not cached."""
     is_deduplicated: bool
-    """Whether equal calls of several requests that are under way are one."""
+    """Whether equal calls in flight of different requests share one call."""
     description: str
     """One line that says what is called, for plans."""
     is_sensitive: bool = False
-    """Whether nothing of what it is given or gives may be told."""
+    """Whether its inputs and its value must not be logged or shown."""
     prerequisites: tuple[str, ...] = field_of(init=False)
     """The steps that must have ended before it."""
     fallback_steps: tuple[str, ...] = field_of(init=False)
-    """The steps that can stand in for it, in the order in which they are tried."""
+    """The steps that are its fallbacks, in the order in which they are tried."""
     _fingerprint: str = field_of(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -190,20 +190,21 @@ class Step:
 
     @property
     def prerequisites_with_fallbacks(self) -> tuple[str, ...]:
-        """The steps that have ended before it at the latest when all of its fallbacks were tried."""
+        """The steps that may have to end before the step has a value, its fallbacks included."""
         return self.prerequisites + self.fallback_steps
 
     @property
     def retry(self) -> RetryKeys:
-        """How often its call is made: a policy that every step has."""
+        """The retry policy, which every step has."""
         retry = self.policies["retry"]
         assert isinstance(retry, RetryKeys)
         return retry
 
     @property
     def fingerprint(self) -> str:
-        """A hash that steps have in common which do the same thing with the same inputs; most steps are never asked for it."""
+        """A hash that is equal for steps whose calls are equal when their inputs are. It is computed on first use: most steps never need it."""
         if not self._fingerprint:
+            # Whether a list is returned is part of the call: a query then gives all of its rows, otherwise one.
             own = self.keys.model_dump_json(exclude=_NOT_OF_THE_CALL)
             identity = f"{self.source.name if self.source else ''} {self.returns.startswith('[')} {own}"
             object.__setattr__(self, "_fingerprint", hashlib.sha256(identity.encode()).hexdigest())

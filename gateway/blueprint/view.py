@@ -1,6 +1,6 @@
-"""Blueprint → plain data, for policies and other tools: a stable view in which keys are added but never change their meaning.
+"""Blueprint → JSON data, for policy rules and other tools. The format is stable: keys may be added, but never change their meaning.
 
-No value of a header, a body or a parameter is in it, and no credentials of a url, so it may be shown.
+It contains no value of a header, a body or a parameter and no credentials of a URL, so it may be shown to anyone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ Data = dict[str, Any]
 
 
 def blueprint_json(blueprint: Blueprint) -> Data:
-    """Return the whole view; ``steps`` are those of all operations and links, each with the name of its owner."""
+    """Return the whole view. ``steps`` are those of all operations and links, each with the name of its operation or link."""
     steps = [
         _step(step, operation=operation.name) for operation in blueprint.operations.values() for step in operation.steps.values()
     ]
@@ -51,7 +51,7 @@ def _source(source: Source) -> Data:
 
 
 def _shown_url(keys: Mapping[str, str]) -> str | None:
-    """Return a url without user, password and query."""
+    """Return a URL without user, password and query, any of which may hold credentials."""
     text = next(iter(keys.values()), None)
     if text is None:
         return None

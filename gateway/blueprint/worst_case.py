@@ -1,6 +1,6 @@
-"""Operation → the longest that it can take: attempts times timeout plus waits, fallbacks included, along the longest path of its steps.
+"""Operation → its worst-case duration: attempts times timeout plus waits, fallbacks included, along the longest path of its steps.
 
-Waiting for a free place is left aside: how long that takes is up to the load, not to the configuration.
+Time in the queue of a source is not included: it depends on the load, not on the configuration.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from gateway.blueprint.step import Step
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """The seconds of the longest path, and the steps on it in order, each with its own seconds."""
+    """The duration of the longest path in seconds, and the steps on it in order, each with its own duration."""
 
     seconds: float
     path: tuple[tuple[str, float], ...]
@@ -23,7 +23,7 @@ class WorstCase:
 
 
 def longest_call(step: Step) -> float:
-    """Return the seconds of a call with all that its policies add, at their longest."""
+    """Return the worst-case duration of a call in seconds, with all that its policies add."""
     seconds = step.timeout
     for policy in step.policies.values():
         seconds = policy.longest(seconds)
@@ -31,7 +31,7 @@ def longest_call(step: Step) -> float:
 
 
 def worst_case(operation: Operation) -> WorstCase:
-    """Return the longest path of an operation. The steps of a mutation run one after the other."""
+    """Return the longest path of an operation. The steps of a mutation run one after another, so all of them are on it."""
     steps = operation.steps
     if operation.is_mutation:
         whole = tuple((name, longest_call(step)) for name, step in steps.items())
@@ -45,12 +45,14 @@ def worst_case(operation: Operation) -> WorstCase:
         before[name], ready[name] = last, ended[last] if last else 0.0
         end = ready[name] + longest_call(step)
         for fallback in step.fallback_steps:
+            # A fallback starts when the step has failed, or when its own prerequisites have ended if that is later.
             end = max(end, ready[fallback]) + ended[fallback] - ready[fallback]
         ended[name] = end
-    return _along(max(ended, key=lambda name: ended[name]), steps, ended, before)
+    return _path_to(max(ended, key=lambda name: ended[name]), steps, ended, before)
 
 
-def _along(last: str, steps: Mapping[str, Step], ended: Mapping[str, float], before: Mapping[str, str | None]) -> WorstCase:
+def _path_to(last: str, steps: Mapping[str, Step], ended: Mapping[str, float], before: Mapping[str, str | None]) -> WorstCase:
+    """Return the path that ends with a step, followed backwards through the prerequisite that ended last."""
     path: list[tuple[str, float]] = []
     name: str | None = last
     while name is not None:
