@@ -1,4 +1,4 @@
-"""Plan + calls → outcomes: each node starts when its own prerequisites have ended, and every failure is a value (paper 5.4, 7.2)."""
+"""The engine: run a plan. Each node starts when its own prerequisites have ended, and every failure is a value (paper 5.4, 7.2)."""
 
 from gateway.document.coercion import Arguments
 from gateway.run.chain import at_once

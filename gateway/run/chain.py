@@ -1,4 +1,7 @@
-"""A plan whose nodes come one after the other → outcomes, in the request's own task: no other task, and no timer."""
+"""Run a plan whose nodes are performed one after the other, in the request's own task.
+
+Such a plan (:attr:`Plan.is_chain`) needs no scheduler, no further task and no timer of its own.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,7 +10,7 @@ from typing import Any, TypeVar
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.plan.nodes import Node
 from gateway.run.execution import Execution
-from gateway.run.fallback import at_hand, late, wants_fallback
+from gateway.run.fallback import deadline_outcome, first_immediate_fallback, should_fall_back
 from gateway.run.link import follow_link
 from gateway.run.node import perform_step
 from gateway.run.policies.timeout import RESOLUTION
@@ -17,21 +20,25 @@ _CANCELLED = Skipped(SkipReason.CANCELLED)
 T = TypeVar("T")
 
 
-def at_once(answering: Coroutine[Any, Any, T]) -> T:
-    """Run to its end what never waits."""
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, without an event loop's task; return its result.
+
+    :raises RuntimeError: it has suspended.
+    """
     try:
-        answering.send(None)
-    except StopIteration as ended:
-        result: T = ended.value
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
         return result
-    answering.close()
+    coroutine.close()
     raise RuntimeError("a step type that says that it asks nobody has waited")
 
 
 async def run_chain(run: Execution) -> Results:
-    """Bring every node to its outcome; they stand in the order in which they are performed.
+    """Perform the nodes of a plan in their order.
 
-    Each of their waits ends at the deadline by itself, so nobody has to cut them off; after it what has not begun is late.
+    No timer cancels them at the deadline, as each of their waits has the deadline as its own limit. Nodes that have not started by then
+    time out.
     """
     clock = asyncio.get_running_loop().time
     for node in run.plan.nodes:
@@ -39,8 +46,9 @@ async def run_chain(run: Execution) -> Results:
         ready = clock()
         if run.blocked[node.call] is not None:
             outcome: Outcome = _CANCELLED
+        # A wait that ends at the deadline may end a moment before it by this clock; without the tolerance one more call might start.
         elif ready >= state.deadline - RESOLUTION and not run.plan.is_immediate:
-            outcome = late(run, node)
+            outcome = deadline_outcome(run, node)
         else:
             span.ready = ready
             try:
@@ -48,20 +56,20 @@ async def run_chain(run: Execution) -> Results:
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of a step type is a failure of the step
                 outcome = run.unexpected(node, error)
         if type(outcome) is not Success:
-            outcome = _otherwise(run, node, outcome)
+            outcome = _handle_shortfall(run, node, outcome)
         run.outcomes[node.index] = outcome
         span.ended = clock()
         state.scope[node.step.name] = outcome.value if type(outcome) is Success else None
     return run
 
 
-def _otherwise(run: Execution, node: Node, outcome: Outcome) -> Outcome:
-    """Return what a fallback gives instead of the outcome of a node; a required one that has none ends its operation.
+def _handle_shortfall(run: Execution, node: Node, outcome: Outcome) -> Outcome:
+    """Return the value of a fallback for a node that has none of its own; block the operation if a required node has failed.
 
-    The fallbacks of a link have stood in for each of its calls.
+    Only fallbacks that take no time are tried: a plan with fallback steps is no chain. A link has applied its fallbacks to each batch.
     """
-    if node.use is None and wants_fallback(node, outcome):
-        outcome = at_hand(run, node, outcome)
+    if node.use is None and should_fall_back(node, outcome):
+        outcome = first_immediate_fallback(run, node, outcome)
     if node.step.is_required and type(outcome) is Failure:
         run.blocked[node.call] = outcome
     return outcome

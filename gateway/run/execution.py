@@ -1,4 +1,4 @@
-"""One run while it goes on: what each node and each operation call has come to so far. The scheduler writes it, nodes and links read it."""
+"""The mutable state of one run of a plan: outcomes, scopes, deadlines, contexts. The scheduler writes it; nodes and links read it."""
 
 import asyncio
 import logging
@@ -20,22 +20,27 @@ from gateway.run.shared_calls import SharedCalls
 log = logging.getLogger("stepgraph.engine")
 
 
-class CallState:
-    """One operation call while it runs: its scope, its deadline (event loop clock), and how many of its eager nodes have not ended."""
+class OperationState:
+    """The state of one operation call during a run."""
 
     finished: asyncio.Future[None] | None = None
+    """Resolved when the operation has ended, if something waits for that."""
     places: asyncio.Semaphore | None = None
+    """The operation's ``concurrency``: how many of its steps may make a call at once; None where it has no limit."""
 
     def __init__(self, call: OperationCall, scope: dict[str, object], arrived_at: float) -> None:
         self.scope = scope
+        """The values that templates and expressions can refer to: arguments, and the values of steps that have ended."""
         self.deadline = arrived_at + call.deadline
+        """Absolute, by the clock of the event loop."""
         self.unsettled = call.eager
+        """How many of its eager nodes have no outcome yet."""
         if call.operation.concurrency:
             self.places = asyncio.Semaphore(call.operation.concurrency)
 
 
 class Execution(Results):
-    """The state of one run of a plan, which is its results in the end."""
+    """The state of one run of a plan. At the end of the run it is returned as the results, without a copy."""
 
     def __init__(
         self,
@@ -51,17 +56,17 @@ class Execution(Results):
         self.arguments = arguments
         self.replies = replies
         super().__init__([None] * len(plan.nodes), [Span() for _ in plan.nodes], [None] * len(plan.calls))
-        self.states = [CallState(call, self._call_scope(call), request.arrived_at) for call in plan.calls]
-        self.joins: dict[int, Joined] = {}
-        """What links have found so far."""
+        self.states = [OperationState(call, self._initial_scope(call), request.arrived_at) for call in plan.calls]
+        self.link_results: dict[int, Joined] = {}
+        """What the nodes of links have found so far, by node."""
         self.primaries: dict[int, Outcome] = {}
-        """How nodes ended that fallbacks are now tried for."""
+        """The own outcomes of nodes whose fallbacks have been started, by node."""
         self.shared: SharedCalls | None = None
-        """The calls that several nodes of this request make together, where there may be such."""
-        self.told: set[int] = set()
-        """The nodes of whose failure the log has its line."""
+        """Single flight among the nodes of this request; None in a chain, which has no shared calls."""
+        self.logged: set[int] = set()
+        """The nodes whose failure has been logged."""
 
-    def _call_scope(self, call: OperationCall) -> dict[str, object]:
+    def _initial_scope(self, call: OperationCall) -> dict[str, object]:
         arguments = self.arguments.calls[call.index]
         scope: dict[str, object] = {**arguments, "args": arguments}
         if self.plan.request_reads:
@@ -71,7 +76,7 @@ class Execution(Results):
         return scope
 
     def scope(self, node: Node) -> dict[str, object]:
-        """Return the names that a node's inputs can refer to: a link has its own arguments and no steps."""
+        """Return the scope of a node's inputs: that of its operation, or for a link its own arguments and no values of steps."""
         scope = self.states[node.call].scope
         if node.use is None:
             return scope
@@ -84,21 +89,23 @@ class Execution(Results):
         return CallContext(request, request.arrived_at + node.deadline, node.shape)
 
     def failed(self, node: Node, fault: StepFault, context: CallContext | None = None, error: Exception | None = None) -> Failure:
-        """Return the failure that a fault makes of a node, and log it, once for each node, with what went wrong at each attempt.
+        """Convert a fault of a node to a failure, and log it with the faults of all attempts, once for each node.
 
-        ``context`` is that of the call which has failed, if one was made; ``error`` is what was raised where nobody expected it.
+        ``context`` is that of the failed call, if one was made; ``error`` is the exception, if it was one that no step should raise.
         """
-        if node.index not in self.told:
-            self.told.add(node.index)
-            self._tell(node, fault, context, error)
+        # A link may fail once for each batch, a node at the deadline once more: one line is enough.
+        if node.index not in self.logged:
+            self.logged.add(node.index)
+            self._log_failure(node, fault, context, error)
         return Failure.of(node.step.name, fault)
 
     def unexpected(self, node: Node, error: Exception | asyncio.CancelledError) -> Failure:
-        """Return the failure of a node that has raised what no step should, or has ended as cancelled although nobody cancelled it.
+        """Convert an exception that no step should raise to a failure; also a CancelledError that comes from the step itself.
 
         :raises asyncio.CancelledError: the running task, which performs the node, is being cancelled.
         """
         if isinstance(error, asyncio.CancelledError):
+            # Only `cancelling()` tells a cancellation of this task from a CancelledError of something that the step has awaited.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise error
@@ -107,7 +114,7 @@ class Execution(Results):
         fault = StepFault(Code.INTERNAL_SERVER_ERROR, detail=type(error).__name__)
         return self.failed(node, fault, self.spans[node.index].context, error)
 
-    def _tell(self, node: Node, fault: StepFault, context: CallContext | None, error: Exception | None) -> None:
+    def _log_failure(self, node: Node, fault: StepFault, context: CallContext | None, error: Exception | None) -> None:
         ready, inputs = self.spans[node.index].ready, context.inputs if context else None
         detail = "; ".join(context.faults if context else ()) or fault.detail or fault.message or ""
         fields: dict[str, object] = {

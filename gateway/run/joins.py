@@ -1,6 +1,7 @@
-"""Links at run time: the parents of one level → keys → batches → what was found for each parent.
+"""Links at run time: the parent objects of one level → distinct keys → batches → the value of each parent.
 
-A level is one node whatever the number of its parents: their keys are gathered, equal ones once, and asked for together.
+All parents of a level have one node, as a DataLoader has one batch for them. Their keys are collected without duplicates and requested
+together. Common shapes of keys and values have fast paths here; each has a general path beside it with the same result.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,32 +21,33 @@ from gateway.contract.shape import Shaped
 from gateway.language.template import Reference, UnusableValue, as_text, value_at
 from gateway.plan.nodes import Hops, OfType
 
-_NOWHERE = Reference(("key",))
+_KEY_REFERENCE = Reference(("key",))
+"""For errors of :func:`as_text`, which are caught here: no message shows it."""
 Object = dict[str, object] | Shaped
 _OBJECTS = (dict, Shaped)
 _LISTS = (list, tuple)
-"""What values have for a list: the one as JSON, the other where they were read by a shape."""
+"""The types of lists in values: list if decoded as plain JSON, tuple if decoded with a shape."""
 Key = tuple[object, ...]
-"""The values that tell what is asked for: scalars as the text that is sent."""
+"""The values of a link's key fields. Scalars are texts, as they are sent."""
 
 
 Parents = Mapping[Key, Mapping[str, object]]
-"""Distinct keys, each with the first parent that has it; for a batch, with what of that parent is the key."""
+"""Distinct keys, each with the first parent object that has it, or for a link in batches with at least the key fields of that parent."""
 
 
 class Joined:
-    """What the node of a link found: by key a value, or the failure of the call that asked for it.
+    """The result of a link's node: for each key a value, or the failure of the call that requested it.
 
-    ``parents`` has all keys that are asked for. ``table`` has, when everything was asked for, what a parent gets by the very value of its
-    key, where that alone tells; see :func:`tabulate`.
+    ``parents`` has all requested keys. ``table`` is filled when all calls have ended: it maps the raw value of a parent's key field to the
+    value of the link, where the key is a single field; see :func:`build_table`.
     """
 
     failure: Failure | None = None
-    """The first failure, if any call failed and nothing stood in for it."""
+    """The first failure of a call that no fallback has replaced."""
     served: Success | None = None
-    """What a fallback gave instead of a call, if any did; of several the oldest."""
+    """The fallback that has replaced a failed call, if any has; of several the one with the greatest age."""
     calls: "Sequence[BatchCall]" = ()
-    """The calls that ask for the keys."""
+    """The calls that request the keys."""
 
     def __init__(self, parents: Parents, table: dict[object, object] | None = None) -> None:
         self.parents = parents
@@ -54,7 +56,7 @@ class Joined:
 
     @property
     def is_whole(self) -> bool:
-        """Whether each call gave its own values."""
+        """Whether every call has succeeded."""
         return self.failure is None and self.served is None
 
     def fail(self, keys: Iterable[Key], failure: Failure) -> None:
@@ -63,14 +65,14 @@ class Joined:
         self.values |= dict.fromkeys(keys, failure)
 
     def serve(self, values: Mapping[Key, object], served: Success) -> None:
-        """Record what a fallback gave instead of a call."""
+        """Record the values of a fallback that replaces a failed call."""
         self.values |= values
         self.served = served if self.served is None or (served.age or 0) > (self.served.age or 0) else self.served
 
 
 @dataclass(slots=True)
 class BatchCall:
-    """The call for one batch of keys. It is settled when these have values, are misses, or have failed."""
+    """The call for one batch of keys. It is settled when each of these has a value, is a miss, or has failed."""
 
     batch: Parents
     context: CallContext
@@ -78,7 +80,7 @@ class BatchCall:
 
 
 class Missing(Enum):
-    """What a look-up gives for a key that it does not know."""
+    """The default of look-ups in a table whose values may be None."""
 
     MISSING = "missing"
 
@@ -87,28 +89,29 @@ MISSING = Missing.MISSING
 
 
 class NullMemo(dict[object, object]):
-    """A table that knows nothing and keeps nothing, whatever it is asked: for keys that a dictionary would mix up, such as 1 and true."""
+    """A dictionary that stays empty. It replaces a table or memo where keys differ that Python takes for equal, such as 1 and true."""
 
     def get(self, key: object, default: object = None) -> object:
         """Return the default."""
         return default
 
     def __setitem__(self, key: object, value: object) -> None:
-        """Keep nothing."""
+        """Ignore the item."""
 
 
-FORGETFUL = NullMemo()
-_TELLING = frozenset({str, int, NoneType})
-"""The types whose equal values are the same key as text. 1, 1.0 and true are equal to Python and three keys to us."""
+NULL_MEMO = NullMemo()
+_UNAMBIGUOUS_TYPES = frozenset({str, int, NoneType})
+"""Types whose values can be keys of a dictionary: equal values have equal texts. 1, 1.0 and true are equal in Python, but three keys here."""
 
 
-_ONE_KIND = ({int}, {str})
+_UNIFORM_KEY_TYPES = ({int}, {str})
+"""If all keys have one of these types, distinct values have distinct texts. Of mixed types, 1 and "1" have the same text."""
 
 
 def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
     """Return the key of a parent; None when it has none, which is a miss and no error.
 
-    A batch asks by scalars. A call for one parent is given whatever its references lead to, and those with ``?`` may lead nowhere.
+    The keys of a batch are scalars. The call for one parent may use any value that its references lead to; optional ones (``?``) may be null.
     """
     parts: list[object] = []
     for reference in link.key:
@@ -116,24 +119,25 @@ def key_of(link: Link, parent: Mapping[str, object]) -> Key | None:
         text = _text(value) if value is not None else None
         if text is None and (link.match or (value is None and not reference.is_optional)):
             return None
+        # Objects and lists are not hashable: their text stands for them, in a tuple so that it differs from an equal string.
         parts.append((repr(value),) if text is None and value is not None else text)
     return tuple(parts)
 
 
 def _text(value: object) -> str | None:
-    """Return a scalar as text, None for what is none."""
+    """Return a scalar as text; None if the value is not a scalar."""
     if type(value) is str:
         return value
     try:
-        return as_text(value, _NOWHERE)
+        return as_text(value, _KEY_REFERENCE)
     except UnusableValue:
         return None
 
 
 def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> object:
-    """Return what a link's node has for a parent: a value, the outcome that says why there is none, or a miss.
+    """Return the value of a link for one parent: a value, the outcome that explains its absence, or None (an empty list) for a miss.
 
-    For a parent without a key nobody is called, so it is a miss whatever became of the others.
+    A parent without a key is a miss, also if the node has failed: no call was made for it.
     """
     key, value = key_of(link, parent), None
     if key is not None:
@@ -145,24 +149,24 @@ def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> 
 
 
 def table_of(outcome: Outcome | None) -> Mapping[object, object]:
-    """Return the table of a link's node: what it does not know, :func:`found` knows."""
-    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else FORGETFUL
+    """Return the table of a link's node. For what is not in the table, call :func:`found`."""
+    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else NULL_MEMO
 
 
 def fits(table: Mapping[object, object], kind: type) -> bool:
-    """Tell whether all that is in the table of a link is null or an object of one type."""
+    """Tell whether each value in the table of a link is null or an object of one type."""
     return {kind, NoneType}.issuperset(map(type, table.values()))
 
 
 def memory_for(table: Mapping[object, object]) -> dict[object, object]:
-    """Return an empty memory for what is made of the values of a table, by the same keys."""
-    return FORGETFUL if table is FORGETFUL else {}
+    """Return an empty memo for what is computed from the values of a table, with the same keys."""
+    return NULL_MEMO if table is NULL_MEMO else {}
 
 
-def parents_of(value: object, hops: Hops) -> Sequence[Object]:
-    """Return the objects that hops lead to, through lists of any depth; what is not of the expected shape has none.
+def parents_at(value: object, hops: Hops) -> Sequence[Object]:
+    """Return the objects at the end of a path, through lists of any depth. A value of an unexpected shape has none.
 
-    A tuple is of objects that were read by one shape, and nulls.
+    A tuple has objects that were decoded with one shape, and nulls.
     """
     if type(value) is tuple and not hops:
         return value
@@ -176,10 +180,11 @@ def parents_of(value: object, hops: Hops) -> Sequence[Object]:
 
 
 def _objects(level: Sequence[Any]) -> Sequence[Object]:
+    """Return the objects in nested lists, in order; other values are left out."""
     while len(level) == 1 and isinstance(level[0], _LISTS):
         level = level[0]
-    kinds = set(map(type, level))
-    if len(kinds) == 1 and issubclass(next(iter(kinds)), _OBJECTS):  # as it nearly always is, and looked at twice as fast
+    types = set(map(type, level))
+    if len(types) == 1 and issubclass(next(iter(types)), _OBJECTS):  # the common case, checked in half the time of the loop
         return level
     objects: list[Object] = []
     for item in level:
@@ -191,7 +196,8 @@ def _objects(level: Sequence[Any]) -> Sequence[Object]:
 
 
 def _values(objects: Sequence[Any], name: str) -> list[object]:
-    """Return the values that a field has in objects; None for those that have not got it. They are nearly always of one kind."""
+    """Return the value of a field in each object; None where it has no such field."""
+    # Objects are nearly always of one type: either all dictionaries or all decoded with a shape. A mixture raises, and is read below.
     try:
         return [item.get(name) for item in objects] if objects and type(objects[0]) is dict else _column(name)(objects)
     except (AttributeError, TypeError):
@@ -200,25 +206,30 @@ def _values(objects: Sequence[Any], name: str) -> list[object]:
 
 @lru_cache(maxsize=1000)
 def _column(name: str) -> Callable[[Iterable[object]], list[object]]:
-    """Return the function that gives an attribute of each object: written for its name, as that takes half the time of ``attrgetter``."""
+    """Return a function that reads an attribute of each object. It is compiled for the name, which takes half the time of ``attrgetter``."""
     if not (name.isascii() and name.isidentifier()) or iskeyword(name):
         return lambda objects: list(map(attrgetter(name), objects))
+    # Only a checked identifier gets into the source text, so that it cannot be anything but an attribute.
     column: Callable[[Iterable[object]], list[object]] = eval(f"lambda objects: [item.{name} for item in objects]")  # noqa: S307
     return column
 
 
-def wanted(link: Link, parents: Sequence[Object]) -> Joined:
-    """Return the distinct keys of parents, with nothing found yet. Shaped parents have a single key, and are asked for in batches."""
+def collect_keys(link: Link, parents: Sequence[Object]) -> Joined:
+    """Return a result with the distinct keys of parents, and no values yet.
+
+    Parents that were decoded with a shape have a key of a single field, in links with batches only.
+    """
     name = link.single
     values = _values(parents, name) if name is not None else []
-    if name is None or not (type(parents) is tuple or _TELLING.issuperset(map(type, values))):
+    if name is None or not (type(parents) is tuple or _UNAMBIGUOUS_TYPES.issuperset(map(type, values))):
+        # The general path: compound or nested keys, and values such as 1.0 or true that a dictionary would mix up.
         owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
-        return Joined(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=FORGETFUL)
+        return Joined(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=NULL_MEMO)
     owners: Sequence[Any] = parents
-    if link.match:  # a batch is asked for by the keys alone, a single call by all that its parent has
+    if link.match:  # a batch needs the keys alone, the call for one parent may read all fields of it
         unique = dict.fromkeys(values)
         unique.pop(None, None)
-        if set(map(type, unique)) in _ONE_KIND:  # then no two of them are one key
+        if set(map(type, unique)) in _UNIFORM_KEY_TYPES:
             return Joined({(str(value),): {name: value} for value in unique})
         owners = [{name: value} for value in unique]
         values = list(unique)
@@ -230,6 +241,7 @@ def wanted(link: Link, parents: Sequence[Object]) -> Joined:
 
 
 def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
+    """Return the distinct keys of parents, of any fields and types."""
     keys: dict[Key, Mapping[str, object]] = {}
     for parent in parents:
         key = key_of(link, parent)
@@ -238,27 +250,27 @@ def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
     return keys
 
 
-def tabulate(link: Link, joined: Joined) -> None:
-    """Fill the table of what was found, now that it is complete: a parent then costs one look-up, without its key as text."""
-    if link.single is None or joined.table is FORGETFUL:
+def build_table(link: Link, result: Joined) -> None:
+    """Fill the table of a complete result. A parent then costs the projection one look-up, without converting its key to text."""
+    if link.single is None or result.table is NULL_MEMO:
         return
-    values: Iterable[object] = map(joined.values.get, joined.parents)
+    values: Iterable[object] = map(result.values.get, result.parents)
     if link.is_list:
         values = [[] if value is None else value for value in values]
-    joined.table = dict(zip(map(itemgetter(link.single), joined.parents.values()), values, strict=True))
-    joined.table[None] = [] if link.is_list else None
+    result.table = dict(zip(map(itemgetter(link.single), result.parents.values()), values, strict=True))
+    result.table[None] = [] if link.is_list else None
 
 
-def batches(link: Link, keys: Parents) -> list[Parents]:
-    """Cut the keys into batches, one for each call."""
+def split_batches(link: Link, keys: Parents) -> list[Parents]:
+    """Split the keys into batches of at most ``link.max``, one for each call."""
     if len(keys) <= link.max:
         return [keys] if keys else []
     items = iter(keys.items())
     return list(iter(lambda: dict(islice(items, link.max)), {}))
 
 
-def scope_of(link: Link, batch: Parents) -> dict[str, object]:
-    """Return what ``{keys}`` or ``{parent}`` stands for in one call. Values keep the type that the parent gave them."""
+def batch_scope(link: Link, batch: Parents) -> dict[str, object]:
+    """Return the value of ``{keys}`` or ``{parent}`` for one call. Values keep the types that they have in the parent."""
     if not link.match:
         return {"parent": next(iter(batch.values()))}
     if link.single is not None:
@@ -269,10 +281,10 @@ def scope_of(link: Link, batch: Parents) -> dict[str, object]:
     return {"keys": [dict(zip(link.match, (parent[name] for name in names), strict=True)) for parent in batch.values()]}
 
 
-def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, object] | None:
-    """Return the results of one call for each of its keys, null for a miss; None when they are no list of objects.
+def match_results(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, object] | None:
+    """Match the reply to one call with its keys: return the result of each key, None for a miss; None if it is not a list of objects.
 
-    Results that nobody asked for are left aside. Of several results for a key a single-valued link takes the first.
+    Results for keys that were not requested are ignored. A link to a single object takes the first of several results.
     """
     if not link.match:
         return {next(iter(batch)): value}
@@ -281,6 +293,7 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
     if keys is None:
         return None
     if not link.is_list:
+        # Reversed, so that the first of several results for a key is the one that stays.
         first = dict(zip(reversed(keys), reversed(items), strict=True))
         return dict(zip(batch, map(first.get, batch), strict=True))
     groups: dict[Key, Any] = dict.fromkeys(batch)
@@ -295,8 +308,8 @@ def match(link: Link, batch: Mapping[Key, object], value: object) -> dict[Key, o
 
 
 def _keys_of(link: Link, items: Sequence[Any]) -> list[Key] | None:
-    """Return whose each result is; None when one of them is no object."""
-    if type(items) is not tuple and not all(issubclass(kind, _OBJECTS) for kind in set(map(type, items))):
+    """Return the key of each result; None if one of them is not an object."""
+    if type(items) is not tuple and not all(issubclass(item_type, _OBJECTS) for item_type in set(map(type, items))):
         return None
     columns = [_values(items, name) for name in link.match]
     if len(columns) == 1:

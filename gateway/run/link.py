@@ -1,4 +1,4 @@
-"""A link's node → what it found for all parents of its level: one call for each batch of distinct keys, as many at once as there are places."""
+"""Perform the node of a link: collect the keys of all parents of its level, make one call for each batch of them, match the results to the keys."""
 
 import asyncio
 
@@ -8,66 +8,75 @@ from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Succ
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import LinkUse, Node
 from gateway.run.execution import Execution
-from gateway.run.fallback import stand_in
-from gateway.run.joins import BatchCall, Joined, batches, match, parents_of, scope_of, tabulate, wanted
+from gateway.run.fallback import settle_failed_batch
+from gateway.run.joins import BatchCall, Joined, batch_scope, build_table, collect_keys, match_results, parents_at, split_batches
 from gateway.run.node import perform_step
 
-_NOTHING = (Failure, Skipped)
+_WITHOUT_VALUE = (Failure, Skipped)
 
 
 async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
-    """Find what a link leads to for all parents of its level."""
+    """Load the values of a link for all parents of its level.
+
+    A success holds a :class:`Joined`, also if some calls have failed; there is a failure only if all have failed, and alike.
+    """
     parent, link = run.outcomes[use.parent], use.link
     if not isinstance(parent, Success):
         return Skipped(SkipReason.MISSING_INPUT, parent if isinstance(parent, Failure) else parent.cause if parent else None)
-    joined = run.joins[node.index] = wanted(link, parents_of(parent.value, use.hops))
+    # The result is kept in the run from the start, so that at the deadline the batches that have ended keep their values.
+    result = run.link_results[node.index] = collect_keys(link, parents_at(parent.value, use.hops))
     total = run.spans[node.index].context = run.context(node)
-    if len(joined.parents) <= link.max:
-        joined.calls = [BatchCall(joined.parents, total)] if joined.parents else []
-        for call in joined.calls:
-            await _join(run, node, call, joined, total)
+    if len(result.parents) <= link.max:
+        # One batch, as nearly always: its call is awaited here, without a task.
+        result.calls = [BatchCall(result.parents, total)] if result.parents else []
+        for call in result.calls:
+            await _load_batch(run, node, call, result, total)
     else:
-        joined.calls = [BatchCall(batch, run.context(node)) for batch in batches(link, joined.parents)]
-        await _join_all(run, node, joined, total)
-        # Batches end in any order, but the links below ask for the same keys in the same calls whichever was first.
-        joined.values = {key: joined.values.get(key) for key in joined.parents}
-    first = next(iter(joined.values.values()), None)
-    if isinstance(first, _NOTHING) and all(value == first for value in joined.values.values()):
+        result.calls = [BatchCall(batch, run.context(node)) for batch in split_batches(link, result.parents)]
+        await _load_batches(run, node, result, total)
+        # Batches end in any order. Sort by parent, so that links below have the same batches in each run of the document.
+        result.values = {key: result.values.get(key) for key in result.parents}
+    first = next(iter(result.values.values()), None)
+    if isinstance(first, _WITHOUT_VALUE) and all(value == first for value in result.values.values()):
         return first
-    tabulate(link, joined)
-    return Success(joined)
+    build_table(link, result)
+    return Success(result)
 
 
-async def _join_all(run: Execution, node: Node, joined: Joined, total: CallContext) -> None:
-    waiting = iter(joined.calls)
+async def _load_batches(run: Execution, node: Node, result: Joined, total: CallContext) -> None:
+    """Make the calls of all batches. Each worker takes the next batch from one iterator, so there are no more tasks than calls at once."""
+    remaining = iter(result.calls)
 
     async def work() -> None:
-        for call in waiting:
-            await _join(run, node, call, joined, total)
+        for call in remaining:
+            await _load_batch(run, node, call, result, total)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(_width(run, node), len(joined.calls))):
+        for _ in range(min(_max_concurrent_calls(run, node), len(result.calls))):
             group.create_task(work())
 
 
-def _width(run: Execution, node: Node) -> int:
-    """Return how many calls of one link run at once: no more than its source and its operation have places for."""
+def _max_concurrent_calls(run: Execution, node: Node) -> int:
+    """Return how many calls of one link may run at once: the lower ``concurrency`` of its source and its operation.
+
+    More would only fill the queue of the source, which refuses calls when it is full.
+    """
     source, operation = node.step.source, run.plan.calls[node.call].operation
     return min(source.keys.concurrency if source else 1, operation.concurrency or 1000)
 
 
-async def _join(run: Execution, node: Node, call: BatchCall, joined: Joined, total: CallContext) -> None:
-    """Make the call for one batch and put what it found, or what stands in for that, to its keys. ``total`` sums up waits and attempts."""
+async def _load_batch(run: Execution, node: Node, call: BatchCall, result: Joined, total: CallContext) -> None:
+    """Make the call for one batch and assign its results, or the values of a fallback, to the keys. Add its attempts and waits to ``total``."""
     assert node.use is not None
     link: Link = node.use.link
-    outcome = await perform_step(run, node, run.scope(node) | scope_of(link, call.batch), call.context)
+    outcome = await perform_step(run, node, run.scope(node) | batch_scope(link, call.batch), call.context)
     if call.context is not total:
         total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
-    results = match(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
-    if results is None:
+    values = match_results(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
+    if values is None:
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), call.context)
     if isinstance(outcome, Success):
-        joined.values.update(results or {})
+        result.values.update(values or {})
         call.is_settled = True
     else:
-        stand_in(run, node, call, outcome)
+        settle_failed_batch(run, node, call, outcome)

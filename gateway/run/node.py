@@ -1,4 +1,4 @@
-"""One node → its outcome: the condition, the inputs, the call, the selection. Whatever goes wrong is a failure, not an exception."""
+"""Perform one node: check its condition, render its inputs, make the call, select from the reply. Each failure is a value, not an exception."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ _NOT_CALLED = (Failure, Skipped)
 async def perform_step(
     run: Execution, node: Node, scope: Mapping[str, object] | None = None, context: CallContext | None = None
 ) -> Outcome:
-    """Check a node's condition, render its inputs, and call. ``scope`` and ``context`` are those of one call of a link, which makes several."""
+    """Check a node's condition, render its inputs, make its call, and return the outcome.
+
+    ``scope`` and ``context`` are given for a link only, which makes several calls: they are those of one of them.
+    """
     inputs = _inputs(run, node, scope)
     if isinstance(inputs, _NOT_CALLED):
         return inputs
@@ -28,7 +31,7 @@ async def perform_step(
     step = node.step
     try:
         if node.is_shared or run.states[node.call].places is not None:
-            reply = await _call_among_others(run, node, inputs, context)
+            reply = await _call_coordinated(run, node, inputs, context)
         else:
             reply = await run.calls[step](inputs, context)
         return Success(step.select.search(reply.value) if step.select else reply.value)
@@ -39,7 +42,7 @@ async def perform_step(
 
 
 def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:
-    """Return the rendered inputs of a node, or why it is not called."""
+    """Return the rendered inputs of a node, or the outcome of a node that makes no call."""
     step, own = node.step, run.states[node.call].scope
     try:
         if step.must_succeed:
@@ -58,9 +61,9 @@ def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> I
 
 
 def _check_needs(run: Execution, node: Node) -> None:
-    """Make sure that what the node's expressions read is there.
+    """Check that the steps which the node's expressions read have succeeded: JMESPath would read null for them, without an error.
 
-    :raises MissingValue: a step that one of them reads has not succeeded.
+    :raises MissingValue: one of them has not succeeded.
     """
     for index in node.needs:
         name = run.plan.nodes[index].step.name
@@ -69,11 +72,12 @@ def _check_needs(run: Execution, node: Node) -> None:
 
 
 def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skipped:
-    """Return the outcome of a node one of whose inputs is null: the client's fault when it gave it, otherwise nobody's."""
+    """Return the outcome of a node with an input that is null: a failure if it is an argument of the client, otherwise Skipped."""
     root = reference.root
     if root in run.scope(node)["args"] or root == "args":  # type: ignore[operator]
         message = f"'{node.step.name}' was not called: the argument '{str(reference).removeprefix('args.')}' is null."
         return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
+    # The cause is the failure that started it, also over several skipped steps: the client is told of that one.
     for index in node.needs:
         outcome = run.outcomes[index]
         if run.plan.nodes[index].step.name == root and isinstance(outcome, Failure):
@@ -83,24 +87,25 @@ def _missing(run: Execution, node: Node, reference: Reference) -> Failure | Skip
     return Skipped(SkipReason.MISSING_INPUT)
 
 
-async def _call_among_others(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
-    """Perform a call that waits for others of its request: for a place that its operation has, or for an equal one."""
+async def _call_coordinated(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Make a call that depends on others of its request: it waits for a place in its operation's ``concurrency``, or joins an equal call."""
     places = run.states[node.call].places
     if places is None:
-        return await _shared(run, node, inputs, context)
+        return await _call_shared(run, node, inputs, context)
     context.begin_wait(asyncio.get_running_loop().time())
     await until_deadline(places.acquire(), context)
     try:
         context.end_wait(asyncio.get_running_loop().time())
-        return await (_shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context))
+        return await (_call_shared(run, node, inputs, context) if node.is_shared else run.calls[node.step](inputs, context))
     finally:
         places.release()
 
 
-async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
-    """Make a call together with equal nodes of this request; it belongs to the request, not to the first of them."""
+async def _call_shared(run: Execution, node: Node, inputs: Inputs, context: CallContext) -> Reply:
+    """Make a call together with equal nodes of this request. It does not end with the node that started it if another node still waits."""
     assert run.shared is not None
     common, reply = run.shared.call(run.calls[node.step], node.step, inputs, context)
+    # The trace shows attempts and waits of the call that is made; a link sums up the contexts of its calls itself.
     if node.use is None:
         run.spans[node.index].context = common
     try:
@@ -110,5 +115,5 @@ async def _shared(run: Execution, node: Node, inputs: Inputs, context: CallConte
 
 
 def _is_true(value: object) -> bool:
-    """Tell whether JMESPath takes a value for true: everything but null, false and what is empty."""
+    """Tell whether a value is true in JMESPath: all but null, false and empty strings, lists and objects. 0 is true, unlike in Python."""
     return value not in (None, False, "", [], {}) or (value == 0 and value is not False)

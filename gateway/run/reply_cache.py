@@ -1,6 +1,6 @@
-"""Replies that are kept, and calls that are shared: what equal calls of different requests need not do again.
+"""The cache of replies, and call wrappers that use it: a call takes a fresh reply from the cache, keeps its reply, or joins an equal call.
 
-A new generation begins with nothing, as the same source may be another system there.
+Each generation has a cache of its own, empty at first: in a new configuration the same source may be another system.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from gateway.run.shared_calls import SharedCalls, call_key
 
 MAX_REPLIES = 10_000
 MAX_SIZE = 64_000_000
-"""Of all replies together, in bytes of their JSON or characters of their text."""
+"""The limit on all replies together: bytes of their JSON, or characters of their Python text where that size is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A reply, the time when it was good and the time until which it is fresh (event loop clock)."""
+    """A reply, the time when it was received and the time until which it is fresh (event loop clock)."""
 
     reply: Reply
     at: float
@@ -30,7 +30,7 @@ class KeptReply:
 
 
 class ReplyCache:
-    """Replies by call. When there is no room the one that was used longest ago leaves."""
+    """Replies by call key. When the cache is full it evicts the least recently used."""
 
     def __init__(self, max_replies: int = MAX_REPLIES, max_size: int = MAX_SIZE) -> None:
         self._replies: OrderedDict[Hashable, KeptReply] = OrderedDict()
@@ -42,7 +42,10 @@ class ReplyCache:
         return len(self._replies)
 
     def keep(self, step: Step, inputs: Inputs, reply: Reply, now: float, lifetime: float = 0.0) -> None:
-        """Keep the reply of a call, fresh for ``lifetime`` seconds, unless it is larger than all the room there is."""
+        """Keep the reply of a call, fresh for ``lifetime`` seconds, unless it is larger than the whole cache.
+
+        A reply with lifetime 0 is never fresh, but can be the value of a stale fallback.
+        """
         call = call_key(step, inputs)
         self._drop(call)
         size = (reply.size or len(repr(reply.value))) + len(call[1])
@@ -54,7 +57,7 @@ class ReplyCache:
             self._drop(next(iter(self._replies)))
 
     def find(self, step: Step, inputs: Inputs) -> KeptReply | None:
-        """Return the last reply of a call, fresh or not."""
+        """Return the last reply of a call, fresh or stale."""
         call = call_key(step, inputs)
         kept = self._replies.get(call)
         if kept is not None:
@@ -68,7 +71,7 @@ class ReplyCache:
 
 @dataclass(frozen=True, slots=True)
 class ReplySharing:
-    """What the calls of all requests of a generation have in common: replies that are kept, and calls under way."""
+    """What the requests of a generation share: the cache of replies, the calls under way, and their counters."""
 
     replies: ReplyCache
     calls: SharedCalls
@@ -76,24 +79,25 @@ class ReplySharing:
 
     @classmethod
     def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "ReplySharing":
-        """Return one with nothing in it; ``unwinding`` takes calls that are cancelled, until they have ended."""
+        """Return an empty one; cancelled calls are in ``unwinding`` until they have ended."""
         return cls(ReplyCache(), SharedCalls(unwinding), Counter() if counts is None else counts)
 
 
 def with_shared(call: Call, step: Step, shared: ReplySharing) -> Call:
-    """Let a call keep its reply, take a fresh one instead, or wait for an equal one under way, as far as its step is configured to."""
+    """Wrap a call with caching and single flight, as its step is configured."""
     if step.lifetime is not None:
-        return _kept(_joined(_keeping(call, step, shared.replies), step, shared), step, shared)
+        # The cache is asked first. Its misses are always joined: when a popular reply expires, one call renews it.
+        return _with_cached_reply(_with_single_flight(_with_kept_reply(call, step, shared.replies), step, shared), step, shared)
     if any(fallback.keeps_replies for fallback in step.fallbacks):
-        call = _keeping(call, step, shared.replies)
-    return _joined(call, step, shared) if step.is_deduplicated else call
+        call = _with_kept_reply(call, step, shared.replies)
+    return _with_single_flight(call, step, shared) if step.is_deduplicated else call
 
 
-def _kept(call: Call, step: Step, shared: ReplySharing) -> Call:
-    """Take a reply that is still fresh."""
+def _with_cached_reply(call: Call, step: Step, shared: ReplySharing) -> Call:
+    """Wrap a call so that it returns a fresh reply from the cache, if there is one."""
     replies, counts = shared.replies, shared.counts
 
-    async def fresh_or_fetched(inputs: Inputs, context: CallContext) -> Reply:
+    async def cached_or_called(inputs: Inputs, context: CallContext) -> Reply:
         kept = replies.find(step, inputs)
         if kept is not None and asyncio.get_running_loop().time() < kept.fresh_until:
             counts["cache_hit"] += 1
@@ -101,24 +105,24 @@ def _kept(call: Call, step: Step, shared: ReplySharing) -> Call:
         counts["cache_miss"] += 1
         return await call(inputs, context)
 
-    return fresh_or_fetched
+    return cached_or_called
 
 
-def _keeping(call: Call, step: Step, replies: ReplyCache) -> Call:
-    """Keep what a call gives, unless the upstream forbids that."""
+def _with_kept_reply(call: Call, step: Step, replies: ReplyCache) -> Call:
+    """Wrap a call so that its reply is put into the cache, unless the upstream forbids that (``Reply.is_private``)."""
 
-    async def kept(inputs: Inputs, context: CallContext) -> Reply:
+    async def called_and_kept(inputs: Inputs, context: CallContext) -> Reply:
         reply = await call(inputs, context)
         if not reply.is_private:
             lifetime = reply.max_age if step.lifetime == "http" else step.lifetime
             replies.keep(step, inputs, reply, asyncio.get_running_loop().time(), lifetime or 0.0)
         return reply
 
-    return kept
+    return called_and_kept
 
 
-def _joined(call: Call, step: Step, shared: ReplySharing) -> Call:
-    """Wait for an equal call that is under way, each no longer than it has time."""
+def _with_single_flight(call: Call, step: Step, shared: ReplySharing) -> Call:
+    """Wrap a call so that it joins an equal call under way. Each caller waits until its own deadline."""
 
     async def join(inputs: Inputs, context: CallContext) -> Reply:
         common, reply = shared.calls.call(call, step, inputs, context)

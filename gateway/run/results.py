@@ -1,4 +1,4 @@
-"""What goes into a run beside its plan, and how the run ended: the arguments, and an outcome and a span for each node."""
+"""The results of a run: an outcome and a span for each node."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from gateway.run.joins import Joined
 
 
 class Span:
-    """When a node was ready and when it ended (event loop clock), and its call, which knows of waits and attempts."""
+    """When a node was ready and when it ended (event loop clock), and the context of its call, which has its waits and attempts."""
 
     ready: float | None = None
     ended: float | None = None
@@ -16,9 +16,10 @@ class Span:
 
 
 class Results:
-    """How a run ended: an outcome and a span for each node, and for each operation the required node that failed, if one did.
+    """The results of a run.
 
-    ``outcomes`` has None for lazy nodes that nothing asked for. ``fallbacks`` has the nodes of fallback steps that each node has waited for.
+    ``outcomes`` and ``spans`` are by node; the outcome of a lazy node that was not demanded is None. ``blocked`` is by operation call: the
+    failure of its required node, if one failed. ``fallbacks`` has for a node the nodes of fallback steps that it has waited for.
     """
 
     def __init__(self, outcomes: list[Outcome | None], spans: Sequence[Span], blocked: list[Failure | None]) -> None:
@@ -28,7 +29,10 @@ class Results:
         self.fallbacks: dict[int, list[int]] = {}
 
     def is_whole(self) -> bool:
-        """Tell whether every node that ran gave its own value, and all of it: what is nearly always so is found quickly."""
+        """Tell whether every node that ran has a value of its own, without a failed batch and without a fallback.
+
+        This is the common case. The caller asks once for each request, and then leaves out all that only shortfalls need.
+        """
         for outcome in self.outcomes:
             if type(outcome) is not Success:
                 if outcome is not None:

@@ -1,7 +1,7 @@
-"""Equal calls → made once: by the nodes of one request, or by all requests of a generation.
+"""Single flight of upstream calls: equal calls are made once, by the nodes of one request or by all requests of a generation.
 
-A call is known by what it does and all of its rendered inputs, so a header that tells who is asking is part of it: nobody gets what
-was fetched for another.
+The key of a call is its step's fingerprint with all of its rendered inputs. Headers with the client's identity, such as ``authorization``,
+are inputs too: no client gets a reply that was fetched for another.
 """
 
 from collections.abc import Coroutine
@@ -13,21 +13,25 @@ from gateway.run.single_flight import SingleFlight
 
 
 def call_key(step: Step, inputs: Inputs) -> tuple[str, str]:
-    """Return what a call is known by."""
+    """Return the key of a call. The inputs are compared as text that shows types: ``1`` and ``"1"`` are different."""
     return step.fingerprint, repr(inputs)
 
 
 class SharedCalls(SingleFlight[Reply]):
-    """The calls that equal ones can join. A call belongs to all who wait for it, and lasts until the latest of their deadlines."""
+    """The calls under way, which equal ones join. A call runs until the latest deadline of its callers."""
 
     def call(
         self, call: Call, step: Step, inputs: Inputs, context: CallContext
     ) -> tuple[CallContext, Coroutine[Any, Any, Reply]]:
-        """Return what makes a call or waits for an equal one, and the context of the call that is made: all equal ones share its attempts."""
+        """Return the context of the call that is really made, whose attempts all equal calls share, and a coroutine for the reply.
+
+        The coroutine makes the call, or waits for an equal one.
+        """
         key = call_key(step, inputs)
         common = cast("CallContext | None", self.owner(key))
         if common is None:
             common = context
         else:
+            # A timer that runs out reads the deadline again (:meth:`Limit.fire`), so that this prolongs a call that runs already.
             common.deadline = max(common.deadline, context.deadline)
         return common, self.join(key, lambda: call(inputs, common), common)

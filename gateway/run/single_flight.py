@@ -1,4 +1,4 @@
-"""Equal work that is under way → done once: whoever comes while it runs waits for the same end, and the last one to leave cancels it."""
+"""Single flight: equal work that is requested while it runs is done once, and all callers get its result. The last caller to leave cancels it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -10,18 +10,23 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Flight(Generic[T]):
-    """Work under way, and those who wait for it, each with a future of its own: what cancels one of them does not touch the others."""
+    """Work that runs or is kept, and its callers.
+
+    Each caller waits for a future of its own, so that its cancellation neither cancels the work nor reaches the other callers.
+    """
 
     task: asyncio.Future[T]
     waiters: set[asyncio.Future[T]]
     owner: object
     is_cancelled: bool = False
+    """Whether the task has been told to cancel; it may still run. A flight that is cancelled takes no more callers."""
 
 
 class SingleFlight(Generic[T]):
-    """Work by what it is: keys of equal work are equal.
+    """Work by key: equal work has equal keys.
 
-    With ``keeps``, work that has ended stays known for as long as the object. Work that is cancelled is put into ``unwinding`` until it has ended.
+    With ``keeps``, results are kept as long as the object, also failures: later callers get them without new work. Without it, work is
+    forgotten when it ends. Cancelled work is in ``unwinding`` until it has ended.
     """
 
     def __init__(self, unwinding: set[asyncio.Future[Any]], *, keeps: bool = False) -> None:
@@ -32,16 +37,17 @@ class SingleFlight(Generic[T]):
     def __len__(self) -> int:
         return len(self._flights)
 
-    async def join(self, key: Hashable, begin: Callable[[], Awaitable[T]], owner: object = None) -> T:
-        """Return what the work of this key gives; ``begin`` starts it when it is not under way. Its failure is everybody's.
+    async def join(self, key: Hashable, start: Callable[[], Awaitable[T]], owner: object = None) -> T:
+        """Return the result of the work with this key. ``start`` starts it if it does not run; a failure is raised for all callers.
 
-        ``owner`` is what it is begun for, which :meth:`owner` tells those who come later.
+        ``owner`` is any object to keep with work that is started now, for later callers of :meth:`owner`.
         """
         flight = self._flights.get(key)
         if flight is None or flight.is_cancelled:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(begin()), set(), owner)
+            flight = self._flights[key] = _Flight(asyncio.ensure_future(start()), set(), owner)
+            # The callback has its own waiters: the key may belong to a newer flight by the time that a cancelled one ends.
             waiters = flight.waiters
-            flight.task.add_done_callback(lambda task: self._ended(key, task, waiters))
+            flight.task.add_done_callback(lambda task: self._on_done(key, task, waiters))
         elif flight.task.done():
             return flight.task.result()
         waiter: asyncio.Future[T] = flight.task.get_loop().create_future()
@@ -50,49 +56,49 @@ class SingleFlight(Generic[T]):
             return await waiter
         finally:
             flight.waiters.discard(waiter)
-            _hear(waiter)
+            _mark_retrieved(waiter)
             if not flight.waiters:
                 self._cancel(flight)
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether the work of this key is under way, or kept, so that whoever joins it begins nothing."""
+        """Tell whether the work with this key runs or is kept, so that a call of :meth:`join` would not start it."""
         flight = self._flights.get(key)
         return flight is not None and not flight.is_cancelled
 
     def owner(self, key: Hashable) -> object:
-        """Return what the work of this key was begun for; None where whoever joins it begins it anew."""
+        """Return the owner of the work with this key; None if a call of :meth:`join` would start it."""
         return self._flights[key].owner if self.has(key) else None
 
     def cancel(self) -> None:
-        """Cancel all work that is under way."""
+        """Cancel all work that runs."""
         for flight in self._flights.values():
             self._cancel(flight)
 
     def _cancel(self, flight: _Flight[T]) -> None:
-        """Cancel work, once: a second time would interrupt the closing of what it holds."""
+        """Cancel work, but only once: a second cancellation would interrupt its cleanup."""
         if not flight.is_cancelled and not flight.task.done():
             flight.is_cancelled = True
             flight.task.cancel()
             self._unwinding.add(flight.task)
 
-    def _ended(self, key: Hashable, task: asyncio.Future[T], waiters: set[asyncio.Future[T]]) -> None:
+    def _on_done(self, key: Hashable, task: asyncio.Future[T], waiters: set[asyncio.Future[T]]) -> None:
         self._unwinding.discard(task)
         flight = self._flights.get(key)
         if flight is not None and flight.task is task and (flight.is_cancelled or not self._keeps):
             del self._flights[key]
-        _hear(task)
+        _mark_retrieved(task)
         for waiter in waiters:
             if not waiter.done():
-                _pass_on(task, waiter)
+                _copy_result(task, waiter)
 
 
-def _hear(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure: one that nobody waits for any more is no complaint of the event loop."""
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a future, so that asyncio does not log "exception was never retrieved" when all callers have left."""
     if future.done() and not future.cancelled():
         future.exception()
 
 
-def _pass_on(task: asyncio.Future[T], waiter: asyncio.Future[T]) -> None:
+def _copy_result(task: asyncio.Future[T], waiter: asyncio.Future[T]) -> None:
     if task.cancelled():
         waiter.cancel()
     elif (error := task.exception()) is not None:

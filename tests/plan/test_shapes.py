@@ -10,7 +10,7 @@ from gateway.answer.projection import projection_source
 from gateway.contract.outcome import Failure, Success
 from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
 from gateway.errors import Code, StepFault
-from gateway.run.joins import match, parents_of, tabulate, wanted
+from gateway.run.joins import build_table, collect_keys, match_results, parents_at
 from resolvers.json_http import decode
 from resolvers.transport.transport import UpstreamResponse
 from tests.oracle import Stage, Theatre
@@ -224,12 +224,12 @@ def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
     assert child.shape is not None
     assert child.use is not None
     value, link = parent.shape.read(posts.encode()), child.use.link
-    joined = wanted(link, parents_of(value, ()))
+    joined = collect_keys(link, parents_at(value, ()))
     if things is None:
         joined.fail(joined.parents, Failure("Post.thing", Code.GATEWAY_TIMEOUT, "too late"))
     else:
-        joined.values |= match(link, joined.parents, child.shape.read(things.encode())) or {}
-        tabulate(link, joined)
+        joined.values |= match_results(link, joined.parents, child.shape.read(things.encode())) or {}
+        build_table(link, joined)
     results: Any = type("Results", (), {"outcomes": [Success(value), Success(joined)], "blocked": [None]})
     errors: list[Any] = []
     return plain(planned.project(results, {}, errors)["posts"]), errors
