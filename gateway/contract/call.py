@@ -13,16 +13,15 @@ Inputs = Mapping[str, Any]
 
 
 class CallContext:
-    """One call of one step in one request: its absolute deadline (event loop clock), and what policies note down.
+    """One call of one step in one request: its absolute deadline (event loop clock), and what policies record about it.
 
-    Most calls need no more than the class has, so that one is made in a third of the time of a dataclass.
-
-    ``queued`` is the seconds spent waiting for a free place, ``waiting_since`` the time when a wait began that has not ended.
-    ``inputs`` are what was rendered for it, by which a stale fallback knows it. ``faults`` say what went wrong with each failed
-    attempt, for the log. ``events`` are what policies did, each by the name that the trace has for it and when. ``began_at`` is when the
-    source was asked by the attempt that is under way or was last; None while it waits for its place.
+    ``queued`` is the seconds spent in queues, ``waiting_since`` the start of a wait that has not ended. ``inputs`` are the rendered inputs,
+    which identify the call for a stale fallback. ``faults`` has the errors of all failed attempts, for the log. ``events`` are actions of
+    policies, each with its name in the trace and its time. ``began_at`` is when the current or last attempt sent its request to the
+    source; None while it waits in a queue.
     """
 
+    # Class attributes as defaults: most calls never change them, so one is created in a third of the time of a dataclass.
     attempts = 0
     queued = 0.0
     waiting_since: float | None = None
@@ -31,43 +30,43 @@ class CallContext:
     events: tuple[tuple[str, float], ...] = ()
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
-    """What tells a service of the attempt that begins, where requests are traced."""
+    """The headers that propagate the trace to the service, set for each attempt where requests are traced."""
     _key = ""
 
     def __init__(self, request: RequestContext, deadline: float, shape: Shape | None = None) -> None:
         self.request = request
         self.deadline = deadline
         self.shape = shape
-        """How a reply that is JSON text is to be read, if its value need not be all that the text has."""
+        """How to decode a reply that is JSON text, if the plan does not need all of it."""
 
     @property
     def idempotency_key(self) -> str:
-        """A key that all attempts of this call have in common and no other call has."""
+        """A key that is the same for all attempts of this call, and unique to it."""
         self._key = self._key or uuid.uuid4().hex
         return self._key
 
     def begin_wait(self, now: float) -> None:
-        """Note that a wait for a place begins."""
+        """Record that the call enters a queue."""
         self.waiting_since = now
 
     def end_wait(self, now: float) -> None:
-        """Note that a place was found."""
+        """Record that the call leaves the queue."""
         if self.waiting_since is not None:
             self.queued += now - self.waiting_since
             self.waiting_since = None
 
 
 class Reply(Record, frozen=True):
-    """What a call gives back."""
+    """The result of a successful call."""
 
     value: object
     status: int | None = None
     size: int = 0
-    """How many bytes it had on the wire; 0 when that is not known."""
+    """The number of bytes on the wire; 0 when that is not known."""
     max_age: float | None = None
-    """Seconds for which the upstream says that it is fresh; None when it says nothing."""
+    """Seconds for which it is fresh according to the upstream; None when the upstream does not say."""
     is_private: bool = False
-    """Whether the upstream forbids keeping it."""
+    """Whether the upstream forbids caching it."""
 
 
 Call = Callable[[Inputs, CallContext], Awaitable[Reply]]

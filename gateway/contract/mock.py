@@ -1,4 +1,4 @@
-"""What a mocked upstream answers, in the tests of a configuration."""
+"""Mocked upstreams, for config tests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class MockAnswer:
-    """What a mocked upstream answers: a value with an HTTP status and headers, with ``body`` that very text, or a ``fault``.
+    """The answer of a mocked upstream: a value with an HTTP status and headers, the raw text ``body``, or a ``fault``.
 
-    A fault is ``connect``, ``reset``, or ``error`` for whatever the upstream has for one.
+    A fault is ``connect``, ``reset``, or ``error`` for the upstream's own kind of error.
     """
 
     value: object = None
@@ -19,4 +19,4 @@ class MockAnswer:
 
 
 MockUpstream = Callable[[Mapping[str, object]], Awaitable[MockAnswer]]
-"""Gives the answer to what would be sent to an upstream, which is told as data."""
+"""Takes what would be sent to an upstream, as data, and returns the answer."""

@@ -13,14 +13,14 @@ class SkipReason(StrEnum):
     CONDITION = "condition"
     """Its ``when`` was false."""
     MISSING_INPUT = "missing_input"
-    """A value that it needs was null or never came."""
+    """A value that it needs was null or missing."""
     CANCELLED = "cancelled"
     """A required step of its operation failed first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A step that gave no value; ``step`` is the one that a client is told."""
+    """A step that failed. ``step`` is the name that clients see."""
 
     step: str
     code: Code
@@ -29,7 +29,7 @@ class Failure:
 
     @classmethod
     def of(cls, step: str, fault: StepFault) -> "Failure":
-        """Turn the fault of a step's last attempt into what may be told of it."""
+        """Convert the fault of a step's last attempt, without the details that only the log may have."""
         return cls(step, fault.code, fault.message or MESSAGES[fault.code].format(step=step), fault.status)
 
     def error(self, path: tuple[str | int, ...]) -> dict[str, object]:
@@ -41,9 +41,9 @@ class Failure:
 
 
 class Success(Record, frozen=True):
-    """A step that gave a value, perhaps null.
+    """A step that has a value, which may be null.
 
-    ``instead_of`` is the primary's failure when a fallback gave it, ``age`` the seconds since the value was good when it is stale.
+    When the value comes from a fallback, ``instead_of`` is the outcome of the step itself. ``age`` is the age of a stale value in seconds.
     """
 
     value: object
@@ -54,7 +54,7 @@ class Success(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A step that was not run; ``cause`` is the failure that kept its input away, if one did."""
+    """A step that was not run. ``cause`` is the failure because of which an input is missing, if there is one."""
 
     reason: SkipReason
     cause: Failure | None = None

@@ -1,4 +1,4 @@
-"""What is known of a request before its document is read, and how it ends."""
+"""A request as it is known before its document is parsed, and a summary of its outcome for telemetry."""
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -10,61 +10,59 @@ from gateway.record import Record
 NO_CODES: Mapping[str, int] = {}
 NO_VALUES: Mapping[str, object] = {}
 CLIENT_LEFT = 499
-"""The status of a request whose client has left before the answer; nginx's. Nobody is sent it."""
+"""The status in logs and metrics of a request whose client disconnected before the response, as in nginx. It is never sent."""
 _NOT_ADMITTED: Mapping[str, int] = {str(Code.REQUEST_CONCURRENCY_LIMITED): 1}
 
 
 class RequestSummary:
-    """How a request ends, noted down while it is answered, for whoever tells of it then.
+    """The outcome of a request, recorded while it is processed, for logs, metrics and traces."""
 
-    Most requests end well and need no more than the class has.
-    """
-
+    # Class attributes as defaults: most requests succeed and never change them.
     outcome = "ok"
-    """``ok``, ``partial``, ``failed`` (there is no data), ``refused`` (nothing was run), or ``left`` (its client did not wait)."""
+    """``ok``, ``partial``, ``failed`` (no data), ``refused`` (nothing was run), or ``left`` (its client disconnected)."""
     shortfall = ""
-    """``partial`` or ``degraded`` where an answer without errors lacks a step's value, or has that of a fallback.
+    """``partial`` or ``degraded`` where a response without errors lacks a step's value, or has that of a fallback.
 
-    This is no outcome: logs and metrics call such a request ``ok``, and alerts are set by how many are. The playground tells it apart.
+    This is not an outcome: logs and metrics count such a request as ``ok``, and alerts depend on that. Only the playground shows it.
     """
     is_admitted = True
-    """Whether it was let in; one that is not is counted, but neither timed nor logged."""
+    """Whether it passed admission. A request that did not is counted, but neither timed nor logged."""
     operations: tuple[str, ...] = ()
-    """The names of the operations that are asked for."""
+    """The names of the requested operations."""
     codes: Mapping[str, int] = NO_CODES
-    """How many errors the answer has, by code."""
+    """The number of errors in the response, by code."""
     version = ""
-    """The hash of the configuration that it is answered by."""
+    """The version of the configuration that served it."""
     began = 0.0
-    """When it began, by ``time.perf_counter``; 0 while it has not, and so for what is refused before it is a GraphQL request."""
+    """When it began, by ``time.perf_counter``; 0 if it has not, as when it is refused before it is known to be a GraphQL request."""
     span: Any = None
     """Its span, where requests are traced."""
 
     def note_errors(self, errors: Iterable[Mapping[str, Any]], *, has_data: bool) -> None:
-        """Note that the answer has errors, or one of those of a batch."""
+        """Record errors of the response, or of one response of a batch."""
         self.outcome = "partial" if has_data else "failed"
         self.codes = Counter(self.codes) + _by_code(errors)
 
     def note_refusal(self, error: RequestError) -> None:
-        """Note that nothing was run of the request."""
+        """Record that the request was refused before anything was run."""
         self.outcome, self.codes = "refused", _by_code(error.errors)
 
     def note_overload(self) -> None:
-        """Note that the request was not let in."""
+        """Record that admission refused the request."""
         self.outcome, self.codes, self.is_admitted = "refused", _NOT_ADMITTED, False
 
     def end_like(self, other: "RequestSummary") -> None:
-        """Note that the answer is that of another request."""
+        """Copy the outcome of another request whose response this one shares."""
         self.outcome, self.shortfall, self.codes = other.outcome, other.shortfall, other.codes
 
     def part(self) -> "RequestSummary":
-        """Return the summary of one request of this batch: they have a span in common, and each an end of its own."""
+        """Return the summary of one request of this batch. All share the span of the batch, but each has its own outcome."""
         part = RequestSummary()
         part.began, part.span = self.began, self.span
         return part
 
     def add(self, part: "RequestSummary") -> None:
-        """Note how a request of this batch has ended: the last that did not end well gives the batch its outcome."""
+        """Add the summary of one request of this batch. The batch has the outcome of the last request that is not ``ok``."""
         self.operations += part.operations
         self.version = part.version or self.version
         if part.outcome != "ok":
@@ -76,9 +74,9 @@ def _by_code(errors: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 class RequestContext:
-    """What is known of a request before its document is read. ``arrived_at`` is in the clock of the event loop.
+    """A request as it is known before its document is parsed. ``arrived_at`` is a time of the event loop's clock.
 
-    ``values`` is what the request says about itself, by the names of the configuration's ``context:``.
+    ``values`` are its context values, by the names in the configuration's ``context:``.
     """
 
     __slots__ = ("arrived_at", "headers", "request_id", "summary", "values")
@@ -98,16 +96,16 @@ class RequestContext:
         self.summary = summary or RequestSummary()
 
     def with_values(self, values: Mapping[str, object]) -> "RequestContext":
-        """Return what is known of the same request once it is known what it says about itself."""
+        """Return the context of the same request with context values."""
         return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.summary)
 
     def part(self) -> "RequestContext":
-        """Return what is known of one request of this batch."""
+        """Return the context of one request of this batch."""
         return RequestContext(self.request_id, self.headers, self.arrived_at, self.values, self.summary.part())
 
     @property
     def said(self) -> Mapping[str, object]:
-        """The request as references and expressions see it."""
+        """The request as the value of ``request`` in references and expressions."""
         return {"id": self.request_id, "headers": self.headers}
 
 
@@ -119,8 +117,8 @@ class GraphQLRequest(Record, frozen=True):
     variables: Mapping[str, object] = {}
     wants_trace: bool = False
     is_read_only: bool = False
-    """Whether it came by GET, which may not change anything."""
+    """Whether it came by GET, which must not run a mutation."""
 
 
 PendingAnswer = Callable[[], Coroutine[Any, Any, bytes]]
-"""What is left of an answer in JSON text."""
+"""Waits for the rest of a request and returns the response as JSON text."""

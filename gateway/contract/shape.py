@@ -1,9 +1,9 @@
-"""JSON text → objects of exactly the fields that a plan wants, their types checked on the way; and such objects → JSON text.
+"""JSON text → objects with exactly the fields that a plan needs, with checked types; and such objects → JSON text.
 
-To read all of an upstream's answer into dictionaries, look at every value and build dictionaries of those that were asked for takes longer
-than anything else that a request does. Where a plan knows beforehand all that it will read of a step's value, msgspec does these three things at
-once: 100 posts with their users take 65 µs instead of 107 (`python -m tests.bench --only stages`: decoding, projection, encoding). What does not
-fit is read in the usual way, so that errors are what they would be without this.
+Decoding a whole upstream reply into dictionaries, checking every value and building dictionaries of the selected fields costs more than any
+other part of a request. Where a plan knows in advance all that it reads of a step's value, msgspec does the three in one pass: 100 posts with
+their users take 65 µs instead of 107 (`python -m tests.bench --only stages`: decoding, projection, encoding). A text that does not fit is
+decoded in the usual way, so that errors are the same as without shapes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import msgspec
 
 MAX_MISFITS = 20
-"""Texts after which it is no use to try again: each that does not fit is read twice."""
+"""Misfits after which a shape is no longer tried, because a text that does not fit is decoded twice."""
 LEAVES: Mapping[str, Any] = {
     "Int": Annotated[int, msgspec.Meta(ge=-2147483648, le=2147483647)],
     "Float": float,
@@ -20,27 +20,28 @@ LEAVES: Mapping[str, Any] = {
     "Boolean": bool,
     "ID": str | int,
 }
-"""Scalars whose values are told by their JSON type, as they come from an upstream. An ID may still have to be made a text."""
+"""Scalars that can be checked by the JSON type of their values. An ID that is a number still has to be converted to text."""
 _encoder = msgspec.json.Encoder()
 
 
 class Misfit(Exception):
-    """A text is not of a shape, or no JSON at all."""
+    """A text does not have a shape, or is not JSON at all."""
 
 
 class Shaped(msgspec.Struct):
-    """An object that was read by a shape. A field that the text has not is None; what a link leads to is set later."""
+    """An object that was decoded by a shape. A field that is missing in the text is None; the values of links are set later."""
 
 
 def object_type(name: str, fields: Sequence[tuple[str, Any, bool]]) -> type[Shaped]:
-    """Return the type of objects with these fields: name, type, and whether each of them must be there."""
-    described = [(field, declared) if is_needed else (field, declared | None, None) for field, declared, is_needed in fields]
-    made: Any = msgspec.defstruct(name, described, bases=(Shaped,), kw_only=True, gc=False)
-    return cast("type[Shaped]", made)
+    """Return the type of objects with these fields: name, type, and whether the field is required."""
+    described = [(field, declared) if is_required else (field, declared | None, None) for field, declared, is_required in fields]
+    # Decoded JSON has no reference cycles, so the garbage collector need not track these objects.
+    struct: Any = msgspec.defstruct(name, described, bases=(Shaped,), kw_only=True, gc=False)
+    return cast("type[Shaped]", struct)
 
 
 class Shape:
-    """How the text of one node's value is read. ``forms`` are the types of its objects by the ``id`` of what is selected of them."""
+    """A decoder for the JSON text of one node's value. ``forms`` are the types of its objects, by the ``id`` of their selection."""
 
     __slots__ = ("_decode", "forms", "misfits")
 
@@ -50,36 +51,36 @@ class Shape:
         self.misfits = 0
 
     def read(self, text: bytes) -> Any:
-        """Return a value: scalars, :class:`Shaped` objects, and tuples of them where the text has lists.
+        """Decode a text: scalars, :class:`Shaped` objects, and tuples of them for lists.
 
-        :raises Misfit: the text is not of this shape; read it in the usual way.
+        :raises Misfit: the text does not have this shape; decode it in the usual way.
         """
         if self.misfits >= MAX_MISFITS:
             raise Misfit
         try:
             if not text.isascii():
-                text.decode()  # what is left out is not looked at by the decoder
+                text.decode()  # the decoder skips unwanted fields without a check of their UTF-8
             return self._decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.misfits += 1
-            raise Misfit from None
+            raise Misfit from None  # the caller decodes again and reports that error
 
 
 class ObjectForm:
-    """The type of the objects of which one selection is made; ``is_answer`` when such an object is, as JSON, what is answered."""
+    """The type of the objects of one selection. ``is_answer`` if the JSON of such an object is already the response's."""
 
     __slots__ = ("is_answer", "type")
 
-    def __init__(self, made: type[Shaped], *, is_answer: bool) -> None:
-        self.type = made
+    def __init__(self, struct: type[Shaped], *, is_answer: bool) -> None:
+        self.type = struct
         self.is_answer = is_answer
 
 
 def shaped_text(value: object) -> bytes:
-    """Return a value that may have shaped objects in it as JSON in UTF-8."""
+    """Encode a value, which may contain shaped objects, as JSON in UTF-8."""
     return _encoder.encode(value)
 
 
 def plain(value: Any) -> Any:
-    """Return a value with dictionaries for shaped objects and lists for tuples."""
+    """Convert shaped objects in a value to dictionaries, and tuples to lists."""
     return msgspec.json.decode(_encoder.encode(value))
