@@ -18,7 +18,7 @@ from tests.kit.serving import Process, free_port, run_command, serve_command, se
 from tests.kit.timing import SLACK
 from tests.operate.test_serving import BASE, constant, replace_by_rename, until_value, value_of
 
-SOON = 3.5 + SLACK
+SOON = 3.5 + 5 * SLACK
 BROKEN = BASE.replace("type: value", "type: vlaue")
 
 
