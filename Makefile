@@ -2,10 +2,11 @@
 PYTHON ?= python3
 PORT ?= 8000
 UPSTREAM_PORT ?= 9101
+WORKERS ?= 4
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test test-load soak cases bench format clean
+.PHONY: help demo web test coverage test-load soak cases bench format clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -32,15 +33,25 @@ demo: .venv/installed $(WEB)/dist/index.html ## Start the gateway on the embedde
 
 web: $(WEB)/dist/index.html ## Build the playground, where npm is installed.
 
-test: .venv/installed ## Format check, lint, types, tests.
+# The tests wait more than they compute: more workers than cores. All tests of a file run in one worker, as they share servers.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: .venv/installed ## Format check, lint, types, tests (in parallel: WORKERS=4); at most 5 minutes on 2 cores.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PARALLEL) --durations=20 $(ARGS)
+
+# The least share of lines and branches that the fast tests run, of what runs in their own processes.
+COVERED := 96
+
+coverage: .venv/installed ## The tests of "make test" again, with branch coverage; fails where less is covered than before.
+	@$(BIN)/pytest $(PARALLEL) --cov --cov-branch \
+	  --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
 
 # Exact times need a quiet machine, which that of the fast tests need not be.
 test-load: .venv/installed ## Tests under load: a minute or more each, with exact times; under 12 minutes.
-	@STEPGRAPH_TIMING_SLACK=$${STEPGRAPH_TIMING_SLACK:-0.1} $(BIN)/pytest -m load
+	@STEPGRAPH_TIMING_SLACK=$${STEPGRAPH_TIMING_SLACK:-0.1} $(BIN)/pytest -m load $(ARGS)
 
 soak: .venv/installed ## 120,000 requests with faults mixed in: nothing may grow; some minutes.
 	@$(BIN)/pytest -m soak
