@@ -92,7 +92,8 @@ def stages(bench: Bench, series: int = SERIES) -> Section:
     rest = whole - sum(inside.values())
     rows = [*inside.items(), ("server: sockets, HTTP, ASGI; switching between requests", rest), ("a whole request", whole)]
     lines = ["### Stages of a request, posts + user", "", "| stage | CPU µs | share |", "|---|--:|--:|"]
-    lines += [f"| {name} | {taken:,.1f} | {taken / whole:.0%} |" for name, taken in rows]
+    least = 1.0  # µs: the system counts CPU time in whole hundredths of a second, and may have counted none
+    lines += [f"| {name} | {taken:,.1f} | {taken / max(whole, least):.0%} |" for name, taken in rows]
     return Section("\n".join(lines), {})
 
 
