@@ -59,7 +59,7 @@ def _templates(found: Decoded[SourceKeys], step_types: StepTypes, names: Scope, 
             problems.append(found.problem(placed.path, message, "unknown-reference"))
         elif mistake := names.mistake(placed.reference.path):
             problems.append(found.problem(placed.path, *mistake))
-    problems += [found.of_key(wrong) for wrong in step_type.check_source(found.keys)]
+    problems += [found.from_key_problem(wrong) for wrong in step_type.check_source(found.keys)]
     return templates
 
 

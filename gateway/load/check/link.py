@@ -123,9 +123,9 @@ class _LinkRules:
             if reason and key in self.draft.keys.model_fields_set:
                 self._report_step((key.rstrip("_"),), f"{reason}; remove it", "unused-key")
         for problem in fallback_problems_in_link(self.draft.keys.fallback):
-            self.problems.append(self.draft.decoded.of_key(problem))
+            self.problems.append(self.draft.decoded.from_key_problem(problem))
         for problem in self.draft.key_problems([item.argument.name for item in self.arguments]):
-            self.problems.append(self.draft.decoded.of_key(problem))
+            self.problems.append(self.draft.decoded.from_key_problem(problem))
         self._check_keys()
 
     def assemble(self) -> Link:

@@ -155,7 +155,7 @@ class _Rules:
         if draft.keys.batch is not None:
             self._report(draft.decoded, ("batch",), "'batch' belongs to the step of a link; remove it", "unused-key")
         for problem in draft.key_problems([argument.name for argument in self.arguments]):
-            self.problems.append(draft.decoded.of_key(problem))
+            self.problems.append(draft.decoded.from_key_problem(problem))
 
     def _is_whole_object(self, path: tuple[str, ...]) -> bool:
         """Tell whether a reference wants an object of a step that is asked for the fields that are named, and for no others."""

@@ -1,4 +1,4 @@
-"""YAML documents → models of their keys; every wrong key, name and type is a problem with its place."""
+"""YAML documents → models of their keys. Every wrong key, name and type is a problem with its place."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,14 +27,14 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[KeysT]):
-    """A model, the words that tell people what it is, and where its mapping stands."""
+    """A model, its name in messages (``operation customer``), and the places of its mapping."""
 
     keys: KeysT
     subject: str
     marks: SourceMap
 
     def problem(self, path: Path, message: str, code: str, *, is_about_key: bool = False) -> Problem:
-        """Return a problem with the value, or the key, under a path of YAML keys."""
+        """Return a problem of the value, or of the key, under a path of YAML keys."""
         key = next((str(part) for part in path if isinstance(part, str)), None)
         return Problem(
             self.marks.at(path, is_key=is_about_key),
@@ -43,9 +43,9 @@ class Decoded(Generic[KeysT]):
             code,
         )
 
-    def of_key(self, wrong: KeyProblem) -> Problem:
-        """Return what a step type has found as a problem."""
-        return self.problem(wrong.path, wrong.message, wrong.code, is_about_key=wrong.is_about_key)
+    def from_key_problem(self, mistake: KeyProblem) -> Problem:
+        """Return a mistake that a step type has found as a problem with its place."""
+        return self.problem(mistake.path, mistake.message, mistake.code, is_about_key=mistake.is_about_key)
 
     @property
     def place(self) -> Place:
@@ -55,9 +55,9 @@ class Decoded(Generic[KeysT]):
 
 @dataclass(frozen=True, slots=True)
 class DecodedOperation:
-    """An operation document; ``steps`` are those that could be read, ``step_names`` the names of all.
+    """An operation document. ``steps`` are those that could be decoded, ``step_names`` the names of all.
 
-    ``overlay_fields`` are the names of the fields that it need not fill, as an overlay does.
+    ``overlay_fields`` are the names of the fields that overlays fill, so that the operation itself need not.
     """
 
     operation: Decoded[OperationKeys]
@@ -77,7 +77,7 @@ class DecodedLink:
 
 @dataclass(frozen=True, slots=True)
 class DecodedOverlay:
-    """An overlay, and as much of its document as could be read: the values are decoded as part of the operations that they make."""
+    """An overlay, and the valid keys of its document: their values are decoded later, as part of the effective operation."""
 
     overlay: Decoded[OverlayKeys]
     document: YamlDocument
@@ -85,7 +85,7 @@ class DecodedOverlay:
 
 @dataclass(frozen=True, slots=True)
 class DecodedDocuments:
-    """Documents by kind, and the problems that were found in reading them.
+    """Documents by kind, and the problems that were found while decoding them.
 
     Operations and links are only checked here. They are decoded again when their units are built.
     """
@@ -94,9 +94,9 @@ class DecodedDocuments:
     sources: dict[str, Decoded[SourceKeys]] = field(default_factory=dict)
     source_names: set[str] = field(default_factory=set)
     classes: list[tuple[str, Place]] = field(default_factory=list)
-    """Python classes whose GraphQL types are wanted, with their places."""
+    """The Python classes whose GraphQL types are to be added, with their places."""
     defaults: dict[str, tuple[str, Problem]] = field(default_factory=dict)
-    """Step types to source names, each with the problem to report where there is no such source."""
+    """Step types to source names, each with the problem to report if there is no such source."""
     of_kind: dict[str, list[Decoded[Any]]] = field(default_factory=dict)
     """The documents of every other kind, by its key."""
     problems: list[Problem] = field(default_factory=list)
@@ -106,7 +106,7 @@ StepTypes = Mapping[str, StepType]
 
 
 def decode(documents: list[YamlDocument], step_types: StepTypes) -> DecodedDocuments:
-    """Decode documents in order. Whatever is wrong is left out of the result and stands in its ``problems``."""
+    """Decode documents in order. Invalid parts are left out of the result; the reasons are in its ``problems``."""
     result = DecodedDocuments()
     for document in documents:
         kind = kind_of(document.value)
@@ -115,12 +115,12 @@ def decode(documents: list[YamlDocument], step_types: StepTypes) -> DecodedDocum
         elif kind.key in _DECODERS:
             _DECODERS[kind.key](document, step_types, result)
         else:
-            _decode_whole(kind, document, result)
+            _decode_simple(kind, document, result)
     return result
 
 
-def _decode_whole(kind: DocumentKind, document: YamlDocument, result: DecodedDocuments) -> None:
-    """Decode a document that is all of one model."""
+def _decode_simple(kind: DocumentKind, document: YamlDocument, result: DecodedDocuments) -> None:
+    """Decode a document that one model describes completely."""
     subject = _subject(kind.key, document) if kind.is_named else kind.key
     decoded = _decode(kind.model, document.value, subject, document.marks, result.problems)
     if decoded is not None:
@@ -135,7 +135,7 @@ def _unknown_kind(document: YamlDocument) -> Problem:
 
 
 def decode_document(model: type[KeysT], document: YamlDocument, kind: str, problems: list[Problem]) -> Decoded[KeysT] | None:
-    """Decode a document of the kind that one of its keys tells; whatever is wrong with it is added to ``problems``."""
+    """Decode a document of a known kind; mistakes are added to ``problems``."""
     return _decode(model, document.value, _subject(kind, document), document.marks, problems)
 
 
@@ -150,7 +150,7 @@ def _decode_overlay(document: YamlDocument, result: DecodedDocuments) -> None:
 def decode_operation(
     document: YamlDocument, step_types: StepTypes, problems: list[Problem], subject: str = ""
 ) -> DecodedOperation | None:
-    """Decode an operation document and its steps; ``subject`` is what problems call it, where that is not its name."""
+    """Decode an operation document and its steps. ``subject`` is its name in messages, if not ``operation <name>``."""
     subject = subject or _subject("operation", document)
     operation = _decode(OperationKeys, document.value, subject, document.marks, problems)
     steps, names, models = [], set(), _step_models(step_types)
@@ -178,7 +178,7 @@ def decode_link(document: YamlDocument, step_types: StepTypes, problems: list[Pr
     marks = document.marks.part("step")
     subject = f"{subject} · step"
     model = _model_of(raw, _step_models(step_types), subject, marks, problems)
-    # A link's step has no name of its own; it goes by the name of its field.
+    # The step of a link needs no name: it is named after the field.
     named = {**raw, "name": link.keys.field.partition(".")[2]} if "name" not in raw else raw
     step = _decode(model, named, subject, marks, problems) if model else None
     return DecodedLink(link, step) if step is not None else None
@@ -246,7 +246,7 @@ def _model_of(
     marks: SourceMap,
     problems: list[Problem],
 ) -> type[KeysT] | None:
-    """Return the model that the key ``type`` of a mapping asks for."""
+    """Return the model for the ``type`` of a mapping; None, with a problem, where there is none."""
     name = raw.get("type")
     if isinstance(name, str) and name in models:
         return models[name]
@@ -270,7 +270,7 @@ def _model_of(
 def _decode(
     model: type[KeysT], raw: Mapping[str, object], subject: str, marks: SourceMap, problems: list[Problem]
 ) -> Decoded[KeysT] | None:
-    """Decode a mapping; where keys are wrong, report them and go on without, so that the rest is still checked."""
+    """Decode a mapping. Wrong keys are reported and then left out, so that the rest is still checked."""
     keys = validate(model, raw)
     if isinstance(keys, list):
         for mistake in keys:

@@ -15,7 +15,7 @@ TEST_FILES = (".test.yaml", ".test.yml")
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The texts of a configuration folder by path as shown to people; ``version`` hashes names and contents."""
+    """The texts of a configuration folder by path, as messages show it. ``version`` is a hash of names and contents."""
 
     folder: Path
     texts: Mapping[str, str]
@@ -26,7 +26,7 @@ class Files:
 def read_files(folder: Path) -> Files:
     """Read every ``*.yaml``, ``*.yml`` and ``*.graphql`` below a folder, in order of path.
 
-    Names that begin with a dot are skipped, and so are tests of the configuration (``*.test.yaml``).
+    Names that begin with a dot are skipped, and so are config tests (``*.test.yaml``).
     """
     texts: dict[str, str] = {}
     problems: list[Problem] = []
@@ -40,12 +40,13 @@ def read_files(folder: Path) -> Files:
             problems.append(read)
         else:
             data, texts[str(path)] = read
+            # Null bytes keep names and contents apart: moving text from one to the other changes the hash.
             digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + data + b"\0")
     return Files(folder, texts, tuple(problems), digest.hexdigest()[:16])
 
 
 def files_as_read(folder: Path, texts: Mapping[str, str]) -> Files:
-    """Return the files of a folder given their texts by path from there, as :func:`read_files` would return them."""
+    """Return what :func:`read_files` would return for a folder with these texts (by relative path)."""
     digest = hashlib.sha256()
     for name in sorted(texts, key=Path):
         digest.update(os.fsencode(name) + b"\0" + texts[name].encode() + b"\0")
@@ -53,11 +54,11 @@ def files_as_read(folder: Path, texts: Mapping[str, str]) -> Files:
 
 
 def read_file(path: Path) -> tuple[bytes, str] | Problem:
-    """Return the content of a file and its text, or why it has none."""
+    """Return the content of a file as bytes and as text, or the problem of reading it."""
     name = str(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)  # one byte more tells that the file is too large, without reading all of it
         if len(data) > MAX_FILE_BYTES:
             return Problem(Place(name), "file", "larger than 10 MB; split it", "file-too-large")
         return data, data.decode("utf-8-sig")
@@ -74,19 +75,19 @@ def _place_of(error: UnicodeDecodeError, file: str) -> Place:
 
 
 def _unreadable(name: str, subject: str, error: OSError) -> Problem:
-    """Return the problem of a file or folder (``subject``) that the system does not let us read."""
+    """Return the problem of a file or folder (``subject``) that the operating system cannot read."""
     return Problem(Place(name), subject, f"cannot be read: {error.strerror}", "unreadable-file")
 
 
 def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    """Yield the configuration files below a folder. Links are followed, but into no folder twice; what is no file is left aside.
+    """Yield the configuration files below a folder. Symbolic links are followed; anything but regular files is skipped.
 
     Folders that cannot be read are added to ``problems``.
     """
     seen: set[tuple[int, int]] = set()
 
     def report(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # one that has gone meanwhile, or was never there
+        if not isinstance(error, FileNotFoundError):  # deleted meanwhile, or a missing folder, which is reported already
             problems.append(_unreadable(str(error.filename), "folder", error))
 
     for root, folders, names in os.walk(folder, followlinks=True, onerror=report):
@@ -96,6 +97,7 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
             report(error)
             continue
         if (status.st_dev, status.st_ino) in seen:
+            # A symbolic link leads to a folder that was visited, perhaps one of its own parents: do not descend again.
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -108,7 +110,7 @@ def _configuration_files(folder: Path, problems: list[Problem]) -> Iterator[Path
 
 
 def _is_special(path: Path) -> bool:
-    """Tell whether a path is a pipe or a device, which might never end; what is not there is reported when it is read."""
+    """Tell whether a path is a pipe or a device, from which reading might never end. A missing file is reported when it is read."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,7 +1,7 @@
-"""The text of a file → YAML documents that know where each of their values stands.
+"""The text of a file → YAML documents with the place of each of their values.
 
-YAML 1.2 core scalars only, so that ``no``, ``on``, ``010`` and ``12:30`` stay text. Duplicate keys, keys that are not text, tags,
-anchors that multiply, deep nesting and large scalars are problems. ``${NAME:-default}`` is replaced after parsing, in values only.
+Scalars follow the YAML 1.2 core schema, so ``no``, ``on``, ``010`` and ``12:30`` are text. Duplicate keys, keys that are not text, tags,
+aliases that multiply, deep nesting and large scalars are problems. ``${NAME:-default}`` is replaced after parsing, in values only.
 """
 
 import math
@@ -24,9 +24,9 @@ MAX_VALUES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class SourceMap:
-    """Where a value stands, and where its parts do: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list.
+    """The place of a value and of its parts: ``keys`` and ``parts`` by key for a mapping, ``parts`` by index for a list.
 
-    Most of what is read is sound, and nobody asks where it stands: places are made of the parser's own marks when they are asked for.
+    The parser's own marks are kept, and converted to a :class:`Place` on demand: most values have no problem, so nothing needs their place.
     """
 
     file: str
@@ -40,15 +40,15 @@ class SourceMap:
         return Place(self.file, self.mark.line + 1, self.mark.column + 1)
 
     def part(self, key: object) -> "SourceMap":
-        """Return the marks of a part."""
-        return _marks(self.file, self.parts[key])
+        """Return the source map of a part."""
+        return _source_map(self.file, self.parts[key])
 
     def key(self, key: object) -> "SourceMap":
-        """Return the marks of a key."""
-        return _marks(self.file, self.keys[key])
+        """Return the source map of a key."""
+        return _source_map(self.file, self.keys[key])
 
     def at(self, path: Sequence[str | int], *, is_key: bool = False) -> Place:
-        """Return the place of the value under a path, or of its key; where the path ends early, the last place known."""
+        """Return the place of the value under a path, or of its key; where the file has no such path, that of the nearest parent."""
         marks = self
         for depth, part in enumerate(path):
             if is_key and depth == len(path) - 1 and part in marks.keys:
@@ -57,8 +57,8 @@ class SourceMap:
         return marks.place
 
 
-def _marks(file: str, found: SourceMap | Mark) -> SourceMap:
-    return found if isinstance(found, SourceMap) else SourceMap(file, found)
+def _source_map(file: str, marks: SourceMap | Mark) -> SourceMap:
+    return marks if isinstance(marks, SourceMap) else SourceMap(file, marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ class YamlDocument:
     marks: SourceMap
 
 
-class _Mistake(Exception):
+class _FatalProblem(Exception):
+    """A problem after which the rest of the file cannot be read."""
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         super().__init__(problem.message)
@@ -82,13 +84,13 @@ def _too_deep(place: Place) -> Problem:
 def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-    if "nesting depth" in (error.problem or ""):  # a limit of libyaml's own, which reads ahead of the reader's
+    if "nesting depth" in (error.problem or ""):  # libyaml has its own limit, which it may reach first because it reads ahead
         return _too_deep(place)
     return Problem(place, "file", f"YAML cannot be read: {error.problem or error.context}", "yaml-syntax")
 
 
 def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tuple[list[YamlDocument], list[Problem]]:
-    """Parse the documents of one YAML file. A syntax error ends the file; every other problem leaves the rest readable."""
+    """Parse the documents of one YAML file. After a syntax error or an exceeded limit the rest of the file is not read."""
     reader, documents = _Reader(file, environment), list[YamlDocument]()
     try:
         for value, marks in reader.documents(text):
@@ -96,8 +98,8 @@ def read_documents(file: str, text: str, environment: Mapping[str, str]) -> tupl
                 documents.append(YamlDocument(value, marks))
             elif value is not None:
                 reader.report(marks.place, "a document is a mapping of keys to values", "not-a-mapping")
-    except _Mistake as mistake:
-        reader.problems.append(mistake.problem)
+    except _FatalProblem as fatal:
+        reader.problems.append(fatal.problem)
     except yaml.MarkedYAMLError as error:
         reader.problems.append(_syntax_problem(file, error))
     except yaml.reader.ReaderError as error:
@@ -123,9 +125,10 @@ _NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...] = (
 
 
 def plain_scalar(text: str) -> object:
-    """Return what an unquoted scalar means in the YAML 1.2 core schema, but that numbers have no leading zeros and an end."""
+    """Return the value of an unquoted scalar in the YAML 1.2 core schema. Unlike there, ``010`` and infinite numbers are text."""
     if text in _WORDS:
         return _WORDS[text]
+    # Most scalars are words: the first character tells that without a regular expression.
     for pattern, convert in _NUMBERS if text[0] in "-+.0123456789" else ():
         if pattern.fullmatch(text):
             value = convert(text)
@@ -134,12 +137,13 @@ def plain_scalar(text: str) -> object:
 
 
 class UnreadableYaml(Exception):
-    """A text is not YAML; the message says where and why."""
+    """A text is not YAML. The message says where and why."""
 
 
 class _PlainLoader(yaml.CSafeLoader):
-    """Loads values without marks; its scalars are those of :func:`plain_scalar`."""
+    """Loads values without their places. Its scalars are those of :func:`plain_scalar`."""
 
+    # PyYAML resolves scalars by YAML 1.1, where "no" is false and 010 is eight. Without its resolvers all of them are text at first.
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
 
@@ -151,9 +155,9 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:str", _construct_scalar)
 
 
 def read_plain(text: str) -> object:
-    """Return the value of a foreign YAML document, in which nothing is replaced; keys become text.
+    """Return the value of a YAML document that is not configuration: variables are not replaced, and all keys become text.
 
-    :raises UnreadableYaml: it cannot be read.
+    :raises UnreadableYaml: the text cannot be read.
     """
     try:
         return _with_text_keys(yaml.load(text, Loader=_PlainLoader), {})  # noqa: S506 - a subclass of the safe loader
@@ -162,14 +166,14 @@ def read_plain(text: str) -> object:
 
 
 def _with_text_keys(value: object, done: dict[int, object]) -> object:
-    """Make all keys text. What an alias shares stays shared, so that no alias can multiply."""
+    """Convert all keys to text. A value that aliases share stays shared, so that aliases of aliases do not multiply."""
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, dict):
-        made: dict[str, object] = {}
-        done[id(value)] = made
-        made.update((str(key), _with_text_keys(item, done)) for key, item in value.items())
-        return made
+        copy: dict[str, object] = {}
+        done[id(value)] = copy  # before its items, because an alias may refer to a value that contains it
+        copy.update((str(key), _with_text_keys(item, done)) for key, item in value.items())
+        return copy
     if isinstance(value, list):
         items: list[object] = []
         done[id(value)] = items
@@ -180,7 +184,7 @@ def _with_text_keys(value: object, done: dict[int, object]) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """What an alias stands for: how many values, and how deep."""
+    """A value with an anchor: how many values it contains, and how deep they are nested."""
 
     value: object
     marks: SourceMap | Mark
@@ -189,9 +193,9 @@ class _Anchored:
 
 
 class _Reader:
-    """Turns the events of one file into values and marks, in one pass and with every size bounded.
+    """Converts the parser events of one file into values and marks, in one pass and with every size bounded.
 
-    An operation has some 50 events, so what is done for each of them is most of the time that it takes to read a configuration.
+    An operation has about 50 events, so the work for each event dominates the time to read a configuration.
     """
 
     def __init__(self, file: str, environment: Mapping[str, str]) -> None:
@@ -200,15 +204,15 @@ class _Reader:
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored] = {}
         self.measured: dict[int, _Anchored] = {}
-        """What has an anchor, by the identity of its marks."""
+        """The values that have an anchor, by the identity of their marks."""
         self.aliased = 0
         self.values = 0
 
     def report(self, place: Place, message: str, code: str) -> None:
         self.problems.append(Problem(place, "file", message, code))
 
-    def mistake(self, event: Any, message: str, code: str) -> _Mistake:
-        return _Mistake(Problem(self.place(event), "file", message, code))
+    def fatal(self, event: Any, message: str, code: str) -> _FatalProblem:
+        return _FatalProblem(Problem(self.place(event), "file", message, code))
 
     def documents(self, text: str) -> Iterator[tuple[object, SourceMap]]:
         loader = yaml.CSafeLoader(text)
@@ -218,17 +222,17 @@ class _Reader:
                 if type(event) is yaml.DocumentStartEvent:
                     self.anchors.clear()
                     value, marks = self.value(self.next(), 0)
-                    yield value, _marks(self.file, marks)
+                    yield value, _source_map(self.file, marks)
         finally:
             loader.dispose()
 
     def value(self, event: Any, depth: int) -> tuple[object, SourceMap | Mark]:
-        """Return the value that begins with an event, and its marks: of a scalar that of the parser."""
+        """Return the value that begins with an event, and its marks; for a scalar that is the parser's own mark."""
         self.values += 1
         if self.values > MAX_VALUES:
-            raise self.mistake(event, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
+            raise self.fatal(event, f"more than {MAX_VALUES} values in one file; split it", "file-too-large")
         if depth > MAX_DEPTH:
-            raise _Mistake(_too_deep(self.place(event)))
+            raise _FatalProblem(_too_deep(self.place(event)))
         kind = type(event)
         if kind is yaml.AliasEvent:
             return self.alias(event, depth)
@@ -247,7 +251,8 @@ class _Reader:
         return value, marks
 
     def measure(self, marks: SourceMap | Mark) -> tuple[int, int]:
-        """Return how many values there are, and how deep; what an alias stands for was measured before, so no alias can multiply the work."""
+        """Return the number of values and their depth."""
+        # A value behind an alias was measured at its anchor, so aliases of aliases ("billion laughs") do not multiply the work.
         known = self.measured.get(id(marks))
         if known is not None:
             return known.size, known.depth
@@ -257,15 +262,15 @@ class _Reader:
         return 1 + sum(size for size, _ in below), 1 + max((depth for _, depth in below), default=0)
 
     def alias(self, event: yaml.AliasEvent, depth: int) -> tuple[object, SourceMap | Mark]:
-        found = self.anchors.get(str(event.anchor))
-        if found is None:
-            raise self.mistake(event, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
-        if depth + found.depth > MAX_DEPTH:
-            raise _Mistake(_too_deep(self.place(event)))
-        self.aliased += found.size
+        anchored = self.anchors.get(str(event.anchor))
+        if anchored is None:
+            raise self.fatal(event, f"the alias '*{event.anchor}' has no anchor before it", "yaml-alias")
+        if depth + anchored.depth > MAX_DEPTH:
+            raise _FatalProblem(_too_deep(self.place(event)))
+        self.aliased += anchored.size
         if self.aliased > MAX_ALIASED:
-            raise self.mistake(event, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
-        return found.value, found.marks
+            raise self.fatal(event, f"aliases stand for more than {MAX_ALIASED} values", "yaml-alias")
+        return anchored.value, anchored.marks
 
     def mapping(self, start: Any, depth: int) -> tuple[dict[str, object], SourceMap]:
         values: dict[str, object] = {}
@@ -277,7 +282,7 @@ class _Reader:
             if key is None:
                 continue
             if key in values:
-                first = _marks(self.file, keys[key]).place
+                first = _source_map(self.file, keys[key]).place
                 message = f"the key '{_short(key)}' stands twice, first on line {first.line}"
                 self.report(self.place(event), message, "duplicate-key")
                 continue
@@ -287,7 +292,7 @@ class _Reader:
     def key(self, event: Any, depth: int) -> str | None:
         key, marks = self.value(event, depth)
         if type(event) is not yaml.ScalarEvent:
-            place = _marks(self.file, marks).place
+            place = _source_map(self.file, marks).place
             self.report(place, "a key is text, not a list or a mapping", "key-not-text")
             return None
         if type(key) is not str:
@@ -305,13 +310,14 @@ class _Reader:
     def scalar(self, event: yaml.ScalarEvent) -> object:
         text = event.value
         if len(text) > MAX_SCALAR:
-            raise self.mistake(event, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
+            raise self.fatal(event, f"a text of more than {MAX_SCALAR} characters", "scalar-too-large")
         if "${" in text:
             text = VARIABLE.sub(lambda match: self.variable(match, event), text)
+        # After the replacement, so that a variable can hold a number or a boolean; inside quotes it stays text.
         return plain_scalar(text) if event.implicit[0] and event.tag is None else text
 
     def variable(self, match: re.Match[str], event: yaml.Event) -> str:
-        value = self.environment.get(match[1]) or match[2]
+        value = self.environment.get(match[1]) or match[2]  # as in a shell, ":-" replaces an empty variable too
         if value is None:
             message = f"the environment variable '{match[1]}' is not set; set it, or write ${{{match[1]}:-default}}"
             self.report(self.place(event), message, "missing-environment")

@@ -1,4 +1,4 @@
-"""``types:`` documents → the SDL of the Python classes that they name, to be joined with that of the files."""
+"""``types:`` documents → the SDL of the Python classes that they name, which is merged with that of the files."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -6,17 +6,20 @@ from importlib import import_module
 from gateway.errors import Place, Problem
 
 
-def read_python_types(named: Sequence[tuple[str, Place]], problems: list[Problem]) -> str:
-    """Return the SDL of classes, each a path and its place; what is wrong with them is added to ``problems``. Empty without any."""
-    if not named:
+def read_python_types(paths: Sequence[tuple[str, Place]], problems: list[Problem]) -> str:
+    """Return the SDL of classes, given by import path and place; empty without any. Problems with them are added to ``problems``."""
+    if not paths:
         return ""
-    strawberry_types = import_module("gateway.language.python_types")  # it takes 60 ms to import, and few have Python classes
+    strawberry_types = import_module(
+        "gateway.language.python_types"
+    )  # takes 60 ms to import, and few configurations have Python classes
     classes: dict[type, Place] = {}
-    for path, place in named:
+    for path, place in paths:
         try:
-            found = strawberry_types.load_class(path)
-            strawberry_types.print_types([found])
-            classes.setdefault(found, place)
+            loaded = strawberry_types.load_class(path)
+            # Each is printed alone first, so that a problem is reported at the place of its own class.
+            strawberry_types.print_types([loaded])
+            classes.setdefault(loaded, place)
         except ValueError as error:
             problems.append(Problem(place, "types", str(error), "bad-class"))
     try:

@@ -1,4 +1,4 @@
-"""``*.graphql`` files → the types that they declare, as graphql-core objects; mistakes are problems with their place."""
+"""``*.graphql`` files → the types that they declare, as graphql-core objects. Mistakes are problems with their place."""
 
 import hashlib
 import re
@@ -52,7 +52,7 @@ from graphql.validation.validate import validate_sdl
 from gateway.errors import Place, Problem, nearest
 from gateway.garbage import cut_tokens
 from gateway.language.scalars import SCALARS, equip
-from gateway.load.types.sensitive import holders, note_holders
+from gateway.load.types.sensitive import record_sensitive_types, sensitive_types
 
 T = TypeVar("T")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -65,9 +65,10 @@ _BUILT_IN = "scalar JSON\ntype Query { _: JSON }\ndirective @sensitive on FIELD_
 
 @dataclass(frozen=True, slots=True)
 class SdlTypes:
-    """The types that SDL files declare together. ``schema`` has no root types, and nobody adds to it.
+    """The types that all SDL files together declare. ``schema`` has no root types and is never modified.
 
-    ``digests`` tell for each declared type whether it is still the same, ``mentions`` which types its fields, members and implementers have.
+    ``digests`` has a hash of each declared type, to detect changes; ``mentions`` the types of its fields, its members, interfaces and
+    implementers.
     """
 
     schema: GraphQLSchema
@@ -76,30 +77,30 @@ class SdlTypes:
     _definitions: tuple[DefinitionNode, ...]
 
     def fresh(self) -> dict[str, GraphQLNamedType]:
-        """Return copies of the declared types by name: the schema of a generation adds fields to them."""
+        """Return copies of the declared types by name. The schema of a generation adds fields to them."""
         types = {name: _clone(declared) for name, declared in declared_types(self.schema).items()}
-        for found in types.values():
-            if isinstance(found, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
-                fields = {name: _clone(field) for name, field in found.fields.items()}
+        for copy in types.values():
+            if isinstance(copy, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+                fields = {name: _clone(field) for name, field in copy.fields.items()}
                 for field in fields.values():
-                    field.type = _moved(field.type, types)
-                found.fields = fields
-            if isinstance(found, GraphQLObjectType | GraphQLInterfaceType):
-                found.interfaces = tuple(types[interface.name] for interface in found.interfaces)
-            if isinstance(found, GraphQLUnionType):
-                found.types = tuple(types[member.name] for member in found.types)
+                    field.type = _with_copies(field.type, types)
+                copy.fields = fields
+            if isinstance(copy, GraphQLObjectType | GraphQLInterfaceType):
+                copy.interfaces = tuple(types[interface.name] for interface in copy.interfaces)
+            if isinstance(copy, GraphQLUnionType):
+                copy.types = tuple(types[member.name] for member in copy.types)
         return types
 
     def closure(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the digests of the declared types among some names, and of all types that these lead to."""
-        found: dict[str, str] = {}
-        waiting = [name for name in names if name in self.digests]
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found[name] = self.digests[name]
-                waiting += self.mentions[name]
-        return found
+        """Return the digests of the declared types among some names, and of all types that these refer to, directly or indirectly."""
+        digests: dict[str, str] = {}
+        pending = [name for name in names if name in self.digests]
+        while pending:
+            name = pending.pop()
+            if name not in digests:
+                digests[name] = self.digests[name]
+                pending += self.mentions[name]
+        return digests
 
     def text(self, names: Iterable[str]) -> str:
         """Return the definitions of some types as SDL."""
@@ -110,15 +111,15 @@ class SdlTypes:
 def read_types(
     texts: Mapping[str, str], python_types: str = "", python_place: Place | None = None
 ) -> tuple[SdlTypes | None, list[Problem]]:
-    """Build the types of all SDL files (path → text) together; ``JSON`` is always among them.
+    """Build the types of all SDL files (path → text) together. ``JSON`` is always among them.
 
-    ``python_types`` is the SDL of Python classes, which join them; ``python_place`` is where they are named, for problems with them.
-    Where the files do not fit together there are no types (None), only problems: nothing that uses a type can be judged then.
+    ``python_types`` is the SDL of Python classes, which is merged with them; ``python_place`` is where the classes are named, for problems.
+    If the SDL is invalid there are problems and no types (None): then nothing that uses a type can be checked.
     """
     problems: list[Problem] = []
     kept = [definition for definition in _parsed(texts, problems) if _is_kept(definition, problems)]
     if python_types and python_place:
-        kept += _joining(python_types, kept, python_place, problems)
+        kept += _python_definitions(python_types, kept, python_place, problems)
     names = {definition.name.value for definition in kept if isinstance(definition, TypeDefinitionNode | DirectiveDefinitionNode)}
     built_in = [
         definition
@@ -132,11 +133,12 @@ def read_types(
     schema = _build(document)
     problems += [_problem(error, "sdl-invalid") for error in validate_schema(schema)]
     types = declared_types(schema)
-    untouched = GraphQLSchema(types=[*types.values(), *specified_scalar_types.values()], assume_valid=True)
+    # The query type of _BUILT_IN was only there because a schema without one is invalid.
+    rootless = GraphQLSchema(types=[*types.values(), *specified_scalar_types.values()], assume_valid=True)
     cut_tokens(document.definitions)
     mentions = _mentions(types)
-    note_holders(untouched, holders(types, mentions))
-    return SdlTypes(untouched, _digests(document, types), mentions, document.definitions), problems
+    record_sensitive_types(rootless, sensitive_types(types, mentions))
+    return SdlTypes(rootless, _digests(document, types), mentions, document.definitions), problems
 
 
 def _build(document: DocumentNode) -> GraphQLSchema:
@@ -148,17 +150,17 @@ def _build(document: DocumentNode) -> GraphQLSchema:
 
 
 def _clone(value: T) -> T:
-    """Return a shallow copy, without what making a GraphQL type checks and resolves once more."""
+    """Return a shallow copy. The constructors of GraphQL types would check and resolve everything again."""
     clone = object.__new__(type(value))
     vars(clone).update(vars(value))
     return clone
 
 
-def _moved(found: Any, types: Mapping[str, GraphQLNamedType]) -> Any:
-    """Return a type as it is among others of the same names."""
-    if isinstance(found, GraphQLList | GraphQLNonNull):
-        return type(found)(_moved(found.of_type, types))
-    return types.get(found.name, found)
+def _with_copies(original: Any, types: Mapping[str, GraphQLNamedType]) -> Any:
+    """Return a type with its named type replaced by the copy of that name in ``types``."""
+    if isinstance(original, GraphQLList | GraphQLNonNull):
+        return type(original)(_with_copies(original.of_type, types))
+    return types.get(original.name, original)
 
 
 def _name(definition: DefinitionNode) -> str:
@@ -187,6 +189,7 @@ def _mentions(types: Mapping[str, GraphQLNamedType]) -> dict[str, frozenset[str]
             mentions[name] |= {member.name for member in declared.types}
         if isinstance(declared, GraphQLObjectType | GraphQLInterfaceType):
             for interface in declared.interfaces:
+                # In both directions: a value of an interface can be of any type that implements it.
                 mentions[name].add(interface.name)
                 mentions[interface.name].add(name)
     return {name: frozenset(names) for name, names in mentions.items()}
@@ -196,7 +199,7 @@ def _parsed(texts: Mapping[str, str], problems: list[Problem]) -> list[Definitio
     definitions: list[DefinitionNode] = []
     for file, text in texts.items():
         if not _COMMENT.sub("", text).strip():
-            continue
+            continue  # graphql-core rejects an empty document, but an empty file does no harm
         try:
             definitions += parse(Source(text, file)).definitions
         except GraphQLError as error:
@@ -205,34 +208,34 @@ def _parsed(texts: Mapping[str, str], problems: list[Problem]) -> list[Definitio
 
 
 def _is_kept(definition: DefinitionNode, problems: list[Problem]) -> bool:
-    """Tell whether a definition belongs into the SDL of a configuration; report it where it does not."""
+    """Tell whether a definition is allowed in the SDL of a configuration; report it if it is not."""
     problems += _field_arguments(definition)
     problem = _misplaced(definition)
     problems += [problem] if problem else []
     return problem is None
 
 
-def _joining(text: str, kept: list[DefinitionNode], place: Place, problems: list[Problem]) -> list[DefinitionNode]:
-    """Return the types of Python classes that join those of the SDL; both may declare the same scalars, but no other types."""
-    ours = {definition.name.value: definition for definition in kept if isinstance(definition, TypeDefinitionNode)}
-    joining: list[DefinitionNode] = []
+def _python_definitions(text: str, kept: list[DefinitionNode], place: Place, problems: list[Problem]) -> list[DefinitionNode]:
+    """Return the definitions of Python classes to add to those of the SDL. Both may declare the same scalars, but no other types."""
+    declared = {definition.name.value: definition for definition in kept if isinstance(definition, TypeDefinitionNode)}
+    added: list[DefinitionNode] = []
     for definition in parse(Source(text, place.file)).definitions:
         name = definition.name.value if isinstance(definition, TypeDefinitionNode) else ""
         if name in ROOT_TYPES:
             continue
-        if name in ours:
-            if not isinstance(definition, ScalarTypeDefinitionNode) or not isinstance(ours[name], ScalarTypeDefinitionNode):
+        if name in declared:
+            if not isinstance(definition, ScalarTypeDefinitionNode) or not isinstance(declared[name], ScalarTypeDefinitionNode):
                 message = f"a Python class makes the type '{name}', and the SDL declares it too; remove one of them"
                 problems.append(Problem(place, "types", message, "type-conflict"))
         elif isinstance(definition, ScalarTypeDefinitionNode) and name in {*SCALARS, "JSON"}:
-            joining.append(ScalarTypeDefinitionNode(name=definition.name))  # the gateway's own description of it is the right one
+            added.append(ScalarTypeDefinitionNode(name=definition.name))  # with the gateway's description, not Strawberry's
         else:
-            joining.append(definition)
-    return joining
+            added.append(definition)
+    return added
 
 
 def declared_types(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
-    """Return the types of a schema that are neither built in nor roots, by name."""
+    """Return the types of a schema by name, without built-in types and root types."""
     return {
         name: declared
         for name, declared in schema.type_map.items()
@@ -245,7 +248,7 @@ MAX_TYPE_TEXTS = 4096
 
 @lru_cache(maxsize=MAX_TYPE_TEXTS)
 def read_type(text: str) -> TypeNode | None:
-    """Parse a type such as ``[Post!]``; None when it is none."""
+    """Parse a type such as ``[Post!]``; return None for any other text."""
     try:
         return parse_type(text, no_location=True)
     except GraphQLError:
@@ -253,7 +256,7 @@ def read_type(text: str) -> TypeNode | None:
 
 
 def _field_arguments(definition: DefinitionNode) -> Iterator[Problem]:
-    """Yield a problem for each field with arguments: a field of the SDL is read from its object, so nothing would heed them."""
+    """Yield a problem for each field with arguments: a field of the SDL is read from its object, so its arguments would have no effect."""
     if not isinstance(definition, _WITH_FIELDS):
         return
     for field in definition.fields or ():
@@ -274,7 +277,10 @@ def _problem(error: GraphQLError, code: str) -> Problem:
 
 
 def _keyword_mistake(error: GraphQLError) -> Problem | None:
-    """Return the problem of a word that stands where a definition begins, at its own place also where a description stands before it."""
+    """Return the problem of a misspelt keyword at the begin of a definition, None for any other error.
+
+    After a description graphql-core reports the place of the description, so the keyword is searched for from there.
+    """
     if error.source is None or not error.message.startswith(("Syntax Error: Unexpected Name", _DESCRIPTION)):
         return None
     start = min(error.positions or (0,))
@@ -288,7 +294,7 @@ def _keyword_mistake(error: GraphQLError) -> Problem | None:
 
 
 def _misplaced(definition: DefinitionNode) -> Problem | None:
-    """Return the problem of a definition that does not belong into the SDL of a configuration."""
+    """Return the problem of a definition that is not allowed in the SDL of a configuration, or None."""
     name = definition.name.value if isinstance(definition, TypeDefinitionNode | TypeExtensionNode) else ""
     if isinstance(definition, SchemaDefinitionNode | SchemaExtensionNode):
         return _at(definition, "schema", "the schema is generated; remove this definition", "sdl-root-type")
