@@ -1,6 +1,6 @@
-"""The models of documents, steps and sources → one JSON Schema (draft 2020-12) of a YAML document, for editors and other checkers.
+"""The models of documents, steps and sources → one JSON Schema (draft 2020-12) of a YAML document, for editors and other validators.
 
-It accepts what the gateway reads, as far as the shape of a document tells: names, references and types are for ``stepgraph check``.
+It describes the structure of a document only: names, references and GraphQL types are checked by ``stepgraph check``.
 """
 
 import re
@@ -18,13 +18,14 @@ PLACEHOLDER = {
     "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
     "description": "A value of the environment: `${NAME}`, or `${NAME:-default}`.",
 }
-"""What may stand for every number, word and name: it is replaced before the type is looked at."""
+"""May replace every number, boolean, word and name: it is substituted before the type of a value is checked."""
 _OWN_KEYWORDS = {"phrases", "holds"}
+"""Keywords of the gateway's own, for its messages: other validators do not know them."""
 _BATCH = {"batch"}
 
 
 def document_schema(step_types: Mapping[str, StepType]) -> dict[str, Any]:
-    """Return the JSON Schema of one YAML document of a configuration whose steps are of these types."""
+    """Return the JSON Schema of one YAML document of a configuration, given the step types that exist."""
     definitions: dict[str, Any] = {"Placeholder": PLACEHOLDER}
     kinds: list[type[Keys]] = [*(kind.model for kind in DOCUMENT_KINDS), CaseKeys]
     names = [_define(model, definitions) for model in kinds]
@@ -56,7 +57,7 @@ def _either(models: Iterable[str]) -> dict[str, Any]:
 
 
 def _define(model: type[Keys], definitions: dict[str, Any], title: str | None = None) -> str:
-    """Add a model and those that it is made of, each with a title for people; return its name."""
+    """Add the definitions of a model and of its parts, each with a title for people; return the name of its definition."""
     schema = {key: dict(value) if isinstance(value, Mapping) else value for key, value in json_schema(model).items()}
     parts = schema.pop("$defs", {})
     definitions |= {name: {"title": name.removesuffix("Keys").lower(), **part} for name, part in parts.items()}
@@ -66,12 +67,12 @@ def _define(model: type[Keys], definitions: dict[str, Any], title: str | None = 
 
 
 def _identifier(title: str) -> str:
-    """Return the name of a definition as it can stand in a reference."""
+    """Return the name of a definition for use in a ``$ref``, which is a URI and must not have spaces."""
     return title.replace(" ", "_")
 
 
 def _define_typed(type_name: str, model: type[Keys], definitions: dict[str, Any], title: str, *, without: set[str]) -> None:
-    """Add the model of one type, told apart by that type; keys of ``without`` are no keys of it. The step of a link needs no name."""
+    """Add the model of a step or source with its ``type`` as a constant and without some keys. The step of a link needs no name."""
     schema = definitions[_define(model, definitions, title)]
     properties = {key: value for key, value in schema["properties"].items() if key not in without}
     described = properties["type"].get("description", "")
@@ -79,11 +80,12 @@ def _define_typed(type_name: str, model: type[Keys], definitions: dict[str, Any]
     schema["required"] = [key for key in schema["required"] if not (key == "name" and title.endswith("of a link"))]
 
 
-_AS_THEY_ARE = {"default", "examples", "enum", "const", "required"}
+_LITERALS = {"default", "examples", "enum", "const", "required"}
+"""Keywords whose values are data, not schemas."""
 
 
 def _for_editors(node: Any, held: Mapping[str, Any]) -> Any:
-    """Put what a mapping holds in its place, allow placeholders, and leave out what only messages use."""
+    """Replace mappings with the schemas of what they hold, allow placeholders, and leave out the gateway's own keywords."""
     if isinstance(node, list):
         return [_for_editors(item, held) for item in node]
     if not isinstance(node, dict):
@@ -103,7 +105,7 @@ def _keyword(keyword: str, value: Any, held: Mapping[str, Any]) -> Any:
         return {key: _for_editors(schema, held) for key, schema in value.items()}
     if keyword == "propertyNames":  # a key is never a placeholder
         return {key: item for key, item in value.items() if key not in _OWN_KEYWORDS}
-    return value if keyword in _AS_THEY_ARE else _for_editors(value, held)
+    return value if keyword in _LITERALS else _for_editors(value, held)
 
 
 def _is_word(node: Mapping[str, Any]) -> bool:
@@ -111,12 +113,12 @@ def _is_word(node: Mapping[str, Any]) -> bool:
 
 
 def _or_placeholder(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what describes a value beside the choice between it and a placeholder."""
+    """Return a choice between a node and a placeholder. The description, default and examples move from the node to the choice."""
     about = _about(node)
     value = {key: item for key, item in node.items() if key not in about}
     return {**about, "anyOf": [value, {"$ref": "#/$defs/Placeholder"}]}
 
 
 def _about(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a node tells people of its value."""
+    """Return the keywords of a node that inform people about its value."""
     return {key: node[key] for key in ("description", "default", "examples") if key in node}

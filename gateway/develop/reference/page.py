@@ -1,4 +1,4 @@
-"""The models of documents, steps and sources → the reference of the configuration, a Markdown page: every key, what it takes, its default."""
+"""The models of documents, steps and sources → the configuration reference, a Markdown page: every key with its values, default and meaning."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,24 +15,24 @@ _LONGEST_EXAMPLE = 60
 _HEAD = f"""\
 # Configuration reference
 
-Every key of every document, from the models that the gateway itself reads them with. Written by `{COMMAND}`.
+Every key of every document, generated from the models with which the gateway reads them: `{COMMAND}`.
 
-A configuration is a folder of `*.yaml` and `*.graphql` files; a YAML file has any number of documents, with a line `---` between them.
-A document is known by the key that it has here as its title. YAML is read by its 1.2 core rules: `no`, `on` and `12:30` are texts.
-`${{NAME}}` and `${{NAME:-default}}` in a value stand for the environment. A name has letters, digits and underscores, and no digit at
-the front. A *template* is a value whose texts may hold references: `{{argument}}`, `{{step.field}}`, `{{request.headers.x-name}}`;
-`{{name?}}` leaves its key out where there is no value.
+A configuration is a folder of `*.yaml` and `*.graphql` files. A YAML file may have several documents, with a line `---` between them.
+The kind of a document follows from the key that is its title here. YAML is read by the rules of version 1.2 (core schema): `no`, `on` and
+`12:30` are texts. `${{NAME}}` and `${{NAME:-default}}` in a value are replaced with environment variables. A name has letters, digits and
+underscores, and does not begin with a digit. A *template* is a value whose texts may contain references: `{{argument}}`,
+`{{step.field}}`, `{{request.headers.x-name}}`; with `{{name?}}` the whole key is left out when there is no value.
 """
 
 
 _TESTS = """\
-Documents of files `*.test.yaml`, which `stepgraph test` runs and which are no part of the configuration. Nothing is sent, and time is virtual.
+Documents of files `*.test.yaml`, which `stepgraph test` runs. They are not part of the configuration. Upstreams are mocked and time is virtual.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of the page: ``names`` are what people ask for, ``depth`` the level of its heading."""
+    """One section of the page. ``names`` are its names for ``stepgraph reference <name>``, ``depth`` is the level of its heading."""
 
     names: tuple[str, ...]
     title: str
@@ -51,7 +51,7 @@ def reference_page(step_types: Mapping[str, StepType]) -> str:
 
 
 def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
-    """Return the sections in order: documents, steps, sources, and the parts that these are made of."""
+    """Return the sections in order: documents, steps, sources, tests, and the parts of all these."""
     sources = [step_type for step_type in step_types.values() if step_type.source_keys]
     of_types = [keys for step_type in step_types.values() for keys in (step_type.keys, step_type.source_keys) if keys]
     parts = _parts([*(kind.model for kind in DOCUMENT_KINDS), StepKeys, SourceKeys, *of_types, CaseKeys])
@@ -61,13 +61,11 @@ def reference_sections(step_types: Mapping[str, StepType]) -> list[Section]:
         *map(_document, DOCUMENT_KINDS),
         Section(("step", "steps"), "Steps", 2, _steps()),
         *(_step(step_type) for step_type in step_types.values()),
-        Section(
-            ("source",), "Sources", 2, f"The keys that every source has, in the mapping under its name.\n\n{_table(SourceKeys)}"
-        ),
+        Section(("source",), "Sources", 2, f"The keys of every source, in the mapping under its name.\n\n{_table(SourceKeys)}"),
         *(_source(step_type) for step_type in sources),
         Section(("tests",), "Tests", 2, _TESTS),
         Section(("test",), "`test:`", 3, _with_example(CaseKeys, _table(CaseKeys))),
-        Section(("parts",), "Parts", 2, "Mappings that stand under the keys of their names.\n"),
+        Section(("parts",), "Parts", 2, "Mappings that are the values of other keys.\n"),
         *(
             Section((_part_name(model),), f"`{_part_name(model)}:`", 3, _with_example(model, _table(model)))
             for model in parts
@@ -85,14 +83,14 @@ def _document(kind: DocumentKind) -> Section:
 def _steps() -> str:
     reasons = [f"`{key.rstrip('_')}` ({reason})" for key, reason in NOT_IN_A_LINK.items() if reason]
     return (
-        "The keys that every step has, whatever its type. The step of a link needs no `name`, and has none of these: "
-        f"{', '.join(reasons)}.\n`batch` is for the step of a link alone.\n\n{_table(StepKeys)}"
+        "The keys that steps of every type have. The step of a link needs no `name`, and must not have these keys: "
+        f"{', '.join(reasons)}.\n`batch` is only for the step of a link.\n\n{_table(StepKeys)}"
     )
 
 
 def _step(step_type: StepType) -> Section:
-    said = [f"`{key}` {'is a template' if len(step_type.templated) == 1 else ''}".strip() for key in step_type.templated]
-    templated = f"{_joined(said)}{'' if len(said) == 1 else ' are templates'}. " if said else ""
+    keys = [f"`{key}`" for key in step_type.templated]
+    templated = f"{_joined(keys)} {'is a template' if len(keys) == 1 else 'are templates'}. " if keys else ""
     timeout = f"Without `timeout_ms` at the step or its source, an attempt has {step_type.timeout_ms} ms.\n\n"
     body = _with_example(step_type.keys, f"{templated}{timeout}{_table(step_type.keys, StepKeys)}")
     return Section((step_type.name,), f"`type: {step_type.name}`", 3, body)
@@ -110,7 +108,7 @@ def _with_example(model: type[Keys], text: str) -> str:
 
 
 def _table(model: type[Keys], inherited: type[Keys] | None = None) -> str:
-    """Return the keys of a model, those of another left out, as a table."""
+    """Return the keys of a model as a Markdown table, without those that it inherits."""
     schema = json_schema(model)
     left_out = json_schema(inherited)["properties"] if inherited else {}
     rows = [
@@ -145,7 +143,7 @@ def _meaning(node: Node, schema: Node) -> str:
 
 
 def _parts(models: Sequence[type[Keys]]) -> list[type[Keys]]:
-    """Return the models that stand under keys of other models, in the order in which they are met."""
+    """Return the models that are parts of some models, in the order in which these refer to them."""
     named = {model.__name__: model for model in _all_models(Keys)}
     refs = dict.fromkeys(name for model in models for name in json_schema(model).get("$defs", {}))
     return [named[name] for name in refs]
