@@ -169,16 +169,16 @@ def with_blank(tmp_path_factory: pytest.TempPathFactory) -> CodeCopy:
     code = CodeCopy(tmp_path_factory.mktemp("blank"))
     kind, key, made, given = FALLBACK_FILES
     code.add(kind, FALLBACK_KIND, after='return {"stale_ms": round(self.max_age * 1000)}\n')
-    code.add(key, '    blank: bool | None = None\n    """An empty text."""\n', after='A reload forgets it."""\n')
+    code.add(key, '    blank: bool | None = None\n    """An empty text."""\n', after='A reload discards the stored values."""\n')
     code.add(made, "from gateway.blueprint.step import FallbackBlank\n", after="from gateway.blueprint import Fallback\n")
     reading = "    if keys.blank is not None:\n        return FallbackBlank()\n"
-    code.add(made, reading, after='"""Return the fallback that one entry means."""\n')
+    code.add(made, reading, after='"""Return the fallback of one entry."""\n')
     code.add(given, "from gateway.blueprint.step import FallbackBlank\n", after="from gateway.blueprint import Fallback\n")
-    giving = '    if isinstance(fallback, FallbackBlank):\n        return served(primary, "", fallback.served_by)\n'
+    giving = '    if isinstance(fallback, FallbackBlank):\n        return fallback_success(primary, "", fallback.served_by)\n'
     code.add(
         given,
         giving,
-        after="    if isinstance(fallback, FallbackValue):\n        return served(primary, fallback.value, fallback.served_by)\n",
+        after="    if isinstance(fallback, FallbackValue):\n        return fallback_success(primary, fallback.value, fallback.served_by)\n",
     )
     for name, text in (("blank", "blank: true"), ("other", "value: 0")):
         write_files(code.folder / name, {"a.yaml": FALLING_BACK.replace("FALLBACK", text), "q.query": "{ o { a } }"})

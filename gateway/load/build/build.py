@@ -57,7 +57,7 @@ class BuildMemory:
         """Tell whether something here still refers to these types: overlays do, to those that their operation was built on."""
         made = (unit.made for unit in self.units.values())
         return self.context.types is types or any(
-            isinstance(one, OverlaidOperations) and one.around.types is types.schema for one in made
+            isinstance(one, OverlaidOperations) and one.check_context.types is types.schema for one in made
         )
 
 

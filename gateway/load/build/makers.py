@@ -27,7 +27,7 @@ class UnitBuilder:
         self.layers = layers
         self._has_types = has_types
         self._fields = overlay_fields([overlay for found in layers.values() for _, overlay in found])
-        self.around = CheckContext(
+        self.check_context = CheckContext(
             shared.sources,
             shared.templates,
             shared.names,
@@ -48,39 +48,39 @@ class UnitBuilder:
     def make(self, found: UnitText) -> tuple[Unit | None, list[Problem]]:
         """Return the unit of a document, if it can be served, and what is wrong with it."""
         if self._has_types:
-            return self._make(found, self.around)
-        _, problems = self._make(found, replace(self.around, types=None))
-        unit, consequences = self._make(found, self.around)
+            return self._make(found, self.check_context)
+        _, problems = self._make(found, replace(self.check_context, types=None))
+        unit, consequences = self._make(found, self.check_context)
         return unit if not consequences else None, problems
 
-    def _make(self, found: UnitText, around: CheckContext) -> tuple[Unit | None, list[Problem]]:
+    def _make(self, found: UnitText, check_context: CheckContext) -> tuple[Unit | None, list[Problem]]:
         problems = list(found.problems)
         layers = self.layers.get(found.key, [])
         if "operation" in found.document.value:
             made: OverlaidOperations | CheckedLink | None = self._operation(
-                found, [overlay for _, overlay in layers], around, problems
+                found, [overlay for _, overlay in layers], check_context, problems
             )
         else:
-            made = _link(found, around, problems)
+            made = _link(found, check_context, problems)
         if made is None or problems:
             return None, problems
         unit = make_unit(found, made, [layer for layer, _ in layers], self.context)
-        return (unit if unit.is_whole(around.step_types) else None), problems
+        return (unit if unit.is_whole(check_context.step_types) else None), problems
 
     def _operation(
-        self, found: UnitText, overlays: list[DecodedOverlay], around: CheckContext, problems: list[Problem]
+        self, found: UnitText, overlays: list[DecodedOverlay], check_context: CheckContext, problems: list[Problem]
     ) -> OverlaidOperations | None:
-        decoded = decode_operation(found.document, around.step_types, problems)
+        decoded = decode_operation(found.document, check_context.step_types, problems)
         if decoded is None:
             return None
         name = decoded.operation.keys.operation
         if name in self._fields:
             decoded = replace(decoded, overlay_fields=self._fields[name])
-        operation = build_operation(decoded, around, problems)
+        operation = build_operation(decoded, check_context, problems)
         made: OverlaidOperations | None = None
         if overlays:
             bases = {name: BaseOperation(_with_arguments(decoded, operation), operation)} if operation else {}
-            made = build_overlays(overlays, bases, {name}, around, problems)
+            made = build_overlays(overlays, bases, {name}, check_context, problems)
         if operation is None or (made and made.overlays):
             return made if operation else None
         # Only overlays need the documents and the context later; without them nothing shall hold on to those of an old build.
@@ -91,12 +91,12 @@ class UnitBuilder:
         there = set(keys)
         names = {key.removeprefix("operation ") for key in there if key.startswith("operation ")}
         strays = [overlay for key, found in self.layers.items() if key not in there for _, overlay in found]
-        build_overlays(strays, {}, names, self.around, problems)
+        build_overlays(strays, {}, names, self.check_context, problems)
 
 
-def _link(found: UnitText, around: CheckContext, problems: list[Problem]) -> CheckedLink | None:
-    decoded = decode_link(found.document, around.step_types, problems)
-    link = build_link(decoded, around, problems) if decoded else None
+def _link(found: UnitText, check_context: CheckContext, problems: list[Problem]) -> CheckedLink | None:
+    decoded = decode_link(found.document, check_context.step_types, problems)
+    link = build_link(decoded, check_context, problems) if decoded else None
     return CheckedLink(decoded, link) if decoded and link else None
 
 

@@ -117,7 +117,7 @@ class Unit:
         """Yield the sources that it calls."""
         yield from (step.source for step in self.steps() if step.source is not None)
         if isinstance(self.made, OverlaidOperations):
-            yield from (source for name, source in self.made.around.sources.items() if name in self.sources)
+            yield from (source for name, source in self.made.check_context.sources.items() if name in self.sources)
 
     def stands_on(self, context: BuildContext) -> bool:
         """Tell whether the types and shared parts that it was made with are the same there."""

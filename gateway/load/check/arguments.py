@@ -1,4 +1,4 @@
-"""``args:`` of an operation or a link → its arguments: each a type, and after ``=`` a default (``limit: "Int = 10"``)."""
+"""``args:`` of an operation or a link → its arguments: each a type, with an optional default after ``=`` (``limit: "Int = 10"``)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ from gateway.load.read.decode import Decoded
 from gateway.load.types.sensitive import holds_sensitive
 from gateway.settings import ArgumentKeys, LinkKeys, OperationKeys
 
-_ALIKE = 0.9
-"""A letter too many or too few, or two that are swapped, in a name of ten."""
+_MIN_SIMILARITY = 0.9
+"""The similarity of two names of ten letters of which one has a letter too many or too few, or two letters swapped."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypedArgument:
-    """An argument with its type; None where the types could not be read."""
+    """An argument with its type; None where the type is unknown or the SDL could not be read."""
 
     argument: Argument
     type: GraphQLType | None
@@ -43,15 +43,15 @@ def read_arguments(
     types: GraphQLSchema | None,
     problems: list[Problem],
 ) -> tuple[TypedArgument, ...]:
-    """Read arguments; what is wrong with them is added to ``problems``."""
+    """Read arguments. Mistakes are added to ``problems``."""
     return tuple(_typed(decoded, name, keys, types, problems) for name, keys in written.items())
 
 
 def doubtful_arguments(operation: Operation) -> Iterator[str]:
-    """Yield a warning for each two inferred arguments whose names are so alike that one may be a typo for the other."""
+    """Yield a warning for each two inferred arguments whose names are so similar that one may be a typo of the other."""
     names = [argument.name for argument in operation.arguments if operation.are_arguments_inferred]
     for first, second in combinations(names, 2):
-        if SequenceMatcher(None, first, second).ratio() > _ALIKE:
+        if SequenceMatcher(None, first, second).ratio() > _MIN_SIMILARITY:
             yield (
                 f"the operation '{operation.name}' has the arguments '{first}' and '{second}', which are inferred and much alike; "
                 f"if one of them is misspelt, mend it, else write 'args:'"
@@ -65,37 +65,37 @@ def _typed(
     types: GraphQLSchema | None,
     problems: list[Problem],
 ) -> TypedArgument:
-    argument = _read(name, keys) if isinstance(keys, str) else _declared(name, keys)
+    argument = _from_text(name, keys) if isinstance(keys, str) else _from_mapping(name, keys)
     argument = replace(argument, is_sensitive=argument.is_sensitive or holds_sensitive(argument.type, types))
-    found = resolve_type(argument.type, types) if types else None
-    if isinstance(found, str):
-        problems.append(decoded.problem(("args", name, "type"), found, "unknown-type"))
+    resolved = resolve_type(argument.type, types) if types else None
+    if isinstance(resolved, str):
+        problems.append(decoded.problem(("args", name, "type"), resolved, "unknown-type"))
         return TypedArgument(argument, None)
-    if found is None:
+    if resolved is None:
         return TypedArgument(argument, None)
-    if not is_input_type(found):
+    if not is_input_type(resolved):
         message = f"'{argument.type}' is not an input type"
         problems.append(decoded.problem(("args", name, "type"), message, "not-an-input-type"))
-        return TypedArgument(replace(argument, type=str(found)), found)
+        return TypedArgument(replace(argument, type=str(resolved)), resolved)
     if isinstance(keys, ArgumentKeys) and "default" in keys.model_fields_set:
-        argument = replace(argument, default=value_to_literal(keys.default, found))
-        wrong = _default_mistake(argument.default, found) if argument.default else f"the default does not fit '{found}'"
+        argument = replace(argument, default=value_to_literal(keys.default, resolved))
+        mistake = _default_mistake(argument.default, resolved) if argument.default else f"the default does not fit '{resolved}'"
     else:
-        wrong = _default_mistake(argument.default, found) if argument.default else None
-    if wrong:
-        problems.append(decoded.problem(("args", name, "default"), wrong, "bad-default"))
+        mistake = _default_mistake(argument.default, resolved) if argument.default else None
+    if mistake:
+        problems.append(decoded.problem(("args", name, "default"), mistake, "bad-default"))
     elif argument.deprecated and argument.is_required:
         message = "clients have to give this argument, so it cannot be deprecated; give it a default, or a type without '!'"
         problems.append(decoded.problem(("args", name, "deprecated"), message, "deprecated-required"))
-    return TypedArgument(replace(argument, type=str(found)), found)
+    return TypedArgument(replace(argument, type=str(resolved)), resolved)
 
 
-def _declared(name: str, keys: ArgumentKeys) -> Argument:
+def _from_mapping(name: str, keys: ArgumentKeys) -> Argument:
     return Argument(name, keys.type, None, keys.description, keys.deprecated, keys.sensitive)
 
 
-def _read(name: str, text: str) -> Argument:
-    """Read an argument as the SDL of an input field; what is none is taken for a type, and will be refused as one."""
+def _from_text(name: str, text: str) -> Argument:
+    """Parse an argument like an input field of the SDL. Any other text is kept as the type, which is then reported as unknown."""
     if "=" not in text:
         return Argument(name, text)
     try:
@@ -103,6 +103,7 @@ def _read(name: str, text: str) -> Argument:
     except GraphQLError:
         return Argument(name, text)
     fields = definitions[0].fields if isinstance(definitions[0], InputObjectTypeDefinitionNode) else None
+    # The text might close the brace and go on: only one field without directives is an argument.
     if len(definitions) > 1 or not fields or len(fields) > 1 or fields[0].directives:
         return Argument(name, text)
     return Argument(name, print_ast(fields[0].type), fields[0].default_value)

@@ -11,7 +11,7 @@ from gateway.load.check.draft import StepDraft
 from gateway.load.check.references import resolve_type
 from gateway.load.read.decode import Decoded
 from gateway.load.types.sdl import ROOT_TYPES
-from gateway.load.types.sensitive import is_declared
+from gateway.load.types.sensitive import is_marked_sensitive
 from gateway.settings import OperationKeys, StepKeys
 
 Drafts = Mapping[str, StepDraft]
@@ -106,7 +106,7 @@ class _Composite(Aggregation):
 
     def sensitive_fields(self) -> Iterable[str]:
         fields = self._declared.fields if self._declared else {}
-        return (name for name, field in fields.items() if is_declared(field))
+        return (name for name, field in fields.items() if is_marked_sensitive(field))
 
     def _check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
         if self._keys.step is not None:

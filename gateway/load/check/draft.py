@@ -1,4 +1,4 @@
-"""One decoded step → a draft: its templates, conditions, source and type are read, but not yet held against the rest of its operation."""
+"""One decoded step → a draft: its templates, expressions, source and type are read, but not yet checked against the rest of its operation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from gateway.settings import StepKeys
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What an operation is checked against: sources with their templates, default sources, step types, the SDL's types, the context."""
+    """What operations and links are checked against: sources with their templates, default sources, step types, SDL types, context values."""
 
     sources: Mapping[str, Source]
     source_templates: Mapping[str, Mapping[str, object]]
@@ -28,17 +28,20 @@ class CheckContext:
     types: GraphQLSchema | None
     context: Mapping[str, Expression]
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Values of the environment that the files refer to, with the references."""
+    """Values of environment variables to the references that the files have for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepDraft:
-    """A step on its way: its keys, its own templates, and what these and its conditions refer to. ``returns`` is a type, as text."""
+    """A step that is not checked yet: its keys, its own templates, and the references of these and of its expressions.
+
+    ``returns`` is a type, as text.
+    """
 
     decoded: Decoded[StepKeys]
     keys: StepKeys
     field: str
-    """The name of the field that the step fills, if it is exposed."""
+    """The field that the step fills if it is exposed."""
     step_type: StepType
     source: Source | None
     templates: Mapping[str, object]
@@ -46,7 +49,7 @@ class StepDraft:
     when: Expression | None
     select: Expression | None
     scope_paths: tuple[tuple[str, tuple[str, ...]], ...]
-    """The paths that the step's expressions read from arguments, steps and context, each with the key of its expression."""
+    """The paths into arguments, steps and context that the step's expressions read, each with the key of its expression."""
     returns: str
     fallbacks: tuple[Fallback, ...]
 
@@ -57,18 +60,18 @@ class StepDraft:
 
     @property
     def prerequisites(self) -> tuple[str, ...]:
-        """The names of what it reads, arguments among them, and of the steps that it follows."""
-        read = (placed.reference.root for placed in self.placed)
-        looked_at = (path[0] for _, path in self.scope_paths if path)
-        return tuple(dict.fromkeys((*read, *looked_at, *self.keys.depends_on)))
+        """The names of the arguments and steps that it reads, and of the steps in its ``depends_on``."""
+        in_templates = (placed.reference.root for placed in self.placed)
+        in_expressions = (path[0] for _, path in self.scope_paths if path)
+        return tuple(dict.fromkeys((*in_templates, *in_expressions, *self.keys.depends_on)))
 
     @property
     def fallback_steps(self) -> tuple[str, ...]:
-        """The names of the steps that can stand in for it."""
+        """The names of the steps that are its fallbacks."""
         return tuple(dict.fromkeys(fallback.step for fallback in self.fallbacks if fallback.step is not None))
 
     def key_problems(self, arguments: Sequence[str]) -> Iterator[KeyProblem]:
-        """Yield what only the step type can see, given the names of the arguments in order."""
+        """Yield the mistakes in single keys, given the names of the arguments in order."""
         if self.keys.cache is not None and not self.step_type.is_idempotent(self.keys):
             yield KeyProblem(
                 "cache",
@@ -88,11 +91,13 @@ class StepDraft:
             yield from self.step_type.check_against(self.keys, self.source)
 
 
-def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str | None, problems: list[Problem]) -> StepDraft:
-    """Read a step, given what the SDL declares of its field; what cannot be read is added to ``problems`` and left out."""
-    step_type = around.step_types[decoded.keys.type]
+def read_draft(
+    decoded: Decoded[StepKeys], check_context: CheckContext, declared: str | None, problems: list[Problem]
+) -> StepDraft:
+    """Read a step, given the type that the SDL declares for its field. Parts that cannot be read are reported and left out."""
+    step_type = check_context.step_types[decoded.keys.type]
     templates = read_templates(decoded, step_type.templated, problems)
-    source = _source(decoded, step_type, around, problems)
+    source = _source(decoded, step_type, check_context, problems)
     when, select = _expression(decoded, "when", problems), _expression(decoded, "select", problems)
     expressions = {"when": when, "select": select if step_type.selects_from_scope else None}
     return StepDraft(
@@ -106,31 +111,34 @@ def read_draft(decoded: Decoded[StepKeys], around: CheckContext, declared: str |
         when,
         select,
         tuple((key, path) for key, expression in expressions.items() if expression for path in expression.paths),
-        _returns(decoded, step_type, around, declared, problems),
+        _returns(decoded, step_type, check_context, declared, problems),
         tuple(read_fallback(keys) for keys in decoded.keys.fallback),
     )
 
 
-def _source(decoded: Decoded[StepKeys], step_type: StepType, around: CheckContext, problems: list[Problem]) -> Source | None:
-    said = decoded.keys.source
+def _source(
+    decoded: Decoded[StepKeys], step_type: StepType, check_context: CheckContext, problems: list[Problem]
+) -> Source | None:
+    written = decoded.keys.source
     if step_type.source_keys is None:
-        if said is not None:
+        if written is not None:
             message = f"a step of the type '{step_type.name}' calls no source; remove it"
             problems.append(decoded.problem(("source",), message, "unused-source"))
         return None
-    name = said or around.defaults.get(step_type.name)
+    name = written or check_context.defaults.get(step_type.name)
     if name is None:
         message = f"no source; write 'source:', or a default in 'defaults: {{ {step_type.name}: … }}'"
         problems.append(decoded.problem((), message, "missing-source"))
-    elif name in around.sources:
-        source = around.sources[name]
+    elif name in check_context.sources:
+        source = check_context.sources[name]
         if source.keys.type == step_type.name:
             return source
-        if said is not None:
+        # A wrong default is reported once, where it is written, not at each step that uses it.
+        if written is not None:
             message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type.name}'"
             problems.append(decoded.problem(("source",), message, "wrong-source"))
-    elif name not in around.source_names and said is not None:
-        candidates = [name for name, source in around.sources.items() if source.keys.type == step_type.name]
+    elif name not in check_context.source_names and written is not None:
+        candidates = [name for name, source in check_context.sources.items() if source.keys.type == step_type.name]
         hint = nearest(name, candidates) or "; declare it under 'sources:'"
         problems.append(decoded.problem(("source",), f"unknown source '{name}'{hint}", "unknown-source"))
     return None
@@ -148,29 +156,31 @@ def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -
 
 
 def _returns(
-    decoded: Decoded[StepKeys], step_type: StepType, around: CheckContext, declared: str | None, problems: list[Problem]
+    decoded: Decoded[StepKeys], step_type: StepType, check_context: CheckContext, declared: str | None, problems: list[Problem]
 ) -> str:
-    """Return the type of a step as text: what the SDL says of its field, what it says itself, what its type knows, or JSON."""
-    said = decoded.keys.returns
+    """Return the type of a step as text: that of its field in the SDL, its ``returns``, what its step type knows, or JSON."""
+    returns = decoded.keys.returns
     if declared is not None:
-        if said is not None and said != declared:
-            message = f"'{said}' is not the type of the field in the SDL, '{declared}'; remove one of them"
+        if returns is not None and returns != declared:
+            message = f"'{returns}' is not the type of the field in the SDL, '{declared}'; remove one of them"
             problems.append(decoded.problem(("returns",), message, "type-conflict"))
         return declared
-    if said is None and decoded.keys.select is None:
-        said = step_type.returns(decoded.keys)
-    if said is not None and around.types is not None:
-        found = resolve_type(said, around.types)
-        if isinstance(found, str):
+    if returns is None and decoded.keys.select is None:
+        returns = step_type.returns(decoded.keys)
+    if returns is not None and check_context.types is not None:
+        resolved = resolve_type(returns, check_context.types)
+        if isinstance(resolved, str):
             origin = (
                 "" if decoded.keys.returns else "; the function is annotated so: name its class in 'types:', or write 'returns:'"
             )
-            problems.append(decoded.problem(("returns",), found + origin, "unknown-type"))
+            problems.append(decoded.problem(("returns",), resolved + origin, "unknown-type"))
             return "JSON"
-        if not is_output_type(found):
+        if not is_output_type(resolved):
             problems.append(
-                decoded.problem(("returns",), f"'{said}' is an input type; a step returns an output type", "not-an-output-type")
+                decoded.problem(
+                    ("returns",), f"'{returns}' is an input type; a step returns an output type", "not-an-output-type"
+                )
             )
             return "JSON"
-        return str(found)
-    return said or "JSON"
+        return str(resolved)
+    return returns or "JSON"

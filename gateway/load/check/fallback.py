@@ -1,4 +1,4 @@
-"""``fallback:`` of a step → what stands in for it, and what is wrong with that."""
+"""``fallback:`` of a step → its fallbacks, and the mistakes in them."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,14 +9,14 @@ from gateway.settings import FallbackKeys
 
 
 def read_fallback(keys: FallbackKeys) -> Fallback:
-    """Return the fallback that one entry means."""
+    """Return the fallback of one entry."""
     if keys.step is not None:
         return FallbackStep(keys.step)
     return FallbackStale(keys.stale_ms / 1000) if keys.stale_ms is not None else FallbackValue(keys.value)
 
 
 def fallback_problems(entries: Sequence[FallbackKeys], is_idempotent: Callable[[], bool]) -> Iterator[KeyProblem]:
-    """Yield what is wrong with the fallbacks of any step."""
+    """Yield the mistakes in the fallbacks of any step."""
     for index, keys in enumerate(entries):
         if len(keys.model_fields_set) != 1:
             message = f"a fallback has exactly one of the keys {', '.join(FallbackKeys.model_fields)}"
@@ -27,7 +27,7 @@ def fallback_problems(entries: Sequence[FallbackKeys], is_idempotent: Callable[[
 
 
 def fallback_problems_in_link(entries: Sequence[FallbackKeys]) -> Iterator[KeyProblem]:
-    """Yield what is wrong with the fallbacks of a link's step."""
+    """Yield the mistakes that only the fallbacks of a link's step can have."""
     for index, keys in enumerate(entries):
         if read_fallback(keys).step is not None:
             message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"

@@ -1,4 +1,4 @@
-"""Decoded links → their part of the Blueprint: each by itself, then all by the types that they are fields of."""
+"""Decoded links → their part of the Blueprint: each is checked by itself, then all together by the types that have them as fields."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from gateway.load.check.references import Scope, path_mistake, resolve_type
 from gateway.load.check.sensitive_steps import reads_sensitive
 from gateway.load.check.step import StepScope, build_step
 from gateway.load.read.decode import Decoded, DecodedLink
-from gateway.load.types.sensitive import holds_sensitive, is_declared
+from gateway.load.types.sensitive import holds_sensitive, is_marked_sensitive
 from gateway.settings import BatchKeys, LinkKeys
 
 NOT_IN_A_LINK = {
@@ -34,23 +34,23 @@ NOT_IN_A_LINK = {
     "expose": "a link is always exposed",
     "returns": "a link's type stands beside 'field:'",
 }
-"""Keys of a step that the step of a link does not take, with the reason; None where it does take the key."""
+"""Keys of a step that the step of a link must not have, with the reason; None where it may have the key."""
 
 _WITH_FIELDS = GraphQLObjectType | GraphQLInterfaceType
 
 
-def build_link(decoded: DecodedLink, around: CheckContext, problems: list[Problem]) -> Link | None:
-    """Check a link and return it, or None when a problem (added to ``problems``) keeps it from being served."""
+def build_link(decoded: DecodedLink, check_context: CheckContext, problems: list[Problem]) -> Link | None:
+    """Check a link and return it; None if there is any problem, which is added to ``problems``."""
     before = len(problems)
-    rules = _LinkRules(decoded, around, problems)
-    rules.check()
-    return rules.assemble() if len(problems) == before else None
+    builder = _LinkBuilder(decoded, check_context, problems)
+    builder.check()
+    return builder.build() if len(problems) == before else None
 
 
 def links_by_type(
     built: Sequence[tuple[DecodedLink, Link]], types: GraphQLSchema, problems: list[Problem]
 ) -> dict[tuple[str, str], Link]:
-    """Return links by type and field. That of an interface is a field of each type that implements it, unless that has its own."""
+    """Return links by type and field. The link of an interface is a field of each type that implements it, unless that has its own link."""
     own = {(link.type, link.field): (decoded, link) for decoded, link in built}
     links = {name: link for name, (_, link) in own.items()}
     for decoded, link in built:
@@ -58,7 +58,7 @@ def links_by_type(
         for implementer in _implementers(interface, types) if isinstance(interface, GraphQLInterfaceType) else ():
             name = implementer.name, link.field
             if name in own:
-                problems += _unlike(*own[name], link, types)
+                problems += _implementation_problems(*own[name], link, types)
             elif link.field in implementer.fields:
                 message = f"the type '{implementer.name}' has a field '{link.field}' in the SDL; remove one of them"
                 problems.append(decoded.link.problem(("field",), message, "duplicate-field"))
@@ -69,12 +69,12 @@ def links_by_type(
 
 
 def _implementers(interface: GraphQLInterfaceType, types: GraphQLSchema) -> list[GraphQLObjectType | GraphQLInterfaceType]:
-    found = types.get_implementations(interface)
-    return [*found.objects, *found.interfaces]
+    implementations = types.get_implementations(interface)
+    return [*implementations.objects, *implementations.interfaces]
 
 
-def _unlike(decoded: DecodedLink, link: Link, of_interface: Link, types: GraphQLSchema) -> Iterator[Problem]:
-    """Yield why a type's own link cannot be the field that the link of an interface promises (GraphQL spec, IsValidImplementation)."""
+def _implementation_problems(decoded: DecodedLink, link: Link, of_interface: Link, types: GraphQLSchema) -> Iterator[Problem]:
+    """Yield why a type's own link does not implement the field of an interface's link (GraphQL spec, IsValidImplementation)."""
     returned, promised = (resolve_type(each.returns, types) for each in (link, of_interface))
     assert not isinstance(returned, str)
     assert not isinstance(promised, str)
@@ -82,32 +82,34 @@ def _unlike(decoded: DecodedLink, link: Link, of_interface: Link, types: GraphQL
         message = f"'{link.returns}' is not '{of_interface.returns}', which '{of_interface.step.name}' promises"
         yield decoded.link.problem(("returns",), message, "type-conflict")
     ours, theirs = ({argument.name: argument for argument in each.arguments} for each in (link, of_interface))
-    wrong = [name for name in theirs if name not in ours or ours[name].type != theirs[name].type]
-    wrong += [name for name in ours if name not in theirs and ours[name].is_required]
-    for name in wrong:
+    mismatches = [name for name in theirs if name not in ours or ours[name].type != theirs[name].type]
+    mismatches += [name for name in ours if name not in theirs and ours[name].is_required]
+    for name in mismatches:
         message = (
             f"the argument '{name}' is not as '{of_interface.step.name}' has it: ({', '.join(map(str, of_interface.arguments))})"
         )
         yield decoded.link.problem(("args", name) if name in ours else ("field",), message, "type-conflict")
 
 
-class _LinkRules:
-    def __init__(self, decoded: DecodedLink, around: CheckContext, problems: list[Problem]) -> None:
+class _LinkBuilder:
+    """Checks one link, and builds it if there is no problem."""
+
+    def __init__(self, decoded: DecodedLink, check_context: CheckContext, problems: list[Problem]) -> None:
         self.link: Decoded[LinkKeys] = decoded.link
         self.keys = decoded.link.keys
-        self.around = around
+        self.check_context = check_context
         self.problems = problems
         self.type_name, _, self.field = self.keys.field.partition(".")
-        self.draft: StepDraft = read_draft(decoded.step, around, None, problems)
+        self.draft: StepDraft = read_draft(decoded.step, check_context, None, problems)
         self.batch: BatchKeys | None = decoded.step.keys.batch
         self.parent = self._parent()
         self.returns = self._returns()
-        self.arguments = read_arguments(decoded.link, self.keys.args, around.types, problems)
+        self.arguments = read_arguments(decoded.link, self.keys.args, check_context.types, problems)
 
     def check(self) -> None:
-        """Report everything that is wrong."""
+        """Report all problems."""
         of_link: dict[str, GraphQLType | None] = {"keys": None} if self.batch else {"parent": self.parent}
-        names = Scope({item.argument.name: item.type for item in self.arguments}, {}, of_link, self.around.context)
+        names = Scope({item.argument.name: item.type for item in self.arguments}, {}, of_link, self.check_context.context)
         for placed in self.draft.placed:
             mistake = names.mistake(placed.reference.path)
             if mistake:
@@ -128,14 +130,14 @@ class _LinkRules:
             self.problems.append(self.draft.decoded.from_key_problem(problem))
         self._check_keys()
 
-    def assemble(self) -> Link:
-        """Return the link, given that nothing is wrong."""
+    def build(self) -> Link:
+        """Return the link. Only valid without problems."""
         arguments = tuple(item.argument for item in self.arguments)
         sensitive = frozenset({self.keys.field} if self._is_sensitive(arguments) else ())
         scope = StepScope(tuple(argument.name for argument in arguments), sensitive=sensitive)
-        # A batch brings the results of many parents, so its step gives a list whatever the field is.
+        # A batch returns the results of many parents, so its step returns a list even if the field is not one.
         returns = f"[{self.keys.returns.strip('[]!')}]" if self.batch else self.keys.returns
-        step = build_step(self.draft, self.around, scope, name=self.keys.field, returns=returns, is_required=False)
+        step = build_step(self.draft, self.check_context, scope, name=self.keys.field, returns=returns, is_required=False)
         return Link(
             type=self.type_name,
             field=self.field,
@@ -151,9 +153,9 @@ class _LinkRules:
         )
 
     def _is_sensitive(self, arguments: Sequence[Argument]) -> bool:
-        """Tell whether the link's value, what it is given, or a field of the parent that it asks by, is sensitive."""
-        fields, types = self.parent.fields if self.parent else {}, self.around.types
-        is_key = any(is_declared(fields.get(reference.path[0])) for reference in self._key() if reference.path)
+        """Tell whether the link's value, an argument that its step reads, or a key field of the parent is sensitive."""
+        fields, types = self.parent.fields if self.parent else {}, self.check_context.types
+        is_key = any(is_marked_sensitive(fields.get(reference.path[0])) for reference in self._key() if reference.path)
         is_value = self.draft.keys.sensitive or holds_sensitive(self.keys.returns, types)
         return is_key or is_value or reads_sensitive(self.draft, arguments)
 
@@ -164,27 +166,27 @@ class _LinkRules:
         return tuple(dict.fromkeys(replace(reference, path=reference.path[1:]) for reference in read))
 
     def _parent(self) -> GraphQLObjectType | GraphQLInterfaceType | None:
-        types = self.around.types
+        types = self.check_context.types
         if types is None:
             return None
-        found = types.type_map.get(self.type_name)
-        if not isinstance(found, _WITH_FIELDS):
+        parent = types.type_map.get(self.type_name)
+        if not isinstance(parent, _WITH_FIELDS):
             known = [name for name, declared in types.type_map.items() if isinstance(declared, _WITH_FIELDS)]
             hint = nearest(self.type_name, known) or "; declare it in a .graphql file"
             self._report(("field",), f"unknown object type or interface '{self.type_name}'{hint}", "unknown-type")
             return None
-        if self.field in found.fields:
+        if self.field in parent.fields:
             message = f"the type '{self.type_name}' has a field '{self.field}' in the SDL; remove one of them"
             self._report(("field",), message, "duplicate-field")
-        return found
+        return parent
 
     def _returns(self) -> GraphQLType | None:
-        found = resolve_type(self.keys.returns, self.around.types) if self.around.types else None
-        if isinstance(found, str):
-            self._report(("returns",), found, "unknown-type")
-        elif found is not None and not is_output_type(found):
+        resolved = resolve_type(self.keys.returns, self.check_context.types) if self.check_context.types else None
+        if isinstance(resolved, str):
+            self._report(("returns",), resolved, "unknown-type")
+        elif resolved is not None and not is_output_type(resolved):
             self._report(("returns",), f"'{self.keys.returns}' is an input type", "not-an-output-type")
-        return None if isinstance(found, str) else found
+        return None if isinstance(resolved, str) else resolved
 
     def _check_keys(self) -> None:
         used = {placed.reference.root for placed in self.draft.placed}
@@ -197,11 +199,11 @@ class _LinkRules:
         if len(_names(self.batch.key)) != len(_names(self.batch.match)):
             self._report_step(("batch",), "'key' and 'match' have as many names each", "bad-batch")
         returned = get_named_type(self.returns) if self.returns else None
-        for key, owner, known in (("key", self.parent, self.batch.key), ("match", returned, self.batch.match)):
-            for name in _names(known):
-                wrong = path_mistake(owner, (key, name))
-                if wrong:
-                    self._report_step(("batch", key), f"{wrong}; a key is a field of the SDL", "unknown-field")
+        for key, owner, names in (("key", self.parent, self.batch.key), ("match", returned, self.batch.match)):
+            for name in _names(names):
+                mistake = path_mistake(owner, (key, name))
+                if mistake:
+                    self._report_step(("batch", key), f"{mistake}; a key is a field of the SDL", "unknown-field")
 
     def _report(self, path: tuple[str | int, ...], message: str, code: str) -> None:
         self.problems.append(self.link.problem(path, message, code))

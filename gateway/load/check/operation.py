@@ -1,4 +1,4 @@
-"""One decoded operation → its part of the Blueprint: a compile unit of its own, checked apart from all others."""
+"""One decoded operation → its part of the Blueprint. It is a compilation unit: it is checked independently of all other operations."""
 
 from collections.abc import Iterable
 
@@ -17,37 +17,40 @@ from gateway.load.read.decode import Decoded, DecodedOperation
 from gateway.settings import OperationKeys, StepKeys
 
 
-def build_operation(decoded: DecodedOperation, around: CheckContext, problems: list[Problem]) -> Operation | None:
-    """Check an operation and return it, or None when a problem (added to ``problems``) keeps it from being served."""
+def build_operation(decoded: DecodedOperation, check_context: CheckContext, problems: list[Problem]) -> Operation | None:
+    """Check an operation and return it; None if there is any problem, which is added to ``problems``."""
     before = len(problems)
-    rules = _Rules(decoded, around, problems)
-    rules.check()
-    is_whole = decoded.step_names == set(rules.drafts)
-    return rules.assemble() if len(problems) == before and is_whole else None
+    builder = _OperationBuilder(decoded, check_context, problems)
+    builder.check()
+    # The problem of a step that could not be decoded was reported before, so it does not count here.
+    has_all_steps = decoded.step_names == set(builder.drafts)
+    return builder.build() if len(problems) == before and has_all_steps else None
 
 
-class _Rules:
-    def __init__(self, decoded: DecodedOperation, around: CheckContext, problems: list[Problem]) -> None:
+class _OperationBuilder:
+    """Checks one operation, and builds it if there is no problem."""
+
+    def __init__(self, decoded: DecodedOperation, check_context: CheckContext, problems: list[Problem]) -> None:
         self.operation = decoded.operation
         self.keys: OperationKeys = decoded.operation.keys
         self.step_names = decoded.step_names
         self.overlay_fields = decoded.overlay_fields
-        self.around = around
+        self.check_context = check_context
         self.problems = problems
-        self.aggregation = read_aggregation(decoded.operation, around.types, problems)
+        self.aggregation = read_aggregation(decoded.operation, check_context.types, problems)
         distinct = self._distinct(decoded.steps)
         self.drafts = {step.keys.name: self._draft(step) for step in distinct}
         self.arguments = self._arguments()
 
     def _draft(self, step: Decoded[StepKeys]) -> StepDraft:
-        return read_draft(step, self.around, self.aggregation.declared_type(step.keys), self.problems)
+        return read_draft(step, self.check_context, self.aggregation.declared_type(step.keys), self.problems)
 
     def check(self) -> None:
-        """Report everything that is wrong."""
+        """Report all problems."""
         names = Scope(
             {argument.name: self._type_of(argument.type) for argument in self.arguments},
             dict.fromkeys(self.step_names) | {name: self._type_of(draft.returns) for name, draft in self.drafts.items()},
-            context=self.around.context,
+            context=self.check_context.context,
         )
         for draft in self.drafts.values():
             self._check_step(draft, names)
@@ -55,10 +58,10 @@ class _Rules:
         self.aggregation.check(self.drafts, self.step_names, self.overlay_fields)
         self._check_cycles()
 
-    def assemble(self) -> Operation:
-        """Return the operation, given that nothing is wrong."""
+    def build(self) -> Operation:
+        """Return the operation. Only valid without problems."""
         arguments = tuple(argument.name for argument in self.arguments)
-        sensitive = sensitive_steps(self.drafts, self.arguments, self.aggregation.sensitive_fields(), self.around.types)
+        sensitive = sensitive_steps(self.drafts, self.arguments, self.aggregation.sensitive_fields(), self.check_context.types)
         scope = StepScope(arguments, frozenset(self.drafts), self._paths_read(), sensitive)
         return Operation(
             name=self.keys.operation,
@@ -129,14 +132,14 @@ class _Rules:
             taken = self.step_names | set(RESERVED)
             names = dict.fromkeys(item.root for item in inferred if len(item.path) == 1 and item.root not in taken)
             return tuple(Argument(name, "ID!") for name in names)
-        read = read_arguments(self.operation, self.keys.args, self.around.types, self.problems)
+        read = read_arguments(self.operation, self.keys.args, self.check_context.types, self.problems)
         return tuple(item.argument for item in read)
 
     # -- steps
 
     def _type_of(self, text: str) -> GraphQLType | None:
-        found = resolve_type(text, self.around.types) if self.around.types else None
-        return None if isinstance(found, str) else found
+        resolved = resolve_type(text, self.check_context.types) if self.check_context.types else None
+        return None if isinstance(resolved, str) else resolved
 
     def _check_step(self, draft: StepDraft, names: Scope) -> None:
         for placed in draft.placed:
@@ -158,19 +161,19 @@ class _Rules:
             self.problems.append(draft.decoded.from_key_problem(problem))
 
     def _is_whole_object(self, path: tuple[str, ...]) -> bool:
-        """Tell whether a reference wants an object of a step that is asked for the fields that are named, and for no others."""
+        """Tell whether a reference reads a whole object of a step that fetches only selected fields: nothing says which to fetch."""
         step = self.drafts.get(path[0])
         if step is None or not step.step_type.takes_selection(step.keys):
             return False
-        found = get_named_type(self._type_of(step.returns))
+        current = get_named_type(self._type_of(step.returns))
         for name in path[1:]:
             if not name.isdecimal():
-                found = (
-                    get_named_type(found.fields[name].type)
-                    if isinstance(found, GraphQLObjectType | GraphQLInterfaceType)
+                current = (
+                    get_named_type(current.fields[name].type)
+                    if isinstance(current, GraphQLObjectType | GraphQLInterfaceType)
                     else None
                 )
-        return is_composite_type(found)
+        return is_composite_type(current)
 
     def _check_expressions(self, draft: StepDraft, names: Scope) -> None:
         for key, path in draft.scope_paths:
@@ -178,6 +181,7 @@ class _Rules:
             if path[:1] == ("request",):
                 mistake = ("an expression reads arguments, steps and context, not the request", "unknown-reference")
             if mistake:
+                # In JMESPath double quotes quote a name, not a text: a frequent slip.
                 quotes = "; text takes single quotes" if f'"{path[0] if path else ""}"' in getattr(draft.keys, key) else ""
                 self._report(draft.decoded, (key,), mistake[0] + quotes, mistake[1])
 
@@ -200,7 +204,9 @@ class _Rules:
     def _step(self, draft: StepDraft, scope: StepScope) -> Step:
         name = draft.keys.name
         is_required = name in self.keys.aggregation.required_steps
-        return build_step(draft, self.around, scope, name=name, returns=self._effective_returns(draft), is_required=is_required)
+        return build_step(
+            draft, self.check_context, scope, name=name, returns=self._effective_returns(draft), is_required=is_required
+        )
 
     def _paths_read(self) -> dict[str, tuple[tuple[str, ...], ...]]:
         """Return the paths into each step's value that any step reads."""
@@ -212,7 +218,7 @@ class _Rules:
         return paths
 
     def _effective_returns(self, draft: StepDraft) -> str:
-        """Return the type of a step; one without a type that only stands in for another has that other's."""
+        """Return the type of a step. A step without ``returns`` that is only a fallback has the type of the step that it replaces."""
         if draft.keys.returns is None and not draft.keys.expose:
             for other in self.drafts.values():
                 if draft.keys.name in other.fallback_steps:
@@ -222,26 +228,26 @@ class _Rules:
     # -- order
 
     def _check_cycles(self) -> None:
-        waits = {name: self._known(draft.prerequisites) for name, draft in self.drafts.items()}
-        graph: Graph = {name: [*others, *self._known(self.drafts[name].fallback_steps)] for name, others in waits.items()}
+        prerequisites = {name: self._known(draft.prerequisites) for name, draft in self.drafts.items()}
+        graph: Graph = {name: [*others, *self._known(self.drafts[name].fallback_steps)] for name, others in prerequisites.items()}
         hint = ""
         if self.keys.kind == "mutation" and not any(find_cycles(graph)):
             hint = (
                 "; a mutation runs its steps in written order, but for those with 'expose: false' that only stand in for others"
             )
-            graph = self._in_written_order(graph, waits)
+            graph = self._in_written_order(graph, prerequisites)
         for cycle in find_cycles(graph):
             draft = self.drafts[cycle[0]]
             self._report(draft.decoded, (), f"the steps wait for each other: {' → '.join((*cycle, cycle[0]))}{hint}", "cycle")
 
-    def _in_written_order(self, graph: Graph, waits: Graph) -> Graph:
-        """Return the graph in which each step that runs on its own also waits for the one written before it."""
-        eager = closure(waits.keys() - mere_fallbacks(self.drafts), waits.__getitem__)
-        before = written_order({name: others for name, others in waits.items() if name in eager})
+    def _in_written_order(self, graph: Graph, prerequisites: Graph) -> Graph:
+        """Return a graph in which each step also waits for the one written before it, except steps that run only as fallbacks."""
+        eager = closure(prerequisites.keys() - mere_fallbacks(self.drafts), prerequisites.__getitem__)
+        before = written_order({name: others for name, others in prerequisites.items() if name in eager})
         return {name: [*others, *([before[name]] if name in before else [])] for name, others in graph.items()}
 
     def _known(self, names: Iterable[str]) -> list[str]:
-        """Return those of some names that are steps: others are arguments, or were reported."""
+        """Return those names that are steps. The others are arguments, or unknown and reported elsewhere."""
         return [name for name in names if name in self.drafts]
 
     def _report(

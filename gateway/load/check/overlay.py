@@ -1,8 +1,8 @@
-"""``overlay:`` documents → overlays, and the operations that they make of the configured ones (the paper's configuration resolver).
+"""``overlay:`` documents → overlays, and the effective operations that result from them (the paper's configuration resolver).
 
-An overlay is merged into the operation's document, and what comes of it is decoded and built like any other: maps merge, lists and
-scalars replace, steps are matched by name. SourceMap are merged along, so that a problem points into the file that is wrong. Each overlay is
-checked alone over its operation. What an overlay may not touch (types, field names, arguments) is what all requests share: the schema.
+An overlay is merged into the document of its operation, and the result is decoded and built like any other document: mappings merge, lists
+and scalars replace, steps are matched by name. Source maps are merged too, so that a problem points into the right file. Each overlay is
+checked alone on its operation. It must not change types, field names and arguments: they make the schema, which all requests share.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +25,15 @@ _LAYERS = ("steps", "aggregation", "deadline_ms", "concurrency")
 """The keys of an overlay that change the operation."""
 MAX_CHECKED_TOGETHER = 500
 """Combinations of three and more overlays that are checked when a configuration is loaded, at about a millisecond each."""
-_JUDGED_ALONE = {"name", "timeout_ms", "retry", "depends_on", "when", "select"}
-"""Keys of a step that are right or wrong whatever its other keys are."""
-_SHAPES_THE_SCHEMA = ("returns", "as", "expose")
+_INDEPENDENT_KEYS = {"name", "timeout_ms", "retry", "depends_on", "when", "select"}
+"""Keys of a step whose validity does not depend on its other keys."""
+_SCHEMA_KEYS = ("returns", "as", "expose")
+"""Keys of a step that affect the schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseOperation:
-    """An operation as it is without overlays, and the document that made it."""
+    """An operation without overlays, and the document from which it was built."""
 
     decoded: DecodedOperation
     operation: Operation
@@ -40,31 +41,31 @@ class BaseOperation:
 
 @dataclass(frozen=True, slots=True)
 class OverlaidOperations:
-    """Operations, which know the fields that only overlays fill, and overlays in the order in which they apply."""
+    """Operations with the fields that only overlays fill, and their overlays in the order in which they apply."""
 
     operations: Mapping[str, Operation]
     overlays: tuple[Overlay, ...]
     layers: tuple[YamlDocument, ...]
     """The documents of the overlays, in the same order."""
     documents: Mapping[str, DecodedOperation]
-    around: CheckContext
+    check_context: CheckContext
 
     def effective(self, name: str, positions: tuple[int, ...]) -> Operation:
-        """Make the operation of a name with the overlays at these positions.
+        """Build the effective operation for a name and the positions of the overlays that apply.
 
-        :raises ConfigurationError: the overlays, each sound alone, contradict each other.
+        :raises ConfigurationError: the overlays are valid alone, but contradict each other.
         """
         problems: list[Problem] = []
-        made = _build(self.documents[name], [self.layers[position] for position in positions], self.around, problems)
-        if made is None:
+        effective = _build(self.documents[name], [self.layers[position] for position in positions], self.check_context, problems)
+        if effective is None:
             raise ConfigurationError(problems)
-        return replace(made, overlay_fields=self.operations[name].overlay_fields)
+        return replace(effective, overlay_fields=self.operations[name].overlay_fields)
 
 
 def overlay_fields(overlays: Sequence[DecodedOverlay]) -> dict[str, frozenset[str]]:
-    """Return by operation the names of the fields that steps of overlays fill, as far as their documents alone tell."""
+    """Return by operation the names of the fields that steps of overlays fill, as far as the overlays alone tell."""
     fields: dict[str, frozenset[str]] = {}
-    for keys in (found.overlay.keys for found in overlays):
+    for keys in (decoded.overlay.keys for decoded in overlays):
         added = (step for step in keys.steps if "type" in step and step.get("expose") is not False)
         fields[keys.operation] = fields.get(keys.operation, frozenset()).union(
             str(step.get("as") or step.get("name")) for step in added
@@ -73,43 +74,43 @@ def overlay_fields(overlays: Sequence[DecodedOverlay]) -> dict[str, frozenset[st
 
 
 def build_overlays(
-    found: Sequence[DecodedOverlay],
+    overlays: Sequence[DecodedOverlay],
     bases: Mapping[str, BaseOperation],
     names: set[str],
-    around: CheckContext,
+    check_context: CheckContext,
     problems: list[Problem],
 ) -> OverlaidOperations:
-    """Check overlays over their operations. ``names`` are those of all operations, ``bases`` the ones in which nothing is wrong."""
-    sound: list[DecodedOverlay] = []
-    made: dict[str, list[tuple[DecodedOverlay, Operation]]] = {}
+    """Check overlays on their operations. ``names`` are those of all operations, ``bases`` are the valid operations."""
+    valid: list[DecodedOverlay] = []
+    variants_of: dict[str, list[tuple[DecodedOverlay, Operation]]] = {}
     seen: set[tuple[str, str]] = set()
-    for overlay in found:
+    for overlay in overlays:
         keys, before = overlay.overlay.keys, len(problems)
-        _check_names(overlay.overlay, seen, names, around, problems)
+        _check_names(overlay.overlay, seen, names, check_context, problems)
         base = bases.get(keys.operation)
         if base is None:
             continue
         _check_steps(overlay.overlay, base, problems)
         if len(problems) == before:
-            operation = _build(base.decoded, [overlay.document], around, problems)
+            operation = _build(base.decoded, [overlay.document], check_context, problems)
             if operation is not None:
-                sound.append(overlay)
-                made.setdefault(keys.operation, []).append((overlay, operation))
+                valid.append(overlay)
+                variants_of.setdefault(keys.operation, []).append((overlay, operation))
     operations = {name: base.operation for name, base in bases.items()}
     documents = {name: base.decoded for name, base in bases.items()}
-    for name, variants in made.items():
-        operations[name] = _with_union(operations[name], variants, problems)
+    for name, variants in variants_of.items():
+        operations[name] = _with_overlay_fields(operations[name], variants, problems)
         _check_added(operations[name], variants, problems)
         _check_cycles(operations[name], variants, problems)
-        _check_together(documents[name], [overlay for overlay, _ in variants], around, problems)
-    overlays = tuple(_overlay(overlay, bases[overlay.overlay.keys.operation].decoded) for overlay in sound)
-    return OverlaidOperations(operations, overlays, tuple(overlay.document for overlay in sound), documents, around)
+        _check_together(documents[name], [overlay for overlay, _ in variants], check_context, problems)
+    built = tuple(_overlay(overlay, bases[overlay.overlay.keys.operation].decoded) for overlay in valid)
+    return OverlaidOperations(operations, built, tuple(overlay.document for overlay in valid), documents, check_context)
 
 
-def _overlay(found: DecodedOverlay, base: DecodedOperation) -> Overlay:
-    keys = found.overlay.keys
+def _overlay(decoded: DecodedOverlay, base: DecodedOperation) -> Overlay:
+    keys = decoded.overlay.keys
     when = {key: frozenset(map(condition_text, _values(value))) for key, value in keys.when.items()}
-    return Overlay(keys.overlay, keys.operation, found.overlay.place, when, tuple(_patches(found.document, base)))
+    return Overlay(keys.overlay, keys.operation, decoded.overlay.place, when, tuple(_patches(decoded.document, base)))
 
 
 def _values(value: ConditionValue | list[ConditionValue]) -> list[ConditionValue]:
@@ -120,7 +121,11 @@ def _values(value: ConditionValue | list[ConditionValue]) -> list[ConditionValue
 
 
 def _check_names(
-    overlay: Decoded[OverlayKeys], seen: set[tuple[str, str]], names: set[str], around: CheckContext, problems: list[Problem]
+    overlay: Decoded[OverlayKeys],
+    seen: set[tuple[str, str]],
+    names: set[str],
+    check_context: CheckContext,
+    problems: list[Problem],
 ) -> None:
     keys = overlay.keys
     if (keys.overlay, keys.operation) in seen:
@@ -131,13 +136,13 @@ def _check_names(
         hint = nearest(keys.operation, names) or "; an overlay changes a configured operation"
         problems.append(overlay.problem(("operation",), f"unknown operation '{keys.operation}'{hint}", "unknown-operation"))
     for key in keys.when:
-        mistake = context_mistake(("context", key), around.context)
+        mistake = context_mistake(("context", key), check_context.context)
         if mistake:
             problems.append(overlay.problem(("when", key), *mistake, is_about_key=True))
 
 
 def _check_steps(overlay: Decoded[OverlayKeys], base: BaseOperation, problems: list[Problem]) -> None:
-    """Report steps that neither patch nor add one, and patches of what makes the schema."""
+    """Report steps that neither patch nor add a step, and patches of keys that affect the schema."""
     seen: set[str] = set()
     for index, step in enumerate(overlay.keys.steps):
         for key, message, code in _step_mistakes(step, base.decoded.step_names, seen):
@@ -147,7 +152,7 @@ def _check_steps(overlay: Decoded[OverlayKeys], base: BaseOperation, problems: l
 
 
 def _step_mistakes(step: Mapping[str, object], names: frozenset[str], seen: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with a step of an overlay as (key, message, code); ``seen`` are the names of those before it."""
+    """Yield the mistakes in a step of an overlay as (key, message, code). ``seen`` are the names of the steps before it."""
     name = str(step.get("name"))
     if "name" not in step:
         yield "", "the key 'name' is missing; it says which step is patched or added", "missing-key"
@@ -162,13 +167,13 @@ def _step_mistakes(step: Mapping[str, object], names: frozenset[str], seen: set[
     misspelt = next((key for key in step if nearest(key, ["type"])), None) if "type" not in step and name not in names else None
     if misspelt:
         yield misspelt, f"unknown key '{misspelt}'; did you mean 'type'?", "unknown-key"
-    for key in _SHAPES_THE_SCHEMA if "type" not in step and not misspelt else ():
+    for key in _SCHEMA_KEYS if "type" not in step and not misspelt else ():
         if key in step:
             yield key, f"'{key}' makes the schema, which all requests share; it cannot be patched", "unpatchable-key"
 
 
-def _with_union(base: Operation, variants: list[tuple[DecodedOverlay, Operation]], problems: list[Problem]) -> Operation:
-    """Return an operation that knows the fields which only its overlays fill; each has one origin and one type in all of them."""
+def _with_overlay_fields(base: Operation, variants: list[tuple[DecodedOverlay, Operation]], problems: list[Problem]) -> Operation:
+    """Return an operation with the fields that only its overlays fill. In all overlays such a field must have the same origin and type."""
     fields: dict[str, OverlayField] = {}
     for overlay, operation in variants:
         decoded = overlay.overlay
@@ -190,7 +195,7 @@ def _with_union(base: Operation, variants: list[tuple[DecodedOverlay, Operation]
 
 
 def _check_added(base: Operation, variants: list[tuple[DecodedOverlay, Operation]], problems: list[Problem]) -> None:
-    """Report steps that two overlays add with different types: where both match, the later one's would stand in for the other."""
+    """Report steps that two overlays add with different types: where both match, the later one would replace the other."""
     types: dict[str, str] = {}
     for overlay, operation in variants:
         for name in operation.steps.keys() - base.steps.keys():
@@ -201,58 +206,60 @@ def _check_added(base: Operation, variants: list[tuple[DecodedOverlay, Operation
 
 
 def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operation]], problems: list[Problem]) -> None:
-    """Report cycles in the union of all references, so that no combination of overlays can have one."""
+    """Report cycles in the union of the references of all overlays. Without one no combination of overlays can have a cycle."""
     edges: dict[str, dict[str, None]] = {}
     for operation in (base, *(operation for _, operation in variants)):
         for name, step in operation.steps.items():
             edges.setdefault(name, {}).update(dict.fromkeys(step.prerequisites_with_fallbacks))
     for cycle in find_cycles(edges):
         overlay = next(
-            found for found, _ in reversed(variants) if set(cycle) & {step["name"] for step in found.overlay.keys.steps}
+            decoded for decoded, _ in reversed(variants) if set(cycle) & {step["name"] for step in decoded.overlay.keys.steps}
         )
         message = f"with all overlays the steps wait for each other: {' → '.join((*cycle, cycle[0]))}"
         problems.append(overlay.overlay.problem(("steps",), message, "cycle"))
 
 
 def _check_together(
-    base: DecodedOperation, overlays: list[DecodedOverlay], around: CheckContext, problems: list[Problem]
+    base: DecodedOperation, overlays: list[DecodedOverlay], check_context: CheckContext, problems: list[Problem]
 ) -> None:
-    """Check overlays together where they patch the same step in what is judged together, and where all of them can match.
+    """Check combinations of overlays that patch dependent keys of the same step and that can all match one request.
 
-    Every two are checked, and of more than two the first combinations; the rest is judged when a request is the first to match them.
+    All pairs are checked, and the first of the larger combinations. Any other is checked when a request matches it for the first time.
     """
     by_step: dict[str, list[int]] = {}
     for index, overlay in enumerate(overlays):
-        for step in _steps_judged(overlay):
+        for step in _steps_with_dependent_keys(overlay):
             by_step.setdefault(step, []).append(index)
     pairs = (pair for group in by_step.values() for pair in combinations(group, 2))
-    larger = (found for group in by_step.values() for size in range(3, len(group) + 1) for found in combinations(group, size))
+    larger = (chosen for group in by_step.values() for size in range(3, len(group) + 1) for chosen in combinations(group, size))
     contradictory: list[set[int]] = []
     for chosen in dict.fromkeys(chain(pairs, islice(larger, MAX_CHECKED_TOGETHER))):
         together = [overlays[index] for index in chosen]
-        is_told = any(set(chosen) >= fewer for fewer in contradictory)
-        if is_told or not _can_all_match([overlay.overlay.keys for overlay in together]):
+        # A combination that contains a contradictory one has the same problem again.
+        is_reported = any(set(chosen) >= fewer for fewer in contradictory)
+        if is_reported or not _can_all_match([overlay.overlay.keys for overlay in together]):
             continue
-        found: list[Problem] = []
-        _build(base, [overlay.document for overlay in together], around, found)
-        if found:
+        contradictions: list[Problem] = []
+        _build(base, [overlay.document for overlay in together], check_context, contradictions)
+        if contradictions:
             contradictory.append(set(chosen))
             others = ", ".join(f"'{overlay.overlay.keys.overlay}' ({overlay.overlay.place})" for overlay in together[:-1])
-            problems += [replace(problem, message=f"{problem.message}; together with {others}") for problem in found]
+            problems += [replace(problem, message=f"{problem.message}; together with {others}") for problem in contradictions]
 
 
-def _steps_judged(overlay: DecodedOverlay) -> set[str]:
-    """Return the steps of which an overlay changes keys that are judged beside others."""
-    return {step["name"] for step in overlay.overlay.keys.steps if step.keys() - _JUDGED_ALONE}
+def _steps_with_dependent_keys(overlay: DecodedOverlay) -> set[str]:
+    """Return the steps of an overlay with a key whose validity depends on other keys."""
+    return {step["name"] for step in overlay.overlay.keys.steps if step.keys() - _INDEPENDENT_KEYS}
 
 
 def _can_all_match(overlays: Sequence[OverlayKeys]) -> bool:
-    wanted: dict[str, set[str]] = {}
+    """Tell whether there are context values that match all of these overlays."""
+    allowed: dict[str, set[str]] = {}
     for keys in overlays:
         for key, value in keys.when.items():
             texts = set(map(condition_text, _values(value)))
-            wanted[key] = wanted.get(key, texts) & texts
-    return all(wanted.values())
+            allowed[key] = allowed.get(key, texts) & texts
+    return all(allowed.values())
 
 
 def _at_step(overlay: DecodedOverlay, origin: Origin, message: str, code: str) -> Problem:
@@ -265,32 +272,34 @@ def _at_step(overlay: DecodedOverlay, origin: Origin, message: str, code: str) -
 
 
 def _build(
-    base: DecodedOperation, layers: Sequence[YamlDocument], around: CheckContext, problems: list[Problem]
+    base: DecodedOperation, layers: Sequence[YamlDocument], check_context: CheckContext, problems: list[Problem]
 ) -> Operation | None:
-    """Decode and build an operation with overlays; a problem (added to ``problems``) names the last of them."""
+    """Decode and build an operation with overlays. Problems are added to ``problems`` and name the last overlay."""
     document = base.document
     for layer in layers:
-        document = _overlaid(document, layer)
+        document = _apply(layer, document)
     subject = f"overlay {layers[-1].value['overlay']} · {base.operation.subject}"
     before = len(problems)
-    decoded = decode_operation(document, around.step_types, problems, subject)
+    decoded = decode_operation(document, check_context.step_types, problems, subject)
     if decoded is None or len(problems) != before:
         return None
-    return build_operation(replace(decoded, overlay_fields=base.overlay_fields), around, problems)
+    return build_operation(replace(decoded, overlay_fields=base.overlay_fields), check_context, problems)
 
 
-def _overlaid(base: YamlDocument, overlay: YamlDocument) -> YamlDocument:
+def _apply(overlay: YamlDocument, base: YamlDocument) -> YamlDocument:
+    """Return the document of an operation with an overlay merged into it."""
     layer = {key: overlay.value[key] for key in _LAYERS if key in overlay.value}
     steps = layer.pop("steps", None)
-    value, marks = _merged(base.value, base.marks, layer, overlay.marks)
+    value, marks = _merge(base.value, base.marks, layer, overlay.marks)
     assert isinstance(value, dict)
     if steps is None:
         return YamlDocument(value, marks)
-    value["steps"], step_marks = _merged_steps(base, overlay)
+    value["steps"], step_marks = _merge_steps(base, overlay)
     return YamlDocument(value, replace(marks, parts={**marks.parts, "steps": step_marks}))
 
 
-def _merged(base: object, base_marks: SourceMap, over: object, over_marks: SourceMap) -> tuple[object, SourceMap]:
+def _merge(base: object, base_marks: SourceMap, over: object, over_marks: SourceMap) -> tuple[object, SourceMap]:
+    """Merge two values and their source maps: mappings by key, of anything else ``over`` replaces ``base``."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over, over_marks
     value = dict(base)
@@ -299,16 +308,16 @@ def _merged(base: object, base_marks: SourceMap, over: object, over_marks: Sourc
     for key, item in over.items():
         keys[key] = over_marks.key(key)
         before, before_marks = (base[key], base_marks.part(key)) if key in base else (None, over_marks)
-        value[key], parts[key] = _merged(before, before_marks, item, over_marks.part(key))
+        value[key], parts[key] = _merge(before, before_marks, item, over_marks.part(key))
     return value, replace(over_marks, keys=keys, parts=parts)
 
 
-def _merged_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[object], SourceMap]:
-    """Merge lists of steps by name; a step that is added takes the place of one that another overlay has added."""
+def _merge_steps(base: YamlDocument, overlay: YamlDocument) -> tuple[list[object], SourceMap]:
+    """Merge lists of steps by name. An added step replaces a step of the same name that another overlay has added."""
     steps = {str(step["name"]): (step, marks) for step, marks in _steps(base)}
     for step, marks in _steps(overlay):
         name = str(step["name"])
-        steps[name] = (step, marks) if "type" in step else _merged(*steps[name], step, marks)  # type: ignore[assignment]
+        steps[name] = (step, marks) if "type" in step else _merge(*steps[name], step, marks)  # type: ignore[assignment]
     parts: dict[object, SourceMap] = {index: marks for index, (_, marks) in enumerate(steps.values())}
     return [step for step, _ in steps.values()], replace(overlay.marks.part("steps"), parts=parts)
 
@@ -320,7 +329,7 @@ def _steps(document: YamlDocument) -> Iterator[tuple[Mapping[str, object], Sourc
         yield step, document.marks.part("steps").part(index)
 
 
-# -- what an overlay sets, for people
+# -- the changes of an overlay, for people
 
 
 def _patches(overlay: YamlDocument, base: DecodedOperation) -> Iterator[Patch]:

@@ -1,4 +1,4 @@
-"""What a step refers to: templates and expressions of one operation, checked against its arguments, its steps and their types."""
+"""References in templates and expressions, checked against the arguments, steps and types of their operation."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -30,14 +30,14 @@ RESERVED = ("args", "context", "request", "parent", "keys", "env")
 
 @dataclass(frozen=True, slots=True)
 class PlacedReference:
-    """A reference and the path of YAML keys of the text that it stands in."""
+    """A reference, and the path of YAML keys to the text that contains it."""
 
     reference: Reference
     path: Path
 
 
 def read_templates(decoded: Decoded[Any], names: tuple[str, ...], problems: list[Problem]) -> dict[str, object]:
-    """Return the template trees of the given keys, those that are set; texts that are no templates are reported and left as they are."""
+    """Return the template trees of the given keys that are set. Invalid templates are reported and remain plain text."""
     written = {name: getattr(decoded.keys, name) for name in names}
     return {name: _read_tree(value, (name,), decoded, problems) for name, value in written.items() if value is not None}
 
@@ -58,7 +58,8 @@ def _read_tree(value: object, path: Path, decoded: Decoded[Any], problems: list[
 
 
 def _check_quotes(value: Mapping[str, object], path: Path, decoded: Decoded[Any], problems: list[Problem]) -> None:
-    """Report a reference without quotes, ``{ id: {customer_id} }``: to YAML it is a mapping whose one key has no value."""
+    """Report a reference without quotes, ``{ id: {customer_id} }``: YAML reads it as a mapping with one key without a value."""
+    # A body may have a key without a value on purpose.
     if len(path) > 1 and len(value) == 1 and path[0] != "body":
         ((key, inner),) = value.items()
         if inner is None and _REFERENCE.fullmatch(key):
@@ -67,9 +68,9 @@ def _check_quotes(value: Mapping[str, object], path: Path, decoded: Decoded[Any]
 
 
 def placed_references(decoded: Decoded[Any], templates: Mapping[str, object]) -> list[PlacedReference]:
-    """Return the references of a step's own templates in the order in which the file has them."""
-    found = [found for name, tree in templates.items() for found in _placed(tree, (name,))]
-    return sorted(found, key=lambda item: decoded.marks.at(item.path)) if len(found) > 1 else found
+    """Return the references of a step's own templates, in file order."""
+    unordered = [placed for name, tree in templates.items() for placed in _placed(tree, (name,))]
+    return sorted(unordered, key=lambda placed: decoded.marks.at(placed.path)) if len(unordered) > 1 else unordered
 
 
 def _placed(tree: object, path: Path) -> Iterator[PlacedReference]:
@@ -88,17 +89,17 @@ def _placed(tree: object, path: Path) -> Iterator[PlacedReference]:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What can be referred to in one operation: arguments and steps with their types (None where a type is not known)."""
+    """The names that references of one operation or link may use: arguments and steps with their types (None where a type is not known)."""
 
     arguments: Mapping[str, GraphQLType | None]
     steps: Mapping[str, GraphQLType | None]
     of_link: Mapping[str, GraphQLType | None] = field(default_factory=dict)
-    """``parent`` with its type in a link, ``keys`` in one that is batched."""
+    """``parent`` with its type in a link, ``keys`` in a link with a batch."""
     context: Collection[str] = ()
-    """What a request says about itself."""
+    """The names of the context values."""
 
     def mistake(self, path: tuple[str, ...]) -> tuple[str, str] | None:
-        """Return what is wrong with a dotted path as (message, code), or None."""
+        """Return the mistake in a dotted path as (message, code), or None."""
         root = path[0]
         if root == "args":
             if len(path) == 1 or path[1] in self.arguments:
@@ -112,14 +113,14 @@ class Scope:
             return f"'{root}' cannot be used here", "unknown-reference"
         for known in (self.of_link, self.steps, self.arguments):
             if root in known:
-                wrong = path_mistake(known[root], path)
-                return (wrong, "unknown-field") if wrong else None
+                message = path_mistake(known[root], path)
+                return (message, "unknown-field") if message else None
         hint = nearest(root, (*self.arguments, *self.steps, *self.of_link)) or "; it is neither an argument nor a step here"
         return f"unknown reference '{root}'{hint}", "unknown-reference"
 
 
 def context_mistake(path: tuple[str, ...], known: Collection[str]) -> tuple[str, str] | None:
-    """Return what is wrong with a path into the context as (message, code), or None."""
+    """Return the mistake in a path into the context as (message, code), or None."""
     if len(path) == 1 or path[1] in known:
         return None
     hint = nearest(path[1], known) or "; declare it in a document 'context:'"
@@ -127,7 +128,7 @@ def context_mistake(path: tuple[str, ...], known: Collection[str]) -> tuple[str,
 
 
 def request_mistake(path: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return what is wrong with a path into the request as (message, code), or None."""
+    """Return the mistake in a path into the request as (message, code), or None."""
     if path == ("request", "id") or (len(path) == 3 and path[:2] == ("request", "headers") and path[2] == path[2].lower()):
         return None
     return (
@@ -137,7 +138,7 @@ def request_mistake(path: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 def path_mistake(current: GraphQLType | None, path: tuple[str, ...]) -> str | None:
-    """Return what is wrong with a path into a typed value, or None; untyped values (JSON, custom scalars, unions) are not judged."""
+    """Return the mistake in a path into a typed value, or None. Paths into untyped values (JSON, custom scalars, unions) are not checked."""
     for depth, name in enumerate(path[1:], 1):
         current = current.of_type if isinstance(current, GraphQLNonNull) else current
         so_far = ".".join(path[:depth])
@@ -159,12 +160,12 @@ def path_mistake(current: GraphQLType | None, path: tuple[str, ...]) -> str | No
 
 
 def resolve_type(text: str, types: GraphQLSchema) -> GraphQLType | str:
-    """Return the type that a text names, or what is wrong with it."""
+    """Return the type that a text names, or a message if there is no such type."""
     node = read_type(text)
     if node is None:
         return f"'{text}' is not a GraphQL type such as Account, [Post!] or ID!"
-    found = type_from_ast(types, node)
-    if found is None:
+    resolved = type_from_ast(types, node)
+    if resolved is None:
         name = text.strip("[]! ")
         return f"unknown type '{name}'{nearest(name, types.type_map) or '; declare it in a .graphql file'}"
-    return found
+    return resolved

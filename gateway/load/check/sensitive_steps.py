@@ -1,4 +1,4 @@
-"""What is declared ``sensitive`` → the steps of which nothing may be told: those that return it, and those that are given it."""
+"""What is declared ``sensitive`` → the steps that must not be logged: those that return sensitive values, and those that read them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ from gateway.load.types.sensitive import holds_sensitive
 def sensitive_steps(
     drafts: Mapping[str, StepDraft], arguments: Iterable[Argument], declared: Iterable[str], types: GraphQLSchema | None
 ) -> frozenset[str]:
-    """Return the names of an operation's sensitive steps; ``declared`` are the fields of its type that the SDL declares so."""
+    """Return the names of an operation's sensitive steps. ``declared`` are the fields of its type with ``@sensitive`` in the SDL."""
     fields = set(declared)
     names = {argument.name for argument in arguments if argument.is_sensitive}
     names |= {
@@ -21,13 +21,14 @@ def sensitive_steps(
         if draft.keys.sensitive or holds_sensitive(draft.returns, types) or draft.field in fields
     }
     reads = {name: _read(draft) for name, draft in drafts.items()}
-    while found := {name for name, read in reads.items() if name not in names and not names.isdisjoint(read)}:
-        names |= found
+    # A step that reads a sensitive step may pass the value on, so it is sensitive too: repeat until there is none left.
+    while readers := {name for name, read in reads.items() if name not in names and not names.isdisjoint(read)}:
+        names |= readers
     return frozenset(names & drafts.keys())
 
 
 def reads_sensitive(draft: StepDraft, arguments: Iterable[Argument]) -> bool:
-    """Tell whether a step is given an argument that is sensitive."""
+    """Tell whether a step reads a sensitive argument."""
     return not _read(draft).isdisjoint(argument.name for argument in arguments if argument.is_sensitive)
 
 

@@ -1,4 +1,4 @@
-"""A checked draft → a Step of the Blueprint: its inputs, what it waits for, and the policies that hold for it."""
+"""A checked draft → a Step of the Blueprint: its inputs, its prerequisites, and the policies that apply to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from gateway.settings import CacheKeys
 
 @dataclass(frozen=True, slots=True)
 class StepScope:
-    """The names that a step's inputs can mean: arguments in order, and steps; and what other steps read of each step."""
+    """What a step can read: the names of arguments, in order, and of steps; and the paths that other steps read of each step."""
 
     arguments: tuple[str, ...]
     steps: frozenset[str] = frozenset()
@@ -22,16 +22,17 @@ class StepScope:
     """The names of the steps that are sensitive."""
 
 
-def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name: str, returns: str, is_required: bool) -> Step:
-    """Build a step from a draft in which nothing is wrong; ``returns`` is its type as text."""
+def build_step(
+    draft: StepDraft, check_context: CheckContext, scope: StepScope, *, name: str, returns: str, is_required: bool
+) -> Step:
+    """Build a step from a draft without problems. ``returns`` is its type as text."""
     keys, source = draft.keys, draft.source
-    templates = {**draft.templates, "source": around.source_templates.get(source.name, {}) if source else {}}
+    templates = {**draft.templates, "source": check_context.source_templates.get(source.name, {}) if source else {}}
     inputs = draft.step_type.inputs(keys, templates, scope.arguments)
-    found = list(references(inputs))
-    read = dict.fromkeys(reference.root for reference in found)
-    looked_at = dict.fromkeys(path[0] for _, path in draft.scope_paths if path)
-    read |= looked_at
-    needs = tuple(root for root in read if root in scope.steps)
+    in_inputs = list(references(inputs))
+    in_expressions = dict.fromkeys(path[0] for _, path in draft.scope_paths if path)
+    roots = dict.fromkeys(reference.root for reference in in_inputs) | in_expressions
+    needs = tuple(root for root in roots if root in scope.steps)
     timeout_ms = keys.timeout_ms or (source.keys.timeout_ms if source else None) or draft.step_type.timeout_ms
     return Step(
         name=name,
@@ -48,10 +49,10 @@ def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name
         when=draft.when,
         select=draft.select,
         needs=needs,
-        must_succeed=tuple(root for root in looked_at if root in scope.steps),
+        must_succeed=tuple(root for root in in_expressions if root in scope.steps),
         follows=tuple(other for other in keys.depends_on if other not in needs),
-        request_reads=tuple(dict.fromkeys(reference.path[1:] for reference in found if reference.root == "request")),
-        reads_context="context" in read,
+        request_reads=tuple(dict.fromkeys(reference.path[1:] for reference in in_inputs if reference.root == "request")),
+        reads_context="context" in roots,
         takes_selection=draft.step_type.takes_selection(keys),
         read_by_others=scope.read_by_others.get(keys.name, ()),
         timeout=timeout_ms / 1000,
@@ -62,6 +63,6 @@ def build_step(draft: StepDraft, around: CheckContext, scope: StepScope, *, name
         takes_shape=draft.step_type.takes_shape,
         lifetime=keys.cache.ttl_ms / 1000 if isinstance(keys.cache, CacheKeys) else keys.cache,
         is_deduplicated=source is not None and source.keys.dedupe and draft.step_type.is_idempotent(keys),
-        description=as_written(draft.step_type.describe(keys), around.variables),
+        description=as_written(draft.step_type.describe(keys), check_context.variables),
         is_sensitive=name in scope.sensitive,
     )

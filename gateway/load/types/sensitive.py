@@ -18,7 +18,7 @@ _EXTENSION = "stepgraph.sensitive"
 _WITH_FIELDS = GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType
 
 
-def is_declared(field: GraphQLField | GraphQLInputField | GraphQLArgument | None) -> bool:
+def is_marked_sensitive(field: GraphQLField | GraphQLInputField | GraphQLArgument | None) -> bool:
     """Tell whether a field has the directive ``@sensitive`` in the SDL."""
     node = field.ast_node if field is not None else None
     return node is not None and any(directive.name.value == DIRECTIVE for directive in node.directives or ())
@@ -29,7 +29,7 @@ def sensitive_types(types: Mapping[str, GraphQLNamedType], mentions: Mapping[str
     names = {
         name
         for name, declared in types.items()
-        if isinstance(declared, _WITH_FIELDS) and any(is_declared(field) for field in declared.fields.values())
+        if isinstance(declared, _WITH_FIELDS) and any(is_marked_sensitive(field) for field in declared.fields.values())
     }
     pending = list(names)
     while pending:
