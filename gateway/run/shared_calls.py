@@ -32,6 +32,6 @@ class SharedCalls(SingleFlight[Reply]):
         if common is None:
             common = context
         else:
-            # A timer that runs out reads the deadline again (:meth:`Limit.fire`), so that this prolongs a call that runs already.
+            # A timer that runs out reads the deadline again (:meth:`AttemptTimeout.fire`), so that this prolongs a call that runs already.
             common.deadline = max(common.deadline, context.deadline)
         return common, self.join(key, lambda: call(inputs, common), common)

@@ -1,13 +1,13 @@
-"""Call → call: limits, repeats and refuses the calls of a step.
+"""Policies wrap calls: a policy takes a call and returns a call that limits, repeats or rejects the calls of a step.
 
 :data:`ORDER` lists the policies from the inside out:
 
-- *adaptive* concurrency measures how long the source takes and sets the capacity of the bulkhead;
-- an *attempt* passes the circuit breaker, takes a place of the bulkhead or waits for one, and only then does its timeout begin, so time
-  in the queue does not count. While the breaker is open nobody waits for a place, and those who wait are turned away. What breaker and
-  bulkhead refuse is not a failure of the source and is not repeated;
-- a *hedge* is a second attempt beside a slow one, with its own place and timeout;
-- a *retry* is around everything: each attempt waits and is timed anew, and the breaker sees how each ended.
+- *adaptive* concurrency measures the latency of the source and sets the capacity of the bulkhead;
+- an *attempt* passes the circuit breaker and takes a place in the bulkhead or waits for one. Only then does its timeout begin, so that time
+  in the queue does not count. While the breaker is open no call waits for a place; calls that wait when it opens are rejected. Rejections
+  by breaker and bulkhead are not failures of the source and are not retried;
+- a *hedge* is a second attempt while the first is slow, with its own place and timeout;
+- a *retry* is the outermost: each attempt has its own wait and timeout, and the breaker counts the result of each.
 """
 
 from typing import Any
@@ -26,12 +26,12 @@ from gateway.settings import SourceKeys
 __all__ = ["ORDER", "Policy", "SourceState", "apply", "new_state"]
 
 ORDER: tuple[Policy[Any], ...] = (BULKHEAD, ADAPTIVE, BREAKER, ATTEMPT, HEDGE, RETRY)
-"""From the inside out. Each can use the states of those before it. Bulkhead and breaker have no wrapper of their own: the attempt does their
-work. A call without a source has no states: it has a timeout and is repeated."""
+"""From the inside out. A policy can use the states of those before it. Bulkhead and breaker have no wrapper of their own: the attempt does
+their work. A call without a source has no states: of the policies it has only timeout and retries."""
 
 
 def new_state(keys: SourceKeys) -> SourceState:
-    """Return the states of the policies of a source that has not been called yet."""
+    """Return the initial states of the policies of a source."""
     source: dict[str, Any] = {}
     for policy in ORDER:
         state = policy.state(keys, source)
@@ -41,7 +41,7 @@ def new_state(keys: SourceKeys) -> SourceState:
 
 
 def apply(call: Call, step: Step, source: SourceState | None) -> Call:
-    """Put every policy around a call; ``source`` is the state of the step's source, if it has one."""
+    """Wrap a call with all policies; ``source`` is the state of the step's source, if it has one."""
     if not step.calls_out:
         return _counted(call)
     for policy in ORDER:
@@ -50,7 +50,7 @@ def apply(call: Call, step: Step, source: SourceState | None) -> Call:
 
 
 def _counted(call: Call) -> Call:
-    """Count the attempts of a call that stays inside the gateway: it never waits and is never repeated."""
+    """Count the attempts of a call that stays inside the gateway: it never waits and is never retried."""
 
     async def counted(inputs: Inputs, context: CallContext) -> Reply:
         context.attempts += 1

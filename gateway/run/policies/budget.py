@@ -1,4 +1,4 @@
-"""A budget for retries or hedges: extra calls stay a small part of all calls, also while everything fails or is slow."""
+"""A budget for retries or hedges: extra calls stay a small part of all calls, also while every call fails or is slow."""
 
 import asyncio
 
@@ -6,29 +6,29 @@ from gateway.run.policies.window import SlidingWindow
 
 
 class CallBudget:
-    """Extra calls: ``percent`` of the calls of the last ``seconds``, and at least ``least`` in that time."""
+    """A budget of extra calls: ``percent`` of the calls of the last ``seconds``, but not less than ``minimum`` in that time."""
 
-    def __init__(self, percent: int, least: int, seconds: float = 10.0) -> None:
+    def __init__(self, percent: int, minimum: int, seconds: float = 10.0) -> None:
         self.window = SlidingWindow(seconds)
-        """All calls; those that are marked are extra."""
+        """All calls; the marked ones are extra calls."""
         self.granted = 0
         self.denied = 0
         self._percent = percent
-        self._least = least
+        self._minimum = minimum
 
     @property
-    def left(self) -> int:
-        """How many extra calls there may be now."""
+    def available(self) -> int:
+        """How many extra calls may be made now."""
         self.window.advance(asyncio.get_running_loop().time())
-        return max(self._least, self.window.calls * self._percent // 100) - self.window.marked
+        return max(self._minimum, self.window.calls * self._percent // 100) - self.window.marked
 
     def count(self, now: float) -> None:
         """Count a call."""
         self.window.count(now)
 
     def take(self) -> bool:
-        """Take an extra call, if there is one left."""
-        if self.left <= 0:
+        """Take an extra call from the budget; return False if there is none."""
+        if self.available <= 0:
             self.denied += 1
             return False
         self.granted += 1

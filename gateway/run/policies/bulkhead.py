@@ -1,4 +1,4 @@
-"""The bulkhead of a source: a limit on calls under way; a few more wait in a queue, further ones are refused at once."""
+"""The bulkhead of a source: a limit on concurrent calls. Further calls wait in a bounded queue; calls that find it full are rejected."""
 
 import asyncio
 from collections import deque
@@ -12,21 +12,22 @@ from gateway.settings import SourceKeys
 
 
 class Bulkhead:
-    """``capacity`` places; ``queue`` callers may wait for one, each for ``patience`` seconds at the most.
+    """``capacity`` places, one for each concurrent call. Up to ``queue`` callers may wait for one, each for at most ``max_wait`` seconds.
 
-    A free place goes to the first in the queue at once, so there are never more waiters than ``queue``.
+    A place that becomes free goes to the first in the queue at once. So a new caller never overtakes the queue: while somebody waits, no
+    place is free.
     """
 
-    def __init__(self, capacity: int, queue: int, patience: float) -> None:
+    def __init__(self, capacity: int, queue: int, max_wait: float) -> None:
         self.capacity = capacity
         self.in_use = 0
         self.rejected = 0
-        """How many callers were refused: the queue was full, or they had waited for too long."""
+        """How many callers were rejected because the queue was full or they had waited for too long."""
         self._queue = queue
-        self._patience = patience
+        self._max_wait = max_wait
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._turned_away: Callable[[], StepFault] | None = None
-        self._times_turned_away = 0
+        self._rejection_fault: Callable[[], StepFault] | None = None
+        self._rejection_count = 0
 
     @property
     def waiting(self) -> int:
@@ -43,78 +44,77 @@ class Bulkhead:
     async def wait(self, context: CallContext) -> None:
         """Wait for a place and take it; the context records the wait.
 
-        :raises StepFault: the queue is full, no place came free in time, or all waiters were turned away.
+        :raises StepFault: the queue is full, no place has become free in time, or the circuit breaker has opened meanwhile.
         """
         if len(self._waiting) >= self._queue:
             raise self._refusal("the queue of the source is full")
         loop = asyncio.get_running_loop()
-        now, times = loop.time(), self._times_turned_away
+        now, count = loop.time(), self._rejection_count
         context.begin_wait(now)
-        turn = loop.create_future()
-        self._waiting.append(turn)
-        timer = loop.call_at(min(now + self._patience, context.deadline), self._give_up, turn, context.deadline)
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        timer = loop.call_at(min(now + self._max_wait, context.deadline), self._time_out, waiter, context.deadline)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._forget(turn)
-            elif turn.exception() is None:
-                self.release()  # it was given a place and cancelled in the same turn of the loop
+            if waiter.cancelled():
+                self._remove(waiter)
+            elif waiter.exception() is None:
+                self.release()  # it got a place and was cancelled in the same iteration of the event loop
             raise
         finally:
             timer.cancel()
             context.end_wait(loop.time())
-        if (
-            self._turned_away is not None and times != self._times_turned_away
-        ):  # it was given a place in the same turn of the loop
+        # The breaker may open after this waiter has got its place and before it runs again, in the same iteration of the event loop.
+        if self._rejection_fault is not None and count != self._rejection_count:
             self.release()
-            raise self._turned_away()
+            raise self._rejection_fault()
 
     def release(self) -> None:
-        """Give a place back."""
+        """Free a place."""
         self.in_use -= 1
         self._hand_over()
 
     def resize(self, capacity: int) -> None:
-        """Change the number of places; calls that are under way keep theirs."""
+        """Change the number of places; running calls keep theirs, also beyond the new number."""
         self.capacity = capacity
         self._hand_over()
 
-    def turn_away(self, fault: Callable[[], StepFault]) -> None:
-        """Make all waiters fail, each with a fault of its own."""
-        self._turned_away = fault
-        self._times_turned_away += 1
+    def reject_waiters(self, fault: Callable[[], StepFault]) -> None:
+        """Make all waiters fail, each with a fault of its own from ``fault``."""
+        self._rejection_fault = fault
+        self._rejection_count += 1
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(fault())
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(fault())
 
     def _hand_over(self) -> None:
         while self._waiting and self.in_use < self.capacity:
-            turn = self._waiting.popleft()
-            if not turn.done():
+            waiter = self._waiting.popleft()
+            if not waiter.done():
                 self.in_use += 1
-                turn.set_result(None)
+                waiter.set_result(None)
 
-    def _give_up(self, turn: "asyncio.Future[None]", deadline: float) -> None:
-        if turn.done():
+    def _time_out(self, waiter: "asyncio.Future[None]", deadline: float) -> None:
+        if waiter.done():
             return
-        self._forget(turn)
-        if turn.get_loop().time() >= deadline:
-            turn.set_exception(StepFault(Code.GATEWAY_TIMEOUT, detail="no free place before the deadline"))
+        self._remove(waiter)
+        if waiter.get_loop().time() >= deadline:
+            waiter.set_exception(StepFault(Code.GATEWAY_TIMEOUT, detail="no free place before the deadline"))
         else:
-            turn.set_exception(self._refusal(f"no free place within {self._patience * 1000:.0f} ms"))
+            waiter.set_exception(self._refusal(f"no free place within {self._max_wait * 1000:.0f} ms"))
 
-    def _forget(self, turn: "asyncio.Future[None]") -> None:
-        with suppress(ValueError):  # it has just been given a place
-            self._waiting.remove(turn)
+    def _remove(self, waiter: "asyncio.Future[None]") -> None:
+        with suppress(ValueError):  # it has just got a place, and so has left the queue
+            self._waiting.remove(waiter)
 
     def _refusal(self, detail: str) -> StepFault:
         self.rejected += 1
         return StepFault(Code.REQUEST_LIMIT_EXCEEDED, detail=detail)
 
 
-def _bulkhead(keys: SourceKeys, _source: SourceState) -> Bulkhead:
+def _new_bulkhead(keys: SourceKeys, _source: SourceState) -> Bulkhead:
     return Bulkhead(keys.concurrency, keys.queue, keys.queue_timeout_ms / 1000)
 
 
@@ -124,7 +124,7 @@ _CALLS = SourceMetric(
 
 BULKHEAD: Policy[Bulkhead] = Policy(
     "bulkhead",
-    state=_bulkhead,
+    state=_new_bulkhead,
     series=(
         Series(_CALLS, lambda bulkhead: bulkhead.in_use, "under_way"),
         Series(_CALLS, lambda bulkhead: bulkhead.waiting, "waiting"),

@@ -16,7 +16,7 @@ SourceState = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SourceMetric:
-    """A metric with a series for each source: a counter, or a gauge. Policies that have one in common tell their series apart by ``label``."""
+    """A metric with a series for each source: a counter or a gauge. Policies that share a metric distinguish their series by ``label``."""
 
     name: str
     text: str
@@ -24,8 +24,8 @@ class SourceMetric:
     is_gauge: bool = False
 
 
-REFUSED = SourceMetric("stepgraph_source_refused", "Calls that were not made, and retries.", "by")
-EXTRA_CALLS = SourceMetric("stepgraph_source_extra_calls", "Calls that were made once more.", "by")
+REFUSED = SourceMetric("stepgraph_source_refused", "Calls and retries that were not made, by the policy that refused them.", "by")
+EXTRA_CALLS = SourceMetric("stepgraph_source_extra_calls", "Additional calls, by the policy that made them.", "by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def _nothing(_keys: SourceKeys, _source: SourceState) -> None:
 class Policy(Generic[S]):
     """A policy by its name, which is its key in the configuration.
 
-    ``wrap`` is called once for each step and not for each request, so it looks everything up that a call needs. ``state`` makes the state
-    of a source, and is given the states of the policies before it; None where the source does not have the policy.
+    ``wrap`` is called once for each step and not for each request, so it does all look-ups that a call needs. ``state`` creates the state
+    for a source; its second argument has the states of the policies before it. It returns None if the source does not have the policy.
     """
 
     name: str
@@ -59,5 +59,5 @@ class Policy(Generic[S]):
     series: tuple[Series[S], ...] = ()
 
     def of(self, source: SourceState) -> S | None:
-        """Return the state that it keeps for a source; None where there is none."""
+        """Return the policy's state for a source; None if there is none."""
         return source.get(self.name)

@@ -15,7 +15,7 @@ from gateway.settings import SourceKeys
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a call is made, and after what: ``errors`` are kinds of fault; ``base`` and ``cap`` bound the waits, in seconds."""
+    """The limit of attempts, the kinds of fault after which a call is retried, and the bounds of the waits in seconds."""
 
     attempts: int
     errors: frozenset[str]
@@ -25,7 +25,7 @@ class Retry:
 
 @lru_cache(maxsize=64)
 def _retry(attempts: int, errors: tuple[str | int, ...], base_ms: int, cap_ms: int) -> Retry:
-    """Return the one object of all steps with the same keys, which are most."""
+    """Return one object for all steps with the same keys: most steps have the defaults."""
     return Retry(attempts, frozenset(map(str, errors)), base_ms / 1000, cap_ms / 1000)
 
 
@@ -44,6 +44,7 @@ def with_retry(call: Call, step: Step, source: SourceState) -> Call:
             try:
                 reply = await call(inputs, context)
             except StepFault as fault:
+                # The budget is a share of the calls that reach the source: rejected calls must not earn retries.
                 if budget is not None and context.attempts == 1 and not fault.is_refusal:
                     budget.count(asyncio.get_running_loop().time())
                 context.faults += (f"{fault.code} {fault.detail}",)
@@ -61,7 +62,7 @@ def with_retry(call: Call, step: Step, source: SourceState) -> Call:
 
 
 def _wait(retry: Retry, context: CallContext, fault: StepFault) -> float | None:
-    """Return the seconds to wait before the next attempt; None when there is none."""
+    """Return the seconds to wait before the next attempt; None if there is no further attempt."""
     if context.attempts >= retry.attempts or fault.kind not in retry.errors:
         return None
     drawn = random.uniform(0, min(retry.cap, retry.base * 2 ** (context.attempts - 1)))
@@ -69,19 +70,19 @@ def _wait(retry: Retry, context: CallContext, fault: StepFault) -> float | None:
     return wait if asyncio.get_running_loop().time() + wait < context.deadline else None
 
 
-def _budget(keys: SourceKeys, _source: SourceState) -> CallBudget:
+def _new_budget(keys: SourceKeys, _source: SourceState) -> CallBudget:
     return CallBudget(keys.retry.budget_percent, keys.retry.budget_min)
 
 
-_LEFT = SourceMetric("stepgraph_source_retry_budget", "Retries that there may be now.", is_gauge=True)
+_AVAILABLE = SourceMetric("stepgraph_source_retry_budget", "Retries that the budget allows now.", is_gauge=True)
 
 RETRY: Policy[CallBudget] = Policy(
     "retry",
     with_retry,
-    _budget,
+    _new_budget,
     (
         Series(REFUSED, lambda budget: budget.denied, "retry_budget"),
         Series(EXTRA_CALLS, lambda budget: budget.granted, "retry"),
-        Series(_LEFT, lambda budget: budget.left),
+        Series(_AVAILABLE, lambda budget: budget.available),
     ),
 )

@@ -1,7 +1,8 @@
 """Timers that cancel the running task at a deadline: what asyncio.timeout_at() does, for a quarter of the CPU.
 
-Every call has a timer, and hardly any of them fires. A timer of the event loop for each took a twentieth of a small request's time, so
-they are kept in buckets by time. A bucket has one handle of the event loop; timers that are left when its time begins get their own.
+Every call has a timer, and hardly any of them fires. One event loop timer for each took a twentieth of a small request's time, so timers
+are kept in buckets by time. A bucket has one handle of the event loop. Timers that have not been cancelled when the time span of their
+bucket begins get a handle of their own, so that they fire at their exact time.
 """
 
 import asyncio
@@ -9,32 +10,33 @@ import threading
 from typing import Any
 
 WIDTH = 0.125
-"""Seconds of a bucket."""
+"""The time span of a bucket, in seconds."""
 
 
 class _Buckets(dict[float, "set[DeadlineTimer]"]):
-    """The timers of an event loop by the number of their bucket, which is whole."""
+    """The timers of an event loop by the number of their bucket: their time divided by ``WIDTH``, rounded down."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
 
-    def begin(self, number: float, first: "DeadlineTimer") -> "set[DeadlineTimer]":
-        """Return a new bucket for a timer; if the time of the bucket has begun already the timer gets its handle at once."""
+    def new_bucket(self, number: float, first: "DeadlineTimer") -> "set[DeadlineTimer]":
+        """Return a new bucket for a timer; if the time span of the bucket has begun already, give the timer its handle at once."""
         bucket = set["DeadlineTimer"]()
         if number * WIDTH <= self.loop.time():
             first.handle = self.loop.call_at(first.time, first.fire)
         else:
             self[number] = bucket
-            self.loop.call_at(number * WIDTH, self.end, number)
+            self.loop.call_at(number * WIDTH, self.expire, number)
         return bucket
 
-    def end(self, number: float) -> None:
-        """Give each timer of a bucket, whose time begins, a handle of its own."""
+    def expire(self, number: float) -> None:
+        """Replace a bucket whose time span begins: give each of its timers a handle of its own."""
         for timer in self.pop(number):
             timer.handle = self.loop.call_at(timer.time, timer.fire)
 
 
+# At most one event loop runs in a thread at a time.
 class _Thread(threading.local):
     buckets: _Buckets | None = None
 
@@ -53,6 +55,7 @@ class DeadlineTimer:
         assert task is not None
         self.time = time
         self._task: asyncio.Task[Any] = task
+        # As in `asyncio.timeout`: by the number of earlier cancellations `is_cause` recognises one that came from elsewhere.
         self._cancellations = task.cancelling()
         buckets = _thread.buckets
         if buckets is None or buckets.loop is not loop:
@@ -60,7 +63,7 @@ class DeadlineTimer:
         number = time // WIDTH
         bucket = buckets.get(number)
         if bucket is None:
-            bucket = buckets.begin(number, self)
+            bucket = buckets.new_bucket(number, self)
         bucket.add(self)
         self._bucket = bucket
 
@@ -70,11 +73,11 @@ class DeadlineTimer:
         self._task.cancel()
 
     def cancel(self) -> None:
-        """Leave the task alone from now on."""
+        """Stop the timer."""
         self._bucket.discard(self)
         if self.handle is not None:
             self.handle.cancel()
 
     def is_cause(self) -> bool:
-        """Tell whether a cancellation that has come is due to this timer alone; take it back in that case."""
+        """Tell whether the task was cancelled by this timer alone. If this timer has fired, its own cancellation is undone."""
         return self.has_fired and self._task.uncancel() <= self._cancellations

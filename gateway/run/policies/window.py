@@ -1,12 +1,13 @@
-"""Counts over a sliding window, in ten buckets, so that an event costs no memory and little time."""
+"""Counts over a sliding window. The window has ten buckets, so that an event costs no memory and little time."""
 
 _BUCKETS = 10
 
 
 class SlidingWindow:
-    """How many calls there were over the last ``seconds``, and how many of them were marked.
+    """The number of calls over the last ``seconds``, and how many of them are marked.
 
-    Older calls are dropped a tenth of the window at a time. Times are those of the event loop's clock.
+    Older calls are dropped a tenth of the window at a time. Times are those of the event loop's clock. Totals only grow: the count of the
+    window is the total now minus the total when the oldest bucket began, so that dropping a bucket subtracts nothing.
     """
 
     __slots__ = ("_calls", "_ends_at", "_index", "_marked", "_starts", "_width")
@@ -16,7 +17,7 @@ class SlidingWindow:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all calls."""
         self._calls = self._marked = 0
         """Totals since the window was cleared."""
         self._starts = [(0, 0)] * _BUCKETS
@@ -31,23 +32,23 @@ class SlidingWindow:
 
     @property
     def marked(self) -> int:
-        """How many of them were marked."""
+        """How many of them are marked."""
         return self._marked - self._starts[(self._index + 1) % _BUCKETS][1]
 
     def count(self, now: float) -> None:
-        """Count a call."""
+        """Add a call that is not marked."""
         if now >= self._ends_at:
             self.advance(now)
         self._calls += 1
 
     def add(self, now: float, calls: int, marked: int) -> None:
-        """Count calls, or marks."""
+        """Add calls and marks."""
         self.advance(now)
         self._calls += calls
         self._marked += marked
 
     def advance(self, now: float) -> None:
-        """Drop what is too old by now."""
+        """Drop the buckets that have left the window."""
         if now < self._ends_at:
             return
         passed = int((now - self._ends_at) / self._width) + 1

@@ -102,7 +102,7 @@ def test_the_limit_does_not_grow_while_it_is_not_what_holds_calls_back() -> None
 
     def twenty(began: float, seconds: float, in_use: int) -> int:
         for _ in range(20):
-            adaptive.note(began, began + seconds, in_use)
+            adaptive.record(began, began + seconds, in_use)
         return adaptive.limit
 
     assert adaptive.limit == 5
@@ -125,6 +125,6 @@ def test_calls_that_fail_give_their_places_back_and_say_nothing_of_the_time_that
             with pytest.raises(error):
                 await call({}, CallContext(RequestContext("r", {}, 0.0), 1e9))
         assert (state["bulkhead"].in_use, state["bulkhead"].capacity) == (0, 5)
-        assert state["adaptive"].alone is None
+        assert state["adaptive"].base_latency is None
 
     virtual.run(play())

@@ -128,7 +128,7 @@ def until(deadline: float) -> CallContext:
 
 def test_a_place_that_comes_free_at_the_deadline_is_not_lost() -> None:
     async def act() -> None:
-        bulkhead = Bulkhead(1, 5, patience=60)
+        bulkhead = Bulkhead(1, 5, max_wait=60)
         assert bulkhead.take()
         asyncio.get_running_loop().call_at(0.05, bulkhead.release)
         ends = await asyncio.gather(*(bulkhead.wait(until(0.05)) for _ in range(3)), return_exceptions=True)
@@ -144,7 +144,7 @@ def test_a_place_that_comes_free_at_the_deadline_is_not_lost() -> None:
 
 def test_a_place_that_comes_free_in_the_moment_of_a_cancellation_goes_to_the_next() -> None:
     async def act() -> None:
-        bulkhead = Bulkhead(1, 5, patience=60)
+        bulkhead = Bulkhead(1, 5, max_wait=60)
         assert bulkhead.take()
         leaving, staying = (asyncio.ensure_future(bulkhead.wait(until(9.0))) for _ in range(2))
         await asyncio.sleep(0)
@@ -185,7 +185,7 @@ def test_what_the_bulkhead_refuses_is_not_repeated() -> None:
 
 def test_with_more_places_those_who_wait_go_on_and_with_fewer_nobody_is_cut_off() -> None:
     async def act() -> None:
-        bulkhead = Bulkhead(1, 5, patience=60)
+        bulkhead = Bulkhead(1, 5, max_wait=60)
         assert bulkhead.take()
         waiting = [asyncio.ensure_future(bulkhead.wait(until(9.0))) for _ in range(3)]
         await asyncio.sleep(0)

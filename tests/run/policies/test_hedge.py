@@ -47,7 +47,7 @@ def test_a_call_that_takes_longer_than_95_of_100_is_made_once_more_and_the_first
         (30, "given"),
     ]
     assert stage.attempts[0].ended == stage.attempts[1].ended, "the loser is cancelled at once"
-    assert (known.budget.granted, known.slow) == (1, 0.03)
+    assert (known.budget.granted, known.hedge_delay) == (1, 0.03)
 
 
 def test_when_the_first_call_answers_first_the_second_is_cancelled() -> None:
@@ -183,9 +183,9 @@ def test_how_long_a_step_takes_follows_its_last_hundred_calls() -> None:
     latency = StepLatency(HedgeKeys(min_samples=10))
     for _ in range(9):
         latency.add(0.0, 1.0)
-    known = [latency.slow]
+    known = [latency.hedge_delay]
     latency.add(0.0, 1.0)
-    known.append(latency.slow)
+    known.append(latency.hedge_delay)
     for number in range(100):
         latency.add(0.0, (number + 1) / 1000)
-    assert [*known, latency.slow] == [None, 1.0, 0.096]
+    assert [*known, latency.hedge_delay] == [None, 1.0, 0.096]

@@ -180,7 +180,7 @@ def test_calls_that_nobody_was_asked_in_are_good_for_no_further_attempts() -> No
         for _ in range(100):
             await ending_of(call())
         await asyncio.gather(*(ending_of(call()) for _ in range(10)))
-        assert call.state["retry"].left == 0
+        assert call.state["retry"].available == 0
         return call.state["retry"]
 
     budget = ask(stage, act, source="retry: { attempts: 3, base_ms: 1 }, breaker: { enabled: false }")
@@ -193,7 +193,7 @@ def test_a_further_attempt_that_does_not_fit_into_the_deadline_takes_nothing_of_
 
     async def act(call: Ask) -> Any:
         await ending_of(call())
-        return call.state["retry"].left
+        return call.state["retry"].available
 
     assert ask(stage, act, source="retry: { attempts: 3 }") == 3
     assert len(stage.attempts) == 1

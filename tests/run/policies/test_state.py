@@ -55,7 +55,7 @@ def test_what_can_be_read_of_it_is_there_before_anything_was_called() -> None:
                 0,
             )
             assert (state["breaker"].state, state["breaker"].opened, state["breaker"].rejected) == ("closed", 0, 0)
-            assert (state["retry"].left, state["retry"].granted, state["retry"].denied) == (3, 0, 0)
+            assert (state["retry"].available, state["retry"].granted, state["retry"].denied) == (3, 0, 0)
             assert state["hedge"].hedges == 0
 
     virtual.run(play())
