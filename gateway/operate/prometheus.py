@@ -1,6 +1,6 @@
-"""What was counted, and the state of what is served → metrics as Prometheus reads them (the only module that knows its library).
+"""Metrics in Prometheus's text format, from the counters and the state of sources and configuration (the only module that imports its library).
 
-Names and labels are a contract: the README lists them. Each worker process counts for itself.
+Names and labels are a contract: the README lists them. Each worker process has counters and an endpoint of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from gateway.telemetry.logs import dropped_lines
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MAX_SOURCES = 40
-"""Sources that have series; there are rarely more, and there is room for so many."""
+"""The limit of sources that have series, so that all metrics together stay below 2,000 series."""
 
 
 class _Configuration(Collector):
@@ -32,13 +32,15 @@ class _Configuration(Collector):
     def collect(self) -> Iterator[Metric]:
         yield _counters(
             "config_reload",
-            "Changes of the configuration, by what became of them.",
+            "Changes of the configuration, by result.",
             ["result"],
             {(result,): self._serving.outcomes[result] for result in ("accepted", "partial", "rejected", "failed")},
         )
-        yield GaugeMetricFamily("config_problems", "What is wrong with the files as they are now.", len(self._serving.problems))
         yield GaugeMetricFamily(
-            "config_kept", "Operations and links that answer as they last were sound.", len(self._serving.kept)
+            "config_problems", "Problems in the configuration files as they are now.", len(self._serving.problems)
+        )
+        yield GaugeMetricFamily(
+            "config_kept", "Operations and links that use their last valid definition.", len(self._serving.kept)
         )
 
 
@@ -61,20 +63,26 @@ class _Requests(Collector):
         )
         yield GaugeMetricFamily("stepgraph_requests_open", "GraphQL requests under way.", counters.open)
         rejected = {(reason,): counters.rejected[reason] for reason in REASONS}
-        yield _counters("stepgraph_requests_rejected", "GraphQL requests that were not let in, by why.", ["reason"], rejected)
+        yield _counters("stepgraph_requests_rejected", "GraphQL requests rejected by admission, by reason.", ["reason"], rejected)
         errors = {(code,): count for code, count in counters.errors.items()}
-        yield _counters("stepgraph_errors", "Errors in answers, by code.", ["code"], errors)
+        yield _counters("stepgraph_errors", "Errors in responses, by code.", ["code"], errors)
         shared = {(kind,): counters.shared[kind] for kind in SHARED}
-        yield _counters("stepgraph_shared", "Calls and queries that an equal one could answer, or not.", ["kind"], shared)
-        yield _histogram(
-            "stepgraph_loop_lag_seconds", "How late the event loop was, looked at twice a second.", [], {(): counters.lag}
+        yield _counters(
+            "stepgraph_shared", "Cache hits and misses, and calls and queries that joined an equal one.", ["kind"], shared
         )
-        yield GaugeMetricFamily("stepgraph_loop_lag_max_seconds", "The largest of it in the last minute.", counters.largest_lag)
-        yield CounterMetricFamily("stepgraph_log_lines_dropped", "Log lines that nobody could be given in time.", dropped_lines())
+        yield _histogram(
+            "stepgraph_loop_lag_seconds", "How late the event loop was, measured twice a second.", [], {(): counters.lag}
+        )
+        yield GaugeMetricFamily(
+            "stepgraph_loop_lag_max_seconds", "The largest lag of the event loop in the last minute.", counters.largest_lag
+        )
+        yield CounterMetricFamily(
+            "stepgraph_log_lines_dropped", "Log lines that were dropped because the queue was full.", dropped_lines()
+        )
 
 
 class _Steps(Collector):
-    """The metrics of steps. Those of links have no operation, and where there is no room for more they are ``other``."""
+    """The metrics of steps. Series of links have an empty operation; steps beyond the limit of series are counted as ``other``."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -82,45 +90,47 @@ class _Steps(Collector):
     def collect(self) -> Iterator[Metric]:
         meters = [(meter.operation, meter.step, meter) for meter in self._counters.steps]
         names = ["operation", "step"]
-        ends: dict[tuple[str, ...], int] = {}
+        outcomes: dict[tuple[str, ...], int] = {}
         for operation, step, meter in meters:
-            ends[operation, step, OK] = meter.ok
-            ends.update({(operation, step, kind): count for kind, count in list(meter.outcomes.items())})
+            outcomes[operation, step, OK] = meter.ok
+
+            outcomes.update({(operation, step, kind): count for kind, count in list(meter.outcomes.items())})
         yield _counters(
-            "stepgraph_step_outcomes", "How steps ended: ok, skipped, or the code of a failure.", [*names, "outcome"], ends
+            "stepgraph_step_outcomes", "How steps ended: ok, skipped, or the code of a failure.", [*names, "outcome"], outcomes
         )
         yield _histogram(
             "stepgraph_step_duration_seconds",
-            "How long steps took, with waits and attempts.",
+            "How long steps took, including waits and all attempts.",
             names,
             {(operation, step): meter.seconds for operation, step, meter in meters},
         )
         served = {(operation, step): meter.served for operation, step, meter in meters}
-        yield _counters("stepgraph_step_fallbacks", "Values of steps that a fallback gave instead.", names, served)
+        yield _counters("stepgraph_step_fallbacks", "Values of steps that came from a fallback.", names, served)
 
 
 class _Sources(Collector):
-    """The metrics of the policies of sources, each as the policy itself describes it."""
+    """The metrics of the policies of sources. Each policy describes its own series."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def collect(self) -> Iterator[Metric]:
-        # by name: while an older configuration is let go a source may be there twice, and the latest counts
+        # By name: while an older configuration drains, a source may be there twice, and the latest counts.
         sources = {source.name: state for source, state in self._pools.states().items()}
-        found: dict[SourceMetric, dict[tuple[str, ...], float]] = {}
+        values_by_metric: dict[SourceMetric, dict[tuple[str, ...], float]] = {}
         for policy in ORDER:
             for series in policy.series:
-                found.setdefault(series.metric, {}).update(_of_sources(policy, series, list(sources.items())[:MAX_SOURCES]))
-        for metric, values in found.items():
+                samples = _samples(policy, series, list(sources.items())[:MAX_SOURCES])
+                values_by_metric.setdefault(series.metric, {}).update(samples)
+        for metric, values in values_by_metric.items():
             labels = ["source", metric.label] if metric.label else ["source"]
             yield (_gauges if metric.is_gauge else _counters)(metric.name, metric.text, labels, values)
 
 
-def _of_sources(
+def _samples(
     policy: Policy[Any], series: Series[Any], sources: Sequence[tuple[str, SourceState]]
 ) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Yield the values of a series, each with its labels, for the sources that have the policy."""
+    """Yield for each source that has the policy the labels and the value of a series."""
     for name, source in sources:
         state = policy.of(source)
         if state is not None:
@@ -129,36 +139,36 @@ def _of_sources(
 
 def _gauges(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
-    for given, value in values.items():
-        family.add_metric(given, value)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
     return family
 
 
 def _counters(name: str, text: str, labels: Sequence[str], counts: Mapping[Any, float]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
-    for values, count in counts.items():
-        family.add_metric(values, count)
+    for label_values, count in counts.items():
+        family.add_metric(label_values, count)
     return family
 
 
-def _histogram(name: str, text: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> Metric:
+def _histogram(name: str, text: str, labels: Sequence[str], histograms: Mapping[Any, Histogram]) -> Metric:
     family = HistogramMetricFamily(name, text, labels=labels)
-    for values, histogram in found.items():
-        family.add_metric(values, _buckets(histogram), histogram.total)
+    for label_values, histogram in histograms.items():
+        family.add_metric(label_values, _buckets(histogram), histogram.total)
     return family
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Return counts as Prometheus has them, each with those below it."""
-    total, found = 0, []
+    """Return cumulative counts, as Prometheus needs them: each bucket includes those below it."""
+    total, buckets = 0, []
     for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
         total += count
-        found.append((bound, float(total)))
-    return found
+        buckets.append((bound, float(total)))
+    return buckets
 
 
 def metrics_text(serving: Serving) -> bytes:
-    """Return the metrics of what is served, as text."""
+    """Return all metrics of this process, as text in UTF-8."""
     registry, counters = CollectorRegistry(auto_describe=False), serving.telemetry.counters
     for collector in (_Configuration(serving), _Requests(counters), _Steps(counters), _Sources(serving.pools)):
         registry.register(collector)

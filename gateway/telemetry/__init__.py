@@ -1,1 +1,1 @@
-"""What became of requests and steps → counters, log lines, spans."""
+"""Telemetry: counters, log lines and spans of requests and steps."""

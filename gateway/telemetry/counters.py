@@ -1,6 +1,7 @@
-"""What happens → plain numbers: counters and histograms that cost a request next to nothing, and are read when somebody asks for metrics.
+"""Counters and histograms as plain numbers, which cost a request next to nothing. They are read when metrics are scraped.
 
-Labels come from the configuration and from fixed lists, never from a request, and there is room for a bounded number of them.
+Labels come from the configuration and from fixed lists, never from a request, so that a client cannot create series. The number of series
+is bounded.
 """
 
 import asyncio
@@ -17,15 +18,16 @@ REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 STEP_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5)
 LAG_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 LAG_INTERVAL = 0.5
-"""Seconds between two looks at how late the event loop is."""
+"""Seconds between two measurements of the event loop's lag."""
 LAG_WINDOW = 60.0
+"""Seconds over which the largest lag is kept."""
 MAX_STEP_SERIES = 1300
-"""Of the 2,000 series that there are at the most; steps that come when they are used up are counted together."""
+"""The share of steps in the limit of 2,000 series. When it is used up, further steps are counted together as ``other``."""
 OK, SKIPPED, OTHER = "ok", "skipped", "other"
 
 
 class Histogram:
-    """How many observations (seconds) there were, each counted at the first bound that it does not exceed, and their sum."""
+    """Counts of observations (seconds), each at the first bound that it does not exceed, and their sum. Counts are not cumulative."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -41,9 +43,9 @@ class Histogram:
 
 
 class StepMeter:
-    """How a step has run: how long, and how often it ended how (``ok``, ``skipped``, or the code of a failure).
+    """The durations of a step, and how often it ended with each outcome (``ok``, ``skipped``, or the code of a failure).
 
-    ``served`` counts the values that a fallback gave instead.
+    ``served`` counts the values that came from a fallback.
     """
 
     __slots__ = ("ok", "operation", "outcomes", "seconds", "served", "step")
@@ -57,8 +59,8 @@ class StepMeter:
         self.served = 0
 
 
-_SERIES_OF_A_STEP = len(STEP_BOUNDS) + 1 + 5
-"""Its buckets; their sum and count; ``ok``, ``other``, ``served``."""
+_SERIES_PER_STEP = len(STEP_BOUNDS) + 1 + 5
+"""The buckets; their sum and count; ``ok``, ``other``, ``served``."""
 
 
 class StepMeters:
@@ -67,7 +69,7 @@ class StepMeters:
     def __init__(self, max_series: int = MAX_STEP_SERIES) -> None:
         self._meters: dict[tuple[str, str], StepMeter] = {}
         self._other = StepMeter(OTHER, OTHER)
-        self._room = max_series - _SERIES_OF_A_STEP
+        self._available = max_series - _SERIES_PER_STEP  # `other` has series too
 
     def __iter__(self) -> Iterator[StepMeter]:
         yield from self._meters.values()
@@ -75,30 +77,33 @@ class StepMeters:
             yield self._other
 
     def of(self, operation: str, step: str) -> StepMeter:
-        """Return the meter of a step; where there is no room for another one, that which all others share."""
+        """Return the meter of a step. When the series are used up, it is the meter ``other``, which all further steps share."""
         meter = self._meters.get((operation, step))
         if meter is None:
-            if not self._takes(_SERIES_OF_A_STEP):
+            if not self._reserve(_SERIES_PER_STEP):
                 return self._other
             meter = self._meters[operation, step] = StepMeter(operation, step)
         return meter
 
-    def _takes(self, series: int) -> bool:
-        has_room = self._room >= series
-        self._room -= series if has_room else 0
-        return has_room
+    def _reserve(self, series: int) -> bool:
+        is_available = self._available >= series
+        self._available -= series if is_available else 0
+        return is_available
 
     def count(self, meters: Sequence[StepMeter], results: Results) -> None:
-        """Count how a run ended whose nodes have all given their own values; ``meters`` are those of the plan's nodes."""
-        for meter, span in zip(meters, results.spans):  # noqa: B905 - a node each, and a check takes its time
+        """Count a run in which every node has its own value (:meth:`Results.is_whole`); ``meters`` are those of the plan's nodes.
+
+        This is the quick way for the common case; :meth:`count_each` counts any run.
+        """
+        for meter, span in zip(meters, results.spans):  # noqa: B905 - both have an item for each node, and the check takes time
             if span.ended is not None and span.ready is not None:
                 histogram, seconds = meter.seconds, span.ended - span.ready
-                histogram.counts[bisect_left(STEP_BOUNDS, seconds)] += 1  # as `observe` does, which would cost as much again
+                histogram.counts[bisect_left(STEP_BOUNDS, seconds)] += 1  # `observe` inlined: the call would cost as much again
                 histogram.total += seconds
                 meter.ok += 1
 
     def count_each(self, meters: Sequence[StepMeter], results: Results) -> None:
-        """Count how a run ended in which a node has failed, was skipped, or has another value than its own."""
+        """Count a run in which a node has failed, was skipped, or has the value of a fallback."""
         for meter, outcome, span in zip(meters, results.outcomes, results.spans, strict=True):
             if outcome is None:
                 continue
@@ -110,15 +115,17 @@ class StepMeters:
                 meter.seconds.observe(span.ended - span.ready)
 
     def count_known(self, meters: Sequence[StepMeter]) -> None:
-        """Count steps whose values are always the same and were known already."""
+        """Count steps of a constant plan, whose response was sent without a run."""
         for meter in meters:
             meter.ok += 1
             meter.seconds.counts[0] += 1
 
     def _count_outcome(self, meter: StepMeter, outcome: Outcome) -> None:
-        found = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else None
-        served = found.served if found else outcome if isinstance(outcome, Success) else None
-        failure = found.failure if found else outcome
+        # A link's node counts once, whatever the number of its batches. A value of a fallback counts in `served`, and also as the failure
+        # that it replaced.
+        link_result = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else None
+        served = link_result.served if link_result else outcome if isinstance(outcome, Success) else None
+        failure = link_result.failure if link_result else outcome
         if served is not None and served.instead_of is not None:
             meter.served += 1
             failure = failure if isinstance(failure, Failure) else served.instead_of
@@ -130,69 +137,71 @@ class StepMeters:
             meter.ok += 1
 
     def _count_unusual(self, meter: StepMeter, kind: str) -> None:
-        if kind not in meter.outcomes and not self._takes(1):
+        """Count an outcome other than ``ok``. Each gets its series when it first happens, as few of all codes ever do."""
+        if kind not in meter.outcomes and not self._reserve(1):
             kind = OTHER
         meter.outcomes[kind] = meter.outcomes.get(kind, 0) + 1
 
 
 class Counters:
-    """Everything that is counted, for as long as the process lives: configurations come and go."""
+    """All counters of the process. They go on over reloads of the configuration, as counters of Prometheus must not fall."""
 
     def __init__(self) -> None:
-        self.begun = 0
-        """Requests that have begun."""
+        self.started = 0
+        """Requests that have started."""
         self.requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         """Requests that have ended, by outcome and HTTP status."""
         self.request_seconds = Histogram(REQUEST_BOUNDS)
         self.errors: Counter[str] = Counter()
-        """The errors of answers, by code."""
+        """The errors in responses, by code."""
         self.rejected: Counter[str] = Counter()
-        """Requests that were not let in, by why: all places were taken (``in_flight``), or the event loop could not keep up (``pressure``)."""
+        """Requests that admission has rejected, by reason: too many under way (``in_flight``), or an overloaded event loop (``pressure``)."""
         self.steps = StepMeters()
         self.shared: Counter[str] = Counter()
-        """What equal calls and queries had in common: see :data:`SHARED`."""
+        """Cache hits and misses, and calls and queries that have joined an equal one: see :data:`SHARED`."""
         self.lag = Histogram(LAG_BOUNDS)
-        self._lately: deque[float] = deque(maxlen=round(LAG_WINDOW / LAG_INTERVAL))
+        self._recent_lags: deque[float] = deque(maxlen=round(LAG_WINDOW / LAG_INTERVAL))
 
     @property
     def open(self) -> int:
         """How many requests are under way."""
-        return self.begun - sum(self.requests.values())
+        return self.started - sum(self.requests.values())
 
     @property
     def largest_lag(self) -> float:
         """The largest lag of the last minute."""
-        return max(self._lately, default=0.0)
+        return max(self._recent_lags, default=0.0)
 
     def count_errors(self, codes: Mapping[str, int]) -> None:
-        """Count the errors of an answer."""
+        """Count the errors of a response."""
         for code, count in codes.items():
             self.errors[code] += count
 
     def observe_lag(self, seconds: float) -> None:
-        """Note how late the event loop was."""
+        """Record how late the event loop was."""
         self.lag.observe(seconds)
-        self._lately.append(seconds)
+        self._recent_lags.append(seconds)
 
 
 SHARED = ("cache_hit", "cache_miss", "call_joined", "query_joined")
+"""The keys of :attr:`Counters.shared`, which are also labels of its metric."""
 
 
 @contextmanager
 def watching_the_loop(counters: Counters) -> Iterator[None]:
-    """Look again and again at how late the running event loop is: one timer, twice a second."""
+    """Measure twice a second how late the running event loop is: the time between the due time of a timer and its call."""
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
 
-    def look(due: float) -> None:
+    def measure(due: float) -> None:
         counters.observe_lag(max(0.0, loop.time() - due))
-        wait()
+        schedule()
 
-    def wait() -> None:
+    def schedule() -> None:
         due = loop.time() + LAG_INTERVAL
-        timers[:] = [loop.call_at(due, look, due)]
+        timers[:] = [loop.call_at(due, measure, due)]
 
-    wait()
+    schedule()
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""Log records → lines on standard error: JSON in production, columns for people in development (the only module that knows structlog).
+"""Write log records as lines to standard error: JSON in production, columns in development (the only module that imports structlog).
 
-Nobody who logs ever waits: a record goes into a queue, and a thread makes it a line and writes it. While nobody reads what is written
-the queue fills up, and what has no room in it is counted instead.
+Logging never blocks the caller: a record goes into a queue, and a thread formats and writes it. If the reader of standard error is slow, the
+queue fills up; records beyond its limit are dropped and counted.
 """
 
 import json
@@ -18,32 +18,38 @@ from typing import Any
 import orjson
 import structlog
 
-MAX_WAITING = 10_000
-"""Lines that wait to be written at the most."""
-GATHERING = 0.02
-"""Seconds in which records are gathered before they are written: to wake the thread for each would cost more than its line."""
-PATIENCE = 1.0
-"""Seconds that the end of the process waits for its last lines."""
-_AT_ONCE = 200
-_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName", "color_message"}
+MAX_QUEUED = 10_000
+"""The limit of the queue, in records."""
+BATCH_SECONDS = 0.02
+"""Seconds for which records are collected before they are written: to wake up the thread for each would cost more than its line."""
+FLUSH_TIMEOUT = 1.0
+"""Seconds for which the end of the process waits for the last lines."""
+_BATCH_SIZE = 200
+"""Lines of one write."""
+_STANDARD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 _LIBRARIES = ("uvicorn", "asyncio", "py.warnings")
-"""Loggers of others whose lines go the same way; what they say at their chattiest levels may hold what passes through them."""
+"""Loggers of libraries whose records are written too. Their debug records are left out, as these may contain data of requests."""
 
 Fields = dict[str, Any]
 Render = Callable[[Fields], str]
 
 
 class LineWriter(logging.Handler):
-    """Writes records to a file descriptor, a line each, from a thread of its own."""
+    """Writes each record as a line to a file descriptor, from a thread of its own."""
 
-    def __init__(self, render: Render, descriptor: int = 2, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, render: Render, descriptor: int = 2, max_queued: int = MAX_QUEUED) -> None:
         super().__init__()
         self.dropped = 0
-        """How many lines were not written because there was no room for them."""
+        """How many records were dropped because the queue was full."""
         self._render = render
         self._descriptor = descriptor
-        self._max_waiting = max_waiting
-        self._waiting: deque[logging.LogRecord] = deque()
+        self._max_queued = max_queued
+        self._queue: deque[logging.LogRecord] = deque()
         self._has_work = threading.Event()
         self._is_idle = threading.Event()
         self._is_idle.set()
@@ -51,43 +57,45 @@ class LineWriter(logging.Handler):
         threading.Thread(target=self._work, name="log-writer", daemon=True).start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record. There is no lock as in the standard library's handlers: a deque needs none."""
-        if len(self._waiting) >= self._max_waiting:
+        """Put a record into the queue. Unlike the standard library's handlers it takes no lock, as appending to a deque is atomic."""
+        if len(self._queue) >= self._max_queued:
             self.dropped += 1
             return False
-        self._waiting.append(record)
+        self._queue.append(record)
         if not self._has_work.is_set():
             self._is_idle.clear()
             self._has_work.set()
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Put a record into the queue."""
         self.handle(record)
 
     def flush(self) -> None:
-        """Wait until what was logged has been written, but not for long: there may be nobody who reads it."""
-        self._is_idle.wait(PATIENCE)
+        """Wait until the queue has been written, at most ``FLUSH_TIMEOUT`` seconds: the reader of the descriptor may have stopped reading."""
+        self._is_idle.wait(FLUSH_TIMEOUT)
 
     def close(self) -> None:
-        """End the thread when it has written what is left."""
+        """Write the rest of the queue and end the thread."""
         self.flush()
         self._is_closed = True
         self._has_work.set()
         super().close()
 
     def _work(self) -> None:
-        told = 0
+        """Write records until the handler is closed. This is the body of the thread."""
+        reported = 0
         while not self._is_closed:
             self._has_work.wait()
-            time.sleep(GATHERING)
+            time.sleep(BATCH_SECONDS)
+            # Cleared before the queue is read: a record that arrives meanwhile sets it again and is not missed.
             self._has_work.clear()
-            while self._waiting:
-                records = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+            while self._queue:
+                records = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_SIZE))]
                 self._write("".join(map(self._line, records)))
-            if self.dropped > told:
-                self._write(self._line(_dropped(self.dropped - told)))
-                told = self.dropped
+            if self.dropped > reported:
+                self._write(self._line(_dropped_record(self.dropped - reported)))
+                reported = self.dropped
             if not self._has_work.is_set():
                 self._is_idle.set()
 
@@ -100,52 +108,56 @@ class LineWriter(logging.Handler):
             )
 
     def _write(self, text: str) -> None:
+        # Half of a surrogate pair, which a path of a request may have, cannot be encoded as it is.
         rest = memoryview(text.encode("utf-8", "backslashreplace"))
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                time.sleep(GATHERING)
-            except OSError:  # it was closed, so nobody will ever read it
+                # Standard error may be non-blocking: another process that shares the terminal or pipe can have set that.
+                time.sleep(BATCH_SECONDS)
+            except OSError:  # the other end was closed: no line will ever be read
                 return
 
 
-def _dropped(count: int) -> logging.LogRecord:
+def _dropped_record(count: int) -> logging.LogRecord:
     record = logging.LogRecord("stepgraph.logs", logging.WARNING, "", 0, "log lines dropped", None, None)
     vars(record)["count"] = count
     return record
 
 
 def _fields(record: logging.LogRecord) -> Fields:
-    """Return a record as structlog has an event: its own fields in the order in which they were given."""
+    """Convert a record to an event of structlog: the standard fields, then its own fields in their order."""
     fields: Fields = {
         "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "event": record.getMessage(),
         "logger": record.name,
     }
-    given = vars(record)
-    # Those of a request are together already: there are many of them.
-    fields.update(given.get("fields") or ((name, value) for name, value in given.items() if name not in _STANDARD))
+    attributes = vars(record)
+    # The fields of an access line are in one mapping, as there are many such lines and to sort out the attributes takes time.
+    fields.update(
+        attributes.get("fields") or ((name, value) for name, value in attributes.items() if name not in _STANDARD_FIELDS)
+    )
     if record.exc_info:
         fields["exc_info"] = record.exc_info
     return fields
 
 
 def render_json() -> Render:
-    """Return what makes an event a line of JSON."""
-    return _chain(structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json))
+    """Return a function that renders an event as a line of JSON."""
+    return _compose(structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json))
 
 
 def render_columns(*, has_colors: bool) -> Render:
-    """Return what makes an event a line for people; only a traceback, and what our own messages have, takes several."""
+    """Return a function that renders an event in columns: one line, or several for tracebacks and messages with line breaks."""
     columns = structlog.dev.ConsoleRenderer(
         colors=has_colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
     )
-    return _chain(_for_people, structlog.processors.format_exc_info, columns)
+    return _compose(_shorten, structlog.processors.format_exc_info, columns)
 
 
-def _chain(*processors: structlog.typing.Processor) -> Render:
+def _compose(*processors: structlog.typing.Processor) -> Render:
     def render(fields: Fields) -> str:
         event: Any = fields
         for processor in processors:
@@ -155,8 +167,8 @@ def _chain(*processors: structlog.typing.Processor) -> Render:
     return render
 
 
-def _for_people(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Shorten the time, and leave out what is empty and what nobody looks for while developing."""
+def _shorten(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Shorten the time, and leave out empty fields and fields that are of no use in development."""
     shown = {
         name: value for name, value in fields.items() if value not in ("", (), {}) and name not in {"logger", "config_version"}
     }
@@ -165,7 +177,7 @@ def _for_people(_: Any, __: str, fields: structlog.typing.EventDict) -> structlo
 
 
 def _printable(name: str, value: object) -> object:
-    """Escape what could move the cursor or forge a line."""
+    """Escape control characters in a value of a request: they could move the cursor of the terminal or forge a line."""
     if name in {"event", "exception", "exc_info"} or not isinstance(value, str) or value.isprintable():
         return dict(value) if isinstance(value, dict) else value
     return value.encode("unicode_escape").decode()
@@ -179,13 +191,13 @@ def _json(event: object, **_: object) -> str:
 
 
 def configure_logging(*, is_development: bool) -> LineWriter:
-    """Send the gateway's records, and the warnings of the libraries it stands on, to standard error; call it once in a process.
+    """Send the gateway's records, and the warnings of its libraries, to standard error. Call it once in a process.
 
-    In production the gateway's own are those from warnings on; requests have a logger of their own, which does not ask for levels.
+    In production the gateway's records have level WARNING or above. Access lines come from a logger of their own, independent of levels.
     """
     render = render_columns(has_colors=sys.stderr.isatty()) if is_development else render_json()
     writer = LineWriter(render)
-    # Who logged where is not told, and to find it out takes longer than all the rest.
+    # Lines do not show thread and process, and to find them out takes longer than all the rest of a record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(capture=True)
     for name, level in (("stepgraph", logging.INFO if is_development else logging.WARNING), *_levels(is_development)):
@@ -197,18 +209,18 @@ def configure_logging(*, is_development: bool) -> LineWriter:
 
 def _levels(is_development: bool) -> Iterator[tuple[str, int]]:
     for name in _LIBRARIES:
-        if name == "uvicorn":  # it warns of whatever odd bytes anybody sends
+        if name == "uvicorn":  # it warns of each malformed request that any client sends
             yield name, logging.INFO if is_development else logging.ERROR
         else:
             yield name, logging.WARNING
 
 
 def dropped_lines() -> int:
-    """Return how many lines of this process were dropped."""
+    """Return how many records of this process were dropped."""
     return sum(handler.dropped for handler in logging.getLogger("stepgraph").handlers if isinstance(handler, LineWriter))
 
 
 def flush_logs() -> None:
-    """Wait until what was logged has been written, but not for long."""
+    """Wait until all records have been written, at most ``FLUSH_TIMEOUT`` seconds."""
     for handler in logging.getLogger("stepgraph").handlers:
         handler.flush()

@@ -1,4 +1,4 @@
-"""What became of a request → counts, and where it is worth a line, its line in the log. One call at the end of each request."""
+"""Telemetry of requests: counters, access log lines and spans. Called at the start and at the end of each request."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,12 @@ from gateway.telemetry.counters import Counters, StepMeter
 log = logging.getLogger("stepgraph.engine")
 access = logging.getLogger("stepgraph.access")
 MAX_PATH = 200
-_NOT_OF_AN_OPERATION = ""
+_NO_OPERATION = ""
+"""The operation in the series of a link, which belongs to a type."""
 
 
 class Tracer(Protocol):
-    """Makes spans of requests and attempts; see :mod:`gateway.telemetry.tracing`."""
+    """Makes spans of requests and attempts. A protocol, as :mod:`gateway.telemetry.tracing` is imported only where tracing is on."""
 
     def begin(self, context: RequestContext) -> None:
         """Begin the span of a request."""
@@ -35,123 +36,134 @@ class Tracer(Protocol):
         """Give each attempt of a call a span."""
 
     def flush(self) -> None:
-        """Send what is left of the spans."""
+        """Export the remaining spans."""
 
 
 class Telemetry:
-    """Counts requests and steps for as long as the process lives; ``telemetry`` is what the configuration of the moment wants told."""
+    """The telemetry of a process. Its counters live as long as the process; :meth:`follow` applies the ``telemetry:`` of a configuration."""
 
     def __init__(self, *, is_development: bool = False) -> None:
         self.counters = Counters()
         self._is_development = is_development
-        self._known_tracer: Tracer | None = None
-        self._slow = 0.0
-        self._wants_all = self._wants_problems = False
+        self._created_tracer: Tracer | None = None
+        """Created once and kept when tracing is turned off, as requests that began before may still have spans."""
+        self._slow_seconds = 0.0
+        self._logs_all = self._logs_problems = False
         self.follow(TelemetryKeys())
 
     def follow(self, telemetry: TelemetryKeys) -> None:
-        """Take up what a configuration wants told."""
+        """Apply the telemetry keys of a configuration."""
         mode = telemetry.access_log or ("all" if self._is_development else "problems")
-        self._wants_all, self._wants_problems = mode == "all", mode != "off"
-        self._slow = telemetry.slow_ms / 1000
+        self._logs_all, self._logs_problems = mode == "all", mode != "off"
+        self._slow_seconds = telemetry.slow_ms / 1000
         self.tracer = self.tracer_for(telemetry)
-        self._tells_of_all = self._wants_all or self._known_tracer is not None
-        """Whether there is more to be done than counting even for a request that went well."""
+        self._reports_all = self._logs_all or self._created_tracer is not None
+        """Whether even a quick request without errors has a log line or a span."""
         if telemetry.log_level is not None:
             logging.getLogger("stepgraph").setLevel(telemetry.log_level.upper())
 
     def tracer_for(self, telemetry: TelemetryKeys) -> Tracer | None:
-        """Return what makes spans, for a configuration that wants them."""
-        if telemetry.tracing and self._known_tracer is None:
-            self._known_tracer = cast("Tracer", import_module("gateway.telemetry.tracing").Tracing())
-        return self._known_tracer if telemetry.tracing else None
+        """Return the tracer for a configuration with tracing, otherwise None."""
+        if telemetry.tracing and self._created_tracer is None:
+            # Imported here, as OpenTelemetry is an extra and takes long to load.
+            self._created_tracer = cast("Tracer", import_module("gateway.telemetry.tracing").Tracing())
+        return self._created_tracer if telemetry.tracing else None
 
     def flush(self) -> None:
-        """Send what is left of the spans, at the end of the process."""
-        if self._known_tracer is not None:
-            self._known_tracer.flush()
+        """Export the remaining spans, at the end of the process."""
+        if self._created_tracer is not None:
+            self._created_tracer.flush()
 
     # -- requests
 
     def begun(self, context: RequestContext) -> None:
-        """Count a request to the GraphQL endpoint that begins."""
-        self.counters.begun += 1
-        context.summary.began = perf_counter()  # the clock of the event loop may be one of whole milliseconds
+        """Record that a request to the GraphQL endpoint has started."""
+        self.counters.started += 1
+        context.summary.began = perf_counter()  # the clock of the event loop may have a resolution of 1 ms
         if self.tracer is not None:
             self.tracer.begin(context)
 
     def ended(self, method: str, path: str, status: int, context: RequestContext) -> None:
-        """Count a request that was answered, or whose client has left, and tell of it where that is wanted."""
+        """Record that a request was answered, or that its client has left: count it, end its span, and log it if the mode asks for that."""
         summary, counters = context.summary, self.counters
         outcome, began = summary.outcome, summary.began
         counters.requests[outcome, status] += 1
         if outcome == "refused" and not (began and summary.is_admitted):
-            self._turned_away(status, context)
+            self._record_rejected(status, context)
             return
         seconds = perf_counter() - began
         counters.request_seconds.observe(seconds)
-        if outcome == "ok" and status == 200 and seconds < self._slow and not self._tells_of_all:
+        if outcome == "ok" and status == 200 and seconds < self._slow_seconds and not self._reports_all:
             return
         counters.count_errors(summary.codes)
-        traced = {"trace_id": self._known_tracer.end(summary, method, status)} if self._known_tracer and summary.span else {}
-        if self._wants_all or (self._wants_problems and (seconds >= self._slow or outcome != "ok" or status >= 400)):
-            account = {
+        traced = {"trace_id": self._created_tracer.end(summary, method, status)} if self._created_tracer and summary.span else {}
+        if self._logs_all or (self._logs_problems and (seconds >= self._slow_seconds or outcome != "ok" or status >= 400)):
+            fields = {
                 "outcome": outcome,
                 "operations": summary.operations,
                 "errors": summary.codes,
                 "config_version": summary.version,
                 **traced,
             }
-            _tell(method, path, status, seconds, context.request_id, account)
+            _log_access(method, path, status, seconds, context.request_id, fields)
 
-    def _turned_away(self, status: int, context: RequestContext) -> None:
-        """Count what was refused before it was a GraphQL request, or was not let in: there is no duration to be told.
-
-        Of what is not let in there are many when there is too much to do, and no time for a line of each.
-        """
+    def _record_rejected(self, status: int, context: RequestContext) -> None:
+        """Count a request that was refused before it became a GraphQL request, or that admission has rejected; it has no duration."""
         summary, counters = context.summary, self.counters
-        counters.begun += not summary.began
+        # One that was refused that early has not been counted as started; `open` is started minus ended requests.
+        counters.started += not summary.began
         counters.count_errors(summary.codes)
-        if summary.is_admitted and self._wants_problems:
-            _tell("", "", status, 0.0, context.request_id, {"outcome": summary.outcome, "errors": summary.codes})
+        # Rejections by admission are many while the gateway is overloaded, and there is no time for a line for each.
+        if summary.is_admitted and self._logs_problems:
+            _log_access("", "", status, 0.0, context.request_id, {"outcome": summary.outcome, "errors": summary.codes})
 
     def passed_by(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
-        """Tell of a request to another path where that is wanted; what looks whether the gateway is ready is told so, and nobody else."""
-        if self._wants_all or (self._wants_problems and status >= 500 and status != 503):
-            _tell(method, path, status, seconds, request_id, {})
+        """Log a request to another path than the GraphQL endpoint, if the mode asks for that.
+
+        Status 503 is no problem there: it is the normal response of the readiness check while the gateway is not ready.
+        """
+        if self._logs_all or (self._logs_problems and status >= 500 and status != 503):
+            _log_access(method, path, status, seconds, request_id, {})
 
     # -- steps
 
     def meters(self, plan: Plan) -> tuple[StepMeter, ...]:
         """Return the meters of a plan's nodes."""
-        names = [_NOT_OF_AN_OPERATION if node.use else plan.calls[node.call].operation.name for node in plan.nodes]
+        names = [_NO_OPERATION if node.use else plan.calls[node.call].operation.name for node in plan.nodes]
         return tuple(self.counters.steps.of(name, node.step.name) for name, node in zip(names, plan.nodes, strict=True))
 
 
-def _tell(method: str, path: str, status: int, seconds: float, request_id: str, account: Mapping[str, object]) -> None:
-    """Write the line of a request. The record is made by hand: to look for the line of code that logs it costs more than all the rest."""
-    is_bad = status >= CLIENT_LEFT or account.get("outcome") in {"failed", "partial"}
-    record = logging.LogRecord(access.name, logging.WARNING if is_bad else logging.INFO, "", 0, "request", None, None)
+def _log_access(
+    method: str, path: str, status: int, seconds: float, request_id: str, further_fields: Mapping[str, object]
+) -> None:
+    """Write the access line of a request."""
+    is_problem = status >= CLIENT_LEFT or further_fields.get("outcome") in {"failed", "partial"}
+    # Made here instead of by `Logger.log`, which looks up the line of code that calls it: that costs more than all the rest.
+    record = logging.LogRecord(access.name, logging.WARNING if is_problem else logging.INFO, "", 0, "request", None, None)
     record.fields = {
         "method": method,
         "path": path[:MAX_PATH],
         "status": status,
         "duration_ms": round(seconds * 1000, 3),
         "request_id": request_id,
-        **account,
+        **further_fields,
     }
     access.handle(record)
 
 
 def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]], context: RequestContext) -> None:
-    """Log each step that has succeeded and of whose value a part could not be used: it did not fit the schema, or was an error itself."""
+    """Log each step that has succeeded although part of its value could not be used: it did not match the schema, or was an error itself.
+
+    Failed steps are left out: the engine has logged them when they failed.
+    """
     calls = {root.selected.key: root.call for root in plan.roots}
-    told = {(node.call, node.step.name) for node in plan.nodes if _has_failed(results.outcomes[node.index])}
-    misfits = {(calls.get(error["path"][0]), error["extensions"]["step"]): error for error in reversed(errors)}
+    logged = {(node.call, node.step.name) for node in plan.nodes if _has_failed(results.outcomes[node.index])}
+    # Reversed, so that the first error of each step is the one that stays.
+    first_errors = {(calls.get(error["path"][0]), error["extensions"]["step"]): error for error in reversed(errors)}
     for node in plan.nodes:
-        misfit = node.call, node.step.name
-        error, span = misfits.pop(misfit, None), results.spans[node.index]
-        if error is None or misfit in told:
+        identity = node.call, node.step.name
+        error, span = first_errors.pop(identity, None), results.spans[node.index]
+        if error is None or identity in logged:
             continue
         fields = {
             "request_id": context.request_id,

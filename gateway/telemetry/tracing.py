@@ -1,9 +1,10 @@
-"""Requests and attempts → spans, through the API of OpenTelemetry (the only module that knows it).
+"""Spans of requests and attempts, through the API of OpenTelemetry (the only module that imports it).
 
-It is imported where a configuration asks for spans and nowhere else: the extra ``otel`` brings the library, which takes long to load.
+This module is imported only where a configuration turns tracing on: the extra ``otel`` installs the library, which takes long to load.
 
-A request is a span below the one that its ``traceparent`` tells of, each attempt of a call a span below that. Spans have names of the
-configuration, codes and statuses: nothing that a client gave, and nothing that a service said.
+The span of a request is a child of the span in its ``traceparent`` header; each attempt of a call is a child of the span of the request.
+Spans have names of the configuration, codes and statuses. They have no data of clients and none of upstream responses, as traces are
+read by more people than may see those.
 """
 
 import asyncio
@@ -25,48 +26,48 @@ from gateway.errors import StepFault
 
 HEADERS = ("traceparent", "tracestate")
 _SERVICE = "stepgraph"
-_PATIENCE_MS = 2000
+_FLUSH_TIMEOUT_MS = 2000
 
 
 class Tracing:
-    """Makes spans. What becomes of them is the affair of OpenTelemetry's provider."""
+    """Makes spans. OpenTelemetry's provider samples and exports them."""
 
     def __init__(self) -> None:
-        _arrange()
+        _configure_provider()
         self._tracer = trace.get_tracer(_SERVICE, __version__)
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, context: RequestContext) -> None:
         """Begin the span of a request."""
-        given = {name: context.headers[name] for name in HEADERS if name in context.headers}
-        parent = self._propagator.extract(given) if given else None
+        headers = {name: context.headers[name] for name in HEADERS if name in context.headers}
+        parent = self._propagator.extract(headers) if headers else None
         attributes = {"stepgraph.request_id": context.request_id}
         context.summary.span = self._tracer.start_span("graphql", parent, trace.SpanKind.SERVER, attributes)
 
     def traced(self, call: Call, step: Step) -> Call:
-        """Give each attempt of a call a span, and tell an HTTP service of it unless its source does not want that."""
+        """Wrap a call so that each attempt has a span, and sends trace headers to an HTTP service if its source has ``traceparent`` on."""
         source = step.source
         attributes = {
             "stepgraph.step": step.name,
             "stepgraph.step_type": step.type,
             "stepgraph.source": source.name if source else "",
         }
-        is_told = bool(getattr(source.keys, "traceparent", False)) and not _declares(step) if source else False
+        sends_headers = bool(getattr(source.keys, "traceparent", False)) and not _declares_header(step) if source else False
 
         async def attempt(inputs: Inputs, context: CallContext) -> Reply:
-            above = context.request.summary.span
-            parent = trace.set_span_in_context(above) if above is not None else None
+            request_span = context.request.summary.span
+            parent = trace.set_span_in_context(request_span) if request_span is not None else None
             span = self._tracer.start_span(step.name, parent, trace.SpanKind.CLIENT, attributes)
             span.set_attribute("stepgraph.attempt", context.attempts)
-            if is_told:
+            if sends_headers:
                 context.trace_headers = self._headers(span)
             try:
                 reply = await call(inputs, context)
             except StepFault as fault:
-                _fail(span, str(fault.code), fault.status)
+                _set_error(span, str(fault.code), fault.status)
                 raise
             except asyncio.CancelledError:
-                _fail(span, "cancelled", None)
+                _set_error(span, "cancelled", None)
                 raise
             finally:
                 span.end()
@@ -91,10 +92,10 @@ class Tracing:
         return format(span.get_span_context().trace_id, "032x")
 
     def flush(self) -> None:
-        """Send what is left of the spans; wait for that, but not for long."""
+        """Export the remaining spans; wait for that at most 2 seconds."""
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
-            provider.force_flush(_PATIENCE_MS)
+            provider.force_flush(_FLUSH_TIMEOUT_MS)
 
     def _headers(self, span: trace.Span) -> tuple[tuple[str, str], ...]:
         carrier: dict[str, str] = {}
@@ -102,21 +103,22 @@ class Tracing:
         return tuple(carrier.items())
 
 
-def _declares(step: Step) -> bool:
-    """Tell whether the configuration itself says what ``traceparent`` a step sends."""
-    given = (getattr(keys, "headers", {}) for keys in (step.keys, step.source.keys if step.source else None))
-    return any(name.lower() == "traceparent" for headers in given for name in headers)
+def _declares_header(step: Step) -> bool:
+    """Tell whether the configuration of a step or its source has a ``traceparent`` header of its own."""
+    configured = (getattr(keys, "headers", {}) for keys in (step.keys, step.source.keys if step.source else None))
+    return any(name.lower() == "traceparent" for headers in configured for name in headers)
 
 
-def _fail(span: trace.Span, code: str, status: int | None) -> None:
+def _set_error(span: trace.Span, code: str, status: int | None) -> None:
     span.set_attribute("error.type", code)
     if status is not None:
         span.set_attribute("http.response.status_code", status)
     span.set_status(trace.StatusCode.ERROR, code)
 
 
-def _arrange() -> None:
-    """Send spans to where the variables ``OTEL_EXPORTER_OTLP_…`` say, unless whoever runs this process has arranged that already."""
+def _configure_provider() -> None:
+    """Export spans as the variables ``OTEL_EXPORTER_OTLP_…`` say, unless the process has a provider already (the gateway may be embedded)."""
+    # ProxyTracerProvider is the placeholder of OpenTelemetry while no provider was set.
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         name = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: _SERVICE}
         provider = TracerProvider(resource=Resource.create(name))

@@ -93,7 +93,7 @@ def test_an_exception_has_its_traceback() -> None:
 
 
 def test_while_nobody_reads_whoever_logs_goes_on_and_what_has_no_room_is_counted() -> None:
-    with writing(max_waiting=1000) as (writer, reading):
+    with writing(max_queued=1000) as (writer, reading):
         slowest = 0.0
         for _ in range(20_000):
             began = time.perf_counter()
