@@ -163,7 +163,7 @@ def test_each_request_is_counted_once_by_its_end_and_logged_where_that_is_worth_
     response, served = scene(act)
     counters = served.endpoint.telemetry.counters
     assert response is None or response.status == status
-    assert (counters.begun, dict(counters.requests)) == (1, {(outcome, status): 1})
+    assert (counters.started, dict(counters.requests)) == (1, {(outcome, status): 1})
     assert {code: count for code, count in counters.errors.items() if count} == codes
     assert sum(counters.request_seconds.counts) == is_timed
     lines = [record.__dict__["fields"] for record in caplog.records if record.name == "stepgraph.access"]
