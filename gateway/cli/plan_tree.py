@@ -1,4 +1,4 @@
-"""Plan → a tree for the terminal, with the critical path marked."""
+"""Draw a plan as a tree for the terminal, with the critical path marked."""
 
 from io import StringIO
 
@@ -9,24 +9,29 @@ from rich.tree import Tree
 from gateway.plan.diagrams import fallbacks_in_words, head, notes_on, shortened
 from gateway.plan.nodes import Node, OperationCall, Plan
 
-_NO_EDGE = 1000
-"""Columns that no line reaches."""
+_UNLIMITED_WIDTH = 1000
+"""A width in columns that no line reaches."""
 
 
 def as_trees(plan: Plan) -> list[Tree]:
-    """Return a tree for each operation: a node hangs on the prerequisite that ends last, a fallback on the node that it stands in for."""
+    """Return a tree for each operation. The parent of a node is its latest prerequisite; that of a fallback is the node that it replaces.
+
+    A node with several prerequisites has one place in the tree; its label names the other prerequisites.
+    """
     return [_Branches(plan, call).tree() for call in plan.calls]
 
 
 def in_full(tree: Tree) -> Text:
-    """Return a tree as text without colours that no edge of a terminal cuts."""
-    wide = Console(file=StringIO(), width=_NO_EDGE, color_system=None)
+    """Render a tree as text without colours, and without wrapping at the width of a terminal."""
+    wide = Console(file=StringIO(), width=_UNLIMITED_WIDTH, color_system=None)
     with wide.capture() as captured:
         wide.print(tree, no_wrap=True)
     return Text("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 class _Branches:
+    """Draws the tree of one operation call; ``drawn`` has the branch of each node that is in it already."""
+
     def __init__(self, plan: Plan, call: OperationCall) -> None:
         self.plan = plan
         self.call = call
@@ -50,7 +55,7 @@ class _Branches:
         return root
 
     def add_fallbacks(self, node: Node) -> None:
-        """Hang the fallbacks of a node on it in order, and theirs on them; one that is drawn already is only named."""
+        """Add the fallbacks of a node below it in order, and recursively theirs. A node that is drawn already is only named."""
         branch = self.drawn[node.index]
         for text, other in fallbacks_in_words(node):
             if other is None or other in self.drawn:

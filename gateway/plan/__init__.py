@@ -1,1 +1,1 @@
-"""What a document selects → a Plan: nodes and edges, as data, as text and as diagrams (paper 5.3)."""
+"""Planning: the selection of a document → a Plan of nodes and edges, which can be printed as text, JSON and diagrams (paper 5.3)."""

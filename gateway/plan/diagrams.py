@@ -1,11 +1,11 @@
-"""Plan → pictures of its graph: a tree for the terminal, Mermaid and DOT text for other programs. The critical path is marked in each."""
+"""Draw the graph of a plan: Mermaid and DOT text, and what the tree in the terminal shares with them. The critical path is marked in each."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 from gateway.plan.nodes import Node, OperationCall, Plan, Role
 
-_LONGEST = 60
+_MAX_LABEL = 60
 _MERMAID_SHAPES = {
     Role.REQUIRED: ('[["', '"]]'),
     Role.OPTIONAL: ('["', '"]'),
@@ -19,9 +19,6 @@ _DOT_SHAPES = {
     Role.FALLBACK: "box, style=dashed",
 }
 _MERMAID_ENTITIES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
-
-
-# -- the tree
 
 
 # -- text for other programs
@@ -79,11 +76,11 @@ def _quoted(*lines: str) -> str:
     return '"' + text.replace("\n", "\\n") + '"'
 
 
-# -- what all pictures tell
+# -- what all diagrams show
 
 
 def head(call: OperationCall) -> str:
-    """Return an operation call as people read it."""
+    """Return an operation call as text: its name and arguments."""
     return f"{call.operation.name}({call.shown})" if call.arguments else call.operation.name
 
 
@@ -98,20 +95,20 @@ def _lines(node: Node) -> list[str]:
 
 
 def notes_on(node: Node) -> list[str]:
-    """Return what is said of a node beside its name and times."""
+    """Return the notes on a node: its condition, and the size of its batches."""
     notes = [f"when {shortened(node.step.when.text)}"] if node.step.when else []
     return [*notes, *([f"batches of {node.use.link.max}"] if node.use and node.use.link.match else [])]
 
 
 def fallbacks_in_words(node: Node) -> Iterator[tuple[str, int | None]]:
-    """Yield the fallbacks of a node in words, each with its node if it is a step."""
+    """Yield each fallback of a node as text, with the index of its node if it is a step."""
     for fallback in node.step.fallbacks:
         index = None if fallback.step is None else node.substitutes[fallback.step]
         yield fallback.served_by if index is None else f"{index + 1} {fallback.served_by}", index
 
 
 def _edges(plan: Plan) -> Iterator[tuple[int, int, bool]]:
-    """Yield the prerequisites of each node, and whether the edge is one of a critical path."""
+    """Yield the edges from prerequisites to nodes, and whether each is part of a critical path."""
     critical = {pair for call in plan.calls for pair in pairwise(plan.critical_nodes(call))}
     for node in plan.nodes:
         for other in node.prerequisites:
@@ -124,5 +121,5 @@ def _substitutions(plan: Plan) -> Iterator[tuple[int, int]]:
 
 
 def shortened(text: str) -> str:
-    """Return a text that fits into a picture."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    """Truncate a text to the length that fits into a diagram."""
+    return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"

@@ -1,4 +1,4 @@
-"""What one document needs, as a value: nodes, their prerequisites, and the fields of the answer. It can be printed and compared."""
+"""The plan of one document as frozen data: nodes, their prerequisites, and the fields of the response. It can be printed and compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,28 +14,32 @@ from gateway.language.template import Renderer
 
 
 class Role(StrEnum):
-    """What the failure of a node means (paper 7.2)."""
+    """The role of a node, which decides what its failure means (paper 7.2)."""
 
     REQUIRED = "required"
+    """The whole field of its operation is null."""
     OPTIONAL = "optional"
+    """The step's fields are null."""
     LINK = "link"
+    """The link's field is null for the parent objects of the failed calls."""
     FALLBACK = "fallback"
+    """It runs only if another step fails, and only the next fallback of that step is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfType:
-    """A hop of a path that keeps only the objects of some concrete types."""
+    """A hop of a path that is a filter: it keeps only the objects of some concrete types, by their ``__typename``."""
 
     names: tuple[str, ...]
 
 
 Hops = tuple[str | OfType, ...]
-"""From a value down to objects in it: keys, through lists of any depth, and types."""
+"""The path from a value down to objects in it: keys and type filters. Lists of any depth on the way are flattened."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """A link at one level of the plan: ``hops`` lead from the value of the node ``parent`` to the parent objects."""
+    """The use of a link at one level of the plan: ``hops`` lead from the value of the node ``parent`` to the parent objects."""
 
     link: Link
     parent: int
@@ -46,7 +50,7 @@ class LinkUse:
 
     @property
     def shown(self) -> str:
-        """The arguments as they may be shown."""
+        """The arguments with sensitive values masked."""
         return shown_arguments(self.field, self.link.arguments, self.arguments)
 
 
@@ -54,30 +58,30 @@ class LinkUse:
 class Node:
     """A step with one set of arguments.
 
-    ``needs`` and ``follows`` are the nodes whose values it reads, and those that must only have ended. ``substitutes`` are the
-    nodes of its fallback steps, by name. ``is_lazy`` when it runs only if another node's fallback, or what that needs, asks for it.
+    ``needs`` are the nodes whose values it reads, ``follows`` those that must only have ended. ``substitutes`` are the nodes of its
+    fallback steps, by name. A lazy node runs only when it is demanded: as a fallback step of another node, or as a prerequisite of one.
     """
 
     index: int
     call: int
     step: Step
     render: Renderer = field(compare=False, repr=False)
-    """From the names of one request to the inputs of its call."""
+    """Renders the inputs of its call from the scope of a request."""
     role: Role
     needs: tuple[int, ...]
     follows: tuple[int, ...]
     substitutes: Mapping[str, int]
     is_lazy: bool
     is_shared: bool
-    """Whether another node may make the very same call, so that one can do for both."""
+    """Whether another node may make an equal call, so that both can share one."""
     deadline: float
     """Seconds from the arrival of the request: the latest deadline of the operations that share it."""
     selection: str = ""
-    """What is selected of its value, as GraphQL text, for a step that takes it."""
+    """The selection set of its value, as GraphQL text, for a step type that sends it upstream."""
     use: LinkUse | None = None
-    """Which link this is, and of what; None for a step of the operation."""
+    """The link and its level, for the node of a link; None for a step of the operation."""
     shape: Shape | None = field(default=None, compare=False, repr=False)
-    """How the text of its reply is read, where all that is wanted of it is known."""
+    """The decoder of its reply, if all fields that the request reads of it are known beforehand."""
 
     @property
     def prerequisites(self) -> tuple[int, ...]:
@@ -96,25 +100,25 @@ class OperationCall:
     """The arguments as the document writes them."""
     nodes: tuple[int, ...]
     eager: int
-    """How many of the nodes run in any case, and not only when a fallback asks for them."""
+    """How many of the nodes are not lazy."""
     first: tuple[int, ...]
-    """Those of them that wait for no other."""
+    """The nodes among them that have no prerequisites."""
     pruned: tuple[str, ...]
-    """Exposed steps that are not run."""
+    """Exposed steps that the document does not need."""
     not_applicable: tuple[str, ...] = ()
-    """Steps of overlays that do not hold for the request: what is selected of them is null."""
+    """Steps of overlays that do not apply to the request, although fields of them are selected: these fields are null."""
     deadline: float = 30.0
-    """Seconds from the arrival of the request until the answer goes out with what is there."""
+    """Seconds from the arrival of the request until the response is sent with the results so far."""
 
     @property
     def shown(self) -> str:
-        """The arguments as they may be shown."""
+        """The arguments with sensitive values masked."""
         return shown_arguments(self.field, self.operation.arguments, self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A root field of the answer: ``call`` is None for ``__typename`` and introspection."""
+    """A root field of the response: ``call`` is None for ``__typename`` and introspection."""
 
     selected: Selected
     call: int | None
@@ -122,7 +126,7 @@ class Root:
 
 @dataclass(slots=True)
 class DraftedPlan:
-    """The nodes of a plan while it is made, those of links by what they are, and what is selected of the value of each node."""
+    """A plan under construction: its nodes, the nodes of links by identity, and the selections of the value of each node."""
 
     nodes: list[Node] = field(default_factory=list)
     links: dict[tuple[int, Hops, str, str], int] = field(default_factory=dict)
@@ -131,7 +135,7 @@ class DraftedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a document needs: root fields in response order, operation calls, and nodes (dependencies before dependents)."""
+    """The plan of a document: root fields in response order, operation calls, and nodes in topological order."""
 
     roots: tuple[Root, ...]
     calls: tuple[OperationCall, ...]
@@ -143,22 +147,22 @@ class Plan:
     links: Mapping[tuple[int, Hops, str, str], int]
     """The nodes of links, by parent node, hops, field and arguments."""
     request_reads: tuple[tuple[str, ...], ...]
-    """The paths into the request itself that nodes read: `headers.authorization`."""
+    """The paths into the request itself that nodes read, such as `headers.authorization`."""
     reads_context: bool
-    """Whether any node looks at what the request says about itself."""
+    """Whether any node reads values of ``context:``."""
     is_mutation: bool
-    """Whether operation calls run one after the other, and to their end although the client has left (GraphQL spec 6.2.2)."""
+    """Whether operation calls run one after the other (GraphQL spec 6.2.2), and to their end even if the client disconnects."""
     is_chain: bool
-    """Whether its nodes are performed one after the other as they stand: each waits for the one before it, or none of them waits at all."""
+    """Whether the nodes can run one after the other in one task: each waits for the one before it, or none waits for anything."""
     is_immediate: bool
-    """Whether a run of it never waits: no node asks anybody."""
+    """Whether a run never waits: no node makes an upstream call."""
     is_constant: bool
-    """Whether a run of it with the same arguments always comes to the same: it asks nobody, and reads nothing of the request."""
+    """Whether a run with the same arguments always has the same result: no upstream calls, and nothing of the request is read."""
     is_applicable: bool
-    """Whether every step that is asked for is one of the request's: not of an overlay that does not hold for it."""
+    """Whether no selected step belongs to an overlay that does not apply to the request."""
 
     def critical_path(self, call: OperationCall) -> float:
-        """Return the seconds of the longest chain of timeouts of an operation, fallbacks left aside."""
+        """Return the seconds of the longest chain of timeouts of an operation, without fallbacks."""
         return sum(self.nodes[index].step.timeout for index in self.critical_nodes(call))
 
     def critical_nodes(self, call: OperationCall) -> tuple[int, ...]:
@@ -175,7 +179,7 @@ class Plan:
         return tuple(reversed(chain))
 
     def latest_prerequisites(self, call: OperationCall) -> dict[int, int | None]:
-        """Return for each eager node, in order, the prerequisite that ends last when each takes its timeout; None where it has none."""
+        """Return for each eager node, in order, the prerequisite that ends last if each takes its timeout; None if it has no prerequisite."""
         longest: dict[int, float] = {}
         latest: dict[int, int | None] = {}
         for index in call.nodes:
@@ -188,6 +192,6 @@ class Plan:
 
 
 def written_arguments(selected: Selected) -> str:
-    """Write the arguments of a field in one order, so that equal calls are known by equal texts."""
+    """Return the arguments of a field as text, sorted by name, so that equal calls have equal texts."""
     written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
     return ", ".join(written)

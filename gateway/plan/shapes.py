@@ -1,7 +1,7 @@
-"""What a plan wants of a node's value → its shape, where all of that can be told beforehand.
+"""Compile what a plan reads of a node's value to a shape, a typed decoder of the reply; only where all of that is known beforehand.
 
-Only values that nobody but the projection and links by a single key look at have one: not those that other steps read, that a fallback may
-stand in for, or that other requests share. Their fields are scalars that JSON tells apart, objects, and lists of them.
+A value has a shape only if nothing but the projection and links with a single key field read it: not if other steps read it, if it has
+fallbacks, or if other requests share it. Its fields are scalars with a JSON type of their own, objects, and lists of these.
 """
 
 import keyword
@@ -17,30 +17,30 @@ from gateway.document.selection import TYPENAME, Selected
 from gateway.plan.nodes import Hops, Node, written_arguments
 
 MAX_LEVELS = 3
-"""Of objects within each other: the code that answers with them nests loops, and Python nests 20 at the most."""
+"""The limit of nested objects: the generated code of the projection has nested loops for them, and Python allows 20 nested blocks."""
 
 _KEYS = frozenset({"Int", "String", "ID"})
 LinkNodes = Mapping[tuple[int, Hops, str, str], int]
 
 
 class _ShapelessError(Exception):
-    """There is something in a selection that has no shape."""
+    """A selection contains something that a shape cannot express; the reply is then decoded as plain JSON."""
 
 
 def with_shapes(nodes: Sequence[Node], links: LinkNodes, values: Mapping[int, list[Selected]]) -> tuple[Node, ...]:
-    """Give the nodes of a plan their shapes; ``values`` is what is selected of the value of each."""
+    """Return the nodes of a plan with their shapes; ``values`` are the selections of the value of each node."""
     read = {index for node in nodes for index in (*node.substitutes.values(), *(() if node.use else node.needs))}
     forms: dict[int, ObjectForm] = {}
     return tuple(
         replace(node, shape=_shape_of(node, nodes, links, values[node.index][0], forms))
-        if len(values.get(node.index, ())) == 1 and node.index not in read and _is_taken_as_it_comes(node)
+        if len(values.get(node.index, ())) == 1 and node.index not in read and _is_used_unchanged(node)
         else node
         for node in nodes
     )
 
 
-def _is_taken_as_it_comes(node: Node) -> bool:
-    """Tell whether a node's value is its call's reply, and of this request alone."""
+def _is_used_unchanged(node: Node) -> bool:
+    """Tell whether a node's value is the reply to its call as it is, and belongs to this request alone."""
     step = node.step
     is_kept = step.lifetime is not None or step.is_deduplicated or node.is_shared
     return step.takes_shape and not (step.select or step.fallbacks or is_kept)
@@ -49,7 +49,7 @@ def _is_taken_as_it_comes(node: Node) -> bool:
 def _shape_of(
     node: Node, nodes: Sequence[Node], links: LinkNodes, selected: Selected, forms: dict[int, ObjectForm]
 ) -> Shape | None:
-    """Return the shape of a node's reply; that of a link's batch has a list of objects for all keys."""
+    """Return the shape of a node's reply, or None. The reply to a link's batch is a list of objects, those of all keys."""
     use, named = node.use, get_named_type(selected.type)
     if not isinstance(named, GraphQLObjectType):
         return None
@@ -68,23 +68,26 @@ def _shape_of(
 
 @dataclass(slots=True)
 class _Shaper:
-    """Makes the types of one shape. ``match`` are the fields by which a link knows whose an object is."""
+    """Builds the types of one shape. ``match`` are the fields by which a link matches the objects of a batch with its keys."""
 
     node: int
     nodes: Sequence[Node]
     links: LinkNodes
     match: tuple[str, ...]
     forms: dict[int, ObjectForm]
-    """Those of this shape and the ones before it in the plan."""
+    """The object types of this shape and of the shapes before it in the plan."""
 
     def complete(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
+        """Return the Python type for a GraphQL type, with None if it is nullable."""
         if isinstance(declared, GraphQLNonNull):
             return self.inner(declared.of_type, parts, hops)
         return self.inner(declared, parts, hops) | None
 
     def inner(self, inner: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
+        """Return the Python type for a GraphQL type without its non-null marker."""
         if isinstance(inner, GraphQLList):
-            if str(inner).startswith("[["):  # which would nest more loops than levels
+            # A list of lists needs two loops for one level of objects, which MAX_LEVELS does not count.
+            if str(inner).startswith("[["):
                 raise _ShapelessError
             return tuple[self.complete(inner.of_type, parts, hops), ...]  # type: ignore[misc]
         if isinstance(inner, GraphQLObjectType):
@@ -92,6 +95,11 @@ class _Shaper:
         return _leaf(inner)
 
     def form(self, declared: GraphQLObjectType, selection: tuple[Selected, ...], hops: Hops) -> ObjectForm:
+        """Return the object type for a selection: its fields, and the key fields that links read.
+
+        It is the answer as it is (``is_answer``) if its JSON is exactly the response: no aliases, ``__typename`` or additional key fields.
+        """
+        # Forms are found by the `id` of their selection. One that occurs twice has a form already, whose key fields may differ.
         if len(hops) >= MAX_LEVELS or id(selection) in self.forms:
             raise _ShapelessError
         fields: dict[str, tuple[str, Any, bool]] = {}
@@ -110,8 +118,8 @@ class _Shaper:
                 keys[_key_of(link, declared, part)] = None
                 fields[part.name] = (part.name, Any, False)
             else:
-                made = self.complete(part.type, part.parts, (*hops, part.name))
-                fields[part.name] = (part.name, made, isinstance(part.type, GraphQLNonNull))
+                field_type = self.complete(part.type, part.parts, (*hops, part.name))
+                fields[part.name] = (part.name, field_type, isinstance(part.type, GraphQLNonNull))
                 is_answer = is_answer and self.is_answer(part)
             is_answer = is_answer and part.key == part.name
         described = [*fields.values(), *((name, _key_type(declared, name), False) for name in keys if name not in fields)]
@@ -120,10 +128,12 @@ class _Shaper:
         return form
 
     def is_answer(self, part: Selected) -> bool:
+        """Tell whether the decoded value of a field is the response as it is. An ID may be a number, which still has to become a string."""
         named = get_named_type(part.type)
         return all(self.forms[id(selection)].is_answer for selection in part.parts.values()) if part.parts else named.name != "ID"
 
     def link(self, declared: GraphQLObjectType, part: Selected, hops: Hops) -> Link | None:
+        """Return the link of a field, if it has one."""
         index = self.links.get((self.node, hops, f"{declared.name}.{part.name}", written_arguments(part)))
         use = self.nodes[index].use if index is not None else None
         return use.link if use else None
@@ -136,7 +146,7 @@ def _leaf(declared: GraphQLOutputType) -> Any:
 
 
 def _key_of(link: Link, declared: GraphQLObjectType, part: Selected) -> str:
-    """Return the field of the parent by which a link finds its value."""
+    """Return the field of the parent object that is the key of a link."""
     name = link.single
     if name is None or not link.match or isinstance(part.type, GraphQLNonNull):
         raise _ShapelessError
@@ -145,7 +155,7 @@ def _key_of(link: Link, declared: GraphQLObjectType, part: Selected) -> str:
 
 
 def _key_type(declared: GraphQLObjectType, name: str) -> Any:
-    """Return the type of a key. It must be one whose values are, as text, what the upstream has sent."""
+    """Return the type of a key field. Decoded values must keep the text that the upstream has sent; a Float may not: 1 becomes 1.0."""
     leaf = str(declared.fields[name].type).removesuffix("!") if name in declared.fields else ""
     if leaf not in _KEYS or keyword.iskeyword(name):
         raise _ShapelessError

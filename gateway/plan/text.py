@@ -1,4 +1,4 @@
-"""Plan → text for people and data for other programs."""
+"""Print a plan: as text for people, as JSON data for other programs."""
 
 from gateway.blueprint import Fallback, Step
 from gateway.blueprint.redaction import MASK
@@ -7,7 +7,7 @@ from gateway.plan.nodes import Node, Plan
 
 
 def plan_text(plan: Plan) -> str:
-    """Return the plan as people read it."""
+    """Return the plan as a table for each operation, and the projection."""
     blocks = []
     for call in plan.calls:
         head = f"plan {call.operation.name}({call.shown})" if call.arguments else f"plan {call.operation.name}"
@@ -17,7 +17,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def projection_text(plan: Plan) -> str:
-    """Return the shape of the answer, and what is left out, as people read it."""
+    """Return the fields of the response and the steps that are left out, as text."""
     lines = ["project", *(f"  {_outline(root.selected)}" for root in plan.roots)]
     pruned = [name for call in plan.calls for name in call.pruned]
     if pruned:
@@ -51,7 +51,7 @@ def _row(plan: Plan, index: int) -> tuple[str, ...]:
 
 
 def plan_json(plan: Plan, *, describes_pruned: bool = False) -> dict[str, object]:
-    """Return the plan as data; of the steps that it leaves out the names, or where it is asked for also their types and sources."""
+    """Return the plan as JSON data. With ``describes_pruned``, pruned steps have their types and sources besides their names."""
     return {
         "operations": [
             {
@@ -116,6 +116,7 @@ def _short(text: str, limit: int = 48) -> str:
 
 
 def _outline(selected: Selected) -> str:
+    """Return a selected field with its subfields, nearly as GraphQL text."""
     name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
     if not selected.parts:
         return name
@@ -126,5 +127,5 @@ def _outline(selected: Selected) -> str:
 
 
 def _joined(shapes: list[str]) -> str:
-    """Join the fields of an object; wider where some have fields of their own."""
+    """Join the fields of an object, with two spaces if some have subfields, to make them easier to tell apart."""
     return ("  " if any("{" in shape for shape in shapes) else " ").join(shapes)

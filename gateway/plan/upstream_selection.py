@@ -1,7 +1,7 @@
-"""What is selected of a step's value → the selection set that an upstream GraphQL service is asked for.
+"""Build the selection set that is sent to an upstream GraphQL service, from everything that reads a step's value.
 
-Client aliases are undone and everything that reads the value is merged: all root fields and aliases, references of other steps, keys of
-links. Fields of links are left out: another step fills them.
+It merges the selections of all root fields and aliases, the references of other steps, and the keys of links. Aliases of the client are
+replaced by the fields themselves, so that all readers share one response. Fields of links are left out: another step fills them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +17,13 @@ Links = Mapping[tuple[str, str], Link]
 
 @dataclass(slots=True)
 class _Fields:
-    """A selection set while it grows: fields by name, and by concrete type where values tell their own."""
+    """A selection set under construction: fields by name, and for an interface or union also selection sets by concrete type."""
 
     fields: dict[str, "_Fields"] = field(default_factory=dict)
     types: dict[str, "_Fields"] = field(default_factory=dict)
 
     def add(self, selected: Selected, links: Links) -> None:
-        """Add what is selected of a value, by concrete type."""
+        """Add the subfields of a selected field."""
         is_abstract = is_abstract_type(get_named_type(selected.type))
         for type_name, selection in selected.parts.items():
             target = self.types.setdefault(type_name, _Fields()) if is_abstract else self
@@ -42,9 +42,10 @@ class _Fields:
             self.fields.setdefault(names[0], _Fields()).add_path(tuple(names[1:]))
 
     def as_text(self) -> str:
-        """Write the selection set; a leaf has none."""
+        """Return the selection set as text; empty for a leaf."""
         texts = [f"{name}{below.as_text()}" for name, below in self.fields.items()]
         if self.types:
+            # The projection and links need the concrete type of each object.
             texts = [
                 TYPENAME,
                 *texts,
@@ -54,7 +55,7 @@ class _Fields:
 
 
 def selection_text(selected: Iterable[Selected], paths: Iterable[tuple[str, ...]], links: Links) -> str:
-    """Return the selection set for everything that reads a value: fields that show it, and dotted paths."""
+    """Return the selection set for all readers of a value: selected fields, and dotted paths. It always has at least one field."""
     fields = _Fields()
     for part in selected:
         fields.add(part, links)

@@ -7,7 +7,7 @@ import pytest
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
-from gateway.plan.cost import MOST
+from gateway.plan.cost import MAX_COST
 from gateway.run.reply_cache import ReplyCache
 from gateway.schema.build import build_schema
 from gateway.serve.generation.generation import Generation
@@ -113,7 +113,7 @@ def test_a_cost_beyond_measure_is_told_as_the_most() -> None:
     inner = "id"
     for _ in range(30):
         inner = f"tags {{ kin {{ posts(first: 2000000000) {{ {inner} }} }} }}"
-    assert cost(f"{{ plain {{ one {{ {inner} }} }} }}") == MOST
+    assert cost(f"{{ plain {{ one {{ {inner} }} }} }}") == MAX_COST
 
 
 def prepared(query: str, limits: str, variables: Mapping[str, object] | None = None) -> None:
