@@ -1,4 +1,4 @@
-"""What plans are estimated to cost: calls, batches and fan-outs, with the sizes that lists are taken to have; and what is refused for it."""
+"""The estimated cost of plans: calls, batches and fan-outs with estimated list sizes; and requests that are refused for their cost."""
 
 from collections.abc import Mapping
 
@@ -117,7 +117,7 @@ def test_a_cost_beyond_measure_is_told_as_the_most() -> None:
 
 
 def prepared(query: str, limits: str, variables: Mapping[str, object] | None = None) -> None:
-    """Take a query as far as it goes before a step is called."""
+    """Prepare a query, which checks its cost, without running a step."""
     generation = Generation(documents(limits), {}, ReplyCache())
     generation.begin(GraphQLRequest(query, variables=variables or {}), RequestContext("r", {}, 0.0))
 

@@ -1,4 +1,4 @@
-"""Pictures of a plan: the tree of the terminal, Mermaid, DOT and JSON, all of one plan with every kind of edge."""
+"""Diagrams of a plan: tree, Mermaid, DOT and JSON, all of one plan with every kind of edge."""
 
 import json
 import re

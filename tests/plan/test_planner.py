@@ -1,4 +1,4 @@
-"""A selection → the Plan: what is asked for, closed over what it refers to, and nothing else."""
+"""Planning: the selected steps with everything that they need, and nothing else."""
 
 from typing import Any
 
@@ -104,7 +104,7 @@ def test_exposed_steps_that_are_not_run_are_pruned() -> None:
     assert [call.pruned for call in plan.calls] == [("offer", "risk", "fraud"), ("other",)]
 
 
-# -- how they hang together
+# -- how steps depend on each other
 
 
 def test_needs_are_what_a_step_reads_and_follows_what_must_only_have_ended() -> None:
@@ -116,7 +116,7 @@ def test_needs_are_what_a_step_reads_and_follows_what_must_only_have_ended() -> 
 
 def test_a_fallback_and_what_only_it_needs_are_lazy() -> None:
     plan = plan_of("{ customer(id: 1) { offer } }")
-    assert [found.step.name for found in plan.nodes if found.is_lazy] == ["tariff", "creditElse"]
+    assert [each.step.name for each in plan.nodes if each.is_lazy] == ["tariff", "creditElse"]
     assert {name: plan.nodes[index].step.name for name, index in node(plan, "credit").substitutes.items()} == {
         "creditElse": "creditElse"
     }
@@ -126,17 +126,17 @@ def test_a_fallback_that_is_selected_as_well_is_not_lazy() -> None:
     theatre = Theatre.open(
         "{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }] }", Stage()
     )
-    assert [(found.step.name, found.is_lazy, found.role) for found in plan_of("{ o { b a } }", theatre).nodes] == [
+    assert [(each.step.name, each.is_lazy, each.role) for each in plan_of("{ o { b a } }", theatre).nodes] == [
         ("a", False, Role.OPTIONAL),
         ("b", False, Role.OPTIONAL),
     ]
-    assert [(found.step.name, found.is_lazy) for found in plan_of("{ o { a } }", theatre).nodes] == [("a", False), ("b", True)]
+    assert [(each.step.name, each.is_lazy) for each in plan_of("{ o { a } }", theatre).nodes] == [("a", False), ("b", True)]
     assert names(plan_of("{ o { b } }", theatre)) == ["b"]
 
 
 def test_roles_are_required_optional_and_fallback() -> None:
     plan = plan_of("{ customer(id: 1) { credit riskProfile } }")
-    assert {found.step.name: found.role for found in plan.nodes} == {
+    assert {each.step.name: each.role for each in plan.nodes} == {
         "account": Role.REQUIRED,
         "credit": Role.OPTIONAL,
         "tariff": Role.FALLBACK,
@@ -149,8 +149,8 @@ def test_a_required_step_that_is_only_a_fallback_here_has_the_role_of_one() -> N
     config = """{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }],
                   aggregation: { required_steps: [b] } }"""
     theatre = Theatre.open(config, Stage())
-    assert [found.role for found in plan_of("{ o { a } }", theatre).nodes] == [Role.OPTIONAL, Role.FALLBACK]
-    assert [found.role for found in plan_of("{ o { a b } }", theatre).nodes] == [Role.OPTIONAL, Role.REQUIRED]
+    assert [each.role for each in plan_of("{ o { a } }", theatre).nodes] == [Role.OPTIONAL, Role.FALLBACK]
+    assert [each.role for each in plan_of("{ o { a b } }", theatre).nodes] == [Role.OPTIONAL, Role.REQUIRED]
 
 
 def test_a_plan_says_whether_any_of_its_nodes_looks_at_the_request() -> None:
@@ -158,7 +158,7 @@ def test_a_plan_says_whether_any_of_its_nodes_looks_at_the_request() -> None:
     assert not plan_of("{ customer(id: 1) { account } }").request_reads
 
 
-# -- the same and another node
+# -- when calls share a node
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_call_that_root_fields_share_runs_what_any_of_them_asks_for() -> None:
     )
     assert names(plan) == ["account", "fraud", "fraud"]
     assert [(root.selected.key, root.call) for root in plan.roots] == [("one", 0), ("t", None), ("two", 0), ("three", 1)]
-    assert [found.call for found in plan.nodes] == [0, 0, 1]
+    assert [each.call for each in plan.nodes] == [0, 0, 1]
 
 
 def test_nodes_that_may_make_the_same_call_are_marked_and_have_the_latest_deadline() -> None:
@@ -192,7 +192,7 @@ def test_nodes_that_may_make_the_same_call_are_marked_and_have_the_latest_deadli
     { operation: last, deadline_ms: 900, steps: [{ name: e, type: act, part: once, idempotent: false }] }
     """
     plan = plan_of("{ soon { a b } late { c d } last { e } }", Theatre.open(config, Stage()))
-    assert {found.step.name: (found.is_shared, found.deadline) for found in plan.nodes} == {
+    assert {each.step.name: (each.is_shared, each.deadline) for each in plan.nodes} == {
         "a": (True, 0.5),
         "b": (False, 0.1),
         "c": (True, 0.5),
@@ -211,16 +211,16 @@ def test_another_timeout_or_a_list_makes_another_call_and_another_select_does_no
       - { name: d, type: act, part: p, returns: "[JSON]" }
     """
     plan = plan_of("{ o { a b c d } }", Theatre.open(config, Stage()))
-    assert [found.step.name for found in plan.nodes if found.is_shared] == ["a", "c"]
+    assert [each.step.name for each in plan.nodes if each.is_shared] == ["a", "c"]
 
 
 # -- order
 
 
 def assert_ordered(plan: Plan) -> None:
-    for found in plan.nodes:
-        assert found is plan.nodes[found.index]
-        assert all(other < found.index for other in (*found.needs, *found.follows)), "a node stands before what it waits for"
+    for each in plan.nodes:
+        assert each is plan.nodes[each.index]
+        assert all(other < each.index for other in (*each.needs, *each.follows)), "a node stands before what it waits for"
 
 
 def test_nodes_stand_after_what_they_wait_for_and_otherwise_in_file_order() -> None:
@@ -257,7 +257,7 @@ def test_a_node_stands_after_what_it_waits_for_even_where_steps_stand_in_for_eac
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[str, list[str]]:
-    """Draw steps in any order that read, follow and stand in for others, without a cycle; and the fields to select."""
+    """Generate steps in any order that read, follow and replace others, without a cycle; and the fields to select."""
     count = draw(st.integers(1, 9))
     order = draw(st.permutations(range(count)))
     steps = []
@@ -291,12 +291,12 @@ def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]
         eager |= {other for name in eager for other in (*steps[name].needs, *steps[name].follows)}
         everything |= {other for name in everything for other in (*steps[name].needs, *steps[name].follows)}
         everything |= {fallback.step for name in everything for fallback in steps[name].fallbacks if fallback.step}
-    assert {found.step.name for found in plan.nodes} == everything
-    assert {found.step.name for found in plan.nodes if not found.is_lazy} == eager
+    assert {each.step.name for each in plan.nodes} == everything
+    assert {each.step.name for each in plan.nodes if not each.is_lazy} == eager
     assert plan.calls[0].pruned == tuple(name for name in steps if name not in everything)
-    for found in plan.nodes:
-        assert names(plan, found.needs) == list(found.step.needs)
-        assert names(plan, found.follows) == list(found.step.follows)
+    for each in plan.nodes:
+        assert names(plan, each.needs) == list(each.step.needs)
+        assert names(plan, each.follows) == list(each.step.follows)
 
 
 def test_a_step_of_a_mutation_follows_the_one_written_before_it_once_though_it_depends_on_it() -> None:
@@ -309,7 +309,7 @@ def test_a_step_of_a_mutation_follows_the_one_written_before_it_once_though_it_d
       - { name: c, type: act, input: "{b}" }
     """
     plan = plan_of("mutation { o { a } }", Theatre.open(config, Stage()))
-    assert [(names(plan, found.needs), names(plan, found.follows)) for found in plan.nodes] == [
+    assert [(names(plan, each.needs), names(plan, each.follows)) for each in plan.nodes] == [
         ([], []),
         ([], ["a"]),
         (["b"], []),
@@ -344,9 +344,9 @@ CHAINS = """
         ("{ o(id: 1) { c a } }", True),
         ("{ o(id: 1) { e } }", True),
         ("{ __typename }", True),
-        ("{ o(id: 1) { b d } }", False),  # two wait for one
-        ("{ o(id: 1) { a e } }", False),  # two wait for nobody
-        ("{ o(id: 1) { f } }", False),  # one may run in place of another
+        ("{ o(id: 1) { b d } }", False),  # two nodes wait for one
+        ("{ o(id: 1) { a e } }", False),  # two nodes have no prerequisites
+        ("{ o(id: 1) { f } }", False),  # one is the fallback of another
         ("{ o(id: 1) { a } p: o(id: 2) { a } }", False),  # two operations, each with its deadline
         ("mutation { m(id: 1) { x } }", True),
         ("mutation { m(id: 1) { x } n: m(id: 2) { x } }", False),

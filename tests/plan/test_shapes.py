@@ -1,4 +1,4 @@
-"""What a plan wants of a value → how its text is read. That answers are the same as without a shape is what the oracle shows."""
+"""Shapes: which selections have one, and how replies are decoded by it. The oracle shows that responses are the same without shapes."""
 
 import json
 from typing import Any
@@ -216,7 +216,7 @@ def test_answers_are_objects_as_they_were_read_where_they_can_be_and_others_wher
 
 
 def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
-    """Return the answer to a query with a link, and its errors; None for things whose call has failed."""
+    """Return the data of a query with a link, and its errors. ``things`` is the reply to the call of the link, None if it has failed."""
     query = "{ posts { id userId thing { id name } } }"
     planned, *_ = THEATRE.plan(THEATRE.documents.read(query), {})
     parent, child = planned.plan.nodes

@@ -1,4 +1,4 @@
-"""The Plan as people and programs read it."""
+"""Plans as text for people and as JSON for programs."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -60,10 +60,10 @@ def blueprint_of(*documents: str, types: str = TYPES) -> Blueprint:
 
 def plan_of(query: str, *documents: str, types: str = TYPES, variables: dict[str, Any] | None = None) -> Plan:
     blueprint = blueprint_of(*(documents or (CUSTOMER,)), types=types)
-    found = Documents(blueprint, build_schema(blueprint), is_development=True)
-    document = found.read(query)
+    loaded = Documents(blueprint, build_schema(blueprint), is_development=True)
+    document = loaded.read(query)
     definition = document.definition(None, is_read_only=False)
-    return found.plan(definition, definition.variables(variables or {"id": "42"})).plan
+    return loaded.plan(definition, definition.variables(variables or {"id": "42"})).plan
 
 
 def test_the_plan_text_of_customer_360() -> None:

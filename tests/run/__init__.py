@@ -1,1 +1,1 @@
-"""Tests of plan → outcomes."""
+"""Tests of the engine, which runs plans."""

@@ -1,4 +1,4 @@
-"""The store of replies: what is one call, and what there is room for."""
+"""The cache of replies: which calls are equal, which replies are evicted, and calls that join equal ones."""
 
 import asyncio
 from collections import Counter
@@ -34,14 +34,14 @@ def steps(folder: Path, config: str = CONFIG) -> dict[str, Step]:
 
 
 def test_a_value_is_found_by_what_the_call_does_and_all_of_its_inputs(tmp_path: Path) -> None:
-    known, values = steps(tmp_path), ReplyCache()
-    values.keep(known["a"], {"headers": {"authorization": "ada"}}, Reply(1), 5.0)
-    values.keep(known["a"], {"headers": {"authorization": "bob"}}, Reply(2), 6.0)
-    last = values.find(known["same"], {"headers": {"authorization": "ada"}})
+    steps_by_name, cache = steps(tmp_path), ReplyCache()
+    cache.keep(steps_by_name["a"], {"headers": {"authorization": "ada"}}, Reply(1), 5.0)
+    cache.keep(steps_by_name["a"], {"headers": {"authorization": "bob"}}, Reply(2), 6.0)
+    last = cache.find(steps_by_name["same"], {"headers": {"authorization": "ada"}})
     assert last is not None
     assert (last.reply.value, last.at) == (1, 5.0)
-    assert values.find(known["b"], {"headers": {"authorization": "ada"}}) is None
-    assert values.find(known["a"], {"headers": {}}) is None
+    assert cache.find(steps_by_name["b"], {"headers": {"authorization": "ada"}}) is None
+    assert cache.find(steps_by_name["a"], {"headers": {}}) is None
 
 
 def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path) -> None:
@@ -81,16 +81,16 @@ def test_a_stale_fallback_that_makes_no_sense_is_a_problem(written: str, code: s
 
 
 def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_path: Path) -> None:
-    begun = 0
+    started = 0
 
     async def call(_: Inputs, __: CallContext) -> Reply:
-        nonlocal begun
-        begun += 1
-        number = begun
+        nonlocal started
+        started += 1
+        number = started
         try:
             await asyncio.sleep(0.01)
         except asyncio.CancelledError:
-            await asyncio.sleep(0.005)  # what it holds is closed
+            await asyncio.sleep(0.005)  # its cleanup takes a while
             raise
         return Reply(number)
 
@@ -106,14 +106,14 @@ def test_a_call_that_begins_while_an_equal_one_is_being_cancelled_ends_well(tmp_
         return await _value(shared({}, CallContext(RequestContext("s", {}, 0.0), 1.0)))
 
     assert run(act()) == 2
-    assert counts["call_joined"] == 0  # it has joined nothing
+    assert counts["call_joined"] == 0  # it has not joined the cancelled call
 
 
 def test_equal_calls_of_one_moment_are_one_call_with_time_until_the_latest_deadline(tmp_path: Path) -> None:
-    made: list[CallContext] = []
+    contexts: list[CallContext] = []
 
     async def call(_: Inputs, context: CallContext) -> Reply:
-        made.append(context)
+        contexts.append(context)
         await asyncio.sleep(0.05)
         return Reply("late")
 
@@ -128,7 +128,7 @@ def test_equal_calls_of_one_moment_are_one_call_with_time_until_the_latest_deadl
     cut, *others = run(act())
     assert isinstance(cut, StepFault)
     assert (cut.kind, others) == ("timeout", ["late", "late"])
-    assert [context.deadline for context in made] == [0.2]
+    assert [context.deadline for context in contexts] == [0.2]
     assert counts["call_joined"] == 2
 
 

@@ -1,4 +1,4 @@
-"""The engine on virtual time: when nodes start, what is cancelled, what is shared, and that the answer waits for nothing else."""
+"""The engine on virtual time: when nodes start, what is cancelled and shared, and that results do not wait for cancelled calls."""
 
 import asyncio
 import gc
@@ -20,12 +20,12 @@ DOWN = StepFault(Code.SUBREQUEST_HTTP_ERROR, status=503)
 
 @pytest.fixture(params=[True, False], ids=["prompt", "slow to end"], autouse=True)
 def is_prompt(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have steps whose cancelled calls end at once, of which chains are performed by the request's own task; and others."""
+    """Run each test with steps whose cancelled calls end at once, so that chains run in the request's own task, and with other steps."""
     monkeypatch.setattr(Act, "is_prompt", request.param)
 
 
 def operation(*steps: str, name: str = "o", rest: str = "") -> str:
-    """Write an operation whose steps are given as `name, key: value`."""
+    """Return an operation as YAML; steps are texts such as `name, key: value`."""
     return f"{{ operation: {name}, {rest} steps: [{', '.join(f'{{ type: act, name: {step} }}' for step in steps)}] }}"
 
 
@@ -51,7 +51,7 @@ def test_order_without_data_waits_for_a_failed_step_as_for_a_good_one() -> None:
 
 
 def dag(random: Random, count: int) -> tuple[list[list[int]], list[int], str]:
-    """Return the prerequisites of each node, its milliseconds, and the operation in which each reads or follows these."""
+    """Return a random graph: the prerequisites of each node, its duration in milliseconds, and an operation with these steps."""
     before = [random.sample(range(number), min(number, random.choice((0, 1, 1, 2, 3, 5)))) for number in range(count)]
     times = [random.choice((0, 1, 5, 7, 10, 100, 250)) for _ in range(count)]
     steps = []
@@ -438,10 +438,10 @@ def test_an_unexpected_exception_is_an_internal_error_and_is_logged(caplog: pyte
         }
     ]
     (record,) = caplog.records
-    told = vars(record)
-    assert (told["step"], told["code"], told["request_id"]) == ("a", "INTERNAL_SERVER_ERROR", "request-1")
-    assert told["exception"].startswith("Traceback")
-    assert told["exception"].endswith("ZeroDivisionError: secret")
+    fields = vars(record)
+    assert (fields["step"], fields["code"], fields["request_id"]) == ("a", "INTERNAL_SERVER_ERROR", "request-1")
+    assert fields["exception"].startswith("Traceback")
+    assert fields["exception"].endswith("ZeroDivisionError: secret")
 
 
 def test_an_unexpected_exception_makes_way_for_the_fallback_like_any_failure() -> None:
@@ -460,8 +460,8 @@ def test_each_failed_node_is_logged_once(caplog: pytest.LogCaptureFixture) -> No
     stage = Stage({"a": Part(raises=DOWN), "b": HANGS, "c": Part(raises=DOWN)})
     config = operation("a", "b", "c, fallback: [{ value: 1 }]", "d, input: '{a}'", rest="deadline_ms: 50,")
     perform(config, "{ o { a x: a b c d } }", stage)
-    told = [(vars(record)["step"], vars(record)["code"], vars(record)["operation"]) for record in caplog.records]
-    assert told == [("a", "SUBREQUEST_HTTP_ERROR", "o"), ("c", "SUBREQUEST_HTTP_ERROR", "o"), ("b", "GATEWAY_TIMEOUT", "o")]
+    fields = [(vars(record)["step"], vars(record)["code"], vars(record)["operation"]) for record in caplog.records]
+    assert fields == [("a", "SUBREQUEST_HTTP_ERROR", "o"), ("c", "SUBREQUEST_HTTP_ERROR", "o"), ("b", "GATEWAY_TIMEOUT", "o")]
 
 
 @pytest.mark.parametrize("is_prompt", [False], indirect=True)

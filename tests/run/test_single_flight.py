@@ -1,4 +1,4 @@
-"""Equal work of several requests that is under way at the same time: done once, and for nobody but those who are equal (virtual time)."""
+"""Single flight of concurrent requests: equal calls and queries are made once, and different ones never share (virtual time)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ ACCOUNT = GraphQLRequest("{ customer(id: 1) { account } }")
 ONE_AT_A_TIME = {"json": "one", "delay": 50}
 
 
-async def opened(upstreams: Upstreams, config: str) -> Any:
+async def open_with(upstreams: Upstreams, config: str) -> Any:
     step_types: dict[str, StepType] = {**STEP_TYPES, "api": Api(upstreams.transports)}
     return open_generation(build(Files(Path(), {"a.yaml": config}, (), "test"), step_types, {}), step_types)
 
@@ -48,12 +48,12 @@ def context(headers: Mapping[str, str] | None = None, name: str = "r") -> Reques
 
 
 def ask(upstreams: Upstreams, requests: Sequence[tuple[GraphQLRequest, Mapping[str, str]]], config: str = CONFIG) -> list[Any]:
-    """Ask all at once; return the answers."""
+    """Send all requests at once; return the responses."""
 
     async def act() -> list[Any]:
-        async with await opened(upstreams, config) as generation:
+        async with await open_with(upstreams, config) as generation:
             texts = await asyncio.gather(*(respond(generation, request, context(headers)) for request, headers in requests))
-            await settled(generation)
+            await assert_idle(generation)
             return [orjson.loads(text) for text in texts]
 
     answers: list[Any] = run(act())
@@ -61,12 +61,12 @@ def ask(upstreams: Upstreams, requests: Sequence[tuple[GraphQLRequest, Mapping[s
     return answers
 
 
-async def respond(generation: Generation, request: GraphQLRequest, said: RequestContext) -> bytes:
-    begun = generation.begin(request, said)
-    return begun if isinstance(begun, bytes) else await begun()
+async def respond(generation: Generation, request: GraphQLRequest, context: RequestContext) -> bytes:
+    response = generation.begin(request, context)
+    return response if isinstance(response, bytes) else await response()
 
 
-async def settled(generation: Generation) -> None:
+async def assert_idle(generation: Generation) -> None:
     await generation.wait_until_idle()
     await asyncio.sleep(0.001)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -100,7 +100,7 @@ def test_a_failure_is_everybodys_and_is_not_kept(config: str) -> None:
     upstreams = Upstreams({"GET /accounts/1": [{"status": 500, "delay": 50}, {"json": "well again", "delay": 5}]})
 
     async def act() -> list[Any]:
-        async with await opened(upstreams, config) as generation:
+        async with await open_with(upstreams, config) as generation:
             first = await asyncio.gather(*(respond(generation, ACCOUNT, context()) for _ in range(10)))
             return [orjson.loads(text) for text in (*first, await respond(generation, ACCOUNT, context()))]
 
@@ -115,7 +115,7 @@ def test_everybody_who_waits_until_nothing_is_under_way_is_told() -> None:
     upstreams = Upstreams({"GET /accounts/1": ONE_AT_A_TIME})
 
     async def act() -> list[float]:
-        async with await opened(upstreams, CONFIG) as generation:
+        async with await open_with(upstreams, CONFIG) as generation:
             request = asyncio.create_task(respond(generation, ACCOUNT, context()))
             await asyncio.sleep(0.01)
 
@@ -135,7 +135,7 @@ def test_who_joins_a_call_is_answered_at_the_own_deadline_and_those_with_a_later
     upstreams = Upstreams({"GET /accounts/1": {"json": "one", "delay": 130}})
 
     async def act() -> list[Any]:
-        async with await opened(upstreams, CONFIG) as generation:
+        async with await open_with(upstreams, CONFIG) as generation:
 
             async def at(delay: float) -> tuple[Any, float]:
                 await asyncio.sleep(delay)
@@ -143,7 +143,7 @@ def test_who_joins_a_call_is_answered_at_the_own_deadline_and_those_with_a_later
                 return orjson.loads(text), asyncio.get_running_loop().time()
 
             answers = list(await asyncio.gather(at(0), at(0.01), at(0.06)))
-            await settled(generation)
+            await assert_idle(generation)
             return answers
 
     first, second, third = run(act())
@@ -159,12 +159,12 @@ def test_who_came_first_may_leave_and_the_others_are_answered(config: str) -> No
     upstreams = Upstreams({"GET /accounts/1": ONE_AT_A_TIME})
 
     async def act() -> list[Any]:
-        async with await opened(upstreams, config) as generation:
+        async with await open_with(upstreams, config) as generation:
             first, *others = [asyncio.create_task(respond(generation, ACCOUNT, context())) for _ in range(3)]
             await asyncio.sleep(0.01)
             first.cancel()
             answers = await asyncio.gather(*others)
-            await settled(generation)
+            await assert_idle(generation)
             return [orjson.loads(text) for text in answers]
 
     assert run(act()) == [{"data": {"customer": {"account": "one"}}}] * 2
@@ -176,23 +176,23 @@ def test_the_last_one_to_leave_takes_the_call_along(config: str) -> None:
     upstreams = Upstreams({"GET /accounts/1": {"fault": "hang"}})
 
     async def act() -> None:
-        async with await opened(upstreams, config) as generation:
+        async with await open_with(upstreams, config) as generation:
             asked = [asyncio.create_task(respond(generation, ACCOUNT, context())) for _ in range(3)]
             await asyncio.sleep(0.01)
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-            await settled(generation)
+            await assert_idle(generation)
 
     run(act())
 
 
 def test_who_comes_late_to_a_call_has_its_own_deadline() -> None:
-    """The call began 60 ms before, and ends 10 ms after the deadline of who began it: 40 ms before that of the other."""
+    """The call has run for 60 ms then. It ends 10 ms after the deadline of the request that started it, and 50 ms before that of the other."""
     upstreams = Upstreams({"GET /accounts/1": {"json": "one", "delay": 110}})
 
     async def act() -> list[Any]:
-        async with await opened(upstreams, CONFIG) as generation:
+        async with await open_with(upstreams, CONFIG) as generation:
             first = asyncio.create_task(respond(generation, ACCOUNT, context()))
             await asyncio.sleep(0.06)
             texts = await asyncio.gather(first, respond(generation, ACCOUNT, context()))

@@ -1,1 +1,1 @@
-"""Tests of what became of requests and steps."""
+"""Tests of counters, log lines and spans."""

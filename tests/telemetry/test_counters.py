@@ -1,4 +1,4 @@
-"""What is counted: names and labels of the configuration alone, and a bounded number of them (O-09)."""
+"""Metrics: labels come from the configuration alone, and their number is bounded (O-09)."""
 
 import asyncio
 import json
@@ -39,8 +39,8 @@ steps: [ { name: a, timeout_ms: 100 } ]
 
 
 async def respond(generation: Generation, request: GraphQLRequest, context: RequestContext) -> bytes:
-    begun = generation.begin(request, context)
-    return begun if isinstance(begun, bytes) else await begun()
+    response = generation.begin(request, context)
+    return response if isinstance(response, bytes) else await response()
 
 
 def series(serving: Serving) -> dict[str, float]:
@@ -84,7 +84,7 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
     async def scenario() -> dict[str, float]:
         async with serve_folder(tmp_path, STEP_TYPES, is_watched=False) as serving:
             assert serving.generation is not None
-            for code in Code:  # the worst that can be: every code in every place
+            for code in Code:  # the worst case: every code for every step
                 for meter in list(serving.telemetry.counters.steps):
                     serving.telemetry.counters.steps.count_each([meter], failed(code))
                 serving.telemetry.counters.errors[str(code)] += 1
@@ -98,17 +98,17 @@ def test_there_are_never_more_than_two_thousand_series(tmp_path: Path) -> None:
                     serving.telemetry.counters.steps.count_each([meter], failed(code))
             return series(serving)
 
-    found = asyncio.run(scenario())
-    assert 1000 < len(found) <= 2000
-    counted = sum(value for name, value in found.items() if name.startswith("stepgraph_step_outcomes_total") and "'ok'" in name)
+    metrics = asyncio.run(scenario())
+    assert 1000 < len(metrics) <= 2000
+    counted = sum(value for name, value in metrics.items() if name.startswith("stepgraph_step_outcomes_total") and "'ok'" in name)
     assert counted == 2000, "what has no series of its own is counted with the others"
-    assert "stepgraph_step_outcomes_total[('operation', 'other'), ('outcome', 'ok'), ('step', 'other')]" in found
+    assert "stepgraph_step_outcomes_total[('operation', 'other'), ('outcome', 'ok'), ('step', 'other')]" in metrics
 
 
 def span(ready: float, ended: float) -> Span:
-    made = Span()
-    made.ready, made.ended = ready, ended
-    return made
+    result = Span()
+    result.ready, result.ended = ready, ended
+    return result
 
 
 def failed(code: Code) -> Results:
@@ -130,8 +130,8 @@ def test_a_step_counts_by_how_it_ended() -> None:
 
 def test_room_for_series_is_bounded() -> None:
     meters = StepMeters()
-    made = {id(meters.of("o", f"s{number}")) for number in range(10_000)}
-    assert 50 < len(made) < MAX_STEP_SERIES / 10
+    distinct = {id(meters.of("o", f"s{number}")) for number in range(10_000)}
+    assert 50 < len(distinct) < MAX_STEP_SERIES / 10
 
 
 def test_the_lag_of_the_loop_is_seen() -> None:
@@ -140,7 +140,7 @@ def test_the_lag_of_the_loop_is_seen() -> None:
     async def scenario() -> None:
         with watching_the_loop(counters):
             await asyncio.sleep(0.55)
-            time.sleep(0.7)  # noqa: ASYNC251 - which is what is looked for
+            time.sleep(0.7)  # noqa: ASYNC251 - a blocked event loop is what the test is about
             await asyncio.sleep(0.1)
 
     asyncio.run(scenario())
@@ -211,10 +211,10 @@ steps: [ {{ name: a, type: api, endpoint: /a }} ]
                 )
             return series(serving)
 
-    found = asyncio.run(scenario())
-    assert found["stepgraph_source_breaker_state[('source', 'core')]"] == 2
-    assert found["stepgraph_source_breaker_opened_total[('source', 'core')]"] == 1
-    assert found["stepgraph_source_refused_total[('by', 'breaker'), ('source', 'core')]"] == 3
-    assert found["stepgraph_source_extra_calls_total[('by', 'retry'), ('source', 'core')]"] == 2
-    assert found["stepgraph_source_calls[('kind', 'places'), ('source', 'core')]"] == 100
-    assert found["stepgraph_source_calls[('kind', 'under_way'), ('source', 'core')]"] == 0
+    metrics = asyncio.run(scenario())
+    assert metrics["stepgraph_source_breaker_state[('source', 'core')]"] == 2
+    assert metrics["stepgraph_source_breaker_opened_total[('source', 'core')]"] == 1
+    assert metrics["stepgraph_source_refused_total[('by', 'breaker'), ('source', 'core')]"] == 3
+    assert metrics["stepgraph_source_extra_calls_total[('by', 'retry'), ('source', 'core')]"] == 2
+    assert metrics["stepgraph_source_calls[('kind', 'places'), ('source', 'core')]"] == 100
+    assert metrics["stepgraph_source_calls[('kind', 'under_way'), ('source', 'core')]"] == 0

@@ -1,4 +1,4 @@
-"""The writer of log lines: JSON or columns, from a thread that nobody waits for."""
+"""The writer of log lines: JSON or columns, from a thread of its own, without blocking the caller."""
 
 import json
 import logging
@@ -22,21 +22,21 @@ RECORD: dict[str, Any] = {"step": "a", "request_id": "r1", "operations": ("o",),
 
 @contextmanager
 def writing(**options: int) -> Iterator[tuple[LineWriter, int]]:
-    """Give a writer of JSON, and the end of the pipe that it writes to."""
+    """Yield a writer of JSON, and the reading end of the pipe that it writes to."""
     reading, written = os.pipe()
     writer = LineWriter(render_json(), written, **options)
     try:
         yield writer, reading
     finally:
-        os.close(reading)  # which ends a write that hangs
+        os.close(reading)  # ends a write that blocks
         writer.close()
         os.close(written)
 
 
 def record(message: str = "step failed", **extra: object) -> logging.LogRecord:
-    made = logging.LogRecord("stepgraph.engine", logging.WARNING, "", 0, message, None, None)
-    vars(made).update(extra)
-    return made
+    result = logging.LogRecord("stepgraph.engine", logging.WARNING, "", 0, message, None, None)
+    vars(result).update(extra)
+    return result
 
 
 def read_lines(reading: int) -> list[str]:
@@ -48,9 +48,9 @@ def test_a_record_is_a_line_of_json_with_everything_that_it_was_given() -> None:
         writer.handle(record(**RECORD))
         writer.flush()
         (line,) = read_lines(reading)
-    told = json.loads(line)
-    assert told.pop("timestamp").endswith("+00:00")
-    assert told == {
+    fields = json.loads(line)
+    assert fields.pop("timestamp").endswith("+00:00")
+    assert fields == {
         "level": "warning",
         "event": "step failed",
         "logger": "stepgraph.engine",
@@ -84,9 +84,9 @@ def test_for_people_too_no_value_moves_the_cursor(value: str) -> None:
 
 def test_an_exception_has_its_traceback() -> None:
     error = ValueError("why")
-    made = record(exc_info=(ValueError, error, None))
+    failed = record(exc_info=(ValueError, error, None))
     with writing() as (writer, reading):
-        writer.handle(made)
+        writer.handle(failed)
         writer.flush()
         (line,) = read_lines(reading)
     assert json.loads(line)["exception"].endswith("ValueError: why")
@@ -99,19 +99,19 @@ def test_while_nobody_reads_whoever_logs_goes_on_and_what_has_no_room_is_counted
             began = time.perf_counter()
             writer.handle(record(padding="x" * 100))
             slowest = max(slowest, time.perf_counter() - began)
-        assert slowest < 1.0  # a write would wait for ever
+        assert slowest < 1.0  # a blocking write would never return
         assert 10_000 < writer.dropped < 20_000
-        found: list[str] = []
-        reader = threading.Thread(target=lambda: found.extend(_all_lines(reading)))
+        lines_read: list[str] = []
+        reader = threading.Thread(target=lambda: lines_read.extend(_all_lines(reading)))
         reader.start()
-        wait_until(lambda: any("dropped" in line for line in found), "the number of dropped lines", 10)
-        told = sum(json.loads(line)["count"] for line in found if "log lines dropped" in line)
-        assert told == writer.dropped
-        assert len([line for line in found if "padding" in line]) == 20_000 - told
+        wait_until(lambda: any("dropped" in line for line in lines_read), "the number of dropped lines", 10)
+        reported = sum(json.loads(line)["count"] for line in lines_read if "log lines dropped" in line)
+        assert reported == writer.dropped
+        assert len([line for line in lines_read if "padding" in line]) == 20_000 - reported
 
 
 def _all_lines(reading: int) -> Iterator[str]:
-    """Yield whole lines until one says that some were dropped."""
+    """Yield whole lines up to the one that reports dropped lines."""
     rest = b""
     while True:
         rest += os.read(reading, 100_000)

@@ -1,4 +1,4 @@
-"""Requests and attempts as OpenTelemetry has them: a span each, below the caller's, told on to the services that are called."""
+"""Tracing: requests and attempts have spans below the caller's span, and called services get the trace headers."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @dataclass(slots=True)
 class Spans(SpanExporter):
-    """Keeps the spans that were ended."""
+    """Collects the spans that have ended."""
 
     ended: list[ReadableSpan] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ class Spans(SpanExporter):
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    """Stand in for what exports spans; who runs the gateway in a process of their own has a provider of their own."""
+    """Replace the exporter of spans by one that collects them, with a provider as an embedding process may have its own."""
     kept = Spans()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -66,10 +66,10 @@ def spans() -> Iterator[Spans]:
 
 
 def ask(folder: Path, *paths: str, is_traced: bool = True, **headers: str) -> list[dict[str, dict[str, str]]]:
-    """Ask for everything, for each of these paths; return the headers that each service got, by path."""
+    """Send a query for all steps to each of these paths; return the headers that each service got, by path."""
 
     async def scenario() -> list[dict[str, dict[str, str]]]:
-        found = []
+        headers_by_request = []
         async with FaultServer() as upstream:
             upstream.script("/fine", Json("fine"))
             upstream.script("/flaps", Status(503), Json("fine"))
@@ -84,8 +84,8 @@ def ask(folder: Path, *paths: str, is_traced: bool = True, **headers: str) -> li
                     before = len(upstream.requests)
                     query = f'query Secret {{ o(path: "{path}") {{ core foreign declared catalog near }} }}'
                     await gateway.ask(query, None, x_request_id=f"to-{path}", **headers)
-                    found.append({request.target: dict(request.headers) for request in upstream.requests[before:]})
-        return found
+                    headers_by_request.append({request.target: dict(request.headers) for request in upstream.requests[before:]})
+        return headers_by_request
 
     return asyncio.run(scenario())
 
@@ -106,9 +106,9 @@ def test_a_request_is_a_span_below_its_callers_and_an_attempt_one_below_that(tmp
     assert request.context is not None
     assert (f"{request.parent.span_id:016x}", f"{request.context.trace_id:032x}") == (PARENT[36:52], PARENT[3:35])
     assert request.kind is trace.SpanKind.SERVER
-    told = attributes(request)
-    assert re.fullmatch("[0-9a-f]{16}", told.pop("stepgraph.config_version"))
-    assert told == {
+    values = attributes(request)
+    assert re.fullmatch("[0-9a-f]{16}", values.pop("stepgraph.config_version"))
+    assert values == {
         "stepgraph.request_id": "to-flaps",
         "http.request.method": "POST",
         "http.response.status_code": 200,

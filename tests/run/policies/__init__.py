@@ -1,4 +1,4 @@
-"""Calls of one step through all policies, on virtual time: what each policy's tests have in common."""
+"""Helpers for the tests of policies: calls of one step through all policies, on virtual time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ DONE = Part(gives="done", after=10)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Makes calls of the step; the request of each arrives when it is made, and has until ``deadline`` (milliseconds of loop time)."""
+    """Makes calls of the step, each for a request that arrives now and has the deadline ``deadline`` (milliseconds of loop time)."""
 
     call: Call
     state: SourceState
@@ -32,14 +32,14 @@ class Ask:
 
     @property
     def breaker(self) -> Breaker:
-        """The breaker of the source, which has one."""
+        """The circuit breaker of the source."""
         breaker = BREAKER.of(self.state)
         assert breaker is not None
         return breaker
 
 
 def ask(stage: Stage, act: Callable[[Ask], Awaitable[Any]], *, step: str = "", source: str = "") -> Any:
-    """Let `act` make calls of one step (deadlines in milliseconds) and return what it returns; nothing may be left running."""
+    """Run `act` with a function that makes calls of one step; return its result, and assert that no task is left."""
     config = f"""
     sources: {{ stage: {{ type: act, {source} }} }}
     defaults: {{ act: stage }}
@@ -58,7 +58,7 @@ def ask(stage: Stage, act: Callable[[Ask], Awaitable[Any]], *, step: str = "", s
 
 
 async def fault_of(call: Awaitable[Reply]) -> tuple[str, str, float]:
-    """Return the code and the kind of the fault of a call, and when it came."""
+    """Return the code and the kind of the fault of a call, and the time in milliseconds."""
     with pytest.raises(StepFault) as caught:
         await call
     return caught.value.code, caught.value.kind, now_ms()

@@ -1,4 +1,4 @@
-"""Adaptive concurrency: the limit finds what an upstream can do, whatever that is, and follows when it changes."""
+"""Adaptive concurrency: the limit approaches the capacity of an upstream, and follows it when it changes."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ STEP = blueprint_of("{ operation: o, steps: [{ name: a, type: act, timeout_ms: 6
 
 @dataclass(slots=True)
 class Upstream:
-    """Answers after ``seconds`` while it has no more than ``room`` calls; with more, each takes longer by as much as there are too many."""
+    """Answers after ``seconds`` while it has at most ``room`` calls; with more, each takes longer in proportion."""
 
     room: int
     seconds: float = 0.2
@@ -38,14 +38,14 @@ class Upstream:
 
 
 def guarded(call: Call, state: SourceState) -> Call:
-    """Return a call with places that follow the time it takes."""
+    """Return a call with a bulkhead whose capacity follows the latency."""
     return with_attempt(with_adaptive(call, STEP, state), STEP, state)
 
 
 def under_load(
     upstream: Upstream, clients: int, seconds: float, keys: str = "", then: Callable[[], None] = lambda: None
 ) -> list[int]:
-    """Have clients call one after the other for so long; return the limit at every tenth of that time. ``then`` comes half way."""
+    """Let clients make calls for some seconds; return the limit at every tenth of that time. ``then`` is called after half of it."""
     adaptive: dict[str, Any] = {"min": 5}
     source = SourceKeys.model_validate(
         {"type": "act", "concurrency": 200, "queue": 1000, "queue_timeout_ms": 3_600_000, "adaptive": adaptive}

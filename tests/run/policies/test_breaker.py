@@ -1,4 +1,4 @@
-"""The circuit breaker of a source: what opens it, that nobody is called then, the one call that tries, and what says nothing of a source."""
+"""The circuit breaker of a source: what opens it, rejections while it is open, its probe, and results that do not count."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ async def many(call: Ask, count: int) -> None:
 
 
 def opened_by(parts: list[Part], **config: str) -> bool:
-    """Tell whether so many calls one after the other open the breaker, and that nobody is called then."""
+    """Make the calls one after the other; return whether the breaker is open, and assert that it lets no call through then."""
     stage = Stage({"a": [*parts, Part("more")]})
 
     async def act(call: Ask) -> bool:
@@ -137,10 +137,10 @@ def test_calls_that_clients_leave_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("timeout", "arrived", "began", "deadline", "counts"),
     [
-        (5000, 0, 0, 1000, True),  # it had all the time that there was
-        (5000, 0, 600, 1000, False),  # steps before it took more than half of that
+        (5000, 0, 0, 1000, True),  # it had all of the request's time
+        (5000, 0, 600, 1000, False),  # earlier steps took more than half of the request's time
         (5000, 0, 400, 1000, True),
-        (600, 0, 600, 1000, True),  # more than half of its own
+        (600, 0, 600, 1000, True),  # it had more than half of its own timeout
         (1000, 0, 600, 1000, False),
     ],
 )
@@ -148,7 +148,7 @@ def test_calls_that_clients_leave_do_not_count() -> None:
 def test_a_call_that_the_deadline_cuts_counts_when_it_had_half_of_its_time(
     timeout: int, arrived: float, began: float, deadline: float, counts: bool, is_cancelled: bool
 ) -> None:
-    """At the deadline a request cancels what is under way; the limit of the call comes at the same moment."""
+    """At the deadline a request cancels its calls; the timer of the call fires at the same moment."""
     stage = Stage({"a": HANGS})
 
     async def act(call: Ask) -> Any:

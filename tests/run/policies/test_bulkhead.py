@@ -1,4 +1,4 @@
-"""Places at a source: how many calls are under way, how many wait and for how long, and that every place comes back."""
+"""The bulkhead of a source: how many calls run, how many wait and for how long, and that every place is freed."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Hedges: when a second call is made beside a slow one, who wins, what becomes of the loser, and how many there may be."""
+"""Hedging: when a second call is made, which reply is used, that the loser is cancelled, and the budget."""
 
 import asyncio
 from typing import Any
@@ -15,13 +15,13 @@ from tests.run.policies import BUSY, Ask, ask, ending_of
 
 HEDGED = "retry: { attempts: 1 }, breaker: { enabled: false }, hedge: {}"
 USUAL = [Part("usual", after=30)] * 10 + [Part("usual", after=10)] * 90
-"""As many calls as are needed: the slowest of them take 30 ms."""
+"""Enough calls for the percentile: the slowest of them take 30 ms."""
 
 
 def after_the_usual(
     *parts: Part, source: str = HEDGED, step: str = "timeout_ms: 1000", calls: int = 1
 ) -> tuple[list[Any], Stage, Any]:
-    """Make the usual calls, then some more; return how these ended with the milliseconds that they took, and what is known of the step."""
+    """Make the usual calls, then some more; return the results and milliseconds of these, and the latencies of the step."""
     stage = Stage({"a": [*USUAL, *parts]})
 
     async def act(call: Ask) -> Any:

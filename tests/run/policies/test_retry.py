@@ -1,4 +1,4 @@
-"""Further attempts: for which faults, after which waits, how many, and never beyond the deadline or the budget of the source."""
+"""Retries: for which faults, after which waits, how many, and never beyond the deadline or the budget of the source."""
 
 import asyncio
 from itertools import pairwise

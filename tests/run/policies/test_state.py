@@ -1,4 +1,4 @@
-"""The state of a source's policies lives as long as its pool, whatever becomes of the configuration around it."""
+"""The state of a source's policies lives as long as its pool, also over changes of the configuration."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from tests.oracle import Act, Stage
 
 
 class Connected(Act):
-    """A step type whose sources have nothing to connect to."""
+    """A step type whose sources have no connections."""
 
     @asynccontextmanager
     async def connect(self, source: Source) -> AsyncIterator[None]:

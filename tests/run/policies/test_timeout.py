@@ -1,4 +1,4 @@
-"""The limit of one attempt: its own timeout or the deadline, whichever comes first."""
+"""The timeout of one attempt: its own or the deadline, whichever comes first."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Deadline timers: a task is cancelled at their very time, and those that are cancelled leave nothing behind."""
+"""Deadline timers: they cancel a task at their exact time, and cancelled timers leave no handles behind."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from tests.kit import virtual
 
 
 async def wait(seconds: float, ended: Callable[[float, bool], None]) -> None:
-    """Wait for ever, but for a timer; say when it fired, and whether it was the cause."""
+    """Wait until a timer cancels the task; return when it fired, and whether it was the cause."""
     loop = asyncio.get_running_loop()
     timer = DeadlineTimer(loop, loop.time() + seconds)
     try:

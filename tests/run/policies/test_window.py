@@ -1,4 +1,4 @@
-"""Counting what happened lately."""
+"""Counts over a sliding window."""
 
 import random
 
