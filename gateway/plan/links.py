@@ -1,4 +1,4 @@
-"""Links of one operation call → nodes, one for each level."""
+"""Plan the links of one operation call: one node for each level at which a link is selected."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gateway.plan.nodes import DraftedPlan, Hops, LinkUse, Node, OfType, Role, w
 
 @dataclass(frozen=True, slots=True)
 class LinkPlanner:
-    """Finds the links of an operation call: one node for each link, level and set of arguments, whatever the number of parents."""
+    """Finds the links in the selection of an operation call, and adds one node for each link, level and set of arguments."""
 
     call: int
     operation: Operation
@@ -21,13 +21,13 @@ class LinkPlanner:
     drafted: DraftedPlan
 
     def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
-        """Add the nodes of all links below some root fields; ``position`` are the nodes of the operation's steps by name."""
+        """Add the nodes of all links below root fields; ``position`` maps the operation's steps to their nodes."""
         for root in roots:
             for selected, origin in selected_origins(self.operation.strategy, root):
                 self.descend(selected, position[origin.step], (origin.key,) if origin.key else ())
 
     def descend(self, selected: Selected, parent: int, hops: Hops) -> None:
-        """Look for links in what is selected of a value that stands ``hops`` below the value of the node ``parent``."""
+        """Add the nodes of links below a selected field, whose objects are ``hops`` below the value of the node ``parent``."""
         if not hops:
             self.drafted.values.setdefault(parent, []).append(selected)
         for type_name, fields in selected.parts.items():
@@ -37,13 +37,14 @@ class LinkPlanner:
                 if link is not None:
                     arguments = written_arguments(part)
                     index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
+                    # The projection looks the node up by concrete type; a link of an interface has one node for several types.
                     self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
                     self.descend(part, index, ())
                 elif part.parts:
                     self.descend(part, parent, (*below, part.name))
 
     def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
-        """Return the hops to all objects of one level that a link is asked of: those of an interface have several concrete types."""
+        """Return the hops to all parent objects of a link at one level. With an interface or union they may have several concrete types."""
         names = tuple(
             name
             for name, fields in selected.parts.items()
@@ -54,7 +55,7 @@ class LinkPlanner:
         return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
 
     def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
-        """Return the node of a link, which is made where there is none yet."""
+        """Return the node of a link; add it if there is none yet."""
         arguments = written_arguments(part)
         identity = (parent, hops, f"{link.type}.{link.field}", arguments)
         if identity not in self.drafted.links:
@@ -79,9 +80,9 @@ class LinkPlanner:
 
 
 def selected_origins(strategy: Strategy, root: Selected) -> Iterator[tuple[Selected, Origin]]:
-    """Yield what is selected of an operation's value, each part with where it comes from.
+    """Yield the selected parts of an operation's value, each with its origin: the step and key that it comes from.
 
-    Where that is the value of one step it is asked for whatever is selected of it: without it not even null-ness is known.
+    If the whole value is that of one step, the step is needed whatever is selected of it: only its value tells whether the field is null.
     """
     if strategy.whole is not None:
         yield root, strategy.whole
@@ -91,5 +92,5 @@ def selected_origins(strategy: Strategy, root: Selected) -> Iterator[tuple[Selec
 
 
 def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
-    """Return the hops to the objects of a concrete type: a filter where each value tells its own."""
+    """Return the hops to the objects of a concrete type. A field of an interface or union type needs a filter for that."""
     return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops

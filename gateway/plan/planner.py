@@ -1,6 +1,6 @@
-"""What is selected → the Plan: the steps asked for, closed over what they refer to; everything else is left out (paper 5.3).
+"""Plan a selection: the selected steps and all of their direct and indirect prerequisites, and nothing else (paper 5.3).
 
-A plan has no conditions left: ``@skip`` and ``@include`` were decided with the selection.
+A plan has no conditions: ``@skip`` and ``@include`` were evaluated with the selection.
 """
 
 import itertools
@@ -19,21 +19,21 @@ from gateway.plan.upstream_selection import selection_text
 
 @dataclass(slots=True)
 class _CallDraft:
-    """An operation call while root fields are still added to it."""
+    """An operation call under construction: root fields with the same operation and arguments share it."""
 
     operation: Operation
     roots: list[Selected] = field(default_factory=list)
 
     @property
-    def asked(self) -> set[str]:
-        """The names of the steps that the root fields ask for; all but mere fallbacks in a mutation."""
+    def selected_steps(self) -> set[str]:
+        """The names of the steps that fill selected fields. In a mutation all steps run, except those that are only fallbacks."""
         if self.operation.is_mutation:
             return self.operation.steps.keys() - mere_fallbacks(self.operation.steps)
         return {origin.step for root in self.roots for _, origin in selected_origins(self.operation.strategy, root)}
 
 
 def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: bool = False) -> Plan:
-    """Plan the selected root fields of one document. Those of a mutation each are a call of their own."""
+    """Return the plan of the selected root fields of one document. In a mutation each root field has an operation call of its own."""
     drafts: dict[tuple[str, ...], _CallDraft] = {}
     order = []
     for selected in selection:
@@ -46,22 +46,24 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         order.append(Root(selected, list(drafts).index(identity)))
     drafted = DraftedPlan()
     calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
-    nodes = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
-    shared = with_shapes(nodes if is_mutation else _mark_shared(nodes), drafted.links, drafted.values)
-    request_reads = tuple(dict.fromkeys(path for node in shared for path in node.step.request_reads))
-    reads_context = any(node.step.reads_context for node in shared)
-    is_immediate = not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in shared)
+    with_selections = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
+    # Calls of a mutation are never shared. Shapes come last, as a shared node has none.
+    nodes = with_shapes(with_selections if is_mutation else _mark_shared(with_selections), drafted.links, drafted.values)
+    request_reads = tuple(dict.fromkeys(path for node in nodes for path in node.step.request_reads))
+    reads_context = any(node.step.reads_context for node in nodes)
+    is_immediate = not is_mutation and all(_is_immediate(node, calls[node.call].operation) for node in nodes)
     return Plan(
         roots=tuple(order),
         calls=calls,
-        nodes=shared,
-        waiting=tuple(len(node.prerequisites) for node in shared),
-        dependents=_dependents(shared),
+        nodes=nodes,
+        waiting=tuple(len(node.prerequisites) for node in nodes),
+        dependents=_dependents(nodes),
         links=drafted.links,
         request_reads=request_reads,
         reads_context=reads_context,
         is_mutation=is_mutation,
-        is_chain=is_immediate or (len(calls) == 1 and _is_chain(shared)),
+        # Several operation calls have deadlines of their own, which one sequence of nodes could not keep.
+        is_chain=is_immediate or (len(calls) == 1 and _is_chain(nodes)),
         is_immediate=is_immediate,
         is_constant=is_immediate and not (request_reads or reads_context),
         is_applicable=not any(call.not_applicable for call in calls),
@@ -69,36 +71,37 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
 
 
 def _is_immediate(node: Node, operation: Operation) -> bool:
-    """Tell whether a node ends without a wait: for an upstream, for an equal call, for its turn, for another node that stands in."""
+    """Tell whether a node never waits: for an upstream, an equal call, a place in its operation's ``concurrency``, or a fallback step."""
     step = node.step
     waits = step.calls_out or step.lifetime is not None or node.is_shared or node.use is not None
     return not (waits or node.substitutes or operation.concurrency)
 
 
 def _is_chain(nodes: tuple[Node, ...]) -> bool:
-    """Tell whether each node waits for the one before it, and can be given up at once at the deadline."""
+    """Tell whether each node waits for the one before it, and ends at once when it is cancelled at the deadline (``is_prompt``)."""
     if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.is_prompt for node in nodes):
         return False
     return all(before.index in node.prerequisites for before, node in itertools.pairwise(nodes))
 
 
 def _dependents(nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return for each node the nodes that it is a prerequisite of."""
     dependents: list[list[int]] = [[] for _ in nodes]
     for node in nodes:
         for other in node.prerequisites:
             dependents[other].append(node.index)
-    return tuple(tuple(of_node) for of_node in dependents)
+    return tuple(map(tuple, dependents))
 
 
 def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, ...]:
-    """Return the steps of overlays that do not hold for this request although a field of theirs is selected."""
+    """Return the steps of overlays that do not apply to this request, although fields of them are selected."""
     names = dict.fromkeys(part.name for root in roots for fields in root.parts.values() for part in fields)
     missing = operation.overlay_fields.keys() - operation.strategy.origins.keys()
     return tuple(dict.fromkeys(operation.overlay_fields[name].origin.step for name in names if name in missing))
 
 
 def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:
-    """Append the nodes of an operation call, those of its steps before those of links."""
+    """Append the nodes of an operation call to the draft, those of its steps before those of links; return the call."""
     operation, steps, first = draft.operation, draft.operation.steps, draft.roots[0]
     start = len(drafted.nodes)
     drafted.nodes += _step_nodes(index, draft, blueprint.deadline_of(operation), start)
@@ -120,10 +123,11 @@ def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: Dra
 
 
 def _step_nodes(call: int, draft: _CallDraft, deadline: float, start: int) -> Iterator[Node]:
-    """Yield the nodes of steps, each after all that it waits for and, where that leaves a choice, in file order."""
+    """Yield the nodes of steps in topological order, and in file order where that leaves a choice."""
     steps = draft.operation.steps
-    eager = closure(draft.asked, lambda name: steps[name].prerequisites)
+    eager = closure(draft.selected_steps, lambda name: steps[name].prerequisites)
     chosen = closure(eager, lambda name: steps[name].prerequisites_with_fallbacks)
+    # The steps of a mutation run one after the other, in the order in which they are written.
     before = written_order(_graph(steps, eager)) if draft.operation.is_mutation else {}
     position = {name: start + offset for offset, name in enumerate(_ordered(steps, chosen))}
     for name, index in position.items():
@@ -144,28 +148,28 @@ def _step_nodes(call: int, draft: _CallDraft, deadline: float, start: int) -> It
 
 
 def _graph(steps: Mapping[str, Step], chosen: set[str]) -> Graph:
-    """Return the graph of some steps and all that they wait for, in file order."""
+    """Return the graph of the chosen steps and their prerequisites, in file order."""
     return {name: step.prerequisites for name, step in steps.items() if name in chosen}
 
 
 def _also_after(step: Step, before: str | None) -> tuple[str, ...]:
-    """Return the step of a mutation that is written before another, unless that other waits for it anyway."""
+    """Return the step of a mutation that is written before this one, unless it is a prerequisite anyway."""
     return () if before is None or before in step.prerequisites else (before,)
 
 
 def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
-    """Sort steps topologically, a fallback after the step that it stands in for, otherwise in file order."""
+    """Sort steps topologically, and a fallback after the step that it replaces; where that leaves a choice, keep file order."""
     graph = _graph(steps, chosen)
     after: dict[str, list[str]] = {}
     for name in graph:
         for other in steps[name].fallback_steps:
-            if other not in closure([name], graph.__getitem__):  # a primary may itself wait for what stands in for it
+            if other not in closure([name], graph.__getitem__):  # a step may itself depend on its fallback
                 after.setdefault(other, []).append(name)
     return topological_order(graph, after)
 
 
 def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint) -> Node:
-    """Tell a node that takes it what is selected of its value."""
+    """Return the node with the selection set of its value, if its step type sends that upstream."""
     if not node.step.takes_selection:
         return node
     match = ((name,) for name in node.use.link.match) if node.use else ()
@@ -174,7 +178,7 @@ def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint) -> N
 
 
 def _mark_shared(nodes: list[Node]) -> tuple[Node, ...]:
-    """Mark nodes that may turn out to make the very same call; the latest of their deadlines holds for it."""
+    """Mark nodes that may make equal calls, which is known only when their inputs are rendered. The latest of their deadlines applies."""
     groups: dict[str, list[Node]] = {}
     for node in nodes:
         if node.step.is_idempotent:

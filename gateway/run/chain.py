@@ -31,7 +31,7 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = stop.value
         return result
     coroutine.close()
-    raise RuntimeError("a step type that says that it asks nobody has waited")
+    raise RuntimeError("a step type that declares that it makes no upstream calls has waited")
 
 
 async def run_chain(run: Execution) -> Results:

@@ -186,6 +186,7 @@ class _Scheduler:
         for index in self.plan.calls[call].nodes:
             if self.execution.outcomes[index] is None and self.is_demanded[index]:
                 self.settle(self.plan.nodes[index], _CANCELLED)
+            # One of the tasks may be the current one, when a required step has failed. It returns after this, and so ends as cancelled.
             if index in self.tasks:
                 self.cancel(self.tasks[index])
         state = self.execution.states[call]
