@@ -41,7 +41,7 @@ def blocking_calls_are_mistakes() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def a_busy_machine_is_no_overload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let gateways in the test process take no slow turn of the event loop for too many requests: other processes cause them."""
-    monkeypatch.setattr(admission, "LONG_TURN", 60.0)
+    monkeypatch.setattr(admission, "LONG_ITERATION", 60.0)
 
 
 @pytest.fixture

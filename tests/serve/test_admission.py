@@ -19,7 +19,7 @@ from gateway.load.build.build import load
 from gateway.operate.serving import serve_folder
 from gateway.process.app import create_app
 from gateway.process.server import Server
-from gateway.serve.admission.admission import LONG_TURN, MANY, Admission, PriorityShare, PriorityShares
+from gateway.serve.admission.admission import LONG_ITERATION, MANY_REJECTIONS, Admission, PriorityShare, PriorityShares
 from gateway.serve.connections.connection import GatewayProtocol
 from gateway.serve.connections.listener import bind
 from resolvers import STEP_TYPES
@@ -176,7 +176,7 @@ def test_a_priority_always_has_a_place_and_without_priorities_there_is_but_one_s
     ranked = shares_of(tmp_path / "ranked", is_ranked=True)
     assert [ranked.of(priority).places for priority in Priority] == [1, 1, 1]
     plain = shares_of(tmp_path / "plain", is_ranked=False)
-    assert (plain.is_ranked, plain.best, ranked.best) == (False, plain.of(Priority.NORMAL), ranked.of(Priority.HIGH))
+    assert (plain.is_ranked, plain.largest, ranked.largest) == (False, plain.of(Priority.NORMAL), ranked.of(Priority.HIGH))
 
 
 # -- the event loop
@@ -208,7 +208,7 @@ class Held:
 
     async def long_turn(self) -> None:
         """Let a turn take longer than it may."""
-        self.hold(LONG_TURN * 1.5)
+        self.hold(LONG_ITERATION * 1.5)
         await asyncio.sleep(0)
 
     def refuses(self, *shares: PriorityShare) -> list[bool]:
@@ -269,7 +269,7 @@ def test_a_loop_that_keeps_up_is_looked_at_now_and_then_alone() -> None:
         looks = 0
         for _ in range(1000):
             held.refuses(LOW)
-            looks += held.admission._pressure.is_watching
+            looks += held.admission._lag.is_measuring
             await asyncio.sleep(0)
             held.hold(0.0001)
         assert 20 < looks < 100
@@ -338,12 +338,12 @@ def test_it_is_ready_whatever_its_upstreams_and_its_next_configuration_are(tmp_p
 
 
 def test_after_many_refusals_it_says_for_a_while_that_it_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.serve.admission.admission.AVOIDED", 1.0)
+    monkeypatch.setattr("gateway.serve.admission.admission.NOT_READY_SECONDS", 1.0)
 
     async def scenario() -> None:
         async with loaded(tmp_path, "max_in_flight: 1") as (gateway, upstream):
             tasks = await fill(gateway, upstream, 1)
-            for _ in range(MANY):
+            for _ in range(MANY_REJECTIONS):
                 assert (await post(gateway, URGENT)).status_code == 503
             assert await health(gateway) == (200, "ready")
             assert (await post(gateway, URGENT)).status_code == 503

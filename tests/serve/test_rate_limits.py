@@ -131,7 +131,7 @@ def test_the_store_keeps_no_more_clients_than_it_may_and_forgets_who_was_not_see
 
 
 def test_a_few_clients_with_very_many_requests_take_no_more_memory_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.serve.admission.rate_limits.MAX_STAMPS", 1000)
+    monkeypatch.setattr("gateway.serve.admission.rate_limits.MAX_TIMESTAMPS", 1000)
     windows, (rule,) = ClientWindows(Clock()), limits("1000/hour").rules
     for number in range(50):
         windows.hit(rule, str(number), 500)

@@ -1,1 +1,1 @@
-"""Who is let in: concurrency limits, load shedding, rate limits."""
+"""Which requests are admitted: concurrency limits, load shedding, rate limits."""

@@ -1,8 +1,8 @@
-"""Requests that arrive → those that are let in: no more at once than allowed, and fewer while the event loop cannot keep up.
+"""Admit or reject incoming requests: a limit of requests in flight, and load shedding while the event loop is overloaded.
 
-A cap alone does not keep one event loop from doing more than it can: what it has read it works on, and everybody waits for everybody. So
-the loop is watched, in the manner of CoDel (Nichols and Jacobson, 2012): a burst may take as long as it likes, but a queue that stands is
-cut down to one that does not. Refusing costs a small part of answering, so that most of the time still goes into answers.
+A limit alone does not protect an event loop: the loop works on everything that it has read, so all requests get slow together. Therefore
+the latency of the loop is measured, in the manner of CoDel (Nichols and Jacobson, 2012): a short burst is allowed, but a standing queue is
+shed until it is gone. A rejection costs a small part of an answer, so most of the time still goes into answers.
 """
 
 import asyncio
@@ -11,45 +11,46 @@ from dataclasses import dataclass
 
 from gateway.blueprint import Blueprint, Priority
 
-LONG_TURN = 0.040
-"""Seconds. When two turns of the event loop in a row take longer there is more to do than can be done."""
-SHORT_TURN = 0.008
-"""Seconds. A turn that takes no longer shows that nothing is waiting any more."""
+LONG_ITERATION = 0.040
+"""Seconds. Two iterations of the event loop in a row that take longer mean overload."""
+SHORT_ITERATION = 0.008
+"""Seconds. An iteration that takes no longer shows that the queue is empty, and ends the overload."""
 SLICES = {Priority.LOW: -1.0, Priority.NORMAL: 0.010, Priority.HIGH: 0.030}
-"""Seconds from the beginning of a turn within which new requests of a priority are still let in when there is too much to do; those of low
-priority never are."""
-LOOK = 0.002
-"""Seconds between two looks at the event loop while it keeps up, so that looking costs next to nothing."""
+"""Seconds from the start of an iteration in which new requests of a priority are still admitted under overload. Those of low priority never
+are, as no age of an iteration is negative."""
+MEASURE_INTERVAL = 0.002
+"""Seconds between two measurements while the event loop keeps up, so that measuring costs next to nothing."""
 REASONS = ("in_flight", "pressure")
-"""Why a request is not let in: all places are taken, or the event loop cannot keep up."""
-MANY = 100
-"""How many refusals within ``LATELY`` seconds make the gateway say for ``AVOIDED`` seconds that it is not ready."""
-LATELY = 5.0
-AVOIDED = 10.0
+"""Why a request is rejected: all places are taken, or the event loop is overloaded."""
+MANY_REJECTIONS = 100
+"""More rejections than this within ``REJECTION_WINDOW`` seconds make the readiness check fail for ``NOT_READY_SECONDS`` seconds."""
+REJECTION_WINDOW = 5.0
+NOT_READY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PriorityShare:
-    """What the requests of one priority may take: places among those under way, and seconds of a turn of an overloaded event loop."""
+    """The limits of one priority: how many requests may be in flight, and the slice of an iteration under overload (seconds)."""
 
     places: int
     slice: float
 
 
 class PriorityShares:
-    """The shares of all priorities in a configuration. Where all operations are of one priority, that has everything."""
+    """The shares of all priorities in a configuration. Where all operations have the same priority, its share has all places."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         all_places = blueprint.server.max_in_flight
-        known = {operation.priority for operation in blueprint.operations.values()} | {Priority.NORMAL}
-        self.is_ranked = len(known) > 1
-        """Whether it matters what a request asks for."""
+        priorities = {operation.priority for operation in blueprint.operations.values()} | {Priority.NORMAL}
+        self.is_ranked = len(priorities) > 1
+        """Whether operations differ in priority, so that the document must be read before a request is admitted."""
+        # Rounded up, so that every priority has a place even where there is only one.
         places = {Priority.LOW: -(-all_places // 2), Priority.NORMAL: all_places, Priority.HIGH: all_places}
-        if Priority.HIGH in known:
+        if Priority.HIGH in priorities:
             places[Priority.NORMAL] = -(-all_places * 9 // 10)
         self._by_priority = {priority: PriorityShare(places[priority], SLICES[priority]) for priority in Priority}
-        self.best = self._by_priority[max(known)]
-        """The largest share: whoever is refused this one is refused in any case."""
+        self.largest = self._by_priority[max(priorities)]
+        """The largest share. A request that is rejected by this one is rejected whatever its priority is."""
 
     def of(self, priority: Priority) -> PriorityShare:
         """Return the share of a priority."""
@@ -57,93 +58,94 @@ class PriorityShares:
 
 
 class Admission:
-    """Counts the requests under way in this process, and refuses those for which there is no place or no time."""
+    """Counts the requests in flight in this process, and rejects those for which there is no place or no time."""
 
     def __init__(self, rejected: Counter[str] | None = None) -> None:
         self.in_flight = 0
-        """How many requests wait for somebody else; one that is answered at once takes no place."""
+        """How many requests wait for I/O. A request that is answered at once takes no place."""
         self.rejected = Counter() if rejected is None else rejected
-        """How many requests were refused because all places were taken (``in_flight``) or the event loop could not keep up (``pressure``)."""
-        self._pressure = LoopLag()
-        self._refused_at: deque[float] = deque(maxlen=MANY + 1)
-        self._avoided_until = 0.0
+        """Rejected requests by reason (``REASONS``)."""
+        self._lag = LoopLag()
+        self._rejected_at: deque[float] = deque(maxlen=MANY_REJECTIONS + 1)
+        self._not_ready_until = 0.0
 
     def admits(self, arrived_at: float, share: PriorityShare) -> bool:
-        """Tell whether a request that arrived at a time (event loop clock) is let in, as its share is not used up."""
+        """Tell whether a request that arrived at a time (event loop clock) is admitted; count it when it is rejected."""
         if self.in_flight >= share.places:
-            return self._refuse("in_flight")
-        pressure = self._pressure
-        if pressure.is_watching:
-            if pressure.is_high and pressure.turn_age() > share.slice:
-                return self._refuse("pressure")
-        elif arrived_at >= pressure.look_at:
-            pressure.look()
+            return self._reject("in_flight")
+        lag = self._lag
+        if lag.is_measuring:
+            # Not everything is rejected: the start of each iteration goes to new requests, so that the loop is never without work.
+            if lag.is_overloaded and lag.iteration_age() > share.slice:
+                return self._reject("pressure")
+        elif arrived_at >= lag.measure_at:
+            lag.start()
         return True
 
-    def take(self, share: PriorityShare) -> bool:
-        """Take a place if there is one; whoever does so gives it back by :meth:`leave`."""
+    def acquire(self, share: PriorityShare) -> bool:
+        """Take a place if one is free; the caller must give it back with :meth:`release`."""
         if self.in_flight >= share.places:
-            return self._refuse("in_flight")
+            return self._reject("in_flight")
         self.in_flight += 1
         return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give a place back."""
         self.in_flight -= 1
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether so many requests were refused lately that new ones had better go elsewhere."""
-        return asyncio.get_running_loop().time() < self._avoided_until
+        """Whether so many requests were rejected lately that a load balancer should send new ones elsewhere."""
+        return asyncio.get_running_loop().time() < self._not_ready_until
 
-    def _refuse(self, reason: str) -> bool:
+    def _reject(self, reason: str) -> bool:
         self.rejected[reason] += 1
         now = asyncio.get_running_loop().time()
-        self._refused_at.append(now)
-        if len(self._refused_at) > MANY and now - self._refused_at[0] <= LATELY:
-            self._avoided_until = now + AVOIDED
+        self._rejected_at.append(now)
+        if len(self._rejected_at) > MANY_REJECTIONS and now - self._rejected_at[0] <= REJECTION_WINDOW:
+            self._not_ready_until = now + NOT_READY_SECONDS
         return False
 
 
 class LoopLag:
-    """Measures the turns of the event loop: how long it takes until a function that is to be called soon is called.
+    """Measures how long iterations of the event loop take: the time until a callback that is scheduled with ``call_soon`` runs.
 
-    While they are short one is measured now and then, when a request comes; from a long one on each is, until one is short again. (The
-    loop does not sleep meanwhile, so an idle one has a short turn at once.)
+    While iterations are short, one is measured now and then, when a request arrives. After a long one every iteration is measured, until one
+    is short again. (The loop does not sleep while a callback is scheduled, so an idle loop has a short iteration at once.)
     """
 
     def __init__(self) -> None:
-        self.look_at = 0.0
-        """When the next look is due (event loop clock)."""
-        self.is_watching = False
-        self.is_high = False
-        """Whether there is more to do than can be done."""
-        self._began = 0.0
+        self.measure_at = 0.0
+        """When the next measurement is due (event loop clock)."""
+        self.is_measuring = False
+        self.is_overloaded = False
+        self._started_at = 0.0
         self._was_long = False
         self._loop: asyncio.AbstractEventLoop
 
-    def look(self) -> None:
-        """Begin to measure a turn."""
-        self.is_watching = True
+    def start(self) -> None:
+        """Start to measure an iteration."""
+        self.is_measuring = True
         self._loop = asyncio.get_running_loop()
-        self._begin()
+        self._schedule()
 
-    def turn_age(self) -> float:
-        """Return the seconds since the turn began that is measured."""
-        return self._loop.time() - self._began
+    def iteration_age(self) -> float:
+        """Return the seconds since the start of the iteration that is being measured."""
+        return self._loop.time() - self._started_at
 
-    def _begin(self) -> None:
-        self._began = self._loop.time()
-        self._loop.call_soon(self._end)
+    def _schedule(self) -> None:
+        self._started_at = self._loop.time()
+        self._loop.call_soon(self._finish)
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         now = self._loop.time()
-        seconds = now - self._began
-        is_long = seconds > LONG_TURN
-        self.is_high = seconds > SHORT_TURN and (self.is_high or (is_long and self._was_long))
+        seconds = now - self._started_at
+        is_long = seconds > LONG_ITERATION
+        # Two thresholds: overload begins with two long iterations and lasts until a short one, so that it does not flap in between.
+        self.is_overloaded = seconds > SHORT_ITERATION and (self.is_overloaded or (is_long and self._was_long))
         self._was_long = is_long
-        self.is_watching = seconds > SHORT_TURN
-        if self.is_watching:
-            self._begin()
+        self.is_measuring = seconds > SHORT_ITERATION
+        if self.is_measuring:
+            self._schedule()
         else:
-            self.look_at = now + LOOK
+            self.measure_at = now + MEASURE_INTERVAL

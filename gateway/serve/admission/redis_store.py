@@ -1,4 +1,4 @@
-"""Counts requests in a Redis (the only module that knows the library that does; ``stepgraph[redis]`` installs it)."""
+"""Count requests in a Redis. The only module that uses the library ``limits``, which ``stepgraph[redis]`` installs."""
 
 import asyncio
 import logging
@@ -15,24 +15,28 @@ from gateway.blueprint.blueprint import RateLimit
 log = logging.getLogger("stepgraph.rates")
 
 TIMEOUT = 0.1
-"""Seconds that a request waits; then it is let in."""
+"""Seconds that a request waits for Redis; then it is admitted."""
 PAUSE = 1.0
-"""Seconds without a question to a Redis that has not answered."""
+"""Seconds in which a Redis that has failed is not asked again, so that requests do not wait ``TIMEOUT`` each."""
 
 
 class RedisStore:
-    """The counts in one Redis."""
+    """The counters in one Redis."""
 
     def __init__(self, url: str) -> None:
         self._storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix="stepgraph")
         self._moving, self._fixed = MovingWindowRateLimiter(self._storage), FixedWindowRateLimiter(self._storage)
-        known = self._storage.base_exceptions
-        self._failures: tuple[type[Exception], ...] = (OSError, TimeoutError, *(known if isinstance(known, tuple) else (known,)))
-        self._asked_again_at = 0.0
+        library_errors = self._storage.base_exceptions
+        self._failures: tuple[type[Exception], ...] = (
+            OSError,
+            TimeoutError,
+            *(library_errors if isinstance(library_errors, tuple) else (library_errors,)),
+        )
+        self._retry_at = 0.0
 
     async def hit(self, rule: RateLimit, key: str, count: int) -> float | None:
-        """Count requests; return the seconds to wait if they are too many, 0 if not, None where Redis does not say."""
-        if time.monotonic() < self._asked_again_at:
+        """Count requests; return 0 if they are allowed, the seconds to wait if they are too many, None if Redis does not answer."""
+        if time.monotonic() < self._retry_at:
             return None
         limiter: Any = self._moving if rule.is_moving else self._fixed
         item = RateLimitItemPerSecond(rule.amount, rule.seconds)
@@ -48,9 +52,9 @@ class RedisStore:
 
     def _pause(self, error: Exception) -> None:
         now = time.monotonic()
-        if now >= self._asked_again_at:
+        if now >= self._retry_at:  # requests that waited at the same time fail together: one warning is enough
             log.warning("Redis does not count requests; they are let in", extra={"reason": type(error).__name__})
-        self._asked_again_at = now + PAUSE
+        self._retry_at = now + PAUSE
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -115,7 +115,7 @@ class GraphQLEndpoint:
         generation = self._generation()
         if generation is None:
             return self.refuse(not_ready(), message.request_id)
-        version, share, media_type = generation.version, generation.shares.best, JSON
+        version, share, media_type = generation.version, generation.shares.largest, JSON
         if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
             return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _overloaded(message))
         self.telemetry.begun(message)
@@ -159,14 +159,14 @@ class GraphQLEndpoint:
     async def _finish(
         self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
     ) -> HttpResponse:
-        if not self.admission.take(share):  # here and not before: a task that is cancelled before it begins gives nothing back
+        if not self.admission.acquire(share):  # here and not before: a task that is cancelled before it begins gives nothing back
             return self._end(message, media_type, version, _overloaded(message))
         try:
             answer: Answer = 200, await rest(), b""
         except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
             answer = _failed(error, message, media_type)
         finally:
-            self.admission.leave()
+            self.admission.release()
         return self._end(message, media_type, version, answer)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpResponse:
