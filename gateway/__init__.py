@@ -4,4 +4,4 @@ The folders read as the pipeline: language, settings, blueprint, contract, schem
 develop, process, cli. CONTRIBUTING has a row for each.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.4.0"

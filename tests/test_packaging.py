@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import gateway
 from tests.kit.paths import CHECKOUT
 
 PROJECT: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
@@ -23,3 +24,7 @@ def test_type_checkers_find_the_types_of_a_package(package: str) -> None:
 
 def test_the_project_says_that_it_is_typed() -> None:
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+
+
+def test_the_version_of_the_project_is_the_one_that_the_gateway_tells() -> None:
+    assert PROJECT["project"]["version"] == gateway.__version__
