@@ -140,8 +140,8 @@ class Plan:
     roots: tuple[Root, ...]
     calls: tuple[OperationCall, ...]
     nodes: tuple[Node, ...]
-    waiting: tuple[int, ...]
-    """How many prerequisites each node has (its in-degree)."""
+    in_degrees: tuple[int, ...]
+    """How many prerequisites each node has."""
     dependents: tuple[tuple[int, ...], ...]
     """Which nodes each node is a prerequisite of."""
     links: Mapping[tuple[int, Hops, str, str], int]

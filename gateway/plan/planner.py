@@ -56,7 +56,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
         roots=tuple(order),
         calls=calls,
         nodes=nodes,
-        waiting=tuple(len(node.prerequisites) for node in nodes),
+        in_degrees=tuple(len(node.prerequisites) for node in nodes),
         dependents=_dependents(nodes),
         links=drafted.links,
         request_reads=request_reads,

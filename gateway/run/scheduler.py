@@ -58,7 +58,7 @@ class _Scheduler:
         self.plan = plan
         self.unwinding = unwinding
         self.loop = asyncio.get_running_loop()
-        self.pending = list(plan.waiting)
+        self.pending = list(plan.in_degrees)
         """How many prerequisites of each node have not ended yet."""
         self.is_demanded = [not node.is_lazy for node in plan.nodes]
         """Whether each node shall run. A lazy one is demanded when a fallback needs its value."""
