@@ -27,6 +27,7 @@ Object = dict[str, object] | Shaped
 _OBJECTS = (dict, Shaped)
 _LISTS = (list, tuple)
 """The types of lists in values: list if decoded as plain JSON, tuple if decoded with a shape."""
+_DICT_ATTRIBUTES = frozenset(dir(dict))
 Key = tuple[object, ...]
 """The values of a link's key fields. Scalars are texts, as they are sent."""
 
@@ -199,9 +200,13 @@ def _values(objects: Sequence[Any], name: str) -> list[object]:
     """Return the value of a field in each object; None where it has no such field."""
     # Objects are nearly always of one type: either all dictionaries or all decoded with a shape. A mixture raises, and is read below.
     try:
-        return [item.get(name) for item in objects] if objects and type(objects[0]) is dict else _column(name)(objects)
+        if objects and type(objects[0]) is dict:
+            return [item.get(name) for item in objects]
+        if name not in _DICT_ATTRIBUTES:  # of which a dictionary among the objects would give its method, without an error
+            return _column(name)(objects)
     except (AttributeError, TypeError):
-        return [item.get(name) if type(item) is dict else getattr(item, name, None) for item in objects]
+        pass
+    return [item.get(name) if type(item) is dict else getattr(item, name, None) for item in objects]
 
 
 @lru_cache(maxsize=1000)
