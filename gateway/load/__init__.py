@@ -1,1 +1,1 @@
-"""Load: files → source → decode → rules → Blueprint. All problems of all files are found before any is reported."""
+"""Files → texts → decoded documents → checked units → Blueprint. All problems of all files are found before any is reported."""

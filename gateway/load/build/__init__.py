@@ -1,1 +1,1 @@
-"""Files → units, those that have not changed taken over → Blueprint."""
+"""Files → units, of which unchanged ones are taken over → Blueprint."""

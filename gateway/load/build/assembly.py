@@ -1,4 +1,4 @@
-"""Units and what they stand on → the Blueprint, given that they fit together."""
+"""Units and their context → the Blueprint, given that the units are compatible."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from gateway.load.types.sdl import SdlTypes, read_types
 
 
 def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, is_whole: bool) -> Blueprint:
-    """Return the blueprint of units; ``is_whole`` says that they are all that the files have, so that the hash of these tells what they are."""
+    """Return the blueprint of units. ``is_whole`` if they are exactly those of the files: then the version is the hash of the files alone."""
     positions = {file: position for position, file in enumerate(files.texts)}
 
     def order(place: Place) -> tuple[int, Place]:
@@ -21,14 +21,16 @@ def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, 
 
     ordered = sorted(units.values(), key=lambda unit: order(unit.place))
     overlaid = {
-        unit.operation.name: unit.made for unit in ordered if unit.operation and isinstance(unit.made, OverlaidOperations)
+        unit.operation.name: unit.compiled for unit in ordered if unit.operation and isinstance(unit.compiled, OverlaidOperations)
     }
-    overlays = sorted((overlay for made in overlaid.values() for overlay in made.overlays), key=lambda item: order(item.place))
+    overlays = sorted(
+        (overlay for compiled in overlaid.values() for overlay in compiled.overlays), key=lambda item: order(item.place)
+    )
     served = [f"{unit.key} {unit.digest} {unit.overlays}" for unit in ordered]
     return Blueprint(
         version=files.version if is_whole else digest(files.version, *served)[:16],
         sources=context.shared.sources,
-        operations={name: made.operations[name] for name, made in overlaid.items()},
+        operations={name: compiled.operations[name] for name, compiled in overlaid.items()},
         links=links_of(ordered, context, []),
         types=context.types.fresh(),
         overlays=tuple(overlays),
@@ -41,35 +43,35 @@ def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, 
 
 
 def _sensitive(units: Iterable[Unit]) -> Iterator[str]:
-    """Yield the names of arguments that are sensitive, those of kept definitions included."""
+    """Yield the names of sensitive arguments, including those of kept definitions."""
     for unit in units:
         arguments = unit.operation.arguments if unit.operation else ()
-        arguments = unit.made.link.arguments if isinstance(unit.made, CheckedLink) else arguments
+        arguments = unit.compiled.link.arguments if isinstance(unit.compiled, CheckedLink) else arguments
         yield from (argument.name for argument in arguments if argument.is_sensitive)
 
 
 @dataclass(frozen=True, slots=True)
 class _Effective:
-    """Makes operations with overlays, which are counted over the whole configuration, by what each operation has of them."""
+    """Builds effective operations. The positions of overlays in the whole configuration are mapped to those of the operation's own overlays."""
 
     overlaid: Mapping[str, OverlaidOperations]
     overlays: list[Overlay]
 
     def operation(self, name: str, positions: tuple[int, ...]) -> Operation:
-        """Make the operation of a name with the overlays at these positions.
+        """Build the effective operation for a name and the positions of the overlays that apply.
 
-        :raises ConfigurationError: the overlays, each sound alone, contradict each other.
+        :raises ConfigurationError: the overlays are valid alone, but contradict each other.
         """
-        made = self.overlaid[name]
-        return made.effective(name, tuple(made.overlays.index(self.overlays[position]) for position in positions))
+        compiled = self.overlaid[name]
+        return compiled.effective(name, tuple(compiled.overlays.index(self.overlays[position]) for position in positions))
 
 
 def links_of(units: Collection[Unit], context: BuildContext, problems: list[Problem]) -> dict[tuple[str, str], Link]:
-    """Return the links among some units by type and field; those that do not fit to others are reported."""
-    made = [(unit.made.decoded, unit.made.link) for unit in units if isinstance(unit.made, CheckedLink)]
-    links = links_by_type(made, context.types.schema, problems)
+    """Return the links of some units by type and field. Links that conflict with others or with an operation are reported."""
+    compiled = [(unit.compiled.decoded, unit.compiled.link) for unit in units if isinstance(unit.compiled, CheckedLink)]
+    links = links_by_type(compiled, context.types.schema, problems)
     operations = {unit.composite: unit.operation.name for unit in units if unit.operation and unit.composite}
-    documents = {link: decoded.link for decoded, link in made}
+    documents = {link: decoded.link for decoded, link in compiled}
     for (owner, _), link in links.items():
         if owner in operations:
             message = f"the fields of '{owner}' are those of the steps of the operation '{operations[owner]}'; add a step to it"
@@ -77,16 +79,16 @@ def links_of(units: Collection[Unit], context: BuildContext, problems: list[Prob
     return links
 
 
-def fit_together(units: Mapping[str, Unit], context: BuildContext) -> bool:
-    """Tell whether no two operations make the same type, and no two links the same field."""
+def are_compatible(units: Mapping[str, Unit], context: BuildContext) -> bool:
+    """Tell whether no two operations define the same type, and no two links the same field."""
     names = [unit.composite for unit in units.values() if unit.composite]
     problems: list[Problem] = []
     links_of(units.values(), context, problems)
     return len(names) == len(set(names)) and not problems
 
 
-def widen(units: Mapping[str, Unit], context: BuildContext, before: BuildContext) -> BuildContext | None:
-    """Return a context with what kept units were built on beside it; None where a type of theirs has changed meanwhile."""
+def extend_context(units: Mapping[str, Unit], context: BuildContext, before: BuildContext) -> BuildContext | None:
+    """Return a context that also has the types and context values that only kept units need; None where one of the types has changed."""
     known = context.types.digests
     missing = {name for unit in units.values() for name, text in unit.basis.items() if text and name not in known}
     types: SdlTypes | None = context.types

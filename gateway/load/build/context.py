@@ -1,4 +1,4 @@
-"""``context:`` documents → what a request says about itself, as expressions over the request (the paper's request adapter)."""
+"""``context:`` documents → the context values of requests, as expressions over the request (the paper's request adapter)."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from gateway.settings import ContextKeys
 
 
 def read_context(documents: Sequence[Decoded[ContextKeys]], problems: list[Problem]) -> dict[str, Expression]:
-    """Return the expressions of all documents by name; what cannot be read is added to ``problems``, but its name is known."""
+    """Return the expressions of all documents by name. Invalid expressions are reported and replaced."""
     context: dict[str, Expression] = {}
     for decoded in documents:
         for name, text in decoded.keys.context.items():
@@ -21,6 +21,7 @@ def read_context(documents: Sequence[Decoded[ContextKeys]], problems: list[Probl
                 context[name] = compile_expression(text)
             except ExpressionError as error:
                 problems.append(decoded.problem(("context", name), f"not a JMESPath expression: {error}", "bad-expression"))
+                # The name stays known, so that references to it are not reported as well.
                 context[name] = compile_expression("request.id")
             mistakes = filter(None, map(_mistake, context[name].paths))
             problems += [decoded.problem(("context", name), message, "unknown-reference") for message in mistakes]
@@ -28,7 +29,7 @@ def read_context(documents: Sequence[Decoded[ContextKeys]], problems: list[Probl
 
 
 def _mistake(path: tuple[str, ...]) -> str | None:
-    """Return what is wrong with a path that an expression reads, or None."""
+    """Return the mistake in a path that an expression reads, or None."""
     if not path or path[0] != "request":
         hint = nearest(path[0], ["request"]) if path else ""
         return f"a context value is made of 'request.id' and 'request.headers' alone{hint}"
@@ -36,7 +37,7 @@ def _mistake(path: tuple[str, ...]) -> str | None:
 
 
 def request_mistake(path: tuple[str, ...]) -> str | None:
-    """Return what is wrong with a path into the request, or None. It may end early: where a function takes all headers."""
+    """Return the mistake in a path into the request, or None. The path may end at the headers, for functions that take all of them."""
     if len(path) > 1 and path[1] not in {"id", "headers"}:
         return f"a request has no '{path[1]}', only 'id' and 'headers'{nearest(path[1], ['id', 'headers'])}"
     if len(path) > 2 and path[1] == "headers" and path[2] != path[2].lower():

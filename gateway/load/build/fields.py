@@ -50,16 +50,16 @@ def read_fields(documents: Mapping[str, Documents], problems: list[Problem]) -> 
     fields: dict[str, Any] = {}
     for kind in DOCUMENT_KINDS:
         if kind.field:
-            found = documents.get(kind.key, ())
-            fields[kind.field] = _the_one(kind, found, problems) if kind.is_single else tuple(one.keys for one in found)
+            of_kind = documents.get(kind.key, ())
+            fields[kind.field] = _single(kind, of_kind, problems) if kind.is_single else tuple(one.keys for one in of_kind)
             if kind.key in CHECKERS:
-                fields |= CHECKERS[kind.key](found, fields, problems)
+                fields |= CHECKERS[kind.key](of_kind, fields, problems)
     return fields
 
 
-def _the_one(kind: DocumentKind, found: Documents, problems: list[Problem]) -> object:
+def _single(kind: DocumentKind, documents: Documents, problems: list[Problem]) -> object:
     """Return the value of a single kind, or its default. Every document after the first is a problem."""
-    for second in found[1:]:
-        message = f"a second '{kind.key}:', first at {found[0].place}"
+    for second in documents[1:]:
+        message = f"a second '{kind.key}:', first at {documents[0].place}"
         problems.append(second.problem((kind.key,), message, "duplicate-name", is_about_key=True))
-    return getattr(found[0].keys, kind.key) if found else kind.default
+    return getattr(documents[0].keys, kind.key) if documents else kind.default

@@ -1,4 +1,7 @@
-"""``policy:`` documents → rules of the team's own, as expressions over the blueprint as data (paper section 11: "policy checks before rollout")."""
+"""``policy:`` documents → lint rules of the configuration's own, as expressions over the blueprint as data.
+
+Paper section 11 asks for "policy checks before rollout".
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +13,7 @@ from gateway.settings import PolicyKeys
 
 
 def read_policy_rules(documents: Sequence[Decoded[PolicyKeys]], problems: list[Problem]) -> tuple[PolicyRule, ...]:
-    """Return the rules of all documents in order; what cannot be read is added to ``problems`` and left out."""
+    """Return the rules of all documents in order. Invalid rules are reported and left out."""
     rules: list[PolicyRule] = []
     seen: dict[str, Place] = {}
     for decoded in documents:

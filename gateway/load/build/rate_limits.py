@@ -18,7 +18,7 @@ _ROOTS = ("request", "context", "peer")
 def read_rate_limits(
     decoded: Decoded[ServerDocumentKeys], context: Mapping[str, Expression], problems: list[Problem]
 ) -> RateLimits | None:
-    """Return the rate limits of the server, or None where there are none; what is wrong is added to ``problems``."""
+    """Return the rate limits of the server, or None if it has none. Mistakes are added to ``problems``."""
     server = decoded.keys.server
     rules = []
     if server.rate_limit_store and (find_spec("redis") is None or find_spec("limits") is None):
@@ -39,14 +39,14 @@ def read_rate_limits(
 
 
 def _rate(text: str) -> tuple[int, int]:
-    """Return the number of requests and the seconds of a rate, as `100/5 minutes`."""
+    """Return the number of requests and the seconds of a rate such as `100/5 minutes`."""
     amount, _, time = text.partition("/")
     multiple, _, unit = time.rpartition(" ")
     return int(amount), int(multiple or 1) * _SECONDS[unit.removesuffix("s")]
 
 
 def _mistake(path: tuple[str, ...], context: Mapping[str, Expression]) -> str | None:
-    """Return what is wrong with a path that the key of a rate limit reads, or None."""
+    """Return the mistake in a path that the key of a rate limit reads, or None."""
     if not path or path[0] not in _ROOTS:
         hint = nearest(path[0], _ROOTS) if path else ""
         return f"the key of a rate limit is made of 'request', 'context' and 'peer' alone{hint}"

@@ -1,6 +1,6 @@
-"""Texts of YAML files → their documents by kind, each that can be a unit with its own problems.
+"""Texts of YAML files → their documents by kind. Documents that may become units have their own problems.
 
-What is wrong in a document that names its operation or link is that unit's own; for anything else its file is to blame.
+A problem inside a document that names its operation or link belongs to that unit. Any other problem belongs to its file.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from gateway.load.read.yaml_source import YamlDocument, read_documents
 from gateway.settings import kind_of
 
 _ENDS_FILE = {"yaml-syntax", "yaml-alias", "too-deep", "scalar-too-large", "file-too-large"}
-"""The codes of problems behind which a file is not read on."""
+"""The codes of problems after which the rest of a file is not read."""
 Layers = Mapping[str, list[tuple[UnitText, DecodedOverlay]]]
-"""Overlays by the unit that they change, in the order in which they apply."""
+"""Overlays by the key of the unit that they change, in the order in which they apply."""
 
 
 class ReadDocuments:
-    """The documents of the files that were parsed, and all problems so far."""
+    """The documents of the parsed files, and all problems so far."""
 
     def __init__(self, problems: Iterable[Problem], step_types: StepTypes, environment: Mapping[str, str]) -> None:
         self.step_types = step_types
@@ -29,16 +29,17 @@ class ReadDocuments:
         self.units: dict[str, list[UnitText]] = {}
         """By file."""
         self.broken = {problem.place.file for problem in self.problems}
-        """Files with a problem that no unit can answer for: what they had before may still be meant."""
-        self.bad: dict[str, None] = {}
-        """The units in which something is wrong."""
+        """Files with a problem that belongs to no unit. Units that they had before are kept, because the file may still be meant to have them."""
+        self.invalid: dict[str, None] = {}
+        """The keys of the units with a problem."""
 
     def parse(self, file: str, text: str) -> None:
-        """Parse a file; of one that cannot be read to its end nothing is a unit."""
+        """Parse a file. If it cannot be read to its end, its problems belong to the file."""
         documents, problems = read_documents(file, text, self.environment)
         is_whole = all(problem.code not in _ENDS_FILE for problem in problems)
         if not is_whole or not documents:
-            self._blame(file, problems)
+            self._add_file_problems(file, problems)
+        # A problem belongs to the document in whose lines it is; those before the first document count as the first's.
         starts = [document.marks.place.line for document in documents]
         lines = text.splitlines(keepends=True)
         for position, document in enumerate(documents):
@@ -49,40 +50,40 @@ class ReadDocuments:
             self._sort(file, document, "".join(lines[first - 1 : end - 1]), own)
 
     def _sort(self, file: str, document: YamlDocument, text: str, problems: list[Problem]) -> None:
-        """Put a document where its kind belongs."""
+        """Add a document to the units, overlays or shared documents."""
         known = kind_of(document.value)
         kind = known.key if known else ""
         name = document.value.get(kind)
         key = f"{kind} {name}" if isinstance(name, str) else ""
-        found = UnitText(key, document, text, digest(str(document.marks.place), text), problems)
-        if kind in {"operation", "field"} and found.key:
-            self.units.setdefault(file, []).append(found)
+        unit_text = UnitText(key, document, text, digest(str(document.marks.place), text), problems)
+        if kind in {"operation", "field"} and unit_text.key:
+            self.units.setdefault(file, []).append(unit_text)
         elif kind == "overlay":
-            self._sort_overlay(found)
+            self._sort_overlay(unit_text)
         elif kind not in {"", "operation", "field"}:
             self.shared.append(document)
-            self._blame(file, problems)
+            self._add_file_problems(file, problems)
         else:
-            self._blame(file, [*problems, *decode([document], self.step_types).problems])
+            self._add_file_problems(file, [*problems, *decode([document], self.step_types).problems])
 
-    def _sort_overlay(self, found: UnitText) -> None:
-        decoded = decode([found.document], self.step_types)
-        operation = found.document.value.get("operation")
-        self.problems += [*found.problems, *decoded.problems]
-        if found.problems or decoded.problems:
-            self.bad[f"operation {operation}"] = None
-        self.overlays += [(found, overlay) for overlay in decoded.overlays]
+    def _sort_overlay(self, unit_text: UnitText) -> None:
+        decoded = decode([unit_text.document], self.step_types)
+        operation = unit_text.document.value.get("operation")
+        self.problems += [*unit_text.problems, *decoded.problems]
+        if unit_text.problems or decoded.problems:
+            self.invalid[f"operation {operation}"] = None
+        self.overlays += [(unit_text, overlay) for overlay in decoded.overlays]
 
-    def _blame(self, file: str, problems: Iterable[Problem]) -> None:
-        """Report problems that are no unit's own."""
-        own = list(problems)
-        self.problems += own
-        if own:
+    def _add_file_problems(self, file: str, problems: Iterable[Problem]) -> None:
+        """Report problems that belong to a file, not to a unit."""
+        of_file = list(problems)
+        self.problems += of_file
+        if of_file:
             self.broken.add(file)
 
     def layers(self) -> Layers:
         """Return the overlays by unit."""
         layers: dict[str, list[tuple[UnitText, DecodedOverlay]]] = {}
-        for found, overlay in self.overlays:
-            layers.setdefault(f"operation {overlay.overlay.keys.operation}", []).append((found, overlay))
+        for unit_text, overlay in self.overlays:
+            layers.setdefault(f"operation {overlay.overlay.keys.operation}", []).append((unit_text, overlay))
         return layers

@@ -1,4 +1,4 @@
-"""The documents that all operations share → sources, defaults, Python types, and fields of the Blueprint."""
+"""The documents that all units share → sources, defaults, Python types, and fields of the Blueprint."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +16,9 @@ from gateway.settings import SourceKeys
 def read_shared(
     decoded: DecodedDocuments, step_types: StepTypes, folder: str, before: SharedParts | None
 ) -> tuple[SharedParts, list[Problem]]:
-    """Return what is shared, without the sources in which something is wrong, and all problems.
+    """Return the shared parts, without invalid sources, and all problems.
 
-    A source that is the same as before is the very same object, so that its pool stays.
+    A source that has not changed is the same object as before, so that its connection pool is kept.
     """
     problems = list(decoded.problems)
     python_types = read_python_types(decoded.classes, problems)
@@ -27,15 +27,15 @@ def read_shared(
     sources: dict[str, Source] = {}
     templates: dict[str, Mapping[str, object]] = {}
     digests: dict[str, str] = {}
-    for name, found in decoded.sources.items():
+    for name, source in decoded.sources.items():
         count = len(problems)
-        read = _templates(found, step_types, names, problems)
+        source_templates = _templates(source, step_types, names, problems)
         if len(problems) > count:
             continue
-        digests[name] = digest(found.keys.type, found.keys.model_dump_json(), folder)
-        is_known = before is not None and before.digests.get(name) == digests[name]
-        sources[name] = before.sources[name] if before and is_known else Source(name, found.keys, folder, found.place)
-        templates[name] = read
+        digests[name] = digest(source.keys.type, source.keys.model_dump_json(), folder)
+        is_unchanged = before is not None and before.digests.get(name) == digests[name]
+        sources[name] = before.sources[name] if before and is_unchanged else Source(name, source.keys, folder, source.place)
+        templates[name] = source_templates
     shared = SharedParts(
         sources,
         templates,
@@ -49,24 +49,24 @@ def read_shared(
     return shared, problems
 
 
-def _templates(found: Decoded[SourceKeys], step_types: StepTypes, names: Scope, problems: list[Problem]) -> dict[str, object]:
-    """Read the templates of a source and report what is wrong with it."""
-    step_type = step_types[found.keys.type]
-    templates = read_templates(found, step_type.source_templated, problems)
-    for placed in placed_references(found, templates):
+def _templates(source: Decoded[SourceKeys], step_types: StepTypes, names: Scope, problems: list[Problem]) -> dict[str, object]:
+    """Read the templates of a source, and report mistakes in the source."""
+    step_type = step_types[source.keys.type]
+    templates = read_templates(source, step_type.source_templated, problems)
+    for placed in placed_references(source, templates):
         if placed.reference.root not in {"request", "context"}:
             message = f"'{placed.reference}' is not known to a source, only 'request' and 'context' are"
-            problems.append(found.problem(placed.path, message, "unknown-reference"))
+            problems.append(source.problem(placed.path, message, "unknown-reference"))
         elif mistake := names.mistake(placed.reference.path):
-            problems.append(found.problem(placed.path, *mistake))
-    problems += [found.from_key_problem(wrong) for wrong in step_type.check_source(found.keys)]
+            problems.append(source.problem(placed.path, *mistake))
+    problems += [source.from_key_problem(mistake) for mistake in step_type.check_source(source.keys)]
     return templates
 
 
 def _defaults(decoded: DecodedDocuments, problems: list[Problem]) -> dict[str, str]:
     defaults = {}
     for step_type, (name, unknown) in decoded.defaults.items():
-        # A default that is wrong still is one: the steps that use it are not to blame.
+        # A wrong default is kept, so that the steps that use it are not reported as steps without a source.
         defaults[step_type] = name
         source = decoded.sources.get(name)
         if name not in decoded.source_names:

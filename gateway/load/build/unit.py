@@ -1,7 +1,7 @@
-"""Operations and links as units of compilation: each knows what it was made of, so that a change rebuilds only what it touches.
+"""Operations and links as units of compilation. Each records what it depends on, so that a change rebuilds only the units that it affects.
 
-A unit is an operation with its overlays, or a link. It stays as it is for as long as its own text, the types that the text names, and the
-sources, defaults and context that it was checked against stay as they are.
+A unit is an operation with its overlays, or a link. It is kept as long as its own text, the types that the text names, and the sources,
+defaults and context values that it was checked against do not change.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def digest(*texts: str) -> str:
-    """Hash texts; their number and order count."""
+    """Hash texts. Their number and order matter."""
     return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What all units share besides types. ``digests`` tell whether a source is still the same; ``digest`` is of the rest."""
+    """What all units share except types. ``digests`` has a hash of each source, ``digest`` is that of the rest."""
 
     sources: Mapping[str, Source]
     templates: Mapping[str, Mapping[str, object]]
     names: frozenset[str]
-    """The names of all sources, those in which something is wrong included."""
+    """The names of all sources, including invalid ones."""
     defaults: Mapping[str, str]
     fields: Mapping[str, Any]
     """The fields of the Blueprint that :mod:`gateway.load.build.fields` reads."""
@@ -49,7 +49,8 @@ class SharedParts:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What tells whether requests are served alike: rate limits are among the keys of the server."""
+        """A value that is equal for shared parts with which requests are served in the same way."""
+        # The rate limits are compared as keys of ``server:``.
         return self.digests, self.digest, self.python_types, self._that_invalidate("generation")
 
     def _that_invalidate(self, what: str) -> list[object]:
@@ -58,21 +59,21 @@ class SharedParts:
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What units stand on: the types and the shared parts of one build."""
+    """What all units depend on: the types and the shared parts of one build."""
 
     types: SdlTypes
     shared: SharedParts
     shared_digest: str
 
     def basis(self, words: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-        """Return the digests of the types that some words name, and of some names whether there is such a type or not."""
+        """Return the digests of the types that some words name, and those of some names, empty where there is no such type."""
         declared = self.types.digests
         return {name: declared.get(name, "") for name in names} | self.types.closure(words)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedLink:
-    """A link, and the document that made it, which problems with all links together are told by."""
+    """A link, and the document from which it was built, for problems of all links together."""
 
     decoded: DecodedLink
     link: Link
@@ -80,13 +81,13 @@ class CheckedLink:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A compiled operation or link and what it was made of: digests of its text, of its overlays, of types and of sources."""
+    """A compiled operation or link, and what it depends on: digests of its text, of its overlays, of types and of sources."""
 
     key: str
     """``operation <name>`` or ``field <type>.<field>``."""
     place: Place
-    """Where its name stands."""
-    made: OverlaidOperations | CheckedLink
+    """The place of its name."""
+    compiled: OverlaidOperations | CheckedLink
     operation: Operation | None
     """The operation, if it is one."""
     digest: str
@@ -98,29 +99,29 @@ class Unit:
 
     @property
     def file(self) -> str:
-        """The file that it comes from."""
+        """The file that contains it."""
         return self.place.file
 
     @property
     def composite(self) -> str | None:
-        """The type that it makes, if it makes one."""
+        """The name of the type that the operation defines, if it defines one."""
         return self.operation.strategy.composite if self.operation else None
 
     def steps(self) -> Iterator[Step]:
-        """Yield its steps, those of overlays left aside."""
+        """Yield its steps, without those of overlays."""
         if self.operation is not None:
             yield from self.operation.steps.values()
-        elif isinstance(self.made, CheckedLink):
-            yield self.made.link.step
+        elif isinstance(self.compiled, CheckedLink):
+            yield self.compiled.link.step
 
     def called(self) -> Iterator[Source]:
         """Yield the sources that it calls."""
         yield from (step.source for step in self.steps() if step.source is not None)
-        if isinstance(self.made, OverlaidOperations):
-            yield from (source for name, source in self.made.check_context.sources.items() if name in self.sources)
+        if isinstance(self.compiled, OverlaidOperations):
+            yield from (source for name, source in self.compiled.check_context.sources.items() if name in self.sources)
 
-    def stands_on(self, context: BuildContext) -> bool:
-        """Tell whether the types and shared parts that it was made with are the same there."""
+    def depends_only_on(self, context: BuildContext) -> bool:
+        """Tell whether everything that it depends on is the same in a context as in the one in which it was built."""
         return (
             self.shared == context.shared_digest
             and all(context.shared.digests.get(name) == known for name, known in self.sources.items())
@@ -129,51 +130,53 @@ class Unit:
 
     @property
     def own_types(self) -> tuple[str, ...]:
-        """The names of types for which it matters whether somebody declares them."""
+        """The names of types of which it matters whether the SDL declares them."""
         return (self.composite,) if self.composite else ()
 
     def is_whole(self, step_types: Mapping[str, StepType]) -> bool:
-        """Tell whether each step has the source that its type calls; one in which something is wrong is missing here."""
+        """Tell whether each step has the source that its type needs: invalid sources are missing."""
         return all(step.source is not None or step_types[step.type].source_keys is None for step in self.steps())
 
 
 @dataclass(frozen=True, slots=True)
 class UnitText:
-    """A document that may become a unit, the problems of reading it, and the hash of where and what it is."""
+    """A document that may become a unit, and the problems of reading it."""
 
     key: str
     document: YamlDocument
     text: str
     digest: str
-    """A hash of its text and of where it begins, as steps know their places."""
+    """A hash of its text and of its place: steps record their places, so a document that has moved is built again."""
     problems: list[Problem]
 
 
 def make_unit(
-    found: UnitText, made: OverlaidOperations | CheckedLink, overlays: Iterable[UnitText], context: BuildContext
+    unit_text: UnitText, compiled: OverlaidOperations | CheckedLink, overlays: Iterable[UnitText], context: BuildContext
 ) -> Unit:
-    """Return the unit of what was compiled on a context."""
+    """Return the unit of a compiled operation or link."""
     layers = list(overlays)
-    operation = next(iter(made.operations.values())) if isinstance(made, OverlaidOperations) else None
-    steps = list(operation.steps.values()) if operation else [made.link.step] if isinstance(made, CheckedLink) else []
-    texts = (found.text, *(layer.text for layer in layers), *{step.returns for step in steps})
+    operation = next(iter(compiled.operations.values())) if isinstance(compiled, OverlaidOperations) else None
+    steps = list(operation.steps.values()) if operation else [compiled.link.step] if isinstance(compiled, CheckedLink) else []
+    texts = (unit_text.text, *(layer.text for layer in layers), *{step.returns for step in steps})
+    # Any word of the text may be the name of a type or a source. Too many dependencies cost a rebuild, a missing one would be a mistake.
     words = set[str]().union(*map(_WORD.findall, texts))
     names = (operation.strategy.composite,) if operation and operation.strategy.composite else ()
     declared = context.types.digests
-    kept = frozenset(word for word in words if word[0].isupper() or word in declared)
+    # A capitalized word without a type counts too: the type may be declared later.
+    type_names = frozenset(word for word in words if word[0].isupper() or word in declared)
     used = {step.source.name for step in steps if step.source}
     if layers:
         used |= {name for name in context.shared.digests if name in words or name in context.shared.defaults.values()}
-    kind = found.key.partition(" ")[0]
+    kind = unit_text.key.partition(" ")[0]
     return Unit(
-        key=found.key,
-        place=found.document.marks.at((kind,)),
-        made=made,
+        key=unit_text.key,
+        place=unit_text.document.marks.at((kind,)),
+        compiled=compiled,
         operation=operation,
-        digest=found.digest,
+        digest=unit_text.digest,
         overlays=digest(*(layer.digest for layer in layers)),
-        words=kept,
-        basis=context.basis(kept, names),
+        words=type_names,
+        basis=context.basis(type_names, names),
         sources={name: context.shared.digests[name] for name in used},
         shared=context.shared_digest,
     )

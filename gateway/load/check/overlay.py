@@ -77,7 +77,7 @@ def build_overlays(
     overlays: Sequence[DecodedOverlay],
     bases: Mapping[str, BaseOperation],
     names: set[str],
-    check_context: CheckContext,
+    context: CheckContext,
     problems: list[Problem],
 ) -> OverlaidOperations:
     """Check overlays on their operations. ``names`` are those of all operations, ``bases`` are the valid operations."""
@@ -86,13 +86,13 @@ def build_overlays(
     seen: set[tuple[str, str]] = set()
     for overlay in overlays:
         keys, before = overlay.overlay.keys, len(problems)
-        _check_names(overlay.overlay, seen, names, check_context, problems)
+        _check_names(overlay.overlay, seen, names, context, problems)
         base = bases.get(keys.operation)
         if base is None:
             continue
         _check_steps(overlay.overlay, base, problems)
         if len(problems) == before:
-            operation = _build(base.decoded, [overlay.document], check_context, problems)
+            operation = _build(base.decoded, [overlay.document], context, problems)
             if operation is not None:
                 valid.append(overlay)
                 variants_of.setdefault(keys.operation, []).append((overlay, operation))
@@ -102,9 +102,9 @@ def build_overlays(
         operations[name] = _with_overlay_fields(operations[name], variants, problems)
         _check_added(operations[name], variants, problems)
         _check_cycles(operations[name], variants, problems)
-        _check_together(documents[name], [overlay for overlay, _ in variants], check_context, problems)
+        _check_together(documents[name], [overlay for overlay, _ in variants], context, problems)
     built = tuple(_overlay(overlay, bases[overlay.overlay.keys.operation].decoded) for overlay in valid)
-    return OverlaidOperations(operations, built, tuple(overlay.document for overlay in valid), documents, check_context)
+    return OverlaidOperations(operations, built, tuple(overlay.document for overlay in valid), documents, context)
 
 
 def _overlay(decoded: DecodedOverlay, base: DecodedOperation) -> Overlay:
@@ -121,11 +121,7 @@ def _values(value: ConditionValue | list[ConditionValue]) -> list[ConditionValue
 
 
 def _check_names(
-    overlay: Decoded[OverlayKeys],
-    seen: set[tuple[str, str]],
-    names: set[str],
-    check_context: CheckContext,
-    problems: list[Problem],
+    overlay: Decoded[OverlayKeys], seen: set[tuple[str, str]], names: set[str], context: CheckContext, problems: list[Problem]
 ) -> None:
     keys = overlay.keys
     if (keys.overlay, keys.operation) in seen:
@@ -136,7 +132,7 @@ def _check_names(
         hint = nearest(keys.operation, names) or "; an overlay changes a configured operation"
         problems.append(overlay.problem(("operation",), f"unknown operation '{keys.operation}'{hint}", "unknown-operation"))
     for key in keys.when:
-        mistake = context_mistake(("context", key), check_context.context)
+        mistake = context_mistake(("context", key), context.context)
         if mistake:
             problems.append(overlay.problem(("when", key), *mistake, is_about_key=True))
 
@@ -212,15 +208,13 @@ def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operatio
         for name, step in operation.steps.items():
             edges.setdefault(name, {}).update(dict.fromkeys(step.prerequisites_with_fallbacks))
     for cycle in find_cycles(edges):
-        overlay = next(
-            decoded for decoded, _ in reversed(variants) if set(cycle) & {step["name"] for step in decoded.overlay.keys.steps}
-        )
+        overlay = next(item for item, _ in reversed(variants) if set(cycle) & {step["name"] for step in item.overlay.keys.steps})
         message = f"with all overlays the steps wait for each other: {' → '.join((*cycle, cycle[0]))}"
         problems.append(overlay.overlay.problem(("steps",), message, "cycle"))
 
 
 def _check_together(
-    base: DecodedOperation, overlays: list[DecodedOverlay], check_context: CheckContext, problems: list[Problem]
+    base: DecodedOperation, overlays: list[DecodedOverlay], context: CheckContext, problems: list[Problem]
 ) -> None:
     """Check combinations of overlays that patch dependent keys of the same step and that can all match one request.
 
@@ -240,7 +234,7 @@ def _check_together(
         if is_reported or not _can_all_match([overlay.overlay.keys for overlay in together]):
             continue
         contradictions: list[Problem] = []
-        _build(base, [overlay.document for overlay in together], check_context, contradictions)
+        _build(base, [overlay.document for overlay in together], context, contradictions)
         if contradictions:
             contradictory.append(set(chosen))
             others = ", ".join(f"'{overlay.overlay.keys.overlay}' ({overlay.overlay.place})" for overlay in together[:-1])
@@ -272,7 +266,7 @@ def _at_step(overlay: DecodedOverlay, origin: Origin, message: str, code: str) -
 
 
 def _build(
-    base: DecodedOperation, layers: Sequence[YamlDocument], check_context: CheckContext, problems: list[Problem]
+    base: DecodedOperation, layers: Sequence[YamlDocument], context: CheckContext, problems: list[Problem]
 ) -> Operation | None:
     """Decode and build an operation with overlays. Problems are added to ``problems`` and name the last overlay."""
     document = base.document
@@ -280,10 +274,10 @@ def _build(
         document = _apply(layer, document)
     subject = f"overlay {layers[-1].value['overlay']} · {base.operation.subject}"
     before = len(problems)
-    decoded = decode_operation(document, check_context.step_types, problems, subject)
+    decoded = decode_operation(document, context.step_types, problems, subject)
     if decoded is None or len(problems) != before:
         return None
-    return build_operation(replace(decoded, overlay_fields=base.overlay_fields), check_context, problems)
+    return build_operation(replace(decoded, overlay_fields=base.overlay_fields), context, problems)
 
 
 def _apply(overlay: YamlDocument, base: YamlDocument) -> YamlDocument:

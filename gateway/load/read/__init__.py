@@ -1,1 +1,1 @@
-"""A folder → texts → YAML with places → decoded documents."""
+"""A folder → texts → YAML documents with places → decoded documents."""
