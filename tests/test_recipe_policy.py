@@ -120,9 +120,9 @@ PAUSE = "gateway/run/policies/pause.py"
 def code(tmp_path_factory: pytest.TempPathFactory) -> CodeCopy:
     """Copy the code and give it a policy `pause`."""
     code = CodeCopy(tmp_path_factory.mktemp("pause"))
-    code.add(SETTINGS, KEYS, after='given how long it takes without."""\n        return seconds\n')
-    code.add(SETTINGS, FIELD, after='those of one attempt stand before ``retry``, which repeats it."""\n\n')
-    code.add(SETTINGS, FIELD, after='for all calls to it, or for those steps that do not say themselves."""\n\n')
+    code.add(SETTINGS, KEYS, after='given the one without it."""\n        return seconds\n')
+    code.add(SETTINGS, FIELD, after='those of one attempt must come before ``retry``, which repeats it."""\n\n')
+    code.add(SETTINGS, FIELD, after='for all calls to it, or as the default of steps without their own."""\n\n')
     code.add(CHECKS, CHECK, after='"hedge-not-read")\n')
     code.add(CHECKS, ', "pause": _check_pause', after='"hedge": _check_hedge')
     code.add(PAUSE, MODULE)

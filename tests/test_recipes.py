@@ -216,7 +216,7 @@ STRATEGY_FILES = ("gateway/settings/parts.py", "gateway/load/check/composite.py"
 STRATEGY = '''class _Tagged(_Composite):
     """An object with a field for each step, whose name ends with a tag."""
 
-    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+    def _fields(self, exposed: Drafts) -> dict[str, Origin]:
         return {f"{step.field}Tagged": Origin(name) for name, step in exposed.items()}
 
 

@@ -1,4 +1,4 @@
-"""Operations and links, checked and frozen: their arguments, their steps, and how the values of steps become theirs."""
+"""Operations and links, checked and frozen: their arguments, their steps, and how their value results from the values of steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Argument:
     description: str | None = None
     deprecated: str | None = None
     is_sensitive: bool = False
-    """Whether its values may be told nowhere."""
+    """Whether its values must not be logged or shown."""
 
     @property
     def is_required(self) -> bool:
-        """Whether a document must give it."""
+        """Whether every document must give it."""
         return self.type.endswith("!") and self.default is None
 
     def __str__(self) -> str:
@@ -36,10 +36,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """A configured field of an object type or interface, filled by a step from its parent objects.
+    """A configured field of an object type or interface, which a step fills for its parent objects.
 
-    ``key`` refers to the parent's values that tell what is asked for. With ``match``, the fields of a result that say whose
-    it is, up to ``max`` keys go into one call; without, there is a call for each distinct key.
+    ``key`` refers to the values of the parent that identify its result. With ``match``, the fields of a result that hold the key of its
+    parent, up to ``max`` keys are sent in one call. Without it there is one call for each distinct key.
     """
 
     type: str
@@ -57,7 +57,7 @@ class Link:
     is_list: bool = field_of(init=False)
     """Whether one parent may have several results."""
     single: str | None = field_of(init=False)
-    """The field of the parent that is the key, where it is a single one and must be there."""
+    """The field of the parent that is the key, where the key is one field that is not optional; None for any other key."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_list", self.returns.startswith("["))
@@ -67,7 +67,7 @@ class Link:
 
 
 class Priority(IntEnum):
-    """What is refused last when there is more to do than can be done."""
+    """The priority of an operation. Under overload requests of low priority are refused first."""
 
     LOW = 0
     NORMAL = 1
@@ -76,7 +76,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a field of a composite comes from: the value of a step, or with ``key`` that key of its object."""
+    """The origin of a field of a composite: the value of a step, or with ``key`` the value under that key of its object."""
 
     step: str
     key: str | None = None
@@ -84,10 +84,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How steps' values become the operation's: what others need to know of it, whichever strategy it is.
+    """How the values of the steps become the value of the operation, described in the same way for all strategies.
 
-    ``returns`` is the operation's GraphQL type as text. ``origins`` maps the fields of a composite to where they come from. Where the
-    value is that of one step as it stands there are none, and ``whole`` is that step's.
+    ``returns`` is the operation's GraphQL type as text. ``origins`` has the origins of the fields of a composite. Where the operation has
+    the value of one step instead, ``origins`` is empty and ``whole`` is the origin of that value.
     """
 
     name: str
@@ -97,18 +97,18 @@ class Strategy:
 
     @property
     def composite(self) -> str | None:
-        """The type that is made of its fields; None where the value is that of a step."""
+        """The name of the composite type; None where the value is that of one step."""
         return self.returns if self.whole is None else None
 
     @property
     def steps(self) -> set[str]:
-        """The steps whose values are in it."""
+        """The steps whose values are part of it."""
         return {origin.step for origin in ((self.whole,) if self.whole else self.origins.values())}
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayField:
-    """A field of a composite that only steps of overlays fill: where it comes from, and the type of that step as text."""
+    """A field of a composite that only steps of overlays fill: its origin, and the type of that step as text."""
 
     origin: Origin
     returns: str
@@ -118,7 +118,7 @@ class OverlayField:
 class Operation:
     """A configured root field.
 
-    ``overlay_fields`` are the fields of its composite that only overlays fill; in an effective operation some of them have origins.
+    ``overlay_fields`` are the fields of its composite that only overlays fill. In an effective operation some of them have origins.
     """
 
     name: str

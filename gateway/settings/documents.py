@@ -30,7 +30,7 @@ from gateway.settings.vocabulary import (
 
 
 class OperationKeys(Keys):
-    """An ``operation:`` document: a field of Query and the steps behind it."""
+    """An ``operation:`` document: a root field of the schema and the steps that provide its data."""
 
     example = """\
 operation: creditDecision
@@ -51,30 +51,30 @@ aggregation: { required_steps: [account] }
     operation: Annotated[Name, such_as("customer360")]
     """The name of the root field."""
     description: str | None = None
-    """What the field is for; stands in the schema."""
+    """The description of the field in the schema."""
     deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
-    """Why clients should not use the field any more, and what they should use; stands in the schema."""
+    """The reason why clients should no longer use the field, and what to use instead, for the schema."""
     kind: Literal["query", "mutation"] = "query"
-    """`mutation` for one that changes something: all its steps run, one after the other in written order."""
+    """`mutation` for an operation that changes data: all its steps run, one after another in written order."""
     type: Name | None = None
-    """The name of the operation's type; left out: the operation's with its first letter raised."""
+    """The name of the operation's type; left out: the name of the operation with its first letter in upper case."""
     args: Annotated[dict[Name, ArgumentType] | None, such_as({"id": "ID!"})] = None
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings; left out: every placeholder that
-    names no step is an `ID!`."""
+    """The arguments: names to GraphQL types, optionally with a default such as `Int = 10`, or to mappings. Left out: every placeholder
+    that names no step becomes an `ID!` argument."""
     deadline_ms: Milliseconds = 30_000
-    """When the answer goes out with what is there, counted from the arrival of the request."""
+    """The time after which the response is sent with the data that is available, counted from the arrival of the request."""
     concurrency: Count | None = None
-    """How many steps of one request run at once."""
+    """The most steps of one request that run at once; left out: no limit."""
     priority: Literal["low", "normal", "high"] = "normal"
-    """What is refused last when there is more to do than can be done; a request counts as its most important operation."""
+    """Under overload requests of low priority are refused first. A request has the highest priority of its operations."""
     steps: Annotated[list[StepMapping], such_as([_A_STEP])] = Field(min_length=1)
-    """The units of work; their keys are those of their `type`."""
+    """The units of work. Their keys depend on their `type`."""
     aggregation: Annotated[AggregationKeys, such_as({"required_steps": ["account"]})] = AggregationKeys()
-    """How the steps' values become the operation's."""
+    """How the values of the steps become the value of the operation."""
 
 
 class LinkKeys(Keys):
-    """A ``field:`` document, a link: a field of a type, filled by a step from its parent objects."""
+    """A ``field:`` document, a link: a field of a type whose value a step fetches for its parent objects."""
 
     example = """\
 field: Post.user
@@ -87,21 +87,21 @@ step:
 """
 
     field: FieldName
-    """The type and the field, as `Post.user`; that of an interface is a field of all types that implement it."""
+    """The type and the field, as `Post.user`. A field of an interface is a field of all types that implement it."""
     returns: TypeText
-    """The field's GraphQL type; a list groups the results of a batch by their key."""
+    """The GraphQL type of the field. With a list type, the results of a batch are grouped by key."""
     description: str | None = None
-    """What the field is for; stands in the schema."""
+    """The description of the field in the schema."""
     deprecated: Annotated[Text | None, such_as("use 'customer360'")] = None
-    """Why clients should not use the field any more, and what they should use; stands in the schema."""
+    """The reason why clients should no longer use the field, and what to use instead, for the schema."""
     args: Annotated[dict[Name, ArgumentType], such_as({"limit": "Int"})] = empty(dict)
-    """Argument names to GraphQL types, each with a default if need be, as `Int = 10`, or to mappings."""
+    """The arguments: names to GraphQL types, optionally with a default such as `Int = 10`, or to mappings."""
     step: LinkStepMapping
-    """The step that fills the field; without `batch` it is run for each parent and refers to it as `{parent.name}`."""
+    """The step that fills the field. Without `batch` it runs once for each parent object, and refers to it as `{parent.name}`."""
 
 
 class ContextKeys(Keys):
-    """A ``context:`` document: what a request says about itself."""
+    """A ``context:`` document: named values that are computed from the headers of each request."""
 
     example = """\
 context:
@@ -109,25 +109,25 @@ context:
 """
 
     context: dict[Name, Text]
-    """Names to JMESPath over `{request: {id, headers}}`; steps refer to a value as `{context.name}`."""
+    """Names to JMESPath expressions over `{request: {id, headers}}`. Steps refer to a value as `{context.name}`."""
 
 
 ConditionValue = str | int | float | bool
 
 
 class OverlayAggregationKeys(Keys):
-    """``aggregation:`` of an overlay. The strategy is not among its keys: it makes the type of the operation, which all requests share."""
+    """``aggregation:`` of an overlay. It has no `strategy`: that determines the type of the operation, which all requests share."""
 
     example = "aggregation: { required_steps: [account, risk] }"
 
     step: Name | None = None
-    """The step whose value is the operation's, for `pick`."""
+    """With `pick`: the step whose value becomes the operation's value."""
     required_steps: list[Name] = empty(list)
-    """Steps without which the operation has no answer."""
+    """Steps without which the operation has no value: when one of them fails, its fallbacks included, the operation is null."""
 
 
 class OverlayKeys(Keys):
-    """An ``overlay:`` document: changes of an operation for those requests whose context has certain values."""
+    """An ``overlay:`` document: changes of an operation for requests with certain context values."""
 
     example = """\
 overlay: gold
@@ -139,23 +139,23 @@ steps:
 """
 
     overlay: Name
-    """The overlay's name, for plans and problems."""
+    """The name of the overlay, for plans and error messages."""
     when: dict[Name, ConditionValue | list[ConditionValue]] = Field(min_length=1)
-    """Context keys to a value, or to a list of values of which one must match; all must hold. Values are compared as text."""
+    """Context keys to a value, or to a list of values of which one must match. All keys must match. Values are compared as text."""
     operation: Name
     """The operation that is changed."""
     steps: list[dict[str, Any]] = empty(list)
-    """With `type` a step is added; without it the step of that name is patched: maps merge, lists and scalars replace."""
+    """A step with `type` is added. A step without it patches the step of that name: mappings merge, lists and scalars replace."""
     aggregation: OverlayAggregationKeys | None = None
     """Another `step` or other `required_steps`."""
     deadline_ms: Milliseconds | None = None
-    """Another deadline."""
+    """Another `deadline_ms`."""
     concurrency: Count | None = None
-    """Another number of steps that run at once."""
+    """Another `concurrency`."""
 
 
 class PolicyKeys(Keys):
-    """A ``policy:`` document: a rule of your own for `stepgraph check --lint`, over what `stepgraph blueprint` prints."""
+    """A ``policy:`` document: your own lint rule for `stepgraph check --lint`, over the data that `stepgraph blueprint` prints."""
 
     example = """\
 policy: core-has-fallbacks
@@ -165,17 +165,18 @@ severity: error
 """
 
     policy: Annotated[RuleName, such_as("core-has-fallbacks")]
-    """The rule's name; findings and ignore comments call it `policy/` and this name."""
+    """The name of the rule. Findings and ignore comments refer to it as `policy/` and this name."""
     find: Annotated[Text, such_as("steps[?timeout_ms > `2000`]")]
-    """JMESPath over the blueprint as data. Each object that it gives is a finding at that object's place; `true` or a text is one here."""
+    """JMESPath over the blueprint as data. Each object in its result is a finding at the place of that object; `true` or a text is a finding
+    at this rule."""
     message: Text
-    """What is wrong, and what to do."""
+    """The text of the finding: what is wrong, and what to do."""
     severity: Literal["error", "warning", "info"] = "warning"
-    """How bad it is."""
+    """The severity of the findings."""
 
 
 class SharedKeys(Keys):
-    """A document with ``sources:``, ``defaults:`` or both: what all operations share. There may be several."""
+    """A document with ``sources:``, ``defaults:`` or ``types:``: what all operations share. There may be several."""
 
     example = """\
 sources:
@@ -189,9 +190,9 @@ defaults: { api: core, warehouse: warehouse }
 """
 
     sources: Annotated[dict[Name, SourceMapping], such_as({"core": _A_SOURCE})] = empty(dict)
-    """Source names to sources; the keys of a source are those of its `type`."""
+    """Source names to sources. The keys of a source depend on its `type`."""
     types: list[FunctionPath] = empty(list)
-    """Python classes decorated with `@strawberry.type`, as `package.module:Class`; their GraphQL types join those of the SDL."""
+    """Python classes decorated with `@strawberry.type`, as `package.module:Class`. Their GraphQL types are added to those of the SDL."""
     defaults: Annotated[dict[Text, Name], such_as({"api": "core"})] = empty(dict)
     """Step types to the source that a step without `source` uses."""
 
@@ -250,5 +251,5 @@ _BY_KEY = {
 
 
 def kind_of(keys: Container[str]) -> DocumentKind | None:
-    """Return the kind of the document that has these keys, None where none of them tells it."""
+    """Return the kind of the document that has these keys, None if none of them identifies a kind."""
     return next((kind for key, kind in _BY_KEY.items() if key in keys), None)

@@ -12,70 +12,70 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 
 
 class CallPolicyKeys(Keys):
-    """The keys of one policy, with what plans, the blueprint's view and lists of changes say of it.
+    """The keys of one policy, and how plans, the blueprint as data and lists of changes show them.
 
-    Each method is given the key that the policy stands under. What they return here suits a new policy; the older ones have names that
-    users rely on.
+    ``name`` is the key under which the policy is written. A new policy need not override these methods; the older ones do because users rely
+    on the names that they return.
     """
 
     def in_short(self, name: str) -> dict[str, object]:
-        """Return what a plan says of it at a step, and the view at a source."""
+        """Return the data that a plan shows at a step, and ``stepgraph blueprint`` at a source."""
         return {name: self.model_dump(mode="json")}
 
     def in_full(self, name: str) -> dict[str, object]:
-        """Return what the view says of it at a step."""
+        """Return the data that ``stepgraph blueprint`` shows at a step."""
         return self.in_short(name)
 
     def in_words(self, name: str) -> dict[str, str]:
-        """Return what two configurations are compared by."""
+        """Return the texts by which ``stepgraph diff`` compares two configurations."""
         return {name: flow(self.model_dump(mode="json"))}
 
     def longest(self, seconds: float) -> float:
-        """Return the longest that a call takes with this policy, given how long it takes without."""
+        """Return the worst-case duration of a call with this policy, given the one without it."""
         return seconds
 
 
 class RetryKeys(CallPolicyKeys):
-    """``retry:`` of a step or source. Idempotent calls only; all attempts and waits lie inside the deadline."""
+    """``retry:`` of a step or source. Only idempotent calls are retried, and only within the deadline."""
 
     example = "retry: { attempts: 3, errors: [connect, timeout, 503], base_ms: 20 }"
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often a call is made at the most, the first time included."""
+    """The most attempts of a call, the first one included."""
     errors: list[RetryClass] = ["connect", "reset", 502, 503, 504]
-    """What is tried again: `connect`, `reset`, `timeout`, or an HTTP status."""
+    """The errors that are retried: `connect`, `reset`, `timeout`, or an HTTP status."""
     base_ms: Milliseconds = 50
-    """The longest wait before the second attempt; it doubles with each further one. Waits are drawn at random below it."""
+    """The longest wait before the second attempt. It doubles with each further attempt; the actual wait is a random time below it."""
     cap_ms: Milliseconds = 2000
     """The longest wait before any attempt."""
     budget_percent: Percent = 20
-    """Of a source: how many further attempts there may be for a hundred calls of all its steps, over the last 10 seconds."""
+    """Only in a source: the most retries per 100 calls of all its steps, over the last 10 seconds."""
     budget_min: Annotated[int, Field(ge=0, le=100_000)] = 3
-    """Of a source: how many further attempts there may be in 10 seconds however few calls there are."""
+    """Only in a source: the retries that are allowed in 10 seconds however few calls there are."""
 
     def in_short(self, name: str) -> dict[str, object]:
-        """Return how often a call is made."""
+        """Return the number of attempts."""
         return {"attempts": self.attempts}
 
     def in_full(self, name: str) -> dict[str, object]:
-        """Return how often a call is made, and after which errors."""
+        """Return the number of attempts and the errors that are retried."""
         return {"attempts": self.attempts, "retry_errors": sorted(map(str, self.errors))}
 
     def in_words(self, name: str) -> dict[str, str]:
-        """Return how often a call is made, and after which errors, if ever."""
+        """Return the number of attempts and the errors that are retried, if any."""
         errors = ", ".join(sorted(map(str, self.errors))) if self.attempts > 1 else "none"
         return {"attempts": str(self.attempts), "retried errors": errors}
 
     def longest(self, seconds: float) -> float:
-        """Return the seconds of all attempts and of the waits between them."""
+        """Return the seconds of all attempts with the longest waits between them."""
         waits = [min(self.cap_ms, self.base_ms * 2.0**index) for index in range(self.attempts - 1)]
         return self.attempts * seconds + sum(waits) / 1000
 
 
 class BreakerKeys(CallPolicyKeys):
-    """``breaker:`` of a source. While too many of its calls fail it is not called, and steps fail at once.
+    """``breaker:`` of a source, a circuit breaker. When too many calls fail, the source is not called for a while and its steps fail at once.
 
-    What counts as a failure is a connection that is refused or lost, a timeout, and a status of 500 or more.
+    A failure is a connection that is refused or lost, a timeout, or a status of 500 or more.
     """
 
     example = "breaker: { error_percent: 30, open_ms: 10000 }"
@@ -83,67 +83,67 @@ class BreakerKeys(CallPolicyKeys):
     enabled: bool = True
     """Whether there is a circuit breaker."""
     window_ms: Annotated[Milliseconds, Field(ge=100)] = 10_000
-    """Over which time failures are counted."""
+    """The period over which failures are counted."""
     min_calls: Count = 20
-    """How many calls there must have been in that time before the source can be given up."""
+    """The fewest calls in that period before the breaker can open."""
     error_percent: Annotated[int, Field(ge=1, le=100)] = 50
-    """How many of a hundred calls must have failed for the source to be given up."""
+    """The percentage of failed calls at which the breaker opens."""
     open_ms: Milliseconds = 5000
-    """After which time one call tries whether the source is back."""
+    """The time after which an open breaker lets one call through, to test whether the source has recovered."""
 
     def in_short(self, name: str) -> dict[str, object]:
-        """Return whether there is one."""
+        """Return whether it is enabled."""
         return {name: self.enabled}
 
 
 class HedgeKeys(CallPolicyKeys):
-    """``hedge:`` of a step or source: a call that takes longer than 95 of 100 is made once more beside it, and the first good answer counts.
+    """``hedge:`` of a step or source: when a call takes longer than 95 of 100, a second one is sent, and the first successful reply is used.
 
-    For steps that only read: GET and HEAD, SELECT, GraphQL queries.
+    Only for steps that read: GET and HEAD, SELECT, GraphQL queries.
     """
 
     example = "hedge: { max_percent: 5, min_samples: 50 }"
 
     enabled: bool = True
-    """Whether there are second calls; `false` at a step whose source has them."""
+    """Whether calls are hedged. `false` turns it off at a step whose source has hedging."""
     max_percent: Annotated[int, Field(ge=1, le=100)] = 5
-    """How many second calls there may be for a hundred calls of the step, over the last minute."""
+    """The most second calls per 100 calls of the step, over the last minute."""
     min_samples: Annotated[int, Field(ge=10, le=100)] = 50
-    """How many answers of the step must have been timed before its first second call."""
+    """The replies of the step that must have been timed before its first second call."""
 
     def in_short(self, name: str) -> dict[str, object]:
-        """Return nothing: only the view tells of it."""
+        """Return nothing: only ``stepgraph blueprint`` shows it, at steps."""
         return {}
 
     def in_full(self, name: str) -> dict[str, object]:
-        """Return whether there are second calls."""
+        """Return whether calls are hedged."""
         return {"hedged": self.enabled}
 
     def in_words(self, name: str) -> dict[str, str]:
-        """Return whether there are second calls."""
+        """Return whether calls are hedged."""
         return {name: "yes" if self.enabled else "no"}
 
 
 class AdaptiveKeys(CallPolicyKeys):
-    """``adaptive:`` of a source: how many calls are under way at the most follows from how long they take.
+    """``adaptive:`` of a source, adaptive concurrency: the limit of calls in flight follows their latency.
 
-    As long as calls take no longer than when there are few of them, more are let through, up to `concurrency`; as they take longer, fewer.
+    While calls take no longer than when few are in flight, the limit rises, up to `concurrency`; when they take longer, it falls.
     """
 
     example = "adaptive: { min: 10 }"
 
     min: Count = 5
-    """How many calls may always be under way; at first there are no more, to learn how long calls take when there are few of them."""
+    """The lowest limit. It is also the first one, to measure the latency while few calls are in flight."""
 
     def in_short(self, name: str) -> dict[str, object]:
-        """Return nothing: the view does not tell of it."""
+        """Return nothing: the blueprint as data does not have it."""
         return {}
 
 
 class _Guarded(Keys):
     @property
     def policies(self) -> dict[str, CallPolicyKeys]:
-        """The policies that are given, by name."""
+        """The policies that are written, by name."""
         given = vars(self)
         return {name: keys for name in _policy_names(type(self)) if isinstance(keys := given[name], CallPolicyKeys)}
 
@@ -159,28 +159,28 @@ def _policy_names(model: type[_Guarded]) -> tuple[str, ...]:
 
 
 class StepPolicyKeys(_Guarded):
-    """The policies that a step takes. Where several make calls longer, those of one attempt stand before ``retry``, which repeats it."""
+    """The policies that a step may have. Of several that make calls longer, those of one attempt must come before ``retry``, which repeats it."""
 
     retry: Annotated[RetryKeys | None, such_as({"attempts": 3})] = None
-    """When and how a failed attempt is repeated; left out: the source's."""
+    """When and how a failed attempt is retried; left out: as the source has it."""
     hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
-    """Whether a slow call is made once more beside it; left out: the source's."""
+    """Whether a second call is sent when the first is slow; left out: as the source has it."""
 
 
 class SourcePolicyKeys(_Guarded):
-    """The policies that a source takes: for all calls to it, or for those steps that do not say themselves."""
+    """The policies that a source may have: for all calls to it, or as the default of steps without their own."""
 
     retry: Annotated[RetryKeys, such_as({"attempts": 3})] = RetryKeys()
-    """When and how a failed attempt is repeated, for steps that do not say themselves."""
+    """When and how a failed attempt is retried, for steps without their own `retry`."""
     concurrency: Count = 100
-    """How many calls are under way at the most; further ones wait."""
+    """The most calls in flight; further calls wait in a queue."""
     queue: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """How many calls wait at the most; further ones fail at once with `REQUEST_LIMIT_EXCEEDED`."""
+    """The most calls in the queue; further calls fail at once with `REQUEST_LIMIT_EXCEEDED`."""
     queue_timeout_ms: Milliseconds = 2000
-    """How long a call waits at the most; then it fails with `REQUEST_LIMIT_EXCEEDED`."""
+    """The longest time in the queue; then the call fails with `REQUEST_LIMIT_EXCEEDED`."""
     adaptive: Annotated[AdaptiveKeys | None, such_as({"min": 10})] = None
-    """Whether fewer calls than `concurrency` are under way while the source is slow; left out: that never changes."""
+    """Whether the limit of calls in flight is lowered below `concurrency` while the source is slow; left out: it is always `concurrency`."""
     breaker: Annotated[BreakerKeys, such_as({"error_percent": 30})] = BreakerKeys()
-    """When the source is not called for a while because too many calls have failed."""
+    """When the source is not called for a while because too many calls fail."""
     hedge: Annotated[HedgeKeys | None, such_as({"max_percent": 5})] = None
-    """Whether slow calls are made once more beside it, for steps that do not say themselves; left out: they are not."""
+    """Whether a second call is sent when the first is slow, for steps without their own `hedge`; left out: no."""

@@ -1,4 +1,7 @@
-"""How the steps of an operation become one value: a class for each strategy, which gives its type and where its fields come from (paper 5.5)."""
+"""``aggregation:`` → how the values of the steps become the value of the operation (paper 5.5). Each strategy is a class.
+
+A strategy determines the type of the operation and the origins of its fields.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -18,7 +21,7 @@ Drafts = Mapping[str, StepDraft]
 
 
 class Aggregation(ABC):
-    """How the steps of one operation become its value, by one strategy; what is wrong with it is added to ``problems``."""
+    """The aggregation of one operation by one strategy. Mistakes are added to ``problems``."""
 
     def __init__(self, operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> None:
         self._operation = operation
@@ -28,10 +31,10 @@ class Aggregation(ABC):
 
     @abstractmethod
     def strategy(self, steps: Drafts) -> Strategy:
-        """Return what the strategy makes of some steps, given that nothing is wrong."""
+        """Return the strategy for the Blueprint. Only valid without problems."""
 
     def check(self, steps: Drafts, step_names: frozenset[str], overlay_fields: frozenset[str]) -> None:
-        """Report what is wrong, given the steps that could be read, the names of all, and the fields of overlays."""
+        """Report mistakes, given the steps that could be read, the names of all steps, and the fields that overlays fill."""
         for index, name in enumerate(self._keys.required_steps):
             self._check_step_name(("aggregation", "required_steps", index), name, step_names)
         self._check(steps, step_names, overlay_fields)
@@ -44,7 +47,7 @@ class Aggregation(ABC):
         return None
 
     def sensitive_fields(self) -> Iterable[str]:
-        """Return the fields of its type that the SDL declares to be sensitive."""
+        """Return the fields of its type that have ``@sensitive`` in the SDL."""
         return ()
 
     def _check_step_name(self, path: tuple[str | int, ...], name: str, step_names: frozenset[str]) -> None:
@@ -71,7 +74,7 @@ class _Pick(Aggregation):
 
 
 class _Composite(Aggregation):
-    """An object with fields from several steps. ``_declared`` is what the SDL says of its type, if anything."""
+    """An object with fields from several steps. ``_declared`` is its type in the SDL, if that declares it."""
 
     def __init__(self, operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> None:
         super().__init__(operation, types, problems)
@@ -95,14 +98,14 @@ class _Composite(Aggregation):
         return Strategy(self._keys.strategy, self._name, self._origins(steps))
 
     def _origins(self, steps: Drafts) -> dict[str, Origin]:
-        """Return where each field comes from: first those that the SDL declares, then the others in file order."""
-        origins = self._filled({name: step for name, step in steps.items() if step.keys.expose})
+        """Return the origins of the fields: first those that the SDL declares, then the others in file order."""
+        origins = self._fields({name: step for name, step in steps.items() if step.keys.expose})
         first = [field for field in (self._declared.fields if self._declared else ()) if field in origins]
         return {field: origins[field] for field in dict.fromkeys((*first, *origins))}
 
     @abstractmethod
-    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
-        """Return where each field comes from, in file order."""
+    def _fields(self, exposed: Drafts) -> dict[str, Origin]:
+        """Return the origins of the fields in file order."""
 
     def sensitive_fields(self) -> Iterable[str]:
         fields = self._declared.fields if self._declared else {}
@@ -122,44 +125,45 @@ class _Composite(Aggregation):
 
     def _check_declared_fields(self, steps: Drafts, filled_by_name: frozenset[str]) -> None:
         origins = self._origins(steps)
+        # A step that could not be read may fill the field of its name: that is no second problem.
         filled = {*origins, *(step.field for step in steps.values()), *filled_by_name}
         for field in (field for field in (self._declared.fields if self._declared else {}) if field not in filled):
             message = f"no step fills the field '{field}' of the operation's type '{self._name}'"
-            meant = self._meant(field, steps)
-            if meant is not None:
-                path = ("as",) if meant.keys.as_ else ("name",)
-                hint = f"; did you mean '{meant.field}'?"
-                self._problems.append(meant.decoded.problem(path, message + hint, "unfilled-field"))
+            misnamed = self._misnamed_step(field, steps)
+            if misnamed is not None:
+                path = ("as",) if misnamed.keys.as_ else ("name",)
+                hint = f"; did you mean '{misnamed.field}'?"
+                self._problems.append(misnamed.decoded.problem(path, message + hint, "unfilled-field"))
                 continue
             hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
             self._report(("steps",), message + hint, "unfilled-field")
 
-    def _meant(self, field: str, steps: Drafts) -> StepDraft | None:
-        """Return the step that was meant to fill a field."""
+    def _misnamed_step(self, field: str, steps: Drafts) -> StepDraft | None:
+        """Return a step whose name is similar to that of a field which no step fills."""
         return None
 
 
 class _Merge(_Composite):
     """An object with a field for each step."""
 
-    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+    def _fields(self, exposed: Drafts) -> dict[str, Origin]:
         return {step.field: Origin(name) for name, step in exposed.items()}
 
     def declared_type(self, keys: StepKeys) -> str | None:
         field = self._declared.fields.get(keys.as_ or keys.name) if self._declared and keys.expose else None
         return None if field is None else str(field.type)
 
-    def _meant(self, field: str, steps: Drafts) -> StepDraft | None:
-        strangers = {step.field: step for step in steps.values() if self._declared and step.field not in self._declared.fields}
-        return next((step for name, step in strangers.items() if nearest(field, [name])), None)
+    def _misnamed_step(self, field: str, steps: Drafts) -> StepDraft | None:
+        undeclared = {step.field: step for step in steps.values() if self._declared and step.field not in self._declared.fields}
+        return next((step for name, step in undeclared.items() if nearest(field, [name])), None)
 
 
 class _Flatten(_Composite):
     """An object with the fields of the steps' objects side by side."""
 
-    def _filled(self, exposed: Drafts) -> dict[str, Origin]:
+    def _fields(self, exposed: Drafts) -> dict[str, Origin]:
         objects = {name: self._object_of(step) for name, step in exposed.items()}
-        return {field: Origin(name, field) for name, found in objects.items() if found for field in found.fields}
+        return {field: Origin(name, field) for name, returned in objects.items() if returned for field in returned.fields}
 
     def _check_exposed(self, exposed: Drafts) -> None:
         owners: dict[str, str] = {}
@@ -181,9 +185,9 @@ class _Flatten(_Composite):
 
 
 STRATEGIES: Mapping[str, type[Aggregation]] = {"merge": _Merge, "flatten": _Flatten, "pick": _Pick}
-"""The strategies by their words in ``aggregation:``."""
+"""The strategies by their names in ``aggregation:``."""
 
 
 def read_aggregation(operation: Decoded[OperationKeys], types: GraphQLSchema | None, problems: list[Problem]) -> Aggregation:
-    """Return how the steps of an operation become its value."""
+    """Return the aggregation of an operation, by the strategy that it names."""
     return STRATEGIES[operation.keys.aggregation.strategy](operation, types, problems)

@@ -1,4 +1,4 @@
-"""The policies of a step's calls: what is wrong with those that it has itself, and which hold: its own, or else those of its source."""
+"""The policies of a step's calls: the mistakes in its own policies, and which policies apply: its own, or else those of its source."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,21 +12,21 @@ _NOT_HEDGED = HedgeKeys(enabled=False)
 
 
 def policy_problems(keys: StepKeys, step_type: StepType) -> Iterator[KeyProblem]:
-    """Yield what is wrong with the policies of a step beyond the types of their keys."""
+    """Yield the mistakes in the policies of a step that their models cannot find."""
     for name, policy in keys.policies.items():
         if name in _CHECKS:
             yield from _CHECKS[name](policy, keys, step_type)
 
 
 def policies_of(keys: StepKeys, source: SourceKeys | None, step_type: StepType) -> dict[str, CallPolicyKeys]:
-    """Return the policies that hold for a step, by name."""
-    said = {**(source.policies if source else {}), **keys.policies}
-    found: dict[str, CallPolicyKeys] = {}
+    """Return the policies that apply to a step, by name."""
+    written = {**(source.policies if source else {}), **keys.policies}
+    effective: dict[str, CallPolicyKeys] = {}
     for name in StepPolicyKeys.model_fields:
-        policy = _WHAT_HOLDS[name](said.get(name), keys, step_type) if name in _WHAT_HOLDS else said.get(name)
+        policy = _EFFECTIVE[name](written.get(name), keys, step_type) if name in _EFFECTIVE else written.get(name)
         if policy is not None:
-            found[name] = policy
-    return found
+            effective[name] = policy
+    return effective
 
 
 def _check_retry(retry: RetryKeys, _keys: StepKeys, _step_type: StepType) -> Iterator[KeyProblem]:
@@ -44,18 +44,19 @@ def _check_hedge(hedge: HedgeKeys, keys: StepKeys, step_type: StepType) -> Itera
 
 
 _CHECKS: Mapping[str, Callable[[Any, StepKeys, StepType], Iterator[KeyProblem]]] = {"retry": _check_retry, "hedge": _check_hedge}
-"""Policies by name that can be wrong at a step, with what finds that."""
+"""The check of each policy, by name, that a step can have wrongly."""
 
 
-def _retry(said: RetryKeys | None, keys: StepKeys, step_type: StepType) -> RetryKeys:
-    if said is None or said.attempts == 1 or step_type.is_idempotent(keys):
-        return said or _ONCE
-    return said.model_copy(update={"attempts": 1})
+def _retry(written: RetryKeys | None, keys: StepKeys, step_type: StepType) -> RetryKeys:
+    # A call that may change something is never repeated: the first attempt may have succeeded although its reply was lost.
+    if written is None or written.attempts == 1 or step_type.is_idempotent(keys):
+        return written or _ONCE
+    return written.model_copy(update={"attempts": 1})
 
 
-def _hedge(said: HedgeKeys | None, keys: StepKeys, step_type: StepType) -> HedgeKeys:
-    return said if said and said.enabled and step_type.is_read(keys) else _NOT_HEDGED
+def _hedge(written: HedgeKeys | None, keys: StepKeys, step_type: StepType) -> HedgeKeys:
+    return written if written and written.enabled and step_type.is_read(keys) else _NOT_HEDGED
 
 
-_WHAT_HOLDS: Mapping[str, Callable[[Any, StepKeys, StepType], CallPolicyKeys | None]] = {"retry": _retry, "hedge": _hedge}
-"""Policies by name that do not always hold as they are written, or that every step has, with what makes them of what is written."""
+_EFFECTIVE: Mapping[str, Callable[[Any, StepKeys, StepType], CallPolicyKeys | None]] = {"retry": _retry, "hedge": _hedge}
+"""For each policy, by name, that every step has or that does not always apply as it is written: the function that returns what applies."""
