@@ -113,8 +113,8 @@ def _step(step: Step, operation: str | None = None, link: str | None = None) -> 
 
 
 def _policies(step: Step) -> Data:
-    told = {key: value for name, policy in step.policies.items() for key, value in policy.in_full(name).items()}
-    return {key: told[key] for key in sorted(told)}
+    shown = {key: value for name, policy in step.policies.items() for key, value in policy.in_full(name).items()}
+    return {key: shown[key] for key in sorted(shown)}
 
 
 def _overlays(blueprint: Blueprint) -> Iterator[Data]:

@@ -52,7 +52,7 @@ class BatchKeys(Keys):
 class _CalledKeys(Keys):
     """What a step calls, when, and what its value is.
 
-    These keys are a class of their own so that in the reference the policies stand between them and the other keys of :class:`StepKeys`.
+    These keys are a class of their own so that the reference lists the policies between them and the other keys of :class:`StepKeys`.
     """
 
     name: Annotated[Name, such_as("account")]

@@ -21,7 +21,7 @@ def such_as(*examples: object) -> Any:
 def empty(kind: type[list[Any]] | type[dict[Any, Any]]) -> Any:
     """Give a key an empty default. All models share the one object: nothing writes to it, and pydantic would copy a plain default each time."""
     shared = kind()
-    # The JSON Schema has no default for a factory, so it is stated beside it.
+    # pydantic leaves the default of a factory out of the JSON Schema, so it is given explicitly.
     return Field(default_factory=lambda: shared, json_schema_extra={"default": kind()})
 
 

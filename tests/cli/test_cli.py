@@ -143,7 +143,7 @@ def test_check_warns_of_inferred_arguments_that_are_much_alike(tmp_path: Path) -
     warned = run("check", write_files(tmp_path / "inferred", {"a.yaml": f"operation: one\n{steps}"}))
     assert warned.exit_code == 0
     assert warned.stderr.startswith(
-        "! the operation 'one' has the arguments 'customer_id' and 'custmer_id', which are inferred and much alike;"
+        "! the operation 'one' has the arguments 'customer_id' and 'custmer_id', which are inferred and very similar;"
     )
     assert warned.stderr.count("\n") == 1
     written = "operation: two\nargs: { customer_id: ID!, custmer_id: ID!, since: ID!, until: ID! }\n"

@@ -93,6 +93,7 @@ def _for_editors(node: Any, held: Mapping[str, Any]) -> Any:
     if "holds" in node:
         return {**_about(node), **held[node["holds"]]}
     kept = {key: _keyword(key, value, held) for key, value in node.items() if key not in _OWN_KEYWORDS}
+    # A default of null only means that the key may be left out, which the schema says anyway.
     if kept.get("default", ...) is None:
         del kept["default"]
     return _or_placeholder(kept) if _is_word(kept) else kept

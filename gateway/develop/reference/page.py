@@ -123,6 +123,7 @@ def _kind(node: Node, schema: Node) -> str:
     parts = [f"[`{_part_name_of(ref)}:`](#{_part_name_of(ref)})" for ref in _refs(node)]
     if parts:
         return f"a list of {parts[0]} entries" if node.get("type") == "array" else parts[0]
+    # The head of the page explains what a name is, so the rows do not repeat it.
     return re.sub(r" \(letters.*?front\)", "", in_words(node, schema.get("$defs", {})))
 
 

@@ -26,6 +26,7 @@ def assemble(files: Files, units: Mapping[str, Unit], context: BuildContext, *, 
     overlays = sorted(
         (overlay for compiled in overlaid.values() for overlay in compiled.overlays), key=lambda item: order(item.place)
     )
+    # With kept units the files alone do not determine what is served, so the units are part of the version too.
     served = [f"{unit.key} {unit.digest} {unit.overlays}" for unit in ordered]
     return Blueprint(
         version=files.version if is_whole else digest(files.version, *served)[:16],

@@ -165,6 +165,7 @@ def make_unit(
     # A capitalized word without a type counts too: the type may be declared later.
     type_names = frozenset(word for word in words if word[0].isupper() or word in declared)
     used = {step.source.name for step in steps if step.source}
+    # The steps that overlays add are built only on request. Their sources are those that the text names, or defaults, which it need not name.
     if layers:
         used |= {name for name in context.shared.digests if name in words or name in context.shared.defaults.values()}
     kind = unit_text.key.partition(" ")[0]

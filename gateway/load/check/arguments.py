@@ -53,8 +53,8 @@ def doubtful_arguments(operation: Operation) -> Iterator[str]:
     for first, second in combinations(names, 2):
         if SequenceMatcher(None, first, second).ratio() > _MIN_SIMILARITY:
             yield (
-                f"the operation '{operation.name}' has the arguments '{first}' and '{second}', which are inferred and much alike; "
-                f"if one of them is misspelt, mend it, else write 'args:'"
+                f"the operation '{operation.name}' has the arguments '{first}' and '{second}', which are inferred and very similar; "
+                f"if one of them is misspelt, correct it, else write 'args:'"
             )
 
 

@@ -165,6 +165,7 @@ def _returns(
             message = f"'{returns}' is not the type of the field in the SDL, '{declared}'; remove one of them"
             problems.append(decoded.problem(("returns",), message, "type-conflict"))
         return declared
+    # The step type knows only the type of the raw result; with `select` the value is another one.
     if returns is None and decoded.keys.select is None:
         returns = step_type.returns(decoded.keys)
     if returns is not None and check_context.types is not None:

@@ -18,6 +18,7 @@ def read_fallback(keys: FallbackKeys) -> Fallback:
 def fallback_problems(entries: Sequence[FallbackKeys], is_idempotent: Callable[[], bool]) -> Iterator[KeyProblem]:
     """Yield the mistakes in the fallbacks of any step."""
     for index, keys in enumerate(entries):
+        # The written keys count, not the values: `value: null` is a valid fallback.
         if len(keys.model_fields_set) != 1:
             message = f"a fallback has exactly one of the keys {', '.join(FallbackKeys.model_fields)}"
             yield KeyProblem(("fallback", index), message, "bad-fallback")
@@ -30,5 +31,5 @@ def fallback_problems_in_link(entries: Sequence[FallbackKeys]) -> Iterator[KeyPr
     """Yield the mistakes that only the fallbacks of a link's step can have."""
     for index, keys in enumerate(entries):
         if read_fallback(keys).step is not None:
-            message = "a link has no steps that could stand in for its own; use 'stale_ms' or 'value'"
+            message = "a link has no other steps that could run instead; use 'stale_ms' or 'value'"
             yield KeyProblem(("fallback", index, "step"), message, "unused-key")

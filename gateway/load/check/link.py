@@ -28,11 +28,11 @@ from gateway.settings import BatchKeys, LinkKeys
 
 NOT_IN_A_LINK = {
     "source": None,
-    "when": "a link has no steps to look at",
-    "depends_on": "a link has no steps to wait for",
+    "when": "a link has no other steps to read",
+    "depends_on": "a link has no other steps to wait for",
     "as_": "a link is named by 'field:'",
     "expose": "a link is always exposed",
-    "returns": "a link's type stands beside 'field:'",
+    "returns": "the type of a link is written beside 'field:'",
 }
 """Keys of a step that the step of a link must not have, with the reason; None where it may have the key."""
 

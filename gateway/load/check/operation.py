@@ -147,9 +147,7 @@ class _OperationBuilder:
             if mistake:
                 self._report(draft.decoded, placed.path, *mistake)
             elif self._is_whole_object(placed.reference.path):
-                message = (
-                    f"'{placed.reference}' is an object of which nothing is asked for; name the fields: '{placed.reference}.name'"
-                )
+                message = f"'{placed.reference}' is an object, of which only named fields are fetched; name the fields: '{placed.reference}.name'"
                 self._report(draft.decoded, placed.path, message, "whole-object")
         self._check_expressions(draft, names)
         for index, name in enumerate(draft.keys.depends_on):
@@ -231,10 +229,9 @@ class _OperationBuilder:
         prerequisites = {name: self._known(draft.prerequisites) for name, draft in self.drafts.items()}
         graph: Graph = {name: [*others, *self._known(self.drafts[name].fallback_steps)] for name, others in prerequisites.items()}
         hint = ""
+        # Written order counts only where the references alone have no cycle, or else the hint would be wrong.
         if self.keys.kind == "mutation" and not any(find_cycles(graph)):
-            hint = (
-                "; a mutation runs its steps in written order, but for those with 'expose: false' that only stand in for others"
-            )
+            hint = "; a mutation runs its steps in written order, except those with 'expose: false' that are only fallbacks"
             graph = self._in_written_order(graph, prerequisites)
         for cycle in find_cycles(graph):
             draft = self.drafts[cycle[0]]

@@ -179,13 +179,13 @@ def _with_overlay_fields(base: Operation, variants: list[tuple[DecodedOverlay, O
         for field, origin in operation.strategy.origins.items():
             if field in base.strategy.origins:
                 continue
-            made = OverlayField(origin, operation.steps[origin.step].returns)
-            other = fields.setdefault(field, made)
-            if made != other:
+            filled = OverlayField(origin, operation.steps[origin.step].returns)
+            other = fields.setdefault(field, filled)
+            if filled != other:
                 message = f"another overlay fills the field '{field}' with '{other.returns}' of the step '{other.origin.step}'"
                 problems.append(_at_step(overlay, origin, f"{message}; give it the same step and type", "type-conflict"))
-            if origin.key is None and made.returns.endswith("!"):
-                message = f"the field '{field}' is null for requests without this overlay, so it cannot be '{made.returns}'"
+            if origin.key is None and filled.returns.endswith("!"):
+                message = f"the field '{field}' is null for requests without this overlay, so it cannot be '{filled.returns}'"
                 problems.append(_at_step(overlay, origin, message, "type-conflict"))
     return replace(base, overlay_fields=fields)
 
@@ -208,6 +208,7 @@ def _check_cycles(base: Operation, variants: list[tuple[DecodedOverlay, Operatio
         for name, step in operation.steps.items():
             edges.setdefault(name, {}).update(dict.fromkeys(step.prerequisites_with_fallbacks))
     for cycle in find_cycles(edges):
+        # The last overlay with a step of the cycle is the one that closes it.
         overlay = next(item for item, _ in reversed(variants) if set(cycle) & {step["name"] for step in item.overlay.keys.steps})
         message = f"with all overlays the steps wait for each other: {' → '.join((*cycle, cycle[0]))}"
         problems.append(overlay.overlay.problem(("steps",), message, "cycle"))

@@ -277,6 +277,6 @@ def _decode(
             key = next((str(part) for part in mistake.path if isinstance(part, str)), None)
             place = marks.at(mistake.path, is_key=mistake.is_about_key)
             problems.append(Problem(place, f"{subject} · {key}" if key else subject, mistake.message, mistake.code))
-        wrong = {mistake.path[0] for mistake in keys if mistake.path}
-        keys = validate(model, {key: value for key, value in raw.items() if key not in wrong})
+        wrong_keys = {mistake.path[0] for mistake in keys if mistake.path}
+        keys = validate(model, {key: value for key, value in raw.items() if key not in wrong_keys})
     return None if isinstance(keys, list) else Decoded(keys, subject, marks)

@@ -283,7 +283,7 @@ class _Reader:
                 continue
             if key in values:
                 first = _source_map(self.file, keys[key]).place
-                message = f"the key '{_short(key)}' stands twice, first on line {first.line}"
+                message = f"the key '{_short(key)}' is given twice, first on line {first.line}"
                 self.report(self.place(event), message, "duplicate-key")
                 continue
             values[key], keys[key], parts[key] = value, event.start_mark, marks

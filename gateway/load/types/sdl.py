@@ -263,7 +263,7 @@ def _field_arguments(definition: DefinitionNode) -> Iterator[Problem]:
         if field.arguments:
             name = f"{definition.name.value}.{field.name.value}"
             message = (
-                f"the field '{name}' has arguments, and nothing would heed them; make it a link ('field: {name}' with 'args:')"
+                f"the field '{name}' has arguments, which would have no effect; make it a link ('field: {name}' with 'args:')"
             )
             yield _at(field, f"type {definition.name.value}", f"{message}, or remove them", "field-arguments")
 
