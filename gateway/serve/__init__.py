@@ -1,1 +1,1 @@
-"""Requests → answers: admission, the generation that answers, HTTP, connections."""
+"""Requests → responses: admission, the generation that answers, HTTP, connections."""

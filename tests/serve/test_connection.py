@@ -295,7 +295,7 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize("seed", range(12))
 def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known = []
-    is_known = RequestHead.begins
+    is_known = RequestHead.matches
 
     async def received(pieces: list[bytes]) -> bytes:
         async with await Client.open(stage.production.url) as client:
@@ -313,14 +313,14 @@ def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: i
             found.append(await received([first, first, *choose.choices(PIECES, k=6), first]))
         return [re.sub(rb"(x-request-id: )[0-9a-f]{32}", rb"\1-", answers) for answers in found]
 
-    def begins(self: RequestHead, message: bytes) -> bool:
+    def matches(self: RequestHead, message: bytes) -> bool:
         known.append(is_known(self, message))
         return known[-1]
 
-    monkeypatch.setattr(RequestHead, "begins", begins)
+    monkeypatch.setattr(RequestHead, "matches", matches)
     found = stage.run(lambda: scenario(random.Random(seed)))
     assert sum(known) >= 6
-    monkeypatch.setattr(RequestHead, "begins", lambda *_: False)
+    monkeypatch.setattr(RequestHead, "matches", lambda *_: False)
     assert found == stage.run(lambda: scenario(random.Random(seed)))
 
 

@@ -65,7 +65,7 @@ class Full(Admission):
         self.admitted -= 1
         return self.admitted >= 0
 
-    def take(self, *_: object) -> bool:
+    def acquire(self, *_: object) -> bool:
         return False
 
 
@@ -126,7 +126,7 @@ async def left(served: Served) -> HttpResponse | None:
     await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    served.endpoint.left(message)
+    served.endpoint.note_disconnect(message)
     return None
 
 

@@ -17,7 +17,7 @@ from gateway.contract.request import GraphQLRequest
 from gateway.errors import RequestError
 from gateway.serve.generation.generation import Generation
 from gateway.serve.http.media_types import negotiate
-from gateway.serve.http.request import MAX_KNOWN, MAX_KNOWN_BODY, HttpMessage, RequestParser
+from gateway.serve.http.request import MAX_CACHED_BODY, MAX_CACHED_REQUESTS, HttpMessage, RequestParser
 from tests.faults import Json
 from tests.kit.serving import JSON, RESPONSE_JSON, Gateway, Stage, serve_command
 from tests.kit.timing import least_cpu_seconds
@@ -246,7 +246,7 @@ def posted_message(body: bytes, **headers: str) -> HttpMessage:
 
 
 def read(message: HttpMessage, parser: RequestParser) -> GraphQLRequest:
-    request = parser.read(message)
+    request = parser.parse(message)
     assert isinstance(request, GraphQLRequest)
     return request
 
@@ -274,12 +274,12 @@ def test_headers_are_looked_at_although_the_bytes_are_known() -> None:
 
 def test_what_is_known_of_requests_is_bounded_in_number_and_size() -> None:
     parser = RequestParser(is_development=False)
-    bodies = [json.dumps({"query": f"{TRIVIAL} # {number}"}).encode() for number in range(MAX_KNOWN + 1)]
+    bodies = [json.dumps({"query": f"{TRIVIAL} # {number}"}).encode() for number in range(MAX_CACHED_REQUESTS + 1)]
     first = read(posted_message(bodies[0]), parser)
     for body in bodies[1:]:
         read(posted_message(body), parser)
     assert read(posted_message(bodies[0]), parser) is not first
-    long = json.dumps({"query": TRIVIAL + " " * MAX_KNOWN_BODY}).encode()
+    long = json.dumps({"query": TRIVIAL + " " * MAX_CACHED_BODY}).encode()
     assert read(posted_message(long), parser) is not read(posted_message(long), parser)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import Code, RequestError
 from gateway.serve.http.media_types import negotiate_or_json
-from gateway.serve.http.response import NOT_ADMITTED, http_response, refusal
+from gateway.serve.http.response import NOT_ADMITTED, error_answer, http_response
 from tests.kit.paths import CHECKOUT
 from tests.kit.serving import JSON, RESPONSE_JSON
 
@@ -71,7 +71,7 @@ def test_no_version_is_told_where_no_configuration_was_looked_at() -> None:
     ],
 )
 def test_mistakes_of_a_document_are_200_for_clients_of_old(code: Code, media_type: str, told: int) -> None:
-    answer = refusal(RequestError(code, 400, {"message": "No."}), media_type)
+    answer = error_answer(RequestError(code, 400, {"message": "No."}), media_type)
     status, body, lines = answer
     assert (status, lines) == (told, b"")
     assert json.loads(body) == {"errors": [{"message": "No.", "extensions": {"code": code}}]}
@@ -82,7 +82,7 @@ def test_a_refusal_says_what_is_allowed_and_when_to_come_again() -> None:
         (Code.METHOD_NOT_ALLOWED, 405, None, b"allow: GET, POST\r\n"),
         (Code.REQUEST_RATE_LIMITED, 429, 7, b"retry-after: 7\r\n"),
     ):
-        answer = refusal(RequestError(code, status, {"message": "No."}, retry_after=retry_after), JSON)
+        answer = error_answer(RequestError(code, status, {"message": "No."}, retry_after=retry_after), JSON)
         assert (answer[0], answer[2]) == (status, lines)
     assert (NOT_ADMITTED[0], NOT_ADMITTED[2]) == (503, b"retry-after: 1\r\n")
 

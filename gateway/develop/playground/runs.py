@@ -68,7 +68,7 @@ class RecordingGeneration:
         self.version = generation.version
         self.max_batch = generation.max_batch
         self.in_use = generation.in_use
-        self.shares = generation.shares
+        self.priority_shares = generation.priority_shares
         self.read = generation.read
         self.rate_limits = generation.rate_limits
         self.adapt = generation.adapt

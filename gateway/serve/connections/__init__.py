@@ -1,1 +1,1 @@
-"""The bytes of a client's connection ↔ whole HTTP requests and responses."""
+"""The bytes of a client's connection ↔ complete HTTP requests and responses."""

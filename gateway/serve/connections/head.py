@@ -1,87 +1,92 @@
-"""The head of a GraphQL request: read and checked once, and known again when the next request of its connection has the very same one."""
+"""The head of a GraphQL request: parsed and checked once, and reused when the next request of the connection has the same bytes."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.serve.http.edge import malformed, no_host, too_large_head
+from gateway.serve.http.edge import head_too_large, invalid_host, malformed_message
 from gateway.serve.http.request import GRAPHQL_PATH, declared_length, too_large
 from gateway.settings import ServerKeys
 
-Written = tuple[bytes, bytes, str, list[tuple[bytes, bytes]]]
-"""A head as its parser gives it: URL, method, version of HTTP, and headers by their names in lower case."""
+RawHead = tuple[bytes, bytes, str, list[tuple[bytes, bytes]]]
+"""A head as httptools gives it: URL, method, HTTP version, and headers with names in lower case."""
 _GRAPHQL_PATH = GRAPHQL_PATH.encode()
 _END = b"\r\n\r\n"
 _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
-"""A name or address, and perhaps a port (RFC 3986, 3.2.2)."""
+"""A name or address with an optional port (RFC 3986, 3.2.2)."""
 
 
 @dataclass(slots=True)
 class RequestHead:
-    """The head of a GraphQL request that was found sound. A client's next one on a connection is nearly always the very same."""
+    """The head of a valid GraphQL request. The next request of a client on the same connection nearly always repeats it."""
 
-    written: Written
+    raw: RawHead
     keys: ServerKeys
-    """The limits that it was checked against."""
+    """The limits that it was checked against. A reload brings new ones, and then it must be checked again."""
     method: str
     query_string: bytes
     headers: Mapping[str, str]
     length: int
-    """How many bytes of a body it announces."""
-    is_last: bool
-    """Whether the client wants the connection to end after it."""
-    waits_for_word: bool
-    """Whether the body comes only after ``100 Continue``."""
+    """The ``Content-Length``."""
+    closes_connection: bool
+    """Whether the connection ends after this request."""
+    expects_continue: bool
+    """Whether the client sends the body only after ``100 Continue``."""
     text: bytes = b""
-    """Its very bytes, where they are known and say all that there is to say of how the request is read."""
+    """Its bytes, if a request that begins with them needs no parser; empty otherwise."""
 
-    def learn(self, message: bytes) -> None:
-        """Keep the bytes of the head from those in which a message with it came, unless they are more than that one message."""
+    def remember(self, message: bytes) -> None:
+        """Keep the bytes of the head, taken from the message that it arrived in, if they are exactly one message."""
         head, end, body = message.partition(_END)
-        if end and len(body) == self.length and not (self.is_last or self.waits_for_word or "transfer-encoding" in self.headers):
+        # Each of these changes how the message is read or answered, so such a request always goes through the parser.
+        needs_parser = self.closes_connection or self.expects_continue or "transfer-encoding" in self.headers
+        if end and len(body) == self.length and not needs_parser:
             self.text = head + end
 
-    def begins(self, message: bytes) -> bool:
-        """Tell whether some bytes are one whole message with this head."""
+    def matches(self, message: bytes) -> bool:
+        """Tell whether these bytes are exactly one message with this head."""
         text = self.text
         return bool(text) and len(message) == len(text) + self.length and message.startswith(text)
 
 
-def read_head(written: Written, keys: ServerKeys, *, is_last: bool) -> RequestHead | None:
-    """Return the head of a GraphQL request, or None for any other one.
+def read_head(raw: RawHead, keys: ServerKeys, *, closes_connection: bool) -> RequestHead | None:
+    """Check a head and return it if it is that of a GraphQL request; return None for any other request.
 
-    :raises RequestError: nobody may send such a head.
+    :raises RequestError: the head is invalid or too large, or announces too large a body.
     """
-    _check(written, keys)
-    url, method, _, fields = written
+    _check(raw, keys)
+    url, method, _, fields = raw
     path, _, query_string = url.partition(b"?")
     if path != _GRAPHQL_PATH or method not in {b"POST", b"GET"}:
         return None
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+    # CORS is handled by Starlette's middleware, which needs ASGI.
     if keys.cors.origins and "origin" in headers:
         return None
     length = declared_length(headers)
     if length > keys.max_request_bytes:
         raise too_large(keys.max_request_bytes)
-    waits_for_word = headers.get("expect", "").lower() == "100-continue"
-    return RequestHead(written, keys, method.decode(), query_string, headers, length, is_last, waits_for_word)
+    expects_continue = headers.get("expect", "").lower() == "100-continue"
+    return RequestHead(raw, keys, method.decode(), query_string, headers, length, closes_connection, expects_continue)
 
 
-def _check(written: Written, keys: ServerKeys) -> None:
-    """Check what is checked by nobody else.
+def _check(raw: RawHead, keys: ServerKeys) -> None:
+    """Check what neither httptools nor uvicorn checks.
 
-    :raises RequestError: the head is of another protocol, too large, does not say for which host it is (RFC 9112, 2.3 and 3.2), or announces a
-        body that is coded in a way which is not known here (6.1).
+    :raises RequestError: the HTTP version is not supported, the head is too large, it has not exactly one valid host (RFC 9112, 2.3 and 3.2),
+        or its transfer coding is not supported (6.1).
     """
-    url, _, version, fields = written
+    url, _, version, fields = raw
     if version not in {"1.1", "1.0"}:
-        raise malformed()
+        raise malformed_message()
     names = [name for name, _ in fields]
+    # 4 bytes of each line are ": " and the line end.
     size = len(url) + sum(map(len, names)) + sum([len(value) + 4 for _, value in fields])
     if size > keys.max_header_bytes or len(names) > keys.max_headers:
-        raise too_large_head()
+        raise head_too_large()
+    # Two hosts, or a malformed_message one, could be read differently by a proxy in front; only HTTP/1.0 may have none.
     hosts = [value for name, value in fields if name == b"host"]
     if (len(hosts) != 1 and (hosts or version != "1.0")) or not all(map(_HOST.fullmatch, hosts)):
-        raise no_host()
+        raise invalid_host()
     if any(value.strip().lower() != b"chunked" for name, value in fields if name == b"transfer-encoding"):
-        raise malformed()
+        raise malformed_message()

@@ -1,4 +1,4 @@
-"""Sockets to listen at, and the connections that are accepted there: for the server and the admin listener."""
+"""Listening sockets, and how their connections are accepted."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,14 @@ log = logging.getLogger("stepgraph.listener")
 
 BACKLOG = 2048
 """How many connections may wait to be accepted."""
-
-
 PAUSE = 1.0
-"""Seconds without a new connection when the process has no file descriptor left for one."""
+"""Seconds without accepting when it has failed, as for lack of a file descriptor: the socket stays readable, so the loop would spin."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address, which worker processes can share. Who connects waits until somebody accepts.
+    """Return a socket that listens on an address and that worker processes can inherit. Clients can connect; they wait to be accepted.
 
-    :raises OSError: the address is in use, or not one of this machine's.
+    :raises OSError: the address is in use or is not one of this machine, or the host is empty.
     """
     if not host:
         raise OSError(errno.EINVAL, "the host is empty, which would be all addresses of this machine (0.0.0.0)")
@@ -30,7 +28,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the connections inherit it
         bound.bind((host, port))
-        bound.listen(BACKLOG)  # only now it is certain that nobody else has the address
+        bound.listen(BACKLOG)  # two sockets with SO_REUSEADDR can both be bound; only listen() excludes the other one
     except OSError:
         bound.close()
         raise
@@ -39,16 +37,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Acceptor:
-    """Accepts the connections of a listening socket.
+    """Accepts the connections of a listening socket, several in one iteration of the event loop.
 
-    uvloop accepts one in each turn of the loop (libuv 1.52): with turns of 30 ms, as under load, that were 33 a second.
+    uvloop's own server accepts one connection per iteration (libuv 1.52): with iterations of 30 ms, as under load, that is 33 a second.
     """
 
-    def __init__(self, listening: socket.socket, factory: Callable[[], asyncio.BaseProtocol], at_once: int) -> None:
-        self._at_once = at_once
+    def __init__(self, listening: socket.socket, factory: Callable[[], asyncio.BaseProtocol], max_accepts: int) -> None:
+        self._max_accepts = max_accepts
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._factory = factory
+        # asyncio keeps only weak references to tasks, and wait_closed() waits for these.
         self._connecting: set[asyncio.Task[object]] = set()
         self._is_closed = False
         listening.setblocking(False)
@@ -59,7 +58,7 @@ class Acceptor:
             self._loop.add_reader(self._listening.fileno(), self._accept)
 
     def _accept(self) -> None:
-        for _ in range(self._at_once):
+        for _ in range(self._max_accepts):
             try:
                 connection, _address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -80,19 +79,20 @@ class Acceptor:
             log.info("a connection was lost at once: %s", error)
 
     def close(self) -> None:
-        """Accept no more; what has been accepted goes on."""
+        """Stop accepting. Connections that were accepted stay open."""
         self._is_closed = True
         self._loop.remove_reader(self._listening.fileno())
 
     async def wait_closed(self) -> None:
-        """Wait until the last connection that was accepted has begun."""
+        """Wait until every accepted connection has its protocol."""
         await asyncio.gather(*self._connecting, return_exceptions=True)
 
 
 async def listen(
-    listening: socket.socket, factory: Callable[[], asyncio.BaseProtocol], at_once: int
+    listening: socket.socket, factory: Callable[[], asyncio.BaseProtocol], max_accepts: int
 ) -> Acceptor | asyncio.AbstractServer:
-    """Accept the connections of a listening socket from now on, so many of them in one turn of the event loop."""
-    with contextlib.suppress(NotImplementedError):  # by Windows, whose loop accepts more than one at a time itself
-        return Acceptor(listening, factory, at_once)
+    """Start to accept the connections of a listening socket, at most ``max_accepts`` of them in one iteration of the event loop."""
+    # The event loop of Windows has no add_reader, and accepts several connections at a time itself.
+    with contextlib.suppress(NotImplementedError):
+        return Acceptor(listening, factory, max_accepts)
     return await asyncio.get_running_loop().create_server(factory, sock=listening, backlog=BACKLOG)

@@ -64,7 +64,7 @@ class Generation:
         """How often texts were asked for lately."""
         self.max_batch = self.blueprint.limits.max_batch
         self._max_cost, self._max_errors = self.blueprint.limits.max_cost, self.blueprint.limits.max_errors
-        self.shares = PriorityShares(self.blueprint)
+        self.priority_shares = PriorityShares(self.blueprint)
         self.rate_limits = self.blueprint.rate_limits
         self.schema = plans.schema
         self.plans = plans

@@ -1,7 +1,7 @@
-"""ASGI scopes and messages ↔ whole requests and answers: the outermost layer of the application.
+"""ASGI messages ↔ complete requests and responses: the outermost layer of the application.
 
-Under the gateway's own protocol (:mod:`gateway.serve.connections.connection`) GraphQL requests do not come this way; under other servers and
-in tests they do.
+With the gateway's own protocol (:mod:`gateway.serve.connections.connection`) GraphQL requests bypass ASGI, unless CORS is
+configured and they have an ``Origin``. Under other ASGI servers and in tests all requests come this way.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from gateway.serve.http.media_types import JSON
 from gateway.serve.http.request import GRAPHQL_PATH, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
 from gateway.serve.http.response import (
     CONTENT_TYPES,
+    INTERNAL_ERROR_BODY,
     REQUEST_ID_HEADER,
-    UNEXPECTED,
     VERSION_HEADER,
     HttpResponse,
-    error_text,
+    error_body,
     json_response,
 )
 from gateway.settings import CorsKeys
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class GatewayApp:
-    """GraphQL requests go straight to their endpoint, all others to the application.
+    """The ASGI application: sends GraphQL requests to their endpoint, and all others to the Starlette application.
 
     Every response has an ``x-request-id``, and no exception reaches the server or the client.
     """
@@ -47,26 +47,27 @@ class GatewayApp:
         self.app = app
         self.endpoint = endpoint
         self.edge = edge
-        self.ids = RequestIds()
+        self.request_ids = RequestIds()
         self._cors: tuple[CorsKeys, ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on under an id: the client's own when it is a sound one."""
+        """Dispatch a request by its path, under an id: the client's own if that is valid."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
-        scope[REQUEST_ID] = self.ids.of(None if given is None else given.decode("latin-1"))
+        client_id = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
+        scope[REQUEST_ID] = self.request_ids.assign(None if client_id is None else client_id.decode("latin-1"))
         if scope["path"] != GRAPHQL_PATH:
-            await self._pass_on(scope, receive, send)
+            await self._call_app(scope, receive, send)
             return
         cors = self.edge.keys().cors
         if cors.origins:
-            await self._across_origins(cors)(scope, receive, _with_id(send, scope[REQUEST_ID]))
+            await self._cors_app(cors)(scope, receive, _with_id(send, scope[REQUEST_ID]))
         else:
             await self._graphql(scope, receive, send)
 
-    def _across_origins(self, keys: CorsKeys) -> ASGIApp:
+    def _cors_app(self, keys: CorsKeys) -> ASGIApp:
+        """Return the GraphQL endpoint behind CORS middleware; it is created again when a reload changes the settings."""
         if self._cors is None or self._cors[0] is not keys:
             self._cors = (
                 keys,
@@ -92,35 +93,35 @@ class GatewayApp:
             return
         peer = scope["client"][0] if scope.get("client") else ""
         message = HttpMessage(scope["method"], scope["query_string"], headers, body, request_id, arrived_at, peer)
-        begun = self.endpoint.begin(message)
-        answer = begun if isinstance(begun, HttpResponse) else await unless_client_leaves(begun(), receive)
-        if answer is None:
-            self.endpoint.left(message)
+        result = self.endpoint.begin(message)
+        response = result if isinstance(result, HttpResponse) else await unless_client_leaves(result(), receive)
+        if response is None:
+            self.endpoint.note_disconnect(message)
         else:
-            await _send(send, answer)
+            await _send(send, response)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id, began, status = scope[REQUEST_ID], perf_counter(), 0
+    async def _call_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id, started_at, status = scope[REQUEST_ID], perf_counter(), 0
 
-        async def note(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        send_with_id = _with_id(note, request_id)
+        send_with_id = _with_id(note_status, request_id)
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
             log.exception("request failed unexpectedly", extra={"request_id": request_id})
-            if not status:
-                await send_json(send_with_id, 500, UNEXPECTED)
+            if not status:  # otherwise the response has begun, and its status cannot be changed
+                await send_json(send_with_id, 500, INTERNAL_ERROR_BODY)
         finally:
-            self.endpoint.telemetry.passed_by(scope["method"], scope["path"], status, perf_counter() - began, request_id)
+            self.endpoint.telemetry.passed_by(scope["method"], scope["path"], status, perf_counter() - started_at, request_id)
 
 
 def _with_id(send: Send, request_id: str) -> Send:
-    """Return what sends a response with the id of its request, if it has not got it yet."""
+    """Return a ``send`` that adds the request id to the headers of the response, unless they have it."""
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -133,53 +134,53 @@ def _with_id(send: Send, request_id: str) -> Send:
 
 
 class _Cors(CORSMiddleware):
-    """What tells pages of other sites whether they may ask; it refuses as everything else here does."""
+    """CORS middleware whose rejections are JSON errors, as all others of the gateway are."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a browser that asks before a page may."""
+        """Answer a preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code >= 400:
-            text = error_text(Code.BAD_REQUEST, f"{bytes(response.body).decode()}.")
+            text = error_body(Code.BAD_REQUEST, f"{bytes(response.body).decode()}.")
             headers = {name: value for name, value in response.headers.items() if name not in {"content-length", "content-type"}}
             response = Response(text, response.status_code, headers, CONTENT_TYPES[JSON].decode())
         return response
 
 
 async def send_error(send: Send, status: int, code: Code, message: str) -> None:
-    """Send a response that is one error."""
-    await send_json(send, status, error_text(code, message))
+    """Send a response with one error."""
+    await send_json(send, status, error_body(code, message))
 
 
 async def send_json(send: Send, status: int, body: bytes) -> None:
-    """Send a response of JSON text."""
+    """Send a JSON response."""
     await _send(send, json_response(status, body))
 
 
-async def _send(send: Send, answer: HttpResponse) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
+async def _send(send: Send, response: HttpResponse) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
-async def unless_client_leaves(answering: Coroutine[Any, Any, T], receive: Receive) -> T | None:
-    """Return the answer, or None when the client has left: then everything that was under way for it is cancelled."""
+async def unless_client_leaves(awaitable: Coroutine[Any, Any, T], receive: Receive) -> T | None:
+    """Await something for a client; cancel it and return None when the client disconnects."""
     task = asyncio.current_task()
     assert task is not None
-    has_left = False
+    has_disconnected = False
 
     async def watch() -> None:
-        nonlocal has_left
+        nonlocal has_disconnected
         while (await receive())["type"] != "http.disconnect":
             pass
-        has_left = True
+        has_disconnected = True
         task.cancel()
 
     watcher = asyncio.create_task(watch())
     try:
-        return await answering
+        return await awaitable
     except asyncio.CancelledError:
-        if not has_left:
-            raise
-        task.uncancel()
+        if not has_disconnected:
+            raise  # somebody else cancels the task, for example the server at shutdown
+        task.uncancel()  # our own cancellation ends here, so that an enclosing asyncio.timeout or TaskGroup does not see it
         return None
     finally:
         watcher.cancel()

@@ -1,4 +1,4 @@
-"""Several GraphQL requests that came as one → one answer with theirs in order. What fails of one is told in its own answer alone."""
+"""A batch of GraphQL requests → one JSON list with their answers in order. A failure of one request is in its own answer only."""
 
 import asyncio
 import logging
@@ -9,69 +9,73 @@ from typing import Any
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.errors import Code, RequestError
-from gateway.serve.http.response import errors_text, unexpected
+from gateway.serve.http.response import errors_body, internal_error
 
 log = logging.getLogger("stepgraph.http")
 
 Begin = Callable[[GraphQLRequest, RequestContext], bytes | PendingAnswer]
-"""Answers one request at once, or returns what is left to be awaited."""
+"""Answers one request at once, or returns a function to await for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The items of a JSON list that was posted; ``read`` makes a request of one, or raises RequestError."""
+    """The items of a JSON list that was posted. ``parse`` turns an item into a request, or raises RequestError."""
 
     items: list[Any]
-    read: Callable[[Any], GraphQLRequest]
+    parse: Callable[[Any], GraphQLRequest]
 
-    def check(self, most: int) -> None:
-        """Check how many requests there are.
+    def check_size(self, max_requests: int) -> None:
+        """Check the number of requests; ``max_requests`` is 0 where batching is not enabled.
 
         :raises RequestError: there are none, or more than allowed.
         """
-        if most == 0:
+        if max_requests == 0:
             message = "Batching is not enabled; send one request at a time."
             raise RequestError(Code.BATCHING_NOT_ENABLED, 400, {"message": message})
         if not self.items:
             raise RequestError(Code.BAD_REQUEST, 400, {"message": "The list of requests is empty."})
-        if len(self.items) > most:
-            message = f"The list has {len(self.items)} requests; {most} are allowed."
+        if len(self.items) > max_requests:
+            message = f"The list has {len(self.items)} requests; {max_requests} are allowed."
             raise RequestError(Code.BATCH_LIMIT_EXCEEDED, 422, {"message": message})
 
     async def answer(self, begin: Begin, context: RequestContext) -> bytes:
-        """Answer each request by itself; those that wait for others do so together. The summary of ``context`` tells how all of them end."""
+        """Answer each request by itself; those that wait for I/O run concurrently. Their summaries are added to that of ``context``."""
         answers: list[bytes | asyncio.Task[bytes]] = []
         async with asyncio.TaskGroup() as group:
             for item in self.items:
                 part = context.part()
-                begun = self._begin(item, begin, part)
-                if isinstance(begun, bytes):
+                answer = self._begin(item, begin, part)
+                if isinstance(answer, bytes):
                     context.summary.add(part.summary)
-                    answers.append(begun)
+                    answers.append(answer)
                 else:
-                    answers.append(group.create_task(_finish(begun, part.summary, context.summary)))
-                await asyncio.sleep(0)  # a document that is new takes a while: others shall not wait for all of them
+                    answers.append(group.create_task(_finish(answer, part.summary, context.summary)))
+                await asyncio.sleep(
+                    0
+                )  # parsing and planning a new document takes time; other connections get their turn in between
         return b"[%s]" % b",".join(answer if isinstance(answer, bytes) else answer.result() for answer in answers)
 
     def _begin(self, item: Any, begin: Begin, part: RequestContext) -> bytes | PendingAnswer:
         try:
-            return begin(self.read(item), part)
-        except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-            return _failed(error, part.summary)
+            return begin(self.parse(item), part)
+        except Exception as error:  # noqa: BLE001 - _answer_error logs it
+            return _answer_error(error, part.summary)
 
 
-async def _finish(rest: PendingAnswer, part: RequestSummary, whole: RequestSummary) -> bytes:
+async def _finish(pending: PendingAnswer, part: RequestSummary, whole: RequestSummary) -> bytes:
     try:
-        return await rest()
-    except Exception as error:  # noqa: BLE001 - it is logged where it is answered
-        return _failed(error, part)
+        return await pending()
+    except Exception as error:  # noqa: BLE001 - _answer_error logs it
+        return _answer_error(error, part)
     finally:
         whole.add(part)
 
 
-def _failed(error: Exception, part: RequestSummary) -> bytes:
+def _answer_error(error: Exception, part: RequestSummary) -> bytes:
+    """Return the answer to a request of the batch that failed; log the error if it is a defect."""
     if not isinstance(error, RequestError):
         log.error("a request of a batch failed unexpectedly", exc_info=error)
-        error = unexpected()
+        error = internal_error()
+    # The batch as a whole has data: the other requests of it are answered.
     part.note_errors(error.errors, has_data=True)
-    return errors_text(error)
+    return errors_body(error)

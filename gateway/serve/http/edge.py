@@ -1,4 +1,4 @@
-"""What holds for all connections of a server: the limits as they are configured now, and an eye on those that let it wait."""
+"""State shared by all connections of a server: the configured limits, the shutdown flags, and one timer that checks their timeouts."""
 
 import asyncio
 from collections.abc import Callable, Set
@@ -7,51 +7,52 @@ from typing import Protocol
 from gateway.errors import Code, RequestError
 from gateway.settings import ServerKeys
 
-LOOK = 0.5
-"""Seconds between two looks at all connections: one timer for them all, instead of one for each request."""
+CHECK_INTERVAL = 0.5
+"""Seconds between two checks of the timeouts: one timer for all connections costs less than one for each request."""
 
 
 class TimedConnection(Protocol):
-    """A connection with a time when it must have moved on."""
+    """A connection with a timeout."""
 
-    limit_at: float
+    expires_at: float
+    """When its current phase times out (event loop clock)."""
 
     def expire(self, now: float) -> None:
-        """Deal with the connection, whose time has come."""
+        """Handle the timeout of the connection."""
 
 
 class Edge:
-    """The limits of a server and the connections that it looks after. ``keys`` gives what holds now."""
+    """What the connections of a server share. ``keys`` returns the limits of the configuration that is served now."""
 
     def __init__(self, keys: Callable[[], ServerKeys]) -> None:
         self.keys = keys
         self.is_draining = False
-        """Whether answers tell clients to go elsewhere, as the server is about to end."""
+        """Whether responses close their connection, because the server is about to shut down."""
         self.stopping = asyncio.Event()
-        """Set when no request shall be held any longer."""
+        """Set when the server shuts down: event streams, which would never end, end then."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def look_after(self, connections: Set[TimedConnection]) -> None:
-        """Look at these connections for as long as there are any; the set is the server's own, and goes on changing."""
+    def watch(self, connections: Set[TimedConnection]) -> None:
+        """Check the timeouts of these connections until none is left. The set is the server's own, which adds to it and removes from it."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK, self._look, connections)
+            self._timer = asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._check, connections)
 
-    def _look(self, connections: Set[TimedConnection]) -> None:
+    def _check(self, connections: Set[TimedConnection]) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        for connection in [connection for connection in connections if connection.limit_at <= now]:
+        for connection in [connection for connection in connections if connection.expires_at <= now]:
             connection.expire(now)
         if connections:
-            self.look_after(connections)
+            self.watch(connections)
 
 
-def _refusal(status: int, code: Code, message: str) -> Callable[[], RequestError]:
-    """Return what makes an error: one that is raised keeps what was on the stack, so none is raised twice."""
+def _error_factory(status: int, code: Code, message: str) -> Callable[[], RequestError]:
+    """Return a function that creates an error. Each use needs a new one, because a raised exception keeps its traceback alive."""
     return lambda: RequestError(code, status, {"message": message})
 
 
-too_large_head = _refusal(431, Code.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
-too_long_url = _refusal(414, Code.URI_TOO_LONG, "The URL of the request is too long.")
-no_host = _refusal(400, Code.BAD_REQUEST, "The request must have one sound 'Host' header.")
-malformed = _refusal(400, Code.BAD_REQUEST, "The message is not valid HTTP.")
-too_late = _refusal(408, Code.REQUEST_TIMEOUT, "The request did not come in time.")
+head_too_large = _error_factory(431, Code.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
+url_too_long = _error_factory(414, Code.URI_TOO_LONG, "The URL of the request is too long.")
+invalid_host = _error_factory(400, Code.BAD_REQUEST, "The request must have one sound 'Host' header.")
+malformed_message = _error_factory(400, Code.BAD_REQUEST, "The message is not valid HTTP.")
+request_timeout = _error_factory(408, Code.REQUEST_TIMEOUT, "The request did not come in time.")

@@ -1,7 +1,7 @@
-"""HTTP requests that have come whole → HTTP answers, by the GraphQL-over-HTTP specification.
+"""Complete HTTP requests to ``/graphql`` → HTTP responses (GraphQL-over-HTTP).
 
-An answer that needs nobody else is there at once; of any other one the rest is a function to await. Whoever speaks to the client
-(:mod:`gateway.serve.connections.connection` in earnest, :mod:`gateway.serve.http.asgi` under other servers) decides how.
+A request that needs no I/O is answered at once, without a task. For any other one the caller gets a function to await: the caller is
+:mod:`gateway.serve.connections.connection` in production, and :mod:`gateway.serve.http.asgi` under other servers.
 """
 
 import itertools
@@ -24,81 +24,83 @@ from gateway.serve.http.batch import Batch
 from gateway.serve.http.media_types import JSON, negotiate, negotiate_or_json
 from gateway.serve.http.request import GRAPHQL_PATH, HttpMessage, RequestParser, client_address, refuse_page
 from gateway.serve.http.response import (
+    INTERNAL_ERROR_BODY,
     NOT_ADMITTED,
-    UNEXPECTED,
     Answer,
     HttpResponse,
+    error_answer,
     http_response,
+    internal_error,
     not_ready,
-    refusal,
-    unexpected,
 )
 from gateway.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("stepgraph.http")
 
-_SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestIds:
-    """The ids of requests: a client's own where it is a sound one."""
+    """Assigns ids to requests: the client's own if that is valid, otherwise one that no other process generates."""
 
     def __init__(self) -> None:
         self._process = uuid.uuid4().hex[:16]
         self._count = itertools.count()
 
-    def of(self, given: str | None) -> str:
-        """Return the id of a request that has brought this one, or none."""
-        if given is not None and _SOUND_ID.fullmatch(given):
-            return given
+    def assign(self, client_id: str | None) -> str:
+        """Return the id of a request; ``client_id`` is what its ``x-request-id`` header has."""
+        # It is repeated in the head of the response and in log lines, so only harmless characters are accepted.
+        if client_id is not None and _VALID_ID.fullmatch(client_id):
+            return client_id
         return f"{self._process}{next(self._count):016x}"
 
 
 PendingResponse = Callable[[], Coroutine[Any, Any, HttpResponse]]
+"""A function to await for a response that needs I/O. Nothing has started before it is called."""
 
 
 class Responder(Protocol):
-    """What answers requests with JSON text, as a generation does."""
+    """Answers GraphQL requests with JSON text, as a generation does."""
 
     @property
     def version(self) -> bytes:
-        """The hash of the configuration that it answers by."""
+        """The content hash of its configuration."""
 
     @property
     def max_batch(self) -> int:
-        """How many requests may come as one."""
+        """How many requests a batch may have; 0 if batching is not enabled."""
 
     def in_use(self) -> AbstractContextManager[None]:
-        """Keep it from being closed meanwhile."""
+        """Keep it from being closed while the context is open."""
 
     @property
-    def shares(self) -> PriorityShares:
-        """What requests may take of the gateway, by their priority."""
+    def priority_shares(self) -> PriorityShares:
+        """The limits of admission by priority."""
 
     @property
     def rate_limits(self) -> RateLimits | None:
-        """How many requests clients may send, if that is limited."""
+        """How many requests each client may send; None without a limit."""
 
     def adapt(self, request: RequestContext) -> RequestContext:
-        """Return a request with what it says about itself."""
+        """Return a request with its context values (``context:`` of the configuration)."""
 
     def read(self, query: str) -> Document:
-        """Return the document of a text.
+        """Parse and validate a document, or return it from the cache.
 
         :raises RequestError: it cannot be parsed.
         """
 
     def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | PendingAnswer:
-        """Answer a request at once, or return what is left to be awaited.
+        """Answer a request at once, or return a function to await for the answer.
 
-        :raises RequestError: nothing was run; the error is the answer. What is left raises it too.
+        :raises RequestError: no step was run; the error is the answer. The returned function raises it too.
         """
 
 
 class GraphQLEndpoint:
-    """What is behind ``/graphql``. ``generation`` gives the one that answers now, or None while there is none.
+    """The GraphQL endpoint. ``generation`` returns the one that is served now, or None before the first is loaded.
 
-    Every request has one way out: whatever happens to it comes to an :data:`Answer`, and :meth:`_end` makes the response.
+    Every request leaves by one way: whatever happens to it becomes an :data:`Answer`, and :meth:`_end` records it and builds the response.
     """
 
     def __init__(
@@ -111,115 +113,122 @@ class GraphQLEndpoint:
         self._parser = RequestParser(is_development=is_development)
 
     def begin(self, message: HttpMessage) -> HttpResponse | PendingResponse:
-        """Answer a request at once, or return what is left to be awaited. Neither raises an exception."""
+        """Answer a request at once, or return a function to await for the response. Neither raises an exception."""
         generation = self._generation()
         if generation is None:
             return self.refuse(not_ready(), message.request_id)
-        version, share, media_type = generation.version, generation.shares.largest, JSON
-        if not self.admission.admits(message.arrived_at, share):  # before all else, as there is no time
-            return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _overloaded(message))
+        version, share, media_type = generation.version, generation.priority_shares.largest, JSON
+        if not self.admission.admits(message.arrived_at, share):  # before parsing: under overload a rejection must be cheap
+            return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _not_admitted(message))
         self.telemetry.begun(message)
         try:
             media_type = _negotiate_get(message) if message.method == "GET" else negotiate(message.headers.get("accept"))
-            request = self._parser.read(message)
-            if generation.shares.is_ranked:
-                share = generation.shares.of(_priority(request, generation))
+            request = self._parser.parse(message)
+            if generation.priority_shares.is_ranked:
+                # The largest share has admitted the request; its own is known only now, from the operations that the document asks for.
+                share = generation.priority_shares.of(_priority(request, generation))
                 if not self.admission.admits(message.arrived_at, share):
-                    return self._end(message, media_type, version, _overloaded(message))
+                    return self._end(message, media_type, version, _not_admitted(message))
             limits = generation.rate_limits
-            if limits is None and not isinstance(request, Batch):  # which is nearly always so, and one call less
-                begun = generation.begin(request, message)
+            if limits is None and not isinstance(request, Batch):  # the most frequent case: saves a call
+                result = generation.begin(request, message)
             else:
-                begun = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
-        except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
-            return self._end(message, media_type, version, _failed(error, message, media_type))
-        if isinstance(begun, bytes):
-            return self._end(message, media_type, version, (200, begun, b""))
-        return partial(self._finish, begun, share, message, media_type, version)
+                result = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
+        except Exception as error:  # noqa: BLE001 - _answer_error logs it
+            return self._end(message, media_type, version, _answer_error(error, message, media_type))
+        if isinstance(result, bytes):
+            return self._end(message, media_type, version, (200, result, b""))
+        return partial(self._finish, result, share, message, media_type, version)
 
     def _limited(
         self, limits: RateLimits, generation: Responder, request: GraphQLRequest | Batch, message: HttpMessage
     ) -> bytes | PendingAnswer:
-        """Begin with a request when its client has not sent too many; where Redis counts them that is to be awaited too."""
+        """Begin a request if its client has not exceeded a rate limit. Where Redis counts requests, the check must be awaited too."""
         context = generation.adapt(message) if limits.reads_context else message
         peer = client_address(message, limits.proxies)
-        asking = {"request": context.said, "context": context.values, "peer": peer}
+        key_scope = {"request": context.said, "context": context.values, "peer": peer}
+        # Each request of a batch counts, or else a batch would be a way around the limit.
         number = len(request.items) if isinstance(request, Batch) else 1
         if limits.store is None:
-            self.rate_limiter.hit(limits, asking, number)
+            self.rate_limiter.hit(limits, key_scope, number)
             return _begin(generation, request, context)
 
-        async def rest() -> bytes:
-            await self.rate_limiter.hit_store(limits, asking, number)
-            begun = _begin(generation, request, context)
-            return begun if isinstance(begun, bytes) else await begun()
+        async def check_and_answer() -> bytes:
+            await self.rate_limiter.hit_store(limits, key_scope, number)
+            result = _begin(generation, request, context)
+            return result if isinstance(result, bytes) else await result()
 
-        return rest
+        return check_and_answer
 
     async def _finish(
-        self, rest: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
+        self, pending: PendingAnswer, share: PriorityShare, message: HttpMessage, media_type: str, version: bytes
     ) -> HttpResponse:
-        if not self.admission.acquire(share):  # here and not before: a task that is cancelled before it begins gives nothing back
-            return self._end(message, media_type, version, _overloaded(message))
+        # The place is taken only here: a task that is cancelled before it starts would never release it.
+        if not self.admission.acquire(share):
+            return self._end(message, media_type, version, _not_admitted(message))
         try:
-            answer: Answer = 200, await rest(), b""
-        except Exception as error:  # noqa: BLE001 - it is logged where it becomes an answer
-            answer = _failed(error, message, media_type)
+            answer: Answer = 200, await pending(), b""
+        except Exception as error:  # noqa: BLE001 - _answer_error logs it
+            answer = _answer_error(error, message, media_type)
         finally:
             self.admission.release()
         return self._end(message, media_type, version, answer)
 
     def refuse(self, error: RequestError, request_id: str) -> HttpResponse:
-        """Return the response to what is refused before it is a GraphQL request."""
+        """Return the response to a request that is rejected before it is read completely."""
         message = HttpMessage("", b"", {}, b"", request_id, 0.0)
-        return self._end(message, JSON, b"", _failed(error, message, JSON))
+        return self._end(message, JSON, b"", _answer_error(error, message, JSON))
 
-    def left(self, message: HttpMessage) -> None:
-        """Note that a client has left before its response was there."""
+    def note_disconnect(self, message: HttpMessage) -> None:
+        """Record that a client disconnected before its response was ready."""
         message.summary.outcome = "left"
         self._end(message, JSON, b"", (CLIENT_LEFT, b"", b""))
 
     def _end(self, message: HttpMessage, media_type: str, version: bytes, answer: Answer) -> HttpResponse:
-        """Count what a request has come to, tell of it where that is wanted, and return the response."""
+        """Record how a request ended in metrics, log and trace, and return the response."""
         self.telemetry.ended(message.method, GRAPHQL_PATH, answer[0], message)
         return http_response(answer, media_type, version, message.request_id)
 
 
-def _overloaded(message: HttpMessage) -> Answer:
-    """Return the answer to a request that is not let in, which must cost next to nothing."""
+def _not_admitted(message: HttpMessage) -> Answer:
+    """Return the answer to a request that is not admitted."""
     message.summary.note_overload()
     return NOT_ADMITTED
 
 
-def _failed(error: Exception, message: HttpMessage, media_type: str) -> Answer:
-    """Return the answer that an error is: one of the request, or a defect, of which the client is told nothing."""
+def _answer_error(error: Exception, message: HttpMessage, media_type: str) -> Answer:
+    """Return the answer for an error: a request error, or a defect, of which the client gets no detail and the log gets the traceback."""
     if isinstance(error, RequestError):
         message.summary.note_refusal(error)
-        return refusal(error, media_type)
+        return error_answer(error, media_type)
     log.error("request failed unexpectedly", extra={"request_id": message.request_id}, exc_info=error)
-    message.summary.note_errors(unexpected().errors, has_data=False)
-    return 500, UNEXPECTED, b""
+    message.summary.note_errors(internal_error().errors, has_data=False)
+    return 500, INTERNAL_ERROR_BODY, b""
 
 
 def _negotiate_get(message: HttpMessage) -> str:
-    """Choose the media type of the response to a GET, unless it comes from the address line of a browser."""
+    """Choose the media type of the response to a GET.
+
+    :raises RequestError: it comes from the address bar of a browser (404), or accepts neither media type (406).
+    """
     refuse_page(message)
     return negotiate(message.headers.get("accept"))
 
 
 def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:
-    """Return how important a request is; of a batch nothing is known before its parts are read."""
+    """Return the priority of a request. A batch has the normal one: its documents are parsed only after admission."""
     return Priority.NORMAL if isinstance(request, Batch) else generation.read(request.query).priority
 
 
 def _begin(generation: Responder, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | PendingAnswer:
-    return _begin_all(generation, request, context) if isinstance(request, Batch) else generation.begin(request, context)
+    return _begin_batch(generation, request, context) if isinstance(request, Batch) else generation.begin(request, context)
 
 
-def _begin_all(generation: Responder, batch: Batch, context: RequestContext) -> PendingAnswer:
-    batch.check(generation.max_batch)
+def _begin_batch(generation: Responder, batch: Batch, context: RequestContext) -> PendingAnswer:
+    batch.check_size(generation.max_batch)
 
     async def answer() -> bytes:
+        # Between two requests of the batch none may be in flight, and a reload would close the generation.
         with generation.in_use():
             return await batch.answer(generation.begin, context)
 

@@ -1,4 +1,4 @@
-"""What pages beside GraphQL raise → errors in JSON, as everything here has them."""
+"""Exceptions of the endpoints beside ``/graphql`` → responses with errors in the JSON form of GraphQL."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -9,27 +9,27 @@ from starlette.responses import Response
 
 from gateway.errors import Code, RequestError
 from gateway.serve.http.media_types import JSON
-from gateway.serve.http.response import UNEXPECTED, error_text, errors_text
+from gateway.serve.http.response import INTERNAL_ERROR_BODY, error_body, errors_body
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(error.status_code, Code.BAD_REQUEST)
-    return Response(error_text(code, error.detail), error.status_code, error.headers, JSON)
+    return Response(error_body(code, error.detail), error.status_code, error.headers, JSON)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _request_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    return Response(errors_text(error), error.status, media_type=JSON)
+    return Response(errors_body(error), error.status, media_type=JSON)
 
 
-async def _failed(_: Request, error: Exception) -> Response:
-    return Response(UNEXPECTED, 500, media_type=JSON)  # it is raised again, and logged by who gets it
+async def _internal_error(_: Request, error: Exception) -> Response:
+    return Response(INTERNAL_ERROR_BODY, 500, media_type=JSON)  # Starlette raises it again, and GatewayApp logs it
 
 
 ERROR_HANDLERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _http_error,
-    RequestError: _refused,
-    Exception: _failed,
+    RequestError: _request_error,
+    Exception: _internal_error,
 }
-"""By class of exception, for Starlette applications."""
+"""Handlers by class of exception, for Starlette applications."""

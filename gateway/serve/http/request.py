@@ -1,4 +1,4 @@
-"""An HTTP message → a GraphQL request, by the GraphQL-over-HTTP specification: media types, cross-site requests, sizes, parameters."""
+"""An HTTP request → a GraphQL request: media types, protection against CSRF, size limits, parameters (GraphQL-over-HTTP 5)."""
 
 import functools
 import json
@@ -20,23 +20,25 @@ MAX_CACHED_HEADERS = 256
 TRACE_HEADER = "x-stepgraph-trace"
 PREFLIGHT_HEADERS = ("apollo-require-preflight", "graphql-require-preflight", "x-apollo-operation-name")
 
-MAX_KNOWN, MAX_KNOWN_BODY = 1000, 4000
-"""How many requests are kept by the bytes of their bodies, and how many bytes such a body has at the most."""
+MAX_CACHED_REQUESTS, MAX_CACHED_BODY = 1000, 4000
+"""How many parsed requests are cached by their bodies, and the largest body that is cached, in bytes."""
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+"""Once every digit is replaced by 0, this occurs in a text that has a number of 19 digits or more: only such a one can exceed 64 bits. Inside a
+string it does no harm."""
 
 Headers = Mapping[str, str]
 
 
 class HttpMessage(RequestContext):
-    """An HTTP request that has come whole; its headers are by their names in lower case.
+    """A complete HTTP request. The names of ``headers`` are in lower case.
 
-    ``peer`` is the address at the other end of the connection: the client's, or that of a proxy.
+    ``peer`` is the address at the other end of the connection: that of the client, or of a proxy.
     """
 
     __slots__ = ("body", "method", "peer", "query_string")
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that there is of a request, set at once as that is the quickest way
+    def __init__(  # noqa: PLR0913, PLR0917 - all fields in one call, without super().__init__: that is the fastest way
         self, method: str, query_string: bytes, headers: Headers, body: bytes, request_id: str, arrived_at: float, peer: str = ""
     ) -> None:
         self.request_id = request_id
@@ -51,95 +53,106 @@ class HttpMessage(RequestContext):
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Return the headers of a request by their names in lower case."""
+    """Return the headers of an ASGI scope by name; ASGI has the names in lower case."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def client_address(message: HttpMessage, proxies: int) -> str:
-    """Return the address of the client as the first of so many proxies of ours has seen it; each appends the one that it is called by."""
+    """Return the address of the client as the outermost of so many trusted proxies has seen it.
+
+    Each proxy appends the address of its caller, so entries are counted from the right: the client itself can only forge those further left.
+    """
     forwarded = message.headers.get("x-forwarded-for", "") if proxies else ""
     addresses = [address.strip() for address in forwarded.split(",")]
     return addresses[-proxies] if forwarded and len(addresses) >= proxies else message.peer
 
 
 class RequestParser:
-    """Reads the GraphQL requests of one endpoint.
+    """Parses the GraphQL requests of one endpoint.
 
-    Requests without variables come again and again and are the same each time, so they are kept by the bytes of their bodies.
+    Requests without variables often repeat byte for byte, so they are cached by their bodies.
     """
 
     def __init__(self, *, is_development: bool) -> None:
         self._is_development = is_development
-        self._known: dict[bytes, GraphQLRequest] = {}
+        self._cached: dict[bytes, GraphQLRequest] = {}
 
-    def read(self, message: HttpMessage) -> GraphQLRequest | Batch:
-        """Read a GraphQL request, or several: posted, or one in the parameters of a GET, which may not change anything.
+    def parse(self, message: HttpMessage) -> GraphQLRequest | Batch:
+        """Parse a POST with one GraphQL request or a batch, or a GET with one in its parameters, which may not be a mutation.
 
-        :raises RequestError: it is not well-formed, or one that a browser sends to another site without asking first.
+        :raises RequestError: it is not well-formed, or could be a cross-site request of a browser.
         """
         headers = message.headers
         if message.method == "POST":
             _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
-            known = self._known.get(message.body)
-            return known if known is not None and TRACE_HEADER not in headers else self._all_posted(message.body, headers)
+            # The header asks for a trace, which the cached request does not have.
+            cached = self._cached.get(message.body)
+            return cached if cached is not None and TRACE_HEADER not in headers else self._parse_body(message.body, headers)
         if message.method != "GET":
             raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
         if not self._is_development:
             refuse_simple(headers)
-        return _request(_query_parameters(message.query_string), headers, is_read_only=True)
+        return _build_request(_query_parameters(message.query_string), headers, is_read_only=True)
 
-    def _all_posted(self, body: bytes, headers: Headers) -> GraphQLRequest | Batch:
-        value = _decoded(body)
+    def _parse_body(self, body: bytes, headers: Headers) -> GraphQLRequest | Batch:
+        value = _decode_body(body)
         if isinstance(value, list):
-            return Batch(value, lambda item: _posted(item, headers))
-        request = _posted(value, headers)
-        if not (request.variables or request.wants_trace) and len(body) <= MAX_KNOWN_BODY:
-            if len(self._known) >= MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[body] = request
+            return Batch(value, lambda item: _parse_item(item, headers))
+        request = _parse_item(value, headers)
+        if not (request.variables or request.wants_trace) and len(body) <= MAX_CACHED_BODY:
+            if len(self._cached) >= MAX_CACHED_REQUESTS:
+                del self._cached[next(iter(self._cached))]
+            self._cached[body] = request
         return request
 
 
 def posted(body: bytes, headers: Headers) -> GraphQLRequest:
-    """Read a request that was posted.
+    """Parse the body of a POST with one GraphQL request.
 
     :raises RequestError: it is not well-formed.
     """
     _check_content(headers.get("content-type", ""), headers.get("content-encoding", ""))
-    return _posted(_decoded(body), headers)
+    return _parse_item(_decode_body(body), headers)
 
 
-def _decoded(body: bytes) -> object:
+def _decode_body(body: bytes) -> object:
     try:
-        return _read_json(body)
+        return _decode_json(body)
     except (ValueError, RecursionError):
         raise _bad_request("The request body is not valid JSON.") from None
 
 
-def _read_json(text: bytes) -> object:
-    """Read JSON. A whole number of more than 64 bits, of which orjson makes a float, keeps its digits: it may be an id.
+def _decode_json(text: bytes) -> object:
+    """Decode JSON. An integer of more than 64 bits keeps its digits, as it may be an id; orjson would turn it into a float.
 
-    :raises ValueError: it is not valid, or has a number of more than 4,300 digits.
-    :raises RecursionError: such a number is in it, and it is nested very deep.
+    :raises ValueError: the JSON is invalid, or has a number of more than 4,300 digits.
+    :raises RecursionError: it has a number of 19 digits or more and is nested too deep for Python's own decoder.
     """
     value = orjson.loads(text)
+    # The check costs one pass over the text; only texts that may have such a number are decoded again, by the slower json.
     return json.loads(text) if _LONG_NUMBER in text.translate(_DIGITS_AS_ZEROS) else value
 
 
-def _posted(value: object, headers: Headers) -> GraphQLRequest:
+def _parse_item(value: object, headers: Headers) -> GraphQLRequest:
     if not isinstance(value, dict):
         raise _bad_request("A request must be a JSON object.")
-    return _request(value, headers, is_read_only=False)
+    return _build_request(value, headers, is_read_only=False)
 
 
 def refuse_page(message: HttpMessage) -> None:
-    """Refuse a GET from the address line of a browser, which asks nothing."""
+    """Reject a GET from the address bar of a browser, which has no query.
+
+    :raises RequestError: 404, it accepts HTML and has no query.
+    """
     if "text/html" in message.headers.get("accept", "") and b"query=" not in message.query_string:
         raise RequestError(Code.NOT_FOUND, 404, {"message": "There is no page here."})
 
 
 def refuse_simple(headers: Headers) -> None:
-    """Refuse what a browser sends to another site without asking first (CSRF): a GET that has no such header."""
+    """Reject a request that a browser would send to another site without a CORS preflight (CSRF).
+
+    :raises RequestError: it has none of ``PREFLIGHT_HEADERS``, and its content type is not JSON.
+    """
     if any(name in headers for name in PREFLIGHT_HEADERS):
         return
     if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
@@ -159,9 +172,9 @@ def _check_content(content_type: str, content_encoding: str) -> None:
 
 
 async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
-    """Read a body, no more of it than is allowed.
+    """Read a body from ASGI messages.
 
-    :raises RequestError: it is too large, which the length that it declares tells before anything is read.
+    :raises RequestError: it is larger than allowed (checked by ``Content-Length`` before anything is read), or the client disconnected.
     """
     if declared_length(headers) > max_bytes:
         raise too_large(max_bytes)
@@ -178,13 +191,14 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes
 
 
 def declared_length(headers: Headers) -> int:
-    """Return the length that a request declares; 0 when it declares none."""
+    """Return the ``Content-Length`` of a request; 0 if it has none."""
     declared = headers.get("content-length", "0")
+    # 20 digits exceed any limit, and int() raises ValueError for more than 4,300 digits.
     return int(declared[:20]) if declared.isdecimal() else 0
 
 
 def too_large(max_bytes: int) -> RequestError:
-    """Return the error of a body that is larger than allowed."""
+    """Return the error for a body that is larger than allowed."""
     return RequestError(Code.PAYLOAD_TOO_LARGE, 413, {"message": f"The request body is larger than {max_bytes} bytes."})
 
 
@@ -193,19 +207,19 @@ def _bad_request(message: str) -> RequestError:
 
 
 def _query_parameters(query_string: bytes) -> dict[str, Any]:
-    """Return the parameters of a GET; ``variables`` and ``extensions`` are JSON in it."""
+    """Return the parameters of a GET; ``variables`` and ``extensions`` are JSON texts."""
     try:
         pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=100)
         parameters: dict[str, Any] = dict(pairs)
         for name in ("variables", "extensions"):
             if name in parameters:
-                parameters[name] = _read_json(parameters[name].encode())
+                parameters[name] = _decode_json(parameters[name].encode())
     except (ValueError, RecursionError):
         raise _bad_request("The query string is not valid: 'variables' and 'extensions' are JSON in UTF-8.") from None
     return parameters
 
 
-def _request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: bool) -> GraphQLRequest:
+def _build_request(parameters: Mapping[str, Any], headers: Headers, *, is_read_only: bool) -> GraphQLRequest:
     """Check the parameters of a request (GraphQL-over-HTTP 5.1).
 
     :raises RequestError: one is missing or of the wrong type.
