@@ -14,7 +14,7 @@ from gateway.contract import Call, RequestContext, StepType
 from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
-from gateway.serve.generation import generation as generations
+from gateway.serve.generation import calls as step_calls
 from gateway.serve.generation.generation import open_generation
 from resolvers import STEP_TYPES
 from resolvers.value import Value
@@ -111,7 +111,7 @@ def test_a_step_is_made_ready_when_it_is_first_called_and_not_again() -> None:
 
 
 def test_of_many_steps_that_were_called_those_that_came_first_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generations, "MAX_CALLS", 2)
+    monkeypatch.setattr(step_calls, "MAX_CALLS", 2)
     counting = Counting()
     step_types: dict[str, StepType] = {**STEP_TYPES, "value": counting}
     ask(build(files(5), step_types), step_types, ["op0", "op1", "op2", "op1", "op2", "op0"])
