@@ -1,4 +1,4 @@
-"""Response values → JSON text."""
+"""Encode response values as JSON."""
 
 import json
 

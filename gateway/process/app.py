@@ -1,4 +1,4 @@
-"""The one place that puts the parts together: the application, and what answers beside GraphQL."""
+"""Assemble the ASGI application from its parts, with the health endpoints."""
 
 import asyncio
 import signal
@@ -38,27 +38,25 @@ def create_app(
     admin_port: int | None = None,
     worker_group: WorkerGroup | None = None,
 ) -> GatewayApp:
-    """Return the gateway's ASGI application over a configuration folder; with ``admin_port`` an admin listener stands beside it.
+    """Return the gateway's ASGI application for a configuration folder; with ``admin_port`` it opens an admin listener too.
 
-    Its lifespan loads the configuration; problems of it end the start with :class:`gateway.errors.ConfigurationError`. ``worker_group`` are the
-    worker processes that this one is among. Whoever runs the application tells its ``edge`` when the end is near.
+    Its lifespan loads the configuration; problems end the startup with :class:`gateway.errors.ConfigurationError`. ``worker_group`` is the group
+    of worker processes that this one belongs to. The server that runs the application announces its shutdown to ``edge``.
     """
     options = options or ServeOptions(is_development=is_development)
     telemetry = Telemetry(is_development=is_development)
-    current: list[Serving] = []
+    current: list[Serving] = []  # empty until the configuration is loaded, and again after shutdown
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with serve_folder(folder, step_types, options, telemetry=telemetry) as serving, AsyncExitStack() as beside:
+        async with serve_folder(folder, step_types, options, telemetry=telemetry) as serving, AsyncExitStack() as stack:
             current.append(serving)
-            beside.enter_context(watching_the_loop(telemetry.counters))
-            if options.owns_process and hasattr(signal, "SIGHUP"):  # Windows has none
-                beside.enter_context(_looking_at_hang_up(serving))
-            beside.push_async_callback(endpoint.rate_limiter.aclose)
+            stack.enter_context(watching_the_loop(telemetry.counters))
+            if options.owns_process and hasattr(signal, "SIGHUP"):  # Windows has no SIGHUP
+                stack.enter_context(_reload_on_sighup(serving))
+            stack.push_async_callback(endpoint.rate_limiter.aclose)
             if admin_port is not None:
-                await beside.enter_async_context(
-                    admin_listener(create_admin_app(serving, worker_group), admin_port, worker_group)
-                )
+                await stack.enter_async_context(admin_listener(create_admin_app(serving, worker_group), admin_port, worker_group))
             yield
             current.clear()
         telemetry.flush()
@@ -71,25 +69,25 @@ def create_app(
         status = _status(is_loaded=bool(current), edge=edge, admission=endpoint.admission)
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
-    def keys() -> ServerKeys:
+    def server_keys() -> ServerKeys:
         generation = current[0].generation if current else None
         return generation.blueprint.server if generation else _DEFAULTS
 
-    edge = Edge(keys)
+    edge = Edge(server_keys)
     playground = Playground(lambda: current[0] if current else None, edge.stopping) if is_development else None
-    answers = playground.generation if playground else lambda: current[0].generation if current else None
-    endpoint = GraphQLEndpoint(answers, is_development=is_development, telemetry=telemetry)
+    current_generation = playground.generation if playground else lambda: current[0].generation if current else None
+    endpoint = GraphQLEndpoint(current_generation, is_development=is_development, telemetry=telemetry)
     routes: list[BaseRoute] = [Route(path, live) for path in ("/health/live", "/live")]
     routes += [Route(path, ready) for path in ("/health/ready", "/ready")]
     if playground:
         routes += playground.routes()
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=ERROR_HANDLERS)
-    app.router.redirect_slashes = False  # the redirect would go to whatever host the client has named
+    app.router.redirect_slashes = False  # a redirect would go to the host that the client named in its Host header
     return GatewayApp(app, endpoint, edge)
 
 
 def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:
-    """Return whether new requests should come here. What upstreams do is no reason to go elsewhere, where they do the same."""
+    """Return the readiness. The state of upstreams does not count: other instances of the gateway call the same ones."""
     if not is_loaded:
         return "loading"
     if edge.is_draining:
@@ -98,8 +96,8 @@ def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:
 
 
 @contextmanager
-def _looking_at_hang_up(serving: Serving) -> Iterator[None]:
-    """Have the folder looked at on SIGHUP."""
+def _reload_on_sighup(serving: Serving) -> Iterator[None]:
+    """Check the folder for changes on SIGHUP."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, serving.look)
     try:

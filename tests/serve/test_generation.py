@@ -10,7 +10,7 @@ import pytest
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.load.build.build import load
-from gateway.serve.generation.generation import MAX_KEPT_ANSWER, Generation, open_generation
+from gateway.serve.generation.generation import MAX_CACHED_ANSWER, Generation, open_generation
 from resolvers import STEP_TYPES
 from tests.kit.serving import write_files
 
@@ -24,7 +24,7 @@ steps:
   - {{ name: tenant, type: value, value: "{{context.tenant}}", returns: String }}
   - {{ name: absent, type: value, when: "suffix == 'b'", value: 1 }}
   - {{ name: wrong, type: value, value: text, returns: Int }}
-  - {{ name: large, type: value, value: "{"x" * MAX_KEPT_ANSWER}", returns: String }}
+  - {{ name: large, type: value, value: "{"x" * MAX_CACHED_ANSWER}", returns: String }}
 ---
 operation: write
 kind: mutation
@@ -50,7 +50,7 @@ def answers(folder: Path, requests: Sequence[tuple[GraphQLRequest, dict[str, str
             found, known = [], 0
             for request, headers in requests:
                 definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-                known += any(planned.answer is not None for planned in generation.plans.of(definition).values())
+                known += any(planned.constant_answer is not None for planned in generation.plans.of(definition).values())
                 found.append(await made(generation, request, **headers))
             return found, known, sum(meter.ok for meter in generation.plans.telemetry.counters.steps)
 

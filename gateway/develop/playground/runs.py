@@ -1,4 +1,4 @@
-"""Requests and their answers → a bounded record of what ran, without what the client gave: for the playground, in development alone."""
+"""Requests and their answers → a bounded history of runs without client data, for the playground (development mode only)."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ MAX_RUNS = 50
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """One request that was answered. ``request`` and ``context`` are kept to run it again; only ``record`` may be shown."""
+    """One answered request. ``request`` and ``context`` are kept to run it again; only ``record``, which is masked, may be shown."""
 
     request: GraphQLRequest
     context: RequestContext
@@ -37,7 +37,7 @@ class RecordedRun:
 
 
 class RunHistory:
-    """The last runs, newest first, by their request ids."""
+    """The last runs, newest first."""
 
     def __init__(self) -> None:
         self._runs: deque[RecordedRun] = deque(maxlen=MAX_RUNS)
@@ -46,9 +46,9 @@ class RunHistory:
         return iter(self._runs)
 
     def get(self, request_id: str) -> RecordedRun:
-        """Return the newest run of a request id.
+        """Return the newest run with a request id.
 
-        :raises RequestError: there is none, or it has given way to newer ones.
+        :raises RequestError: there is none, or newer ones have evicted it (404).
         """
         for run in self._runs:
             if run.context.request_id == request_id:
@@ -56,12 +56,12 @@ class RunHistory:
         raise RequestError(Code.NOT_FOUND, 404, {"message": f"The run is not among the last {MAX_RUNS} any more."})
 
     def add(self, run: RecordedRun) -> None:
-        """Record a run; the oldest gives way."""
+        """Add a run; the oldest is evicted."""
         self._runs.appendleft(run)
 
 
 class RecordingGeneration:
-    """A generation whose answers are recorded, each with its plan and trace; the client gets a trace only when it asks."""
+    """A generation that records every answer with its plan and trace. The client gets the trace only if it asked for it."""
 
     def __init__(self, generation: Generation, runs: RunHistory) -> None:
         self.generation = generation
@@ -75,7 +75,7 @@ class RecordingGeneration:
         self._runs = runs
 
     def begin(self, request: GraphQLRequest, context: RequestContext) -> PendingAnswer:
-        """Return what is left to be awaited of an answer in JSON text, which is all of it."""
+        """Return a function to await for the answer as JSON text. Nothing is answered at once, because every request must be recorded."""
 
         async def respond() -> bytes:
             return json_text(await self.answer(request, context))
@@ -83,9 +83,9 @@ class RecordingGeneration:
         return respond
 
     async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
-        """Answer as the generation does, but each request by itself: with a trace, no query shares the run of an equal one.
+        """Answer as the generation does, but without single flight: a query with a trace shares no run.
 
-        :raises RequestError: nothing was run; that is recorded too.
+        :raises RequestError: no step was run; that is recorded too.
         """
         try:
             body = await self.generation.answer(replace(request, wants_trace=True), context)
@@ -98,8 +98,8 @@ class RecordingGeneration:
         extensions: Any = body["extensions"]
         trace = extensions["trace"] if request.wants_trace else extensions.pop("trace")
         plan = planned(self.generation, request, context)[0]
-        if plan.calls:  # what only asks for the schema is no run
-            told = [_told(error) for error in errors_of(body)]
+        if plan.calls:  # a query for introspection only is no run
+            errors = [_recorded_error(error) for error in errors_of(body)]
             self._add(
                 request,
                 context,
@@ -107,15 +107,15 @@ class RecordingGeneration:
                     "outcome": context.summary.shortfall or context.summary.outcome,
                     "plan": _without_arguments(plan_json(plan, describes_pruned=True)),
                     "trace": trace,
-                    "errors": told,
+                    "errors": errors,
                 },
             )
         if not extensions:
             del body["extensions"]
         return body
 
-    def _add(self, request: GraphQLRequest, context: RequestContext, found: Mapping[str, object]) -> None:
-        trace: Any = found.get("trace", {})
+    def _add(self, request: GraphQLRequest, context: RequestContext, result: Mapping[str, object]) -> None:
+        trace: Any = result.get("trace", {})
         record = {
             "id": context.request_id,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -125,26 +125,26 @@ class RecordingGeneration:
             "variables": masked(request.variables),
             "headers": dict.fromkeys(sorted(context.headers), MASK),
             "duration_ms": trace.get("duration_ms"),
-            "operations": [operation["operation"] for operation in _operations(found)],
-            **found,
+            "operations": [operation["operation"] for operation in _operations(result)],
+            **result,
         }
         self._runs.add(RecordedRun(request, context, record))
 
 
-def _operations(found: Mapping[str, Any]) -> Any:
-    return found.get("plan", {}).get("operations", ())
+def _operations(result: Mapping[str, Any]) -> Any:
+    return result.get("plan", {}).get("operations", ())
 
 
-def _told(error: Mapping[str, Any]) -> dict[str, object]:
-    """Return what is recorded of a step's error: its own message may repeat what the client gave, the catalogue's does not."""
+def _recorded_error(error: Mapping[str, Any]) -> dict[str, object]:
+    """Return what is recorded of a step's error, with the message of the catalogue: the error's own may contain client data."""
     code, step = error["extensions"]["code"], error["extensions"]["step"]
     return {"code": code, "step": step, "path": error["path"], "message": MESSAGES.get(Code(code), "").format(step=step)}
 
 
 def planned(generation: Generation, request: GraphQLRequest, context: RequestContext) -> tuple[Plan, list[dict[str, object]]]:
-    """Return the plan of a request that is not run, and what is wrong with its variables, which it may be without.
+    """Return the plan of a request without running it, and the errors of its variables: they need not be valid for a plan.
 
-    :raises RequestError: the document is not valid, or a variable that decides what is selected is missing.
+    :raises RequestError: the document is not valid, or a variable of ``@skip`` or ``@include`` is missing.
     """
     definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
     effective = generation.overlays.resolve(context)[1] if definition.overlaid else None

@@ -1,4 +1,4 @@
-"""Steps → their calls, each made when it is first needed."""
+"""Steps → their calls, each created on first use."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ MAX_CALLS = 10_000
 
 
 class StepCalls(dict[Step, Call]):
-    """The calls of steps, made when they are first needed: most of a large configuration is not. The oldest leave when there are many."""
+    """The calls of steps, created on first use because most steps of a large configuration are never called. Evicts the oldest."""
 
     def __init__(self, make: Callable[[Step], Call]) -> None:
         super().__init__()

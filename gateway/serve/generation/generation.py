@@ -1,6 +1,6 @@
-"""One loaded configuration with everything that lives as long as it: schema, documents, connection pools. It opens, serves, closes.
+"""One loaded configuration with everything that lives as long as it: schema, documents, plans, calls and caches. It opens, serves, closes.
 
-A request runs from start to end on the generation that it began with.
+A request runs from start to end on the generation that it started with, whatever a reload changes meanwhile.
 """
 
 import asyncio
@@ -40,15 +40,18 @@ log = logging.getLogger("stepgraph.generation")
 MAX_DOCUMENTS = 1000
 MAX_LARGE_DOCUMENTS = 100
 LARGE_TEXT = 2000
+"""Characters. Longer texts have a smaller cache of their own, so that they take bounded memory."""
 MAX_CACHED_TEXT = 50_000
-MAX_KEPT_ANSWER = 4096
-"""Bytes of an answer that is kept with its plan, of which there are many."""
-_AT_ONCE = 100
-_NOTHING: Mapping[str, object] = {}
+"""Characters. Longer texts are not cached at all."""
+MAX_CACHED_ANSWER = 4096
+"""Bytes. A constant answer up to this size is cached with its plan; there are many plans."""
+_CALLS_PER_TURN = 100
+"""How many calls are deleted before the event loop gets a turn."""
+_NO_META: Mapping[str, object] = {}
 
 
 class Generation:
-    """Answers requests by one blueprint. Made by :func:`open_generation`."""
+    """Answers requests by one blueprint. Created by :func:`open_generation`; ``unwinding`` has the tasks that are being cancelled."""
 
     def __init__(
         self,
@@ -59,9 +62,9 @@ class Generation:
     ) -> None:
         self.blueprint = plans.blueprint
         self.version = self.blueprint.version.encode()
-        """The hash of the configuration, as a header has it."""
+        """The content hash of the configuration, encoded for a header."""
         self.uses: Counter[str] = Counter()
-        """How often texts were asked for lately."""
+        """How often each document text was requested lately: the next generation warms up with the most frequent ones."""
         self.max_batch = self.blueprint.limits.max_batch
         self._max_cost, self._max_errors = self.blueprint.limits.max_cost, self.blueprint.limits.max_errors
         self.priority_shares = PriorityShares(self.blueprint)
@@ -81,12 +84,12 @@ class Generation:
         self._counters = plans.telemetry.counters
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
-        """What somebody waits for who wants to close it."""
+        """Set when the last request ends; it exists only while :meth:`wait_until_idle` waits."""
 
     async def answer(self, request: GraphQLRequest, context: RequestContext) -> Body:
-        """Answer a request: parse, validate, plan, run, aggregate, project.
+        """Answer a request with response values: parse, validate, plan, run, aggregate, project.
 
-        :raises RequestError: nothing was run; the error is the answer.
+        :raises RequestError: no step was run; the error is the answer.
         """
         self._enter()
         try:
@@ -97,24 +100,24 @@ class Generation:
             self._leave()
 
     def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | PendingAnswer:
-        """Answer a request with JSON text at once where nobody has to be asked, or return what is left to be awaited.
+        """Answer a request with JSON text at once if it needs no I/O; otherwise return a function to await for the text.
 
-        An equal query under way answers this one too, where the configuration allows it.
+        Where the configuration allows it, equal queries in flight share one answer (single flight).
 
-        :raises RequestError: nothing was run; the error is the answer. What is left raises it too.
+        :raises RequestError: no step was run; the error is the answer. The returned function raises it too.
         """
         prepared = self._prepare(request, context)
         planned = prepared.planned
-        if planned.answer is not None and not request.wants_trace:
-            self._counters.steps.count_known(planned.meters)
-            return planned.answer
+        if planned.constant_answer is not None and not request.wants_trace:
+            self._counters.steps.count_known(planned.meters)  # metrics do not depend on what is cached
+            return planned.constant_answer
         if self._shares_queries and prepared.is_shareable:
-            return partial(self._respond_together, prepared)
+            return partial(self._respond_shared, prepared)
         if planned.plan.is_immediate:
             body = self._body(prepared, at_once(self._run(prepared)))
             text = json_text(body)
-            if planned.is_constant and len(text) <= MAX_KEPT_ANSWER and body.keys() == {"data"}:
-                planned.answer = text
+            if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
+                planned.constant_answer = text
             return text
         return partial(self._respond, prepared)
 
@@ -126,22 +129,22 @@ class Generation:
         finally:
             self._leave()
 
-    async def _respond_together(self, prepared: PreparedRequest) -> bytes:
-        """Answer with the text of an equal query that is under way, or begin one; both end alike."""
+    async def _respond_shared(self, prepared: PreparedRequest) -> bytes:
+        """Answer with the text of an equal query in flight, or run this one. Both have the same outcome in log and metrics."""
         identity, summary = prepared.identity, prepared.context.summary
 
-        async def begin() -> tuple[bytes, RequestSummary]:
+        async def respond() -> tuple[bytes, RequestSummary]:
             return await self._respond(prepared), summary
 
         self._counters.shared["query_joined"] += self._queries.has(identity)
-        with self.in_use():
-            text, common = await self._queries.join(identity, begin)
+        with self.in_use():  # also while it waits for the other query
+            text, common = await self._queries.join(identity, respond)
         summary.end_like(common)
         return text
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep it from being closed while several requests are answered."""
+        """Keep the generation from being closed while the context is open."""
         self._enter()
         try:
             yield
@@ -158,7 +161,7 @@ class Generation:
             self._idle = None
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way, nor anything that one has left to be cancelled."""
+        """Wait until no request is in flight and every cancelled task has ended."""
         while self._in_flight:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
@@ -166,36 +169,40 @@ class Generation:
             await asyncio.wait(self._unwinding)
 
     def read(self, query: str) -> Document:
-        """Return the document of a text, from the cache when it was read before.
+        """Parse and validate a document, or return it from the cache.
 
-        :raises RequestError: the text is no valid document.
+        :raises RequestError: the text is not a valid document.
         """
         size, uses = len(query), self.uses
         if size > MAX_CACHED_TEXT:
             return self.reader.read(query)
         document = self._read_cached(query) if size <= LARGE_TEXT else self._read_large(query)
-        uses[query] += 1  # not before: of what is refused nothing stays
+        uses[query] += 1  # only now: a text that is rejected leaves nothing behind
+        # Only every MAX_DOCUMENTS new texts, as sorting all of them costs time.
         if len(uses) > 2 * MAX_DOCUMENTS:
             self.uses = Counter(dict(uses.most_common(MAX_DOCUMENTS)))
         return document
 
     def prepare(self, old: "Generation", count: int) -> None:
-        """Read and plan the documents that were asked for most on an old generation, so that the first requests on this one are not slow."""
+        """Read and plan the documents requested most often on an old generation, so that the first requests on this one are not slow."""
         for query, _ in old.uses.most_common(count):
             with suppress(RequestError):
-                self.plans.plan_again(self.read(query), old.plans, old.read(query))
+                self.plans.warm_up(self.read(query), old.plans, old.read(query))
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way."""
+        """Whether no request is in flight and no cancelled task is still running."""
         return self._in_flight == 0 and not self._unwinding
 
     async def dismantle(self) -> None:
-        """Cut the cycles of what is not needed any more, and let go of what is many things a few at a time."""
+        """Free the memory of a generation that is no longer used. The garbage collector does not: its objects are frozen (:mod:`gateway.garbage`).
+
+        Calls are deleted a few at a time, so that requests on the new generation do not wait.
+        """
         self._read_cached.cache_clear()
         self._read_large.cache_clear()
         while self._calls:
-            for step in list(itertools.islice(self._calls, _AT_ONCE)):
+            for step in list(itertools.islice(self._calls, _CALLS_PER_TURN)):
                 del self._calls[step]
             await asyncio.sleep(0)
         await take_apart(self.schema)
@@ -211,41 +218,41 @@ class Generation:
         planned = self.plans.plan(definition, variables, effective)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
-        context.summary.operations += planned.operations  # of a batch each request has its own
-        arguments = planned.fixed or planned.arguments(variables)
+        context.summary.operations += planned.operations  # each request of a batch has a summary of its own
+        arguments = planned.constant_arguments or planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
-        meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NOTHING
+        meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NO_META
         return PreparedRequest(request, context, planned, arguments, meta)
 
-    def _check_cost(self, cost: int, most: int, context: RequestContext) -> None:
-        if cost <= most:
+    def _check_cost(self, cost: int, max_cost: int, context: RequestContext) -> None:
+        if cost <= max_cost:
             return
         if self.blueprint.limits.mode == "measure":
             log.warning("a query exceeds a limit", extra={"request_id": context.request_id, "cost": cost})
             return
-        message = f"The query is estimated to cost {cost}, which is more than {most}."
+        message = f"The query is estimated to cost {cost}, which is more than {max_cost}."
         raise RequestError(Code.COST_ESTIMATED_TOO_EXPENSIVE, 400, {"message": message})
 
     def _run(self, prepared: PreparedRequest) -> Coroutine[Any, Any, Results]:
-        """Begin to run a plan.
+        """Start to run a plan.
 
-        :raises RequestError: it is too late for that.
+        :raises RequestError: its deadline is over already (504).
         """
         plan, context = prepared.planned.plan, prepared.context
         if asyncio.get_running_loop().time() >= context.arrived_at + prepared.planned.deadline:
             raise RequestError(Code.GATEWAY_TIMEOUT, 504, {"message": "The request could not be begun with in time."})
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
-        return self._to_the_end(running) if plan.is_mutation else running
+        return self._run_to_completion(running) if plan.is_mutation else running
 
     def _body(self, prepared: PreparedRequest, results: Results) -> Body:
-        """Count what a run has come to, and return the body of the answer."""
+        """Count the outcomes of a run, and return the body of the response."""
         is_whole, steps, planned = results.is_whole(), self._counters.steps, prepared.planned
         (steps.count if is_whole else steps.count_each)(planned.meters, results)
         errors: list[dict[str, object]] = []
         data = planned.project(results, prepared.meta, errors)
         if is_whole and planned.plan.is_applicable and not errors:
-            body: Body = {"data": data}  # what nearly every answer is, and nothing is there to be told of it
+            body: Body = {"data": data}  # fast path for nearly all requests: complete, without errors or extensions
         else:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
             note_shortfall(prepared.context.summary, body)
@@ -262,8 +269,8 @@ class Generation:
             **trace(planned.plan, results, prepared.context.arrived_at, now),
         }
 
-    async def _to_the_end(self, running: Coroutine[Any, Any, Results]) -> Results:
-        """Await something that goes on although the client leaves: what a mutation has begun it finishes."""
+    async def _run_to_completion(self, running: Coroutine[Any, Any, Results]) -> Results:
+        """Await a run that continues if the client disconnects: a mutation that has started must not stop half-way."""
         task = asyncio.create_task(running)
         self._unwinding.add(task)
         task.add_done_callback(self._unwinding.discard)
@@ -279,19 +286,20 @@ async def open_generation(
     pools: Pools | None = None,
     telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Generation]:
-    """Serve with the pools of all sources, those that other generations have opened already among them; on exit leave them."""
+    """Open a generation: acquire the pools of its sources and build its schema. On exit release the pools."""
     telemetry = telemetry or Telemetry()
     async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
         shared = ReplySharing.new(unwinding, telemetry.counters.shared)
         tracer = telemetry.tracer_for(blueprint.telemetry)
 
-        def make(step: Step) -> Call:
+        def make_call(step: Step) -> Call:
             pool = opened[step.source] if step.source else None
             call = step_types[step.type].call(step, pool.connection if pool else None)
             if tracer is not None and step.calls_out:
                 call = tracer.traced(call, step)
             return with_shared(apply(call, step, pool.state if pool else None), step, shared)
 
+        # In a thread, because a large schema takes long enough to delay the requests of the old generation.
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Plans(blueprint, schema, is_development, telemetry), StepCalls(make), shared.replies, unwinding)
+        yield Generation(Plans(blueprint, schema, is_development, telemetry), StepCalls(make_call), shared.replies, unwinding)

@@ -1,4 +1,4 @@
-"""A definition and the conditions of a request → its plan, with all that is made of a plan once; kept for the requests that come after."""
+"""A definition and the conditions of a request → its compiled plan, cached for later requests."""
 
 import math
 from collections.abc import Mapping, MutableMapping
@@ -35,7 +35,7 @@ MAX_PLANS = 64
 
 @dataclass(slots=True)
 class CompiledPlan:
-    """One operation definition under one set of conditions: its plan, its projection, its arguments, and its introspection fields."""
+    """Everything that is computed once for an operation definition under one set of conditions: plan, projection, arguments, introspection."""
 
     plan: Plan
     project: Projection
@@ -44,19 +44,19 @@ class CompiledPlan:
     introspection: DocumentNode | None
     cost: Cost
     deadline: float
-    """Seconds from the arrival of a request after which there is no use in beginning with it."""
+    """Seconds after the arrival of a request when it is too late to start: the longest deadline of its operations."""
     operations: tuple[str, ...] = ()
-    """The names of the operations that are asked for."""
+    """The names of the requested operations."""
     meters: tuple[StepMeter, ...] = ()
-    """What counts the steps of its nodes."""
+    """The counters of the steps of its nodes."""
     is_constant: bool = False
-    """Whether all its requests have the same answer."""
+    """Whether all its requests have the same answer, which depends on no upstream and nothing of the request."""
     is_shaped: bool = False
-    """Whether an answer may have objects in it that were read by a shape."""
-    fixed: Arguments | None = None
-    """The arguments, where the definition has no variables and so they are the same in all requests."""
-    answer: bytes | None = None
-    """That answer in JSON text, once it is known."""
+    """Whether an answer may contain structs that were decoded by a shape."""
+    constant_arguments: Arguments | None = None
+    """The arguments of all requests, if the definition has no variables."""
+    constant_answer: bytes | None = None
+    """The answer of all requests as JSON text, if the plan is constant and has been run."""
 
     def arguments(self, variables: Variables) -> Arguments:
         """Return the coerced arguments of operation calls and links.
@@ -68,37 +68,42 @@ class CompiledPlan:
 
 
 PlansOfDefinition = dict[tuple[object, ...], CompiledPlan]
-"""The plans of one definition by the values of its conditions and its effective operations."""
+"""The cached plans of one definition, by the values of its conditions and its effective operations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """Makes plans for one blueprint and its schema, and keeps them for as long as the definitions that they are made of."""
+    """Creates the plans for one blueprint and its schema, and caches them.
+
+    The cache has weak keys: a plan lives as long as its definition, that is, as long as the document cache of the generation keeps it.
+    """
 
     blueprint: Blueprint
     schema: GraphQLSchema
     is_development: bool
     telemetry: Telemetry = field(default_factory=Telemetry)
-    _kept: MutableMapping[Definition, PlansOfDefinition] = field(default_factory=WeakKeyDictionary)
+    _cache: MutableMapping[Definition, PlansOfDefinition] = field(default_factory=WeakKeyDictionary)
 
     @property
     def is_introspective(self) -> bool:
-        """Whether clients may ask for the schema."""
+        """Whether clients may use introspection."""
         allowed = self.blueprint.limits.introspection
         return self.is_development if allowed is None else allowed
 
     def of(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
-        """Return the plans of a definition that are kept."""
-        return self._kept.get(definition, {})
+        """Return the cached plans of a definition."""
+        return self._cache.get(definition, {})
 
     def forget(self, definition: Definition) -> None:
-        """Let go of the plans of a definition."""
-        self._kept.pop(definition, None)
+        """Drop the cached plans of a definition."""
+        self._cache.pop(definition, None)
 
     def plan(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> CompiledPlan:
-        """Return the plan of a definition under the conditions that its variables set; each is made once.
+        """Return the plan of a definition under the conditions that its variables set; each plan is created once.
 
-        ``effective`` is the blueprint as it holds for the request; left out: the one without overlays.
+        ``effective`` is the effective blueprint of the request; without it no overlay applies.
+
+        :raises RequestError: a variable of a condition is null, introspection is disabled, or the document is nested too deep.
         """
         blueprint = effective or self.blueprint
         identity: tuple[object, ...] = ()
@@ -107,22 +112,22 @@ class Plans:
                 *(variables.coerced.get(name) for name in definition.conditions),
                 *(blueprint.operations[name] for name in definition.overlaid),
             )
-        kept = self._kept.get(definition)
-        if kept is None:
-            kept = self._kept[definition] = {}
-        planned = kept.get(identity)
+        cached = self._cache.get(definition)
+        if cached is None:
+            cached = self._cache[definition] = {}
+        planned = cached.get(identity)
         if planned is None:
-            if len(kept) >= MAX_PLANS:
-                del kept[next(iter(kept))]
+            if len(cached) >= MAX_PLANS:
+                del cached[next(iter(cached))]
             try:
-                planned = kept[identity] = self._plan(definition, variables, blueprint)
+                planned = cached[identity] = self._plan(definition, variables, blueprint)
             except RecursionError:
                 raise too_deep() from None
         return planned
 
-    def plan_again(self, document: Document, earlier: "Plans", old_document: Document) -> None:
-        """Make the plans that the document of the same text had in an earlier generation, overlays left aside."""
-        if document.mistakes:
+    def warm_up(self, document: Document, earlier: "Plans", old_document: Document) -> None:
+        """Create the plans that the document of the same text had in an earlier generation, without those of overlays."""
+        if document.mistakes:  # no longer valid under the new schema
             return
         for definition, old in zip(document.definitions, old_document.definitions, strict=True):
             for identity in list(earlier.of(old)):
@@ -140,36 +145,41 @@ class Plans:
         if asks_for_schema and not self.is_introspective:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
-        made = plan(blueprint, selection, is_mutation=definition.is_mutation)
+        new_plan = plan(blueprint, selection, is_mutation=definition.is_mutation)
         introspection = None
         if asks_for_schema:
             nodes = tuple(node for selected in selection if selected.name in INTROSPECTION for node in selected.nodes)
             introspection = _introspection_document(definition, nodes)
-        root = "Mutation" if made.is_mutation else "Query"
-        calls = tuple(self._arguments(root, call.field) for call in made.calls)
+        root = "Mutation" if new_plan.is_mutation else "Query"
+        calls = tuple(self._arguments(root, call.field) for call in new_plan.calls)
         links = {
             node.index: self._arguments(node.use.link.type, node.use.field)
-            for node in made.nodes
+            for node in new_plan.nodes
             if node.use and node.use.link.arguments
         }
-        cost = cost_of(made, self.schema.type_map, self.blueprint.limits.list_size)
-        names = tuple(call.operation.name for call in made.calls)
-        deadline = max((call.deadline for call in made.calls), default=math.inf)
-        meters = self.telemetry.meters(made)
-        is_constant = made.is_constant and introspection is None and not definition.node.variable_definitions
-        project = compile_projection(made)
-        is_shaped = any(node.shape for node in made.nodes)
-        planned = CompiledPlan(made, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped)
+        cost = cost_of(new_plan, self.schema.type_map, self.blueprint.limits.list_size)
+        names = tuple(call.operation.name for call in new_plan.calls)
+        deadline = max((call.deadline for call in new_plan.calls), default=math.inf)
+        meters = self.telemetry.meters(new_plan)
+        is_constant = new_plan.is_constant and introspection is None and not definition.node.variable_definitions
+        project = compile_projection(new_plan)
+        is_shaped = any(node.shape for node in new_plan.nodes)
+        planned = CompiledPlan(
+            new_plan, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped
+        )
         if not definition.node.variable_definitions:
-            with suppress(RequestError):  # which each request is told when it asks for its arguments
-                planned.fixed = planned.arguments(NO_VARIABLES)
+            with suppress(RequestError):  # raised again for each request, when it coerces its arguments
+                planned.constant_arguments = planned.arguments(NO_VARIABLES)
         return planned
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
         return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]
 
     def introspect(self, planned: CompiledPlan, values: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the values of the introspection fields by response key; graphql-core answers them."""
+        """Return the values of the introspection fields by response key; graphql-core resolves them.
+
+        :raises RequestError: graphql-core reports errors.
+        """
         if planned.introspection is None:
             return {}
         result = execute(self.schema, planned.introspection, variable_values=dict(values))
@@ -180,11 +190,11 @@ class Plans:
 
 
 def _introspection_document(definition: Definition, nodes: tuple[FieldNode, ...]) -> DocumentNode:
-    """Return the part of a document that asks for the schema, as a document of its own."""
+    """Return a document with only the introspection fields of a definition, and all fragments."""
     fragments = (node for node in definition.document.definitions if isinstance(node, FragmentDefinitionNode))
-    only = OperationDefinitionNode(
+    operation = OperationDefinitionNode(
         operation=definition.node.operation,
         variable_definitions=definition.node.variable_definitions,
         selection_set=SelectionSetNode(selections=nodes),
     )
-    return DocumentNode(definitions=(only, *fragments))
+    return DocumentNode(definitions=(operation, *fragments))

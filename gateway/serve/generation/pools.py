@@ -1,4 +1,4 @@
-"""Sources → their pools, each shared by all generations that call the source: it is opened by the first and closed after the last of them."""
+"""Sources → connection pools, each shared by all generations that call the source: opened by the first, closed after the last of them."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +12,7 @@ from gateway.run.policies import SourceState, new_state
 
 @dataclass(slots=True)
 class Pool:
-    """What calls to a source have in common: its connection and the state of its policies. ``users`` is how many generations have it."""
+    """What all calls to a source share: its connection and the state of its policies. ``users`` is the number of generations that use it."""
 
     connection: Any
     state: SourceState
@@ -21,27 +21,27 @@ class Pool:
 
 
 class Pools:
-    """The pools that are open, by source: a source that a change leaves as it is stays the same object, and so keeps its pool."""
+    """The open pools by source. A reload that does not change a source keeps its object, and so its pool and the state of its policies."""
 
     def __init__(self, step_types: Mapping[str, StepType]) -> None:
         self._step_types = step_types
         self._open: dict[Source, Pool] = {}
 
     def states(self) -> Mapping[Source, SourceState]:
-        """Return the state of the policies of every source that is open."""
+        """Return the state of the policies of every source with an open pool."""
         return {source: pool.state for source, pool in self._open.items()}
 
     @asynccontextmanager
     async def use(self, sources: Iterable[Source]) -> AsyncIterator[Mapping[Source, Pool]]:
-        """Use the pools of some sources for as long as the context lasts."""
+        """Open the pools of some sources, or share those that are open, until the context ends."""
         async with AsyncExitStack() as stack:
             used = {}
             for source in sources:
-                used[source] = await self._enter(source)
-                stack.push_async_callback(self._leave, source)
+                used[source] = await self._acquire(source)
+                stack.push_async_callback(self._release, source)
             yield used
 
-    async def _enter(self, source: Source) -> Pool:
+    async def _acquire(self, source: Source) -> Pool:
         pool = self._open.get(source)
         if pool is None:
             stack = AsyncExitStack()
@@ -50,7 +50,7 @@ class Pools:
         pool.users += 1
         return pool
 
-    async def _leave(self, source: Source) -> None:
+    async def _release(self, source: Source) -> None:
         pool = self._open[source]
         pool.users -= 1
         if pool.users == 0:

@@ -1,4 +1,4 @@
-"""A request that is sound, with all that its plan runs with."""
+"""A validated request with its plan and everything that the plan needs to run."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from gateway.serve.generation.plans import CompiledPlan
 
 
 class PreparedRequest(Record, frozen=True):
-    """A request that is sound: its plan, and what the plan runs with. ``meta`` is what its introspection fields have."""
+    """A validated request, its plan and coerced arguments. ``meta`` has the values of its introspection fields by response key."""
 
     request: GraphQLRequest
     context: RequestContext
@@ -20,19 +20,21 @@ class PreparedRequest(Record, frozen=True):
 
     @property
     def is_shareable(self) -> bool:
-        """Whether its answer is all that it is for, and would be that of an equal request."""
+        """Whether it may share its answer with equal requests: it has no side effects and wants nothing of its own."""
         return not (self.planned.plan.is_mutation or self.request.wants_trace or self.planned.introspection)
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What the answer depends on: the plan (of which there is one for each operation and set of overlays), and all that it reads."""
+        """The key of single flight, all that the answer depends on: the plan (one for each operation and set of overlays) and all that it reads."""
         plan, context = self.planned.plan, self.context
-        read = [_at(context.said, path) for path in plan.request_reads]
+        read = [_value_at(context.said, path) for path in plan.request_reads]
         arguments = self.arguments
+        # repr(), because arguments may be lists and mappings, which have no hash.
         return id(self.planned), repr((arguments.calls, arguments.links, read, context.values if plan.reads_context else None))
 
 
-def _at(value: object, path: tuple[str, ...]) -> object:
+def _value_at(value: object, path: tuple[str, ...]) -> object:
+    """Return the value at a path of nested mappings, None if there is none."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
