@@ -40,7 +40,7 @@ def blocking_calls_are_mistakes() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def a_busy_machine_is_no_overload(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let gateways in the test process take no slow turn of the event loop for too many requests: other processes cause them."""
+    """Switch load shedding off in the test process, where other processes make iterations of the event loop slow."""
     monkeypatch.setattr(admission, "LONG_ITERATION", 60.0)
 
 

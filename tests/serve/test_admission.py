@@ -1,4 +1,4 @@
-"""What is refused when there is too much to do, and what is told of it (cases O-05, O-07, U-05)."""
+"""Load shedding: which requests are rejected under overload, and what readiness reports (cases O-05, O-07, U-05)."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ NORMAL, URGENT, REPORT = "{ normal { step } }", "{ urgent { step } }", "{ report
 
 @pytest.fixture(autouse=True)
 def a_busy_machine_is_no_overload() -> None:
-    """Leave overload as it is: it is what is tested here."""
+    """Override the fixture of the same name that switches load shedding off: it is tested here."""
 
 
 def config_text(upstream: str, server: str = "", *, is_ranked: bool = False) -> str:
@@ -79,7 +79,7 @@ async def post(gateway: Gateway, query: str) -> httpx.Response:
 
 
 async def fill(gateway: Gateway, upstream: FaultServer, count: int) -> list["asyncio.Task[httpx.Response]"]:
-    """Send requests that stay, until all of them are under way."""
+    """Send requests that hang, and wait until all of them are in flight."""
     before = upstream.count("/hanging")
     tasks = [asyncio.create_task(post(gateway, NORMAL)) for _ in range(count)]
 
@@ -104,7 +104,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(within())
 
 
-# -- places
+# -- requests in flight
 
 
 def test_what_comes_beyond_the_cap_is_refused_at_once_and_a_place_that_is_left_is_taken_again(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_a_priority_always_has_a_place_and_without_priorities_there_is_but_one_s
 LOW, MIDDLE, HIGH = PriorityShare(100, -1.0), PriorityShare(100, 0.015), PriorityShare(100, 0.04)
 
 
-class HeldLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock is set by hand: what holds it takes as long as a test says."""
+class ManualLoop(asyncio.SelectorEventLoop):
+    """An event loop with a manual clock: blocking it takes as long as the test says."""
 
     now = 1000.0
 
@@ -193,95 +193,95 @@ class HeldLoop(asyncio.SelectorEventLoop):
         return self.now
 
 
-class Held:
-    """Admission in an event loop that is held."""
+class BlockedAdmission:
+    """Admission in an event loop that the test blocks."""
 
     def __init__(self) -> None:
         self.admission = Admission()
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, HeldLoop)
+        assert isinstance(loop, ManualLoop)
         self._loop = loop
 
-    def hold(self, seconds: float) -> None:
-        """Let time pass within a turn."""
+    def block(self, seconds: float) -> None:
+        """Let time pass within an iteration."""
         self._loop.now += seconds
 
-    async def long_turn(self) -> None:
-        """Let a turn take longer than it may."""
-        self.hold(LONG_ITERATION * 1.5)
+    async def long_iteration(self) -> None:
+        """Run an iteration that takes too long."""
+        self.block(LONG_ITERATION * 1.5)
         await asyncio.sleep(0)
 
-    def refuses(self, *shares: PriorityShare) -> list[bool]:
-        """Tell whether requests of these shares are refused now."""
+    def rejects(self, *shares: PriorityShare) -> list[bool]:
+        """Tell for each share whether a request is rejected now."""
         return [not self.admission.admits(self._loop.now, share) for share in shares]
 
 
-def run_held(scenario: Callable[[Held], Awaitable[None]]) -> None:
-    async def held() -> None:
-        await scenario(Held())
+def run_blocked(scenario: Callable[[BlockedAdmission], Awaitable[None]]) -> None:
+    async def within() -> None:
+        await scenario(BlockedAdmission())
 
-    with asyncio.Runner(loop_factory=HeldLoop) as runner:
-        runner.run(held())
+    with asyncio.Runner(loop_factory=ManualLoop) as runner:
+        runner.run(within())
 
 
 def test_a_burst_is_let_in_and_only_when_turns_stay_long_is_anybody_refused() -> None:
-    async def scenario(held: Held) -> None:
-        assert held.refuses(LOW) == [False]
-        await held.long_turn()
-        assert held.refuses(LOW) == [False]
-        await held.long_turn()
-        assert held.refuses(LOW) == [True]
+    async def scenario(blocked: BlockedAdmission) -> None:
+        assert blocked.rejects(LOW) == [False]
+        await blocked.long_iteration()
+        assert blocked.rejects(LOW) == [False]
+        await blocked.long_iteration()
+        assert blocked.rejects(LOW) == [True]
 
-    run_held(scenario)
+    run_blocked(scenario)
 
 
 def test_under_pressure_each_priority_has_its_part_of_a_turn_so_that_the_loop_is_never_without_work() -> None:
-    async def scenario(held: Held) -> None:
-        held.refuses(LOW)
+    async def scenario(blocked: BlockedAdmission) -> None:
+        blocked.rejects(LOW)
         for _ in range(3):
-            await held.long_turn()
-        assert held.refuses(LOW, MIDDLE, HIGH) == [True, False, False]
-        held.hold(0.02)
-        assert held.refuses(LOW, MIDDLE, HIGH) == [True, True, False]
-        held.hold(0.03)
-        assert held.refuses(LOW, MIDDLE, HIGH) == [True, True, True]
-        assert held.admission.rejected == {"pressure": 6}
-        await held.long_turn()
-        assert held.refuses(LOW, MIDDLE, HIGH) == [True, False, False]
+            await blocked.long_iteration()
+        assert blocked.rejects(LOW, MIDDLE, HIGH) == [True, False, False]
+        blocked.block(0.02)
+        assert blocked.rejects(LOW, MIDDLE, HIGH) == [True, True, False]
+        blocked.block(0.03)
+        assert blocked.rejects(LOW, MIDDLE, HIGH) == [True, True, True]
+        assert blocked.admission.rejected == {"pressure": 6}
+        await blocked.long_iteration()
+        assert blocked.rejects(LOW, MIDDLE, HIGH) == [True, False, False]
 
-    run_held(scenario)
+    run_blocked(scenario)
 
 
 def test_one_short_turn_ends_the_pressure() -> None:
-    async def scenario(held: Held) -> None:
-        held.refuses(LOW)
+    async def scenario(blocked: BlockedAdmission) -> None:
+        blocked.rejects(LOW)
         for _ in range(3):
-            await held.long_turn()
-        assert held.refuses(LOW) == [True]
+            await blocked.long_iteration()
+        assert blocked.rejects(LOW) == [True]
         await asyncio.sleep(0)
-        assert held.refuses(LOW) == [False]
+        assert blocked.rejects(LOW) == [False]
 
-    run_held(scenario)
+    run_blocked(scenario)
 
 
 def test_a_loop_that_keeps_up_is_looked_at_now_and_then_alone() -> None:
-    async def scenario(held: Held) -> None:
+    async def scenario(blocked: BlockedAdmission) -> None:
         looks = 0
         for _ in range(1000):
-            held.refuses(LOW)
-            looks += held.admission._lag.is_measuring
+            blocked.rejects(LOW)
+            looks += blocked.admission._lag.is_measuring
             await asyncio.sleep(0)
-            held.hold(0.0001)
+            blocked.block(0.0001)
         assert 20 < looks < 100
 
-    run_held(scenario)
+    run_blocked(scenario)
 
 
-# -- too late
+# -- deadlines
 
 
 async def slow_body(url: str, query: str, seconds: float) -> tuple[int, Any]:
-    """Send the body of a request so much later than its head; return status and answer."""
+    """Send the body of a request some seconds after its head; return status and answer."""
     address = urlsplit(url)
     body = json.dumps({"query": query}).encode()
     head = "POST /graphql HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n"
@@ -356,8 +356,8 @@ def test_after_many_refusals_it_says_for_a_while_that_it_is_not_ready(tmp_path: 
     run(scenario)
 
 
-class Within(Server):
-    """A server whose process does not exit."""
+class EmbeddedServer(Server):
+    """A server inside the test process, which must not exit."""
 
     def exit_after(self, seconds: float) -> None:
         pass
@@ -378,7 +378,7 @@ def test_while_the_configuration_is_loaded_the_port_answers_and_says_so(tmp_path
     async def scenario() -> None:
         app = create_app(write_files(tmp_path, {"graph.yaml": text}))
         config = uvicorn.Config(app, http=GatewayProtocol, ws="none", log_config=None, access_log=False, proxy_headers=False)
-        server = Within(config, app.edge, is_development=False, is_worker=False)
+        server = EmbeddedServer(config, app.edge, is_development=False, is_worker=False)
         bound = bind("127.0.0.1", 0)
         running = asyncio.create_task(server._serve([bound]))
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -416,8 +416,8 @@ def test_a_loop_that_was_held_for_two_seconds_answers_its_health_check_then(tmp_
 
 
 async def block() -> int:
-    """Hold the event loop."""
-    time.sleep(2)  # noqa: ASYNC251 - which is what it is for
+    """Block the event loop for two seconds."""
+    time.sleep(2)  # noqa: ASYNC251 - blocking is the point
     return 1
 
 

@@ -1,4 +1,4 @@
-"""Several requests in one body over real sockets: how many are taken, and that each is answered by itself (case P-10)."""
+"""Batches over real sockets: how many requests are accepted, and that each is answered by itself (case P-10)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Bytes on a connection, whole or in pieces, sound or not → answers in order, or a refusal and the end (RFC 9112), over real sockets."""
+"""Bytes on a connection, valid or not, in one piece or many → responses in order, or an error and a close (RFC 9112), over real sockets."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ aggregation: { strategy: pick, step: one }
 """,
 }
 LONG = 20_000_000
-"""More than the operating system keeps of what a client does not read."""
+"""Bytes; more than the operating system buffers for a client that does not read."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 class Client:
-    """A connection that says what it is told to, and reads whole responses."""
+    """A connection that sends arbitrary bytes and reads complete responses."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -91,14 +91,14 @@ class Client:
         return int(line.split()[1]), headers, json.loads(body) if body else None
 
     async def refused(self) -> tuple[int, str]:
-        """Return the status and the code of an answer that ends the connection."""
+        """Read an error response that closes the connection; return its status and code."""
         status, headers, body = await self.answer()
         assert headers["connection"] == "close"
         assert await self.ended() >= 0
         return status, body["errors"][0]["extensions"]["code"]
 
     async def ended(self) -> float:
-        """Wait for the end; return the seconds that it took."""
+        """Wait until the connection is closed; return the seconds that it took."""
         started = time.perf_counter()
         assert await self.reader.read() == b""
         return time.perf_counter() - started
@@ -197,15 +197,15 @@ def test_a_client_that_is_too_slow_with_a_part_is_told_so(stage: Stage, first: b
             await client.send(first)
             await asyncio.sleep(0.3)
             await client.send(then)
-            told, _, _ = await client.answer()
-            if told == 404:
+            answered, _, _ = await client.answer()
+            if answered == 404:
                 assert b"408" in await client.reader.read()
             else:
                 await client.ended()
-            return told, time.perf_counter() - started
+            return answered, time.perf_counter() - started
 
-    told, seconds = stage.run(scenario)
-    assert told == status
+    answered, seconds = stage.run(scenario)
+    assert answered == status
     assert 0.6 < seconds < 0.7 + 0.5 + SLACK
 
 
@@ -284,7 +284,7 @@ PIECES = [
 
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
-    """Return what comes until the other side ends or resets the connection."""
+    """Read until the other side closes or resets the connection."""
     received = b""
     with contextlib.suppress(OSError):
         while piece := await reader.read(65_536):
@@ -307,21 +307,21 @@ def test_a_head_that_is_known_already_is_read_as_any_other(stage: Stage, seed: i
             return await reading
 
     async def scenario(choose: random.Random) -> list[bytes]:
-        found = []
+        responses = []
         for _ in range(6):
             first = choose.choice([AGAIN, ASKED])
-            found.append(await received([first, first, *choose.choices(PIECES, k=6), first]))
-        return [re.sub(rb"(x-request-id: )[0-9a-f]{32}", rb"\1-", answers) for answers in found]
+            responses.append(await received([first, first, *choose.choices(PIECES, k=6), first]))
+        return [re.sub(rb"(x-request-id: )[0-9a-f]{32}", rb"\1-", received_bytes) for received_bytes in responses]
 
     def matches(self: RequestHead, message: bytes) -> bool:
         known.append(is_known(self, message))
         return known[-1]
 
     monkeypatch.setattr(RequestHead, "matches", matches)
-    found = stage.run(lambda: scenario(random.Random(seed)))
+    responses = stage.run(lambda: scenario(random.Random(seed)))
     assert sum(known) >= 6
     monkeypatch.setattr(RequestHead, "matches", lambda *_: False)
-    assert found == stage.run(lambda: scenario(random.Random(seed)))
+    assert responses == stage.run(lambda: scenario(random.Random(seed)))
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_no_other_protocol_is_spoken(stage: Stage, path: str) -> None:
 def test_a_client_that_does_not_read_is_let_go_and_one_that_reads_slowly_is_served(stage: Stage) -> None:
     async def scenario() -> tuple[int, int]:
         async with await Client.open(stage.production.url) as deaf, await Client.open(stage.production.url) as slow:
-            deaf.writer.transport.pause_reading()  # type: ignore[attr-defined] # it is one that reads
+            deaf.writer.transport.pause_reading()  # type: ignore[attr-defined] # asyncio has it for transports that read
             await deaf.send(post("{ long }"))
             await slow.send(post("{ long }"))
             got = len(await slow.reader.readuntil(b"\r\n\r\n"))

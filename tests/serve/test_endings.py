@@ -1,4 +1,4 @@
-"""Every way in which a request can end: what is answered, what is counted, and what is logged of it."""
+"""Every way in which a request can end: its response, its metrics and its log line."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ steps: [ {{ name: v, type: value, value: 1 }} ]
 
 
 class Served:
-    """A generation behind its endpoint, and what is told of one request."""
+    """A generation behind its endpoint, with the telemetry of one request."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation: Generation | None = generation
@@ -50,12 +50,12 @@ class Served:
         return HttpMessage(method, b"", headers, json.dumps({"query": query}).encode(), "r", asyncio.get_running_loop().time())
 
     async def ask(self, query: str, method: str = "POST") -> HttpResponse:
-        begun = self.endpoint.begin(self.message(query, method))
-        return begun if isinstance(begun, HttpResponse) else await begun()
+        result = self.endpoint.begin(self.message(query, method))
+        return result if isinstance(result, HttpResponse) else await result()
 
 
 class Full(Admission):
-    """An admission that has no place for anybody, or from some look on."""
+    """An admission that rejects all requests after so many checks, and has no free place."""
 
     def __init__(self, admitted: int) -> None:
         super().__init__()
@@ -120,9 +120,9 @@ async def shed_as_places_are_taken(served: Served) -> HttpResponse:
 
 async def left(served: Served) -> HttpResponse | None:
     message = served.message("{ fetched { one } }")
-    begun = served.endpoint.begin(message)
-    assert not isinstance(begun, HttpResponse)
-    task = asyncio.create_task(begun())
+    result = served.endpoint.begin(message)
+    assert not isinstance(result, HttpResponse)
+    task = asyncio.create_task(result())
     await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -160,20 +160,20 @@ def test_each_request_is_counted_once_by_its_end_and_logged_where_that_is_worth_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "stepgraph.access")
-    response, served = scene(act)
+    response, served = run_request(act)
     counters = served.endpoint.telemetry.counters
     assert response is None or response.status == status
     assert (counters.started, dict(counters.requests)) == (1, {(outcome, status): 1})
     assert {code: count for code, count in counters.errors.items() if count} == codes
     assert sum(counters.request_seconds.counts) == is_timed
     lines = [record.__dict__["fields"] for record in caplog.records if record.name == "stepgraph.access"]
-    assert [(told["method"], told["status"], told["outcome"]) for told in lines] == (
+    assert [(fields["method"], fields["status"], fields["outcome"]) for fields in lines] == (
         [] if line is None else [(line, status, outcome)]
     )
 
 
-def scene(act: Callable[[Served], object]) -> tuple[HttpResponse | None, Served]:
-    """Let one request come to its end; return its response, and what served it."""
+def run_request(act: Callable[[Served], object]) -> tuple[HttpResponse | None, Served]:
+    """Run one request to its end; return its response and what served it."""
     upstreams = Upstreams({"GET /one": {"json": 1, "delay": 5}} if act in {fetched, left} else {})
     step_types = {**STEP_TYPES, "api": Api(upstreams.transports)}
     blueprint: Blueprint = build(Files(Path(), {"a.yaml": CONFIG}, (), "test"), step_types, {})
@@ -191,7 +191,7 @@ def scene(act: Callable[[Served], object]) -> tuple[HttpResponse | None, Served]
 
 @pytest.mark.parametrize(("act", "again"), [(shed, b"1"), (wrong, None), (shed_as_places_are_taken, b"1")])
 def test_who_is_not_let_in_is_told_when_to_come_again(act: Callable[[Served], object], again: bytes | None) -> None:
-    response, _ = scene(act)
+    response, _ = run_request(act)
     assert response is not None
     headers = dict(response.headers)
     assert headers.get(b"retry-after") == again

@@ -120,7 +120,7 @@ def test_a_refused_media_range_is_refused_also_when_a_wider_one_is_allowed(stage
     assert answer.headers["content-type"].startswith(RESPONSE_JSON)
 
 
-# -- errors of whole requests
+# -- request errors
 
 REQUEST_ERRORS = {
     "GRAPHQL_PARSE_FAILED": {"query": "{"},
@@ -237,7 +237,7 @@ def test_a_compressed_body_is_415(stage: Stage, encoding: str) -> None:
     assert (answer.status, answer.codes) == (415, ["INVALID_CONTENT_TYPE_HEADER"])
 
 
-# -- requests whose bytes are known
+# -- requests that are cached by their bodies
 
 
 def posted_message(body: bytes, **headers: str) -> HttpMessage:
@@ -361,9 +361,9 @@ def test_any_other_request_id_is_replaced(stage: Stage, given: str) -> None:
     headers = {"x-request-id": given.encode(), "content-type": JSON.encode()}
     content = json.dumps({"query": TRIVIAL}).encode()
     answer = stage.run(lambda: stage.production.send("POST", "/graphql", content=content, headers=headers))
-    (found,) = answer.headers.get_list("x-request-id")
-    assert len(found) == 32
-    assert found.isalnum()
+    (request_id,) = answer.headers.get_list("x-request-id")
+    assert len(request_id) == 32
+    assert request_id.isalnum()
 
 
 def test_two_requests_have_two_request_ids(stage: Stage) -> None:
@@ -374,7 +374,7 @@ def test_two_requests_have_two_request_ids(stage: Stage) -> None:
     assert len(stage.run(ask)) == 5
 
 
-# -- everything beside /graphql
+# -- other paths
 
 
 @MODES
@@ -450,7 +450,7 @@ def test_an_unexpected_exception_is_an_answer_like_any_other(
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(Generation, "_run", fail)
-    monkeypatch.setattr(Generation, "answer", fail)  # which is what records runs in development
+    monkeypatch.setattr(Generation, "answer", fail)  # in development mode the playground records through it
     gateway = gateway_of(stage, mode)
     response = stage.run(
         lambda: gateway.client.post(
@@ -478,7 +478,7 @@ def test_a_websocket_is_refused(stage: Stage, mode: str) -> None:
     assert 400 <= answer.status_code < 500
 
 
-# -- what production keeps to itself
+# -- what production does not reveal
 
 
 @pytest.mark.parametrize(
@@ -526,8 +526,8 @@ MISSPELT = [
 
 @pytest.mark.parametrize(("query", "variables"), MISSPELT)
 def test_names_are_suggested_in_development_alone(stage: Stage, query: str, variables: dict[str, str] | None) -> None:
-    told = stage.run(lambda: stage.development.ask(query, variables)).body["errors"]
-    assert any("did you mean" in error["message"].lower() for error in told)
+    errors = stage.run(lambda: stage.development.ask(query, variables)).body["errors"]
+    assert any("did you mean" in error["message"].lower() for error in errors)
     kept = stage.run(lambda: stage.production.ask(query, variables)).body["errors"]
     assert not any("did you mean" in error["message"].lower() for error in kept)
 
@@ -561,8 +561,8 @@ def test_the_upstream_gets_declared_headers_alone(stage: Stage) -> None:
 
 @pytest.mark.case("A-09")
 def test_the_client_gets_no_headers_of_the_upstream(stage: Stage) -> None:
-    told = {"set-cookie": "session=1", "server": "upstream/1.0", "x-powered-by": "php", "cache-control": "public"}
-    stage.upstream.script("/things/telling", Json({"id": 1, "label": "first"}, headers=told))
+    upstream_headers = {"set-cookie": "session=1", "server": "upstream/1.0", "x-powered-by": "php", "cache-control": "public"}
+    stage.upstream.script("/things/telling", Json({"id": 1, "label": "first"}, headers=upstream_headers))
     answer = stage.run(lambda: stage.production.ask('{ thing(id: "telling") { one { label } } }'))
     assert set(answer.headers) == {"content-type", "content-length", "x-request-id", "x-config-version"}
 

@@ -1,4 +1,4 @@
-"""Queries whose answer is the same for every request: it is made once, and counted as if it were made each time."""
+"""Queries with a constant answer: it is computed once, and counted as if it were computed each time."""
 
 import asyncio
 import json
@@ -34,25 +34,25 @@ context: {{ tenant: request.headers.tenant }}
 """
 
 
-async def made(generation: Generation, request: GraphQLRequest, **headers: str) -> dict[str, object]:
+async def answer(generation: Generation, request: GraphQLRequest, **headers: str) -> dict[str, object]:
     now = asyncio.get_running_loop().time()
-    begun = generation.begin(request, RequestContext("id", headers, now))
-    found: dict[str, object] = json.loads(begun if isinstance(begun, bytes) else await begun())
-    return found
+    pending = generation.begin(request, RequestContext("id", headers, now))
+    body: dict[str, object] = json.loads(pending if isinstance(pending, bytes) else await pending())
+    return body
 
 
 def answers(folder: Path, requests: Sequence[tuple[GraphQLRequest, dict[str, str]]]) -> tuple[list[dict[str, object]], int, int]:
-    """Ask one after the other; return the answers, how many were known before they were asked for, and how often steps ended well."""
+    """Send requests in sequence; return the answers, how many of them were cached before, and how many steps succeeded."""
 
     async def ask() -> tuple[list[dict[str, object]], int, int]:
         blueprint = await asyncio.to_thread(load, write_files(folder, {"a.yaml": CONFIG}), STEP_TYPES)
         async with open_generation(blueprint, STEP_TYPES) as generation:
-            found, known = [], 0
+            bodies, cached = [], 0
             for request, headers in requests:
                 definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-                known += any(planned.constant_answer is not None for planned in generation.plans.of(definition).values())
-                found.append(await made(generation, request, **headers))
-            return found, known, sum(meter.ok for meter in generation.plans.telemetry.counters.steps)
+                cached += any(planned.constant_answer is not None for planned in generation.plans.of(definition).values())
+                bodies.append(await answer(generation, request, **headers))
+            return bodies, cached, sum(meter.ok for meter in generation.plans.telemetry.counters.steps)
 
     return asyncio.run(ask())
 
@@ -69,16 +69,16 @@ def test_what_depends_on_nothing_is_answered_with_the_same_text(
     tmp_path: Path, query: str, data: dict[str, object], steps: int
 ) -> None:
     request = GraphQLRequest(query)
-    found, known, counted = answers(tmp_path, [(request, {"agent": "one"}), (request, {"agent": "two"}), (request, {})])
-    assert found == [{"data": data}] * 3
-    assert (known, counted) == (2, 3 * steps)
+    bodies, cached, counted = answers(tmp_path, [(request, {"agent": "one"}), (request, {"agent": "two"}), (request, {})])
+    assert bodies == [{"data": data}] * 3
+    assert (cached, counted) == (2, 3 * steps)
 
 
 def test_a_trace_is_that_of_its_own_request(tmp_path: Path) -> None:
     query = "{ version { number } }"
-    found, known, _ = answers(tmp_path, [(GraphQLRequest(query), {}), (GraphQLRequest(query, wants_trace=True), {})])
-    assert known == 1
-    assert [list(answer) for answer in found] == [["data"], ["data", "extensions"]]
+    bodies, cached, _ = answers(tmp_path, [(GraphQLRequest(query), {}), (GraphQLRequest(query, wants_trace=True), {})])
+    assert cached == 1
+    assert [list(answer) for answer in bodies] == [["data"], ["data", "extensions"]]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,6 @@ def test_a_trace_is_that_of_its_own_request(tmp_path: Path) -> None:
 def test_what_depends_on_the_request_or_is_not_whole_or_is_large_is_made_anew(
     tmp_path: Path, request_: GraphQLRequest, first: dict[str, str], second: dict[str, str]
 ) -> None:
-    found, known, _ = answers(tmp_path, [(request_, first), (request_, second)])
-    assert known == 0
-    assert (found[0] == found[1]) is (first == second)
+    bodies, cached, _ = answers(tmp_path, [(request_, first), (request_, second)])
+    assert cached == 0
+    assert (bodies[0] == bodies[1]) is (first == second)

@@ -1,4 +1,4 @@
-"""Request adapter and configuration resolver: which overlays hold, what they make of an operation, and what is wrong with them."""
+"""Request adapter and configuration resolver: which overlays match, the effective operations, and the problems of overlays."""
 
 import asyncio
 import json
@@ -172,7 +172,7 @@ def test_all_keys_must_hold_and_one_of_the_values_of_each(when: str, values: Map
 def test_a_mistake_is_reported_where_the_overlay_makes_it(written: str, place: str, code: str, message: str) -> None:
     lines = {"overlay": "gold", "when": "{ tenant: gold }", "operation": "customer"}
     key, _, value = written.partition(": ")
-    text = "".join(f"{name}: {said}\n" for name, said in {**lines, key: value}.items())
+    text = "".join(f"{name}: {setting}\n" for name, setting in {**lines, key: value}.items())
     (problem,) = problems(text)
     assert str(problem.place) == f"overlays.yaml:{place}"
     assert problem.subject.startswith("overlay gold")
@@ -221,15 +221,15 @@ def test_overlays_that_are_sound_alone_may_contradict_each_other(first: str, sec
 
 
 class Narrow(Value):
-    """A step type of which no two overlays contradict each other, but three."""
+    """A step type with keys that two overlays can change, but not three together."""
 
     def check(self, keys: ValueKeys, arguments: Sequence[str]) -> Iterator[KeyProblem]:
         if len(keys.value) > 2:
             yield KeyProblem("value", "too many", "too-many")
 
 
-@pytest.mark.parametrize(("tenant", "told"), [("gold", True), ("silver", False)])
-def test_three_overlays_may_contradict_each_other_only_together(tenant: str, told: bool) -> None:
+@pytest.mark.parametrize(("tenant", "also_gold"), [("gold", True), ("silver", False)])
+def test_three_overlays_may_contradict_each_other_only_together(tenant: str, also_gold: bool) -> None:
     base = "operation: customer\nargs: {}\nsteps: [ { name: risk, type: value, value: {} } ]\n"
     whens = ("{ tenant: [gold, silver] }", "{ flags: x }", f"{{ tenant: {tenant}, flags: [x, y] }}", "{ tenant: gold }")
     written = "---\n".join(
@@ -238,13 +238,13 @@ def test_three_overlays_may_contradict_each_other_only_together(tenant: str, tol
     )
     with pytest.raises(ConfigurationError) as refused:
         load(written, base, step_types={**STEP_TYPES, "value": Narrow()})
-    found = [(problem.subject, problem.message) for problem in refused.value.problems]
+    reported = [(problem.subject, problem.message) for problem in refused.value.problems]
     first = (
         "overlay d · operation customer · step risk · value",
         "too many; together with 'a' (overlays.yaml:1:1), 'b' (overlays.yaml:6:1)",
     )
-    assert first in found
-    assert (len(found) == 4) is told
+    assert first in reported
+    assert (len(reported) == 4) is also_gold
 
 
 def test_a_fallback_to_an_older_value_contradicts_another_overlays_post() -> None:
@@ -271,8 +271,8 @@ def test_a_field_that_only_an_overlay_fills_may_be_null() -> None:
 
 def test_context_mistakes_are_reported_where_they_are() -> None:
     context = 'context:\n  tenant: request.hedders."x-t"\n  other: reqest.id\n  bad: "request."\n  upper: request.headers."X-T"\n'
-    found = problems(context)
-    assert [(str(problem.place), problem.code) for problem in found] == [
+    wrong = problems(context)
+    assert [(str(problem.place), problem.code) for problem in wrong] == [
         ("overlays.yaml:2:11", "unknown-reference"),
         ("overlays.yaml:3:10", "unknown-reference"),
         ("overlays.yaml:4:8", "bad-expression"),
@@ -304,19 +304,19 @@ def tenants(n: int, count: int) -> str:
 
 def test_ten_thousand_tenants_with_twenty_sets_make_twenty_operations() -> None:
     blueprint = load(many_overlays(20))
-    made: Counter[object] = Counter()
+    compiled: Counter[object] = Counter()
 
     def counted(name: str, positions: tuple[int, ...]) -> Operation:
-        made[name, positions] += 1
+        compiled[name, positions] += 1
         return blueprint.effective(name, positions)
 
     overlays = Overlays(replace(blueprint, effective=counted))
     requests = [RequestContext("test", {"x-tenant": f"t{tenant}"}, 0) for tenant in range(10_000)]
-    found = [overlays.resolve(request)[1] for request in requests]
-    assert len(made) == sum(made.values()) == 20
-    assert len({id(operations) for operations in found}) == 20
-    assert [round(operations.operations["customer"].deadline * 1000) for operations in found[:40]] == [*range(1, 21)] * 2
-    microseconds = 500  # about 20 on the machine where it was written
+    blueprints = [overlays.resolve(request)[1] for request in requests]
+    assert len(compiled) == sum(compiled.values()) == 20
+    assert len({id(effective) for effective in blueprints}) == 20
+    assert [round(effective.operations["customer"].deadline * 1000) for effective in blueprints[:40]] == [*range(1, 21)] * 2
+    microseconds = 500  # about 20 on the development machine
     enough = microseconds * len(requests) / 1e6
     assert least_cpu_seconds(lambda: [overlays.resolve(request) for request in requests], enough) < enough
 
@@ -328,8 +328,8 @@ args: { id: ID! }
 steps:
   - { name: account, type: api, method: POST, endpoint: "/accounts/{id}", body: { id: 1 } }
 """
-    (found,) = problems(overlay("gold", "steps: [ { name: account, method: GET } ]"), base)
-    assert (str(found.place), found.code) == ("base.yaml:4:81", "unused-key")
+    (problem,) = problems(overlay("gold", "steps: [ { name: account, method: GET } ]"), base)
+    assert (str(problem.place), problem.code) == ("base.yaml:4:81", "unused-key")
 
 
 def test_nothing_leaks_between_tenants_that_ask_at_the_same_time() -> None:
@@ -369,7 +369,7 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
 
 
 class CountedExpression(Expression):
-    """An expression that counts how often it is evaluated."""
+    """An expression that counts its evaluations."""
 
     evaluated: Counter[str] = Counter()
 
@@ -430,8 +430,8 @@ def test_context_values_are_evaluated_once_and_only_where_something_depends_on_t
             endpoint = GraphQLEndpoint(lambda: generation, is_development=False)
             headers = {"content-type": "application/json", "x-tenant": "gold"}
             now = asyncio.get_running_loop().time()
-            begun = endpoint.begin(HttpMessage("POST", b"", headers, json.dumps({"query": query}).encode(), "r", now))
-            return (begun if isinstance(begun, HttpResponse) else await begun()).body
+            result = endpoint.begin(HttpMessage("POST", b"", headers, json.dumps({"query": query}).encode(), "r", now))
+            return (result if isinstance(result, HttpResponse) else await result()).body
 
     CountedExpression.evaluated.clear()
     assert b"errors" not in run(ask())
@@ -501,13 +501,13 @@ def test_plan_shows_the_effective_operation_and_which_overlay_line_won(folder: P
     assert "gold.yaml" not in plain.stdout
 
 
-@pytest.mark.parametrize(("given", "told"), [("tennant=gold", "did you mean 'tenant'?"), ("tenant", "KEY=VALUE")])
-def test_plan_refuses_context_that_there_is_not(folder: Path, given: str, told: str) -> None:
+@pytest.mark.parametrize(("given", "message"), [("tennant=gold", "did you mean 'tenant'?"), ("tenant", "KEY=VALUE")])
+def test_plan_refuses_context_that_there_is_not(folder: Path, given: str, message: str) -> None:
     result = CliRunner().invoke(
         command_line(), ["plan", str(folder), "-", "--context", given], input="{ customer(id: 1) { risk } }"
     )
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_check_lists_overlays(folder: Path) -> None:

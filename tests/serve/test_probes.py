@@ -1,4 +1,4 @@
-"""What scanners ask a GraphQL server for, sent to a gateway in production over real sockets: they shall find nothing.
+"""Requests of security scanners, sent to a gateway in production over real sockets: they must find nothing.
 
 The probes are those of graphql-cop (case L-08), with what else must not be seen from outside (L-03), and hostile documents beside others (Q-05).
 """
@@ -49,7 +49,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def send(stage: Stage, method: str, target: str, **request: Any) -> httpx.Response:
-    """Send as a scanner does, with whatever headers it has; the answer may be no JSON."""
+    """Send a request with any headers, as a scanner does; the response need not be JSON."""
     gateway = stage.production
     return stage.run(lambda: gateway.client.request(method, gateway.url + target, **request))
 
@@ -141,7 +141,7 @@ def test_the_type_of_an_object_can_be_asked_for(stage: Stage) -> None:
 
 
 def test_others_are_answered_soon_while_hostile_documents_come(stage: Stage) -> None:
-    """Others wait for one document at the most; the bound is for machines that have more to do."""
+    """Other requests wait for one document at most. The bound has room for a busy machine."""
 
     async def attack() -> list[Answer]:
         async def others() -> list[Answer]:

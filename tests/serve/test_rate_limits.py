@@ -1,4 +1,4 @@
-"""How many requests a client may send in a time (cases O-06, O-09): in memory, in Redis, and while Redis does not answer."""
+"""Rate limits of clients (cases O-06, O-09): counted in memory, in Redis, and while Redis does not answer."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ REDIS = os.environ.get("STEPGRAPH_TEST_REDIS", "redis://127.0.0.1:6379/0")
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A manual clock."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -141,9 +141,9 @@ def test_a_few_clients_with_very_many_requests_take_no_more_memory_than_many(mon
 def test_a_rate_is_a_number_and_a_time(tmp_path: Path) -> None:
     rates = ["10/second", "5/minutes", "100/5 minutes", "7/2 hours", "1/day"]
     text = CONFIG.replace("RATES", f"rate_limits: {json.dumps([{'key': 'peer', 'limit': rate} for rate in rates])}")
-    found = load(write_files(tmp_path, {"graph.yaml": text.replace("TRUST", "false")}), STEP_TYPES).rate_limits
-    assert found is not None
-    assert [(rule.amount, rule.seconds) for rule in found.rules] == [(10, 1), (5, 60), (100, 300), (7, 7200), (1, 86_400)]
+    rate_limits = load(write_files(tmp_path, {"graph.yaml": text.replace("TRUST", "false")}), STEP_TYPES).rate_limits
+    assert rate_limits is not None
+    assert [(rule.amount, rule.seconds) for rule in rate_limits.rules] == [(10, 1), (5, 60), (100, 300), (7, 7200), (1, 86_400)]
 
 
 def test_a_key_of_any_length_takes_the_same_room_and_cannot_be_read() -> None:

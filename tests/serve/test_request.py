@@ -1,4 +1,4 @@
-"""Bodies that nobody sends in good faith: each is answered as JSON, with a code, and never with a 5xx."""
+"""Malformed and hostile bodies: each is answered with JSON and an error code, and never with a 5xx."""
 
 import asyncio
 import contextlib
@@ -146,7 +146,7 @@ def test_a_text_that_is_no_document_is_refused_before_long(stage: Stage, query: 
 
 
 def chain_of_fragments(length: int) -> str:
-    """Return a query through fragments that each spread the next."""
+    """Return a query whose fragments each spread the next."""
     fragments = "".join(f"fragment F{number} on Query {{ ...F{number + 1} }} " for number in range(length))
     return f"{{ ...F0 }} {fragments} fragment F{length} on Query {{ __typename }}"
 
@@ -212,7 +212,7 @@ def test_a_body_that_declares_too_much_is_refused_unread(stage: Stage) -> None:
 
 @pytest.mark.case("Q-01")
 def test_a_chunked_body_is_refused_once_it_is_too_large(stage: Stage) -> None:
-    """The end of the body is never sent: an answer shows that nobody waits for it."""
+    """The end of the body is never sent: a response shows that the gateway does not wait for it."""
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 
     async def stream() -> Answer:
@@ -274,7 +274,7 @@ async def connect(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 async def raw_post(stage: Stage, length: bytes, pieces: list[bytes]) -> Answer:
-    """Post with a head that says what it likes, and read one answer."""
+    """Send a POST with any Content-Length, and read one response."""
     reader, writer = await connect(stage)
     writer.write(head(stage, length))
     for piece in pieces:
@@ -314,7 +314,7 @@ VALUE = st.recursive(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """Draw a sound body in which bytes are replaced, left out or repeated."""
+    """Draw a valid body in which bytes are replaced, removed or repeated."""
     body = bytearray(SOUND)
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(body)))

@@ -1,4 +1,4 @@
-"""What a request has come to → its response: the head, the errors, and how little has to be loaded to write one."""
+"""The result of a request → its response: head, errors, and how few modules are needed to write one."""
 
 import json
 import subprocess
@@ -22,15 +22,15 @@ WRITING = {
     "gateway.serve.http.media_types",
     "gateway.serve.http.response",
 }
-"""What is loaded to write a response."""
+"""The modules that are loaded to write a response."""
 CONTRACT = ("gateway.contract", "gateway.blueprint", "gateway.settings", "gateway.language")
-"""What the contract between the folders is, and what it is written in."""
+"""The modules of the contract between the folders, and those that it imports."""
 READING = WRITING | {"gateway.serve.http.batch", "gateway.serve.http.request"}
-"""What is loaded to read a request, beside the contract."""
+"""The modules that are loaded to read a request, in addition to the contract."""
 
 
 def loaded_by(module: str) -> set[str]:
-    """Return the modules of the gateway that are loaded when this one is, in a process that has loaded nothing else."""
+    """Return the modules of the gateway that importing one of them loads, in a new process."""
     code = f"import sys, {module}; print(*(name for name in sys.modules if name.partition('.')[0] == 'gateway'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, capture_output=True, text=True)
     return set(done.stdout.split())
@@ -63,17 +63,17 @@ def test_no_version_is_told_where_no_configuration_was_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "media_type", "told"),
+    ("code", "media_type", "expected"),
     [
         (Code.GRAPHQL_PARSE_FAILED, JSON, 200),
         (Code.GRAPHQL_PARSE_FAILED, RESPONSE_JSON, 400),
         (Code.PAYLOAD_TOO_LARGE, JSON, 400),
     ],
 )
-def test_mistakes_of_a_document_are_200_for_clients_of_old(code: Code, media_type: str, told: int) -> None:
+def test_mistakes_of_a_document_are_200_for_clients_of_old(code: Code, media_type: str, expected: int) -> None:
     answer = error_answer(RequestError(code, 400, {"message": "No."}), media_type)
     status, body, lines = answer
-    assert (status, lines) == (told, b"")
+    assert (status, lines) == (expected, b"")
     assert json.loads(body) == {"errors": [{"message": "No.", "extensions": {"code": code}}]}
 
 
