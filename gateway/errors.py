@@ -54,7 +54,7 @@ class ConfigurationError(StepgraphError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or an empty string when none is close."""
     names = list(known)
     # difflib compares the name with every known one, in time that grows with the square of its length: both are bounded.

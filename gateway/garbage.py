@@ -27,7 +27,7 @@ a hundred such answers at once spent a tenth of their time in it, without a cycl
 
 
 @contextmanager
-def starting() -> Iterator[None]:
+def startup_without_gc() -> Iterator[None]:
     """Disable the cyclic collector during startup, where it would take a fifth of the time: imports and a first build leave it nothing to free.
 
     Their objects live long and are frozen at the end. The effect is process-wide, so use it only in a process that the gateway owns.
@@ -42,7 +42,7 @@ def starting() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def without_full_collections() -> Iterator[None]:
     """Keep request latency low while a thread computes. The effect is process-wide, so use it only in a process that the gateway owns.
 
     A full collection would stop everything while it walks the whole heap (0.4 s for 1,000 operations). Meanwhile only the young generations
@@ -60,7 +60,7 @@ def undisturbed() -> Iterator[None]:
         sys.setswitchinterval(switch_interval)
 
 
-def cut_tokens(nodes: Iterable[Node]) -> None:
+def unlink_tokens(nodes: Iterable[Node]) -> None:
     """Unlink the tokens of parsed nodes, a doubly linked list and so a chain of cycles. The locations of the nodes stay known."""
     for node in nodes:
         token = node.loc.start_token if node.loc else None
@@ -68,12 +68,12 @@ def cut_tokens(nodes: Iterable[Node]) -> None:
             token.prev, token.next, token = None, None, token.next
 
 
-async def take_apart(schema: GraphQLSchema) -> None:
+async def clear_schema(schema: GraphQLSchema) -> None:
     """Clear the types of a schema that is no longer in use."""
-    await take_types_apart(schema.type_map.values())
+    await clear_types(schema.type_map.values())
 
 
-async def take_types_apart(types: Iterable[GraphQLNamedType]) -> None:
+async def clear_types(types: Iterable[GraphQLNamedType]) -> None:
     """Clear types that are no longer in use, which refer to each other; the event loop gets a turn after every few."""
     for position, named in enumerate(types):
         if not is_introspection_type(named) and not is_specified_scalar_type(named):  # these are shared by all schemas

@@ -93,7 +93,7 @@ class Api(StepType):
 
     name = "api"
     keys = ApiKeys
-    is_prompt = True
+    cancels_promptly = True
     takes_shape = True
     tells_freshness = True
     source_keys = ApiSourceKeys

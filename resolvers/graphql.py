@@ -15,7 +15,7 @@ from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.contract.mock import MockUpstream
 from gateway.contract.outcome import Failure
-from gateway.errors import Code, StepFault, nearest
+from gateway.errors import Code, StepFault, did_you_mean
 from gateway.settings import StepKeys, Text, empty
 from resolvers.json_http import (
     TRANSPORTS,
@@ -78,7 +78,7 @@ class GraphQLStep(StepType):
 
     name = "graphql"
     keys = GraphQLKeys
-    is_prompt = True
+    cancels_promptly = True
     source_keys = GraphQLSourceKeys
     timeout_ms = 5000
     templated = ("variables", "headers")
@@ -99,7 +99,7 @@ class GraphQLStep(StepType):
         except GraphQLError as error:
             # graphql-core quotes a misspelt keyword: Unexpected Name 'qurey'.
             word = error.message.rpartition("Unexpected Name '")[2].partition("'")[0]
-            hint = nearest(word, ("query", "mutation"))
+            hint = did_you_mean(word, ("query", "mutation"))
             yield KeyProblem("query", f"not a GraphQL document: {error.message}{hint}", "bad-graphql")
             return
         except ValueError as error:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from gateway.contract import CallContext, KeyProblem
-from gateway.contract.shape import Misfit, Shape
+from gateway.contract.shape import Shape, ShapeMismatch
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
@@ -214,7 +214,7 @@ def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
     if shape is not None:
         try:
             return shape.read(response.body)
-        except Misfit:
+        except ShapeMismatch:
             pass  # the general decoder below finds out what is wrong
     # Counted in the text first: walking every value would take ten times as long (see _is_flat).
     may_be_deep = _may_be_deep(response.body)

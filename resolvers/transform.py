@@ -29,7 +29,7 @@ class Transform(StepType):
 
     name = "transform"
     keys = TransformKeys
-    is_prompt = True
+    cancels_promptly = True
     selects_from_scope = True
     calls_out = False
 

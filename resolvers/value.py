@@ -27,7 +27,7 @@ class Value(StepType):
 
     name = "value"
     keys = ValueKeys
-    is_prompt = True
+    cancels_promptly = True
     templated = ("value",)
     calls_out = False
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.contract.mock import MockUpstream
-from gateway.errors import Code, StepFault, nearest
+from gateway.errors import Code, StepFault, did_you_mean
 from gateway.language.template import Reference
 from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
 from resolvers.databases import database_type
@@ -196,7 +196,7 @@ def _check_parameters(statement: Statement, keys: WarehouseKeys, arguments: Sequ
         for name in (name for name in names if name not in statement.named):
             yield KeyProblem(
                 ("params", name),
-                f"the parameter '{name}' is not in the query as ':{name}'{nearest(name, statement.named)}",
+                f"the parameter '{name}' is not in the query as ':{name}'{did_you_mean(name, statement.named)}",
                 "unused-parameter",
                 is_about_key=True,
             )

@@ -39,7 +39,7 @@ def blocking_calls_are_mistakes() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def a_busy_machine_is_no_overload(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_load_shedding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch load shedding off in the test process, where other processes make iterations of the event loop slow."""
     monkeypatch.setattr(admission, "LONG_ITERATION", 60.0)
 

@@ -114,7 +114,7 @@ same = build_next(read_files(folder), STEP_TYPES, first.memory)
 (folder / "a.yaml").write_text(Path("text-two/a.yaml").read_text())
 other = build_next(read_files(folder), STEP_TYPES, first.memory)
 units = [built.memory.units["operation o"] for built in (first, other)]
-print(same.is_as(first), units[0] is units[1], other.is_as(first), other.blueprint.banner.text)
+print(same.serves_same_as(first), units[0] is units[1], other.serves_same_as(first), other.blueprint.banner.text)
 """
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.errors import Code, StepFault
-from tests.oracle import HANGS, Part, Performance, Stage, perform
+from tests.oracle import HANGS, Part, RunResult, Stage, perform
 
 TABLE = """
 policy                | n ends by     | outcome of n                                   | n is    | d: data   | d: order  | d: when
@@ -113,7 +113,7 @@ def rows() -> list[Row]:
 ROWS = [pytest.param(row, id=f"{row.policy} · {row.ends}") for row in rows()]
 
 
-def play(row: Row, dependent: str | None, selection: str) -> tuple[Performance, Stage]:
+def play(row: Row, dependent: str | None, selection: str) -> tuple[RunResult, Stage]:
     read = "{id}" if row.ends == "null argument" else "{x}"
     condition = ", when: x == 'never'" if row.ends == "condition" else ""
     timeout = 50 if row.ends == "timeout" else 60_000

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.contract.outcome import Failure, Skipped, Success
 from gateway.plan.nodes import Plan
 from gateway.run import Results
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 
 NOT_APPLICABLE = "not_applicable"
 """The reason why a step of an overlay is missing from the response to a request for which the overlay does not hold."""
@@ -27,7 +27,7 @@ def completeness(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
             outcome = results.outcomes[node.index]
             entry = {**head, "step": node.step.name}
             if isinstance(outcome, Success):
-                joined = outcome.value if isinstance(outcome.value, Joined) else None
+                joined = outcome.value if isinstance(outcome.value, LinkResult) else None
                 if joined and joined.failure is not None:
                     missing.append({**entry, "reason": reason_of(joined.failure)})
                 served = joined.served if joined else outcome

@@ -250,11 +250,11 @@ class CompletionWriter(ShapedWriter):
         position = replace(position, step=f"{use.link.type}.{use.link.field}", node=index, hops=())
         link, name = self.constant(use.link), use.link.single
         if name is None:  # the key is not a single field, so there is no table to look it up in
-            self.line(f"{value} = found(outcomes[{index}], {parent}, {link})")
+            self.line(f"{value} = link_value(outcomes[{index}], {parent}, {link})")
             self.link_result(value, selected, position)
             return
-        table = self.hoisted(f"table_of(outcomes[{index}])")
-        memo, key, error_count = self.hoisted(f"memory_for({table})", is_own=True), self.name(), self.name()
+        table = self.hoisted(f"lookup_table(outcomes[{index}])")
+        memo, key, error_count = self.hoisted(f"new_memo({table})", is_own=True), self.name(), self.name()
         self.line(f"{key} = {parent}.{name}" if is_shaped else f"{key} = {parent}.get({name!r})")
         self.line(f"{value} = {memo}.get({key}, MISSING)")
         with self.block(f"if {value} is MISSING:"):
@@ -262,7 +262,7 @@ class CompletionWriter(ShapedWriter):
             self.line(f"{value} = {table}.get({key}, MISSING)")
             with self.block(f"if {value} is MISSING:"):
                 keyed = object_text([(name, key)]) if is_shaped else parent
-                self.line(f"{value} = found(outcomes[{index}], {keyed}, {link})")
+                self.line(f"{value} = link_value(outcomes[{index}], {keyed}, {link})")
             self.link_result(value, selected, position)
             with self.block(f"if len(errors) == {error_count}:"):
                 self.line(f"{memo}[{key}] = {value}")

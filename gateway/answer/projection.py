@@ -16,7 +16,7 @@ from gateway.document.selection import TYPENAME, Selected
 from gateway.plan.links import selected_origins
 from gateway.plan.nodes import OperationCall, Plan, Root
 from gateway.run import Results
-from gateway.run.joins import MISSING, fits, found, memory_for, table_of
+from gateway.run.joins import MISSING, has_only_type, link_value, lookup_table, new_memo
 
 Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]]
 """From results, and the values of introspection fields by response key, to ``data``. It appends GraphQL errors in response order."""
@@ -32,7 +32,7 @@ def projection_source(plan: Plan) -> str:
     return _Writer(plan).source()
 
 
-_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, found, fits, table_of, memory_for)
+_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, link_value, has_only_type, lookup_table, new_memo)
 """The classes and functions that the generated code refers to by name."""
 
 

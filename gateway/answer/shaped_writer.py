@@ -111,8 +111,8 @@ class ShapedWriter(CodeWriter):
             key, form = self.direct_lookup(part, index)
             if key is None or form is None:
                 return None
-            table = self.hoisted(f"table_of(outcomes[{index}])")
-            conditions.append(self.hoisted(f"fits({table}, {self.constant(form.type)})"))
+            table = self.hoisted(f"lookup_table(outcomes[{index}])")
+            conditions.append(self.hoisted(f"has_only_type({table}, {self.constant(form.type)})"))
             assignments.append(f"{parent}.{part.name} = {table}[{parent}.{key}]")
         is_filled = self.name()
         self.line(f"{is_filled} = {' and '.join(conditions)}")

@@ -4,7 +4,7 @@ from gateway.answer.completeness import reason_of
 from gateway.contract.outcome import Outcome, Success
 from gateway.plan.nodes import Node, Plan
 from gateway.run import Results
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 
 
 def trace(plan: Plan, results: Results, arrived_at: float, now: float) -> dict[str, object]:
@@ -60,7 +60,7 @@ def _reason(outcome: Outcome) -> dict[str, object]:
         return {"reason": reason_of(outcome)}
     if outcome.instead_of is not None:
         return {"reason": reason_of(outcome.instead_of), "served_by": outcome.served_by}
-    failure = outcome.value.failure if isinstance(outcome.value, Joined) else None
+    failure = outcome.value.failure if isinstance(outcome.value, LinkResult) else None
     return {"reason": reason_of(failure)} if failure is not None else {}
 
 

@@ -25,7 +25,7 @@ class GraphStep(Protocol):
         """The steps that are its fallbacks."""
 
 
-def mere_fallbacks(steps: Mapping[str, GraphStep]) -> set[str]:
+def fallback_only_steps(steps: Mapping[str, GraphStep]) -> set[str]:
     """Return the steps that are fallbacks of others and fill no field: a mutation runs them only when they are needed."""
     return {name for step in steps.values() for name in step.fallback_steps if name in steps and not steps[name].is_exposed}
 

@@ -21,15 +21,15 @@ _PLAIN = re.compile(r"[ !#-&(-[\]-~]*")
 """Texts that ``repr`` and JSON write without escapes, so that they look the same within quotes."""
 
 
-def masked_detail(step: Step, inputs: Mapping[str, object] | None, detail: str, kind: str = "") -> str:
+def redact_detail(step: Step, inputs: Mapping[str, object] | None, detail: str, kind: str = "") -> str:
     """Return what may be logged of a failed call: of a sensitive step only ``kind``, else the detail with all sent values masked."""
     if step.is_sensitive:
         return f"{kind} {MASK}".strip()
     sent = {*_constants(step), *_texts(inputs or {})}
-    return without(detail, sent) if sent else detail
+    return redact_values(detail, sent) if sent else detail
 
 
-def without(text: str, values: set[str]) -> str:
+def redact_values(text: str, values: set[str]) -> str:
     """Return a text with some values masked, both as they are and as they look within quotes."""
     for value in sorted(values, key=len, reverse=True):  # a value may be part of a longer one, which then has to be masked first
         for form in (value,) if _PLAIN.fullmatch(value) else (value, repr(value)[1:-1], _escaped(value)):

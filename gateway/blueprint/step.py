@@ -165,7 +165,7 @@ class Step:
     fallbacks: tuple[Fallback, ...]
     calls_out: bool
     """Whether a call leaves the gateway, and so may take time or fail."""
-    is_prompt: bool
+    cancels_promptly: bool
     """Whether a cancelled call ends at once."""
     takes_shape: bool
     """Whether its calls can decode only the wanted fields of a reply."""

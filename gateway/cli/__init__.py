@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.garbage import starting
+from gateway.garbage import startup_without_gc
 
 COMMANDS = {
     "serve": "gateway.cli.operate.serve:serve",
@@ -65,6 +65,6 @@ def main() -> None:
     """Run the command line of this process."""
     # Without a known command (--help, a typo) all are loaded, for the list of commands.
     requested = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
-    with starting():
+    with startup_without_gc():
         cli = command_line(requested or COMMANDS)
     cli()

@@ -9,7 +9,7 @@ from gateway.record import Record
 
 NO_CODES: Mapping[str, int] = {}
 NO_VALUES: Mapping[str, object] = {}
-CLIENT_LEFT = 499
+CLIENT_CLOSED_REQUEST = 499
 """The status in logs and metrics of a request whose client disconnected before the response, as in nginx. It is never sent."""
 _NOT_ADMITTED: Mapping[str, int] = {str(Code.REQUEST_CONCURRENCY_LIMITED): 1}
 
@@ -51,11 +51,11 @@ class RequestSummary:
         """Record that admission refused the request."""
         self.outcome, self.codes, self.is_admitted = "refused", _NOT_ADMITTED, False
 
-    def end_like(self, other: "RequestSummary") -> None:
+    def copy_outcome(self, other: "RequestSummary") -> None:
         """Copy the outcome of another request whose response this one shares."""
         self.outcome, self.shortfall, self.codes = other.outcome, other.shortfall, other.codes
 
-    def part(self) -> "RequestSummary":
+    def for_batch_item(self) -> "RequestSummary":
         """Return the summary of one request of this batch. All share the span of the batch, but each has its own outcome."""
         part = RequestSummary()
         part.began, part.span = self.began, self.span
@@ -99,12 +99,12 @@ class RequestContext:
         """Return the context of the same request with context values."""
         return RequestContext(self.request_id, self.headers, self.arrived_at, values, self.summary)
 
-    def part(self) -> "RequestContext":
+    def for_batch_item(self) -> "RequestContext":
         """Return the context of one request of this batch."""
-        return RequestContext(self.request_id, self.headers, self.arrived_at, self.values, self.summary.part())
+        return RequestContext(self.request_id, self.headers, self.arrived_at, self.values, self.summary.for_batch_item())
 
     @property
-    def said(self) -> Mapping[str, object]:
+    def scope_value(self) -> Mapping[str, object]:
         """The request as the value of ``request`` in references and expressions."""
         return {"id": self.request_id, "headers": self.headers}
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-MAX_MISFITS = 20
+MAX_SHAPE_MISMATCHES = 20
 """Misfits after which a shape is no longer tried, because a text that does not fit is decoded twice."""
 LEAVES: Mapping[str, Any] = {
     "Int": Annotated[int, msgspec.Meta(ge=-2147483648, le=2147483647)],
@@ -24,7 +24,7 @@ LEAVES: Mapping[str, Any] = {
 _encoder = msgspec.json.Encoder()
 
 
-class Misfit(Exception):
+class ShapeMismatch(Exception):
     """A text does not have a shape, or is not JSON at all."""
 
 
@@ -55,15 +55,15 @@ class Shape:
 
         :raises Misfit: the text does not have this shape; decode it in the usual way.
         """
-        if self.misfits >= MAX_MISFITS:
-            raise Misfit
+        if self.misfits >= MAX_SHAPE_MISMATCHES:
+            raise ShapeMismatch
         try:
             if not text.isascii():
                 text.decode()  # the decoder skips unwanted fields without a check of their UTF-8
             return self._decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.misfits += 1
-            raise Misfit from None  # the caller decodes again and reports that error
+            raise ShapeMismatch from None  # the caller decodes again and reports that error
 
 
 class ObjectForm:
@@ -76,11 +76,11 @@ class ObjectForm:
         self.is_answer = is_answer
 
 
-def shaped_text(value: object) -> bytes:
+def encode_shaped(value: object) -> bytes:
     """Encode a value, which may contain shaped objects, as JSON in UTF-8."""
     return _encoder.encode(value)
 
 
-def plain(value: Any) -> Any:
+def to_builtins(value: Any) -> Any:
     """Convert shaped objects in a value to dictionaries, and tuples to lists."""
     return msgspec.json.decode(_encoder.encode(value))

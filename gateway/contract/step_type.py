@@ -47,7 +47,7 @@ class StepType(ABC):
     source_templated: ClassVar[tuple[str, ...]] = ()
     """The keys of a source whose texts are templates. These may refer only to the request and the context."""
 
-    is_prompt: ClassVar[bool] = False
+    cancels_promptly: ClassVar[bool] = False
     """Whether a cancelled call ends by the next iteration of the event loop, so that a request need not keep track of it."""
     takes_shape: ClassVar[bool] = False
     """Whether calls decode their replies by the shape in their context."""

@@ -152,7 +152,9 @@ class VariableCoercion:
             hide_suggestions=self._hides_suggestions,
         )
         if isinstance(result, list):
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(self._redaction.redact(told(error), given) for error in result))
+            raise RequestError(
+                Code.BAD_USER_INPUT, 400, *(self._redaction.redact(format_error(error), given) for error in result)
+            )
         return result
 
 
@@ -228,7 +230,7 @@ class ArgumentCoercion:
         try:
             given = get_argument_values(self._field, self._node, variables.exact())
         except GraphQLError as error:
-            raise RequestError(Code.BAD_USER_INPUT, 400, told(error)) from None
+            raise RequestError(Code.BAD_USER_INPUT, 400, format_error(error)) from None
         if is_beyond_json(given):
             message = f"An argument of '{self._node.name.value}' is too large a number, or nested too deep."
             raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
@@ -270,7 +272,7 @@ def has_more_values(value: object, maximum: int) -> bool:
     return count > maximum
 
 
-def told(error: GraphQLError) -> dict[str, object]:
+def format_error(error: GraphQLError) -> dict[str, object]:
     """Format an error for the client. The message is truncated, because it may repeat a long value that the client sent."""
     message = error.message if len(error.message) <= MAX_MESSAGE else error.message[:MAX_MESSAGE] + "…"
     formatted: dict[str, object] = {"message": message}
@@ -283,7 +285,7 @@ def format_errors(errors: Iterable[GraphQLError]) -> tuple[dict[str, object], ..
     """Format errors for the client; merge those with the same message into one, with all their locations."""
     by_message: dict[str, dict[str, Any]] = {}
     for error in errors:
-        formatted = told(error)
+        formatted = format_error(error)
         first = by_message.setdefault(error.message, formatted)
         if first is not formatted and "locations" in formatted:
             first["locations"] += formatted["locations"]

@@ -15,13 +15,13 @@ from graphql import (
 )
 
 from gateway.blueprint import Blueprint, Priority
-from gateway.document.coercion import VariableCoercion, format_errors, told
+from gateway.document.coercion import VariableCoercion, format_error, format_errors
 from gateway.document.limits import HARD_MAX_TOKENS, DocumentSize, exceeded, measure
 from gateway.document.redaction import read_redaction
 from gateway.document.selection import condition_variables, field_names, root_names
 from gateway.document.validation import validation_errors
 from gateway.errors import Code, RequestError
-from gateway.garbage import cut_tokens
+from gateway.garbage import unlink_tokens
 
 log = getLogger("stepgraph.document")
 
@@ -118,9 +118,9 @@ class DocumentReader:
             formatted_errors = tuple(redaction.redact(error) for error in format_errors(errors))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()
-            cut_tokens([node])  # they point at each other, so only the cyclic collector could free them
+            unlink_tokens([node])  # they point at each other, so only the cyclic collector could free them
         except GraphQLError as error:
-            raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, told(error)) from None
+            raise RequestError(Code.GRAPHQL_PARSE_FAILED, 400, format_error(error)) from None
         except RecursionError:  # graphql-core's parser and visitors are recursive
             raise too_deep() from None
         nodes = [definition for definition in node.definitions if isinstance(definition, OperationDefinitionNode)]

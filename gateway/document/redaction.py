@@ -23,7 +23,7 @@ from graphql import (
 )
 
 from gateway.blueprint import Argument
-from gateway.blueprint.redaction import MASK, without
+from gateway.blueprint.redaction import MASK, redact_values
 
 _LITERALS = StringValueNode | IntValueNode | FloatValueNode | EnumValueNode
 
@@ -38,7 +38,7 @@ class Redaction:
     def redact(self, error: dict[str, Any], given: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Return an error with the sensitive values masked in its message; ``given`` are the variables of the request."""
         values = {*self.literals, *(text for name in self.variables for text in _texts((given or {}).get(name)))}
-        return {**error, "message": without(error["message"], values)} if values else error
+        return {**error, "message": redact_values(error["message"], values)} if values else error
 
 
 NOTHING_SENSITIVE = Redaction()

@@ -16,7 +16,7 @@ def variables_in(texts: Iterable[str], environment: Mapping[str, str]) -> dict[s
     return dict(sorted(values.items(), key=lambda item: -len(item[0])))
 
 
-def as_written(text: str, variables: Mapping[str, str]) -> str:
+def restore_references(text: str, variables: Mapping[str, str]) -> str:
     """Return a text with the values of variables replaced by their references; ``variables`` comes from :func:`variables_in`."""
     for value, reference in variables.items():
         text = text.replace(value, reference)

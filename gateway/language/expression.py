@@ -9,7 +9,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
-from gateway.errors import StepgraphError, nearest
+from gateway.errors import StepgraphError, did_you_mean
 
 
 class ExpressionError(StepgraphError):
@@ -73,7 +73,7 @@ def _check_function(node: Mapping[str, Any]) -> None:
         return
     name, count = node["value"], len(node["children"])
     if name not in Functions.FUNCTION_TABLE:
-        raise ExpressionError(f"unknown function '{name}'{nearest(name, Functions.FUNCTION_TABLE)}")
+        raise ExpressionError(f"unknown function '{name}'{did_you_mean(name, Functions.FUNCTION_TABLE)}")
     signature = Functions.FUNCTION_TABLE[name]["signature"]
     is_variadic = any(argument.get("variadic") for argument in signature)
     if count < len(signature) or (count > len(signature) and not is_variadic):

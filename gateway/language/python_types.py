@@ -22,7 +22,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import get_object_definition, has_object_definition
 from strawberry.types.enum import StrawberryEnumDefinition
 
-from gateway.errors import nearest
+from gateway.errors import did_you_mean
 
 _SCALARS: Mapping[object, str] = {
     str: "String",
@@ -46,14 +46,14 @@ class Query:
     ok: bool = True
 
 
-def meant(error: Exception) -> str:
+def import_suggestion(error: Exception) -> str:
     """Return ``; did you mean 'x'?`` for an import error or attribute error, or an empty string when no name is close."""
     if isinstance(error, AttributeError):
-        return nearest(error.name or "", dir(error.obj))
+        return did_you_mean(error.name or "", dir(error.obj))
     if isinstance(error, ModuleNotFoundError) and error.name:
         package, _, name = error.name.rpartition(".")
         folders = sys.modules[package].__path__ if package in sys.modules else None
-        return nearest(name, (module.name for module in pkgutil.iter_modules(folders)))
+        return did_you_mean(name, (module.name for module in pkgutil.iter_modules(folders)))
     return ""
 
 
@@ -65,7 +65,7 @@ def load_class(path: str) -> type:
     try:
         loaded = load_object(path)
     except Exception as error:  # importing a module runs its code, which may raise anything
-        raise ValueError(f"'{path}' cannot be loaded: {error}{meant(error)}") from error
+        raise ValueError(f"'{path}' cannot be loaded: {error}{import_suggestion(error)}") from error
     if not isinstance(loaded, type) or not has_object_definition(loaded):
         raise ValueError(f"'{path}' is no GraphQL type; decorate it with @strawberry.type")
     return loaded

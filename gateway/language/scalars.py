@@ -178,7 +178,7 @@ SCALARS: Mapping[str, Scalar] = {
 """The custom scalars by name."""
 
 
-def equip(declared: GraphQLScalarType) -> None:
+def attach_coercion(declared: GraphQLScalarType) -> None:
     """Attach coercion to a scalar that was declared in SDL, if its name is known here; fill in a missing description and ``specifiedBy``."""
     scalar = SCALARS.get(declared.name)
     if scalar is None:
@@ -204,7 +204,7 @@ def equip(declared: GraphQLScalarType) -> None:
 
 
 def is_known(declared: GraphQLScalarType) -> bool:
-    """Tell whether :func:`equip` has attached the coercion of this module to a scalar."""
+    """Tell whether :func:`attach_coercion` has attached the coercion of this module to a scalar."""
     return _KNOWN in declared.extensions
 
 

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from gateway.operate.serving import Serving
 from gateway.run.policies import ORDER, Policy, SourceState
 from gateway.run.policies.policy import Series, SourceMetric
-from gateway.serve.admission.admission import REASONS
+from gateway.serve.admission.admission import REJECTION_REASONS
 from gateway.serve.generation.pools import Pools
 from gateway.telemetry.counters import OK, SHARED, Counters, Histogram
 from gateway.telemetry.logs import dropped_lines
@@ -62,7 +62,7 @@ class _Requests(Collector):
             "stepgraph_request_duration_seconds", "How long GraphQL requests took.", [], {(): counters.request_seconds}
         )
         yield GaugeMetricFamily("stepgraph_requests_open", "GraphQL requests under way.", counters.open)
-        rejected = {(reason,): counters.rejected[reason] for reason in REASONS}
+        rejected = {(reason,): counters.rejected[reason] for reason in REJECTION_REASONS}
         yield _counters("stepgraph_requests_rejected", "GraphQL requests rejected by admission, by reason.", ["reason"], rejected)
         errors = {(code,): count for code, count in counters.errors.items()}
         yield _counters("stepgraph_errors", "Errors in responses, by code.", ["code"], errors)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gateway.contract import StepType
 from gateway.errors import ConfigurationError, Place, Problem
-from gateway.garbage import starting, take_apart, take_types_apart, undisturbed
-from gateway.load.build.build import BuildResult, build_next, whole
+from gateway.garbage import clear_schema, clear_types, startup_without_gc, without_full_collections
+from gateway.load.build.build import BuildResult, build_next, require_blueprint
 from gateway.load.read.files import Files, read_files
 from gateway.load.types.sdl import SdlTypes
 from gateway.operate.history import Versions
@@ -92,7 +92,7 @@ class Serving:
 
         :raises ConfigurationError: with all problems, unless ``keeps_going`` is set and some parts are valid.
         """
-        with starting() if self._options.owns_process else nullcontext():
+        with startup_without_gc() if self._options.owns_process else nullcontext():
             built = await self._start()
         if built.problems:
             text = "configuration has problems; only its valid parts are served, or their last good definition\n%s"
@@ -108,7 +108,7 @@ class Serving:
         if built.problems and self._options.resumes:
             built = await self._resume(files, built)
         if built.blueprint is None or not self._options.keeps_going:
-            whole(built)
+            require_blueprint(built)
         await self._swap(files, built)
         return built
 
@@ -136,7 +136,7 @@ class Serving:
                 if (await asyncio.to_thread(read_files, self._folder)).version != self._seen_version:
                     await self.reload()
 
-    def look(self) -> None:
+    def check_soon(self) -> None:
         """Check the folder for changes soon, as after a change event."""
         self._watch.note_change()
 
@@ -165,12 +165,12 @@ class Serving:
         return outcome
 
     async def _build_and_swap(self, files: Files) -> str:
-        with undisturbed() if self._options.owns_process else nullcontext():
+        with without_full_collections() if self._options.owns_process else nullcontext():
             built = await self._build(files)
             assert self._built is not None
             if self._is_refused(built, self._built):
                 await self._discard(built)
-                return self._reject(built.problems, built.kept if built.is_as(self._built) else None)
+                return self._reject(built.problems, built.kept if built.serves_same_as(self._built) else None)
             breaking = await self._swap(files, built)
         if breaking:
             return self._reject(breaking)
@@ -185,17 +185,17 @@ class Serving:
         """Tell whether a change is rejected as a whole: it has a problem, and nothing else has changed or partial changes are not allowed."""
         assert before.blueprint is not None
         is_strict = self._options.is_strict or not before.blueprint.reload.keep_last_good
-        return built.blueprint is None or (bool(built.problems) and (is_strict or built.is_as(before)))
+        return built.blueprint is None or (bool(built.problems) and (is_strict or built.serves_same_as(before)))
 
     async def _discard(self, built: BuildResult) -> None:
         """Break the reference cycles of a rejected build."""
         # Only in a process of its own are objects frozen, so that the garbage collector does not find these cycles.
         if not self._options.owns_process or built.blueprint is None:
             return
-        await take_types_apart(built.blueprint.types.values())
+        await clear_types(built.blueprint.types.values())
         types, memory = built.memory.context.types if built.memory else None, self._built.memory if self._built else None
-        if types is not None and memory is not None and not memory.has_use_for(types):
-            await take_apart(types.schema)
+        if types is not None and memory is not None and not memory.refers_to(types):
+            await clear_schema(types.schema)
 
     async def _build(self, files: Files) -> BuildResult:
         before = self._built.memory if self._built else None
@@ -223,7 +223,7 @@ class Serving:
             self._retire(old, old_resources)
         # No await since _retire: its task would close the old generation while that is idle but still active.
         self.generation, self._resources, self._built = generation, resources, built
-        self.telemetry.follow(built.blueprint.telemetry)
+        self.telemetry.configure(built.blueprint.telemetry)
         self._publish(built.blueprint.version, built.problems, self._kept_since(built.kept))
         if self._options.state is not None:
             await Versions(self._options.state).keep(files, built.blueprint.version, len(built.problems))
@@ -237,7 +237,7 @@ class Serving:
             return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
         if breaks:
             log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
-        await asyncio.to_thread(new.prepare, old, MAX_WARM_DOCUMENTS)
+        await asyncio.to_thread(new.warm_up, old, MAX_WARM_DOCUMENTS)
         return []
 
     def _reject(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
@@ -271,8 +271,8 @@ class Serving:
         await old.dismantle()
         memory = self._built.memory if self._built else None
         # Builds share types that have not changed, so those of an old generation may be in use.
-        if types is not None and memory is not None and not memory.has_use_for(types):
-            await take_apart(types.schema)
+        if types is not None and memory is not None and not memory.refers_to(types):
+            await clear_schema(types.schema)
 
     async def aclose(self) -> None:
         """Close all connection pools, including those of retiring generations."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.blueprint import Blueprint, Operation, Step
-from gateway.blueprint.graph import Graph, closure, mere_fallbacks, topological_order, written_order
+from gateway.blueprint.graph import Graph, closure, fallback_only_steps, topological_order, written_order
 from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.language.template import renderer
 from gateway.plan.links import LinkPlanner, selected_origins
@@ -28,7 +28,7 @@ class _CallDraft:
     def selected_steps(self) -> set[str]:
         """The names of the steps that fill selected fields. In a mutation all steps run, except those that are only fallbacks."""
         if self.operation.is_mutation:
-            return self.operation.steps.keys() - mere_fallbacks(self.operation.steps)
+            return self.operation.steps.keys() - fallback_only_steps(self.operation.steps)
         return {origin.step for root in self.roots for _, origin in selected_origins(self.operation.strategy, root)}
 
 
@@ -78,8 +78,8 @@ def _is_immediate(node: Node, operation: Operation) -> bool:
 
 
 def _is_chain(nodes: tuple[Node, ...]) -> bool:
-    """Tell whether each node waits for the one before it, and ends at once when it is cancelled at the deadline (``is_prompt``)."""
-    if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.is_prompt for node in nodes):
+    """Tell whether each node waits for the one before it, and ends at once when it is cancelled at the deadline (``cancels_promptly``)."""
+    if any(node.is_lazy or node.is_shared or node.substitutes or not node.step.cancels_promptly for node in nodes):
         return False
     return all(before.index in node.prerequisites for before, node in itertools.pairwise(nodes))
 

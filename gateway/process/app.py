@@ -21,7 +21,7 @@ from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint
 from gateway.serve.http.error_handlers import ERROR_HANDLERS
 from gateway.settings import ServerKeys
-from gateway.telemetry.counters import watching_the_loop
+from gateway.telemetry.counters import measuring_loop_lag
 from gateway.telemetry.logs import flush_logs
 from gateway.telemetry.telemetry import Telemetry
 from resolvers import STEP_TYPES
@@ -51,7 +51,7 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with serve_folder(folder, step_types, options, telemetry=telemetry) as serving, AsyncExitStack() as stack:
             current.append(serving)
-            stack.enter_context(watching_the_loop(telemetry.counters))
+            stack.enter_context(measuring_loop_lag(telemetry.counters))
             if options.owns_process and hasattr(signal, "SIGHUP"):  # Windows has no SIGHUP
                 stack.enter_context(_reload_on_sighup(serving))
             stack.push_async_callback(endpoint.rate_limiter.aclose)
@@ -99,7 +99,7 @@ def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:
 def _reload_on_sighup(serving: Serving) -> Iterator[None]:
     """Check the folder for changes on SIGHUP."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, serving.look)
+    loop.add_signal_handler(signal.SIGHUP, serving.check_soon)
     try:
         yield
     finally:

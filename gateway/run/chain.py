@@ -20,7 +20,7 @@ _CANCELLED = Skipped(SkipReason.CANCELLED)
 T = TypeVar("T")
 
 
-def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_without_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends, without an event loop's task; return its result.
 
     :raises RuntimeError: it has suspended.

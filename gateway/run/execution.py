@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from traceback import format_exception
 
 from gateway.blueprint import Step
-from gateway.blueprint.redaction import masked_detail
+from gateway.blueprint.redaction import redact_detail
 from gateway.contract import Call, CallContext, RequestContext
 from gateway.contract.outcome import Failure, Outcome
 from gateway.document.coercion import Arguments
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import Node, OperationCall, Plan
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 from gateway.run.reply_cache import ReplyCache
 from gateway.run.results import Results, Span
 from gateway.run.shared_calls import SharedCalls
@@ -57,7 +57,7 @@ class Execution(Results):
         self.replies = replies
         super().__init__([None] * len(plan.nodes), [Span() for _ in plan.nodes], [None] * len(plan.calls))
         self.states = [OperationState(call, self._initial_scope(call), request.arrived_at) for call in plan.calls]
-        self.link_results: dict[int, Joined] = {}
+        self.link_results: dict[int, LinkResult] = {}
         """What the nodes of links have found so far, by node."""
         self.primaries: dict[int, Outcome] = {}
         """The own outcomes of nodes whose fallbacks have been started, by node."""
@@ -70,7 +70,7 @@ class Execution(Results):
         arguments = self.arguments.calls[call.index]
         scope: dict[str, object] = {**arguments, "args": arguments}
         if self.plan.request_reads:
-            scope["request"] = self.request.said
+            scope["request"] = self.request.scope_value
         if self.plan.reads_context:
             scope["context"] = self.request.values
         return scope
@@ -125,8 +125,8 @@ class Execution(Results):
             "duration_ms": round((asyncio.get_running_loop().time() - ready) * 1000, 3) if ready is not None else 0.0,
             "attempts": context.attempts if context else 0,
             "config_version": self.request.summary.version,
-            "detail": masked_detail(node.step, inputs, detail, fault.kind),
+            "detail": redact_detail(node.step, inputs, detail, fault.kind),
         }
         if error is not None:
-            fields["exception"] = masked_detail(node.step, inputs, "".join(format_exception(error)).rstrip())
+            fields["exception"] = redact_detail(node.step, inputs, "".join(format_exception(error)).rstrip())
         log.warning("step failed", extra=fields)

@@ -36,7 +36,7 @@ Parents = Mapping[Key, Mapping[str, object]]
 """Distinct keys, each with the first parent object that has it, or for a link in batches with at least the key fields of that parent."""
 
 
-class Joined:
+class LinkResult:
     """The result of a link's node: for each key a value, or the failure of the call that requested it.
 
     ``parents`` has all requested keys. ``table`` is filled when all calls have ended: it maps the raw value of a parent's key field to the
@@ -135,7 +135,7 @@ def _text(value: object) -> str | None:
         return None
 
 
-def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> object:
+def link_value(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> object:
     """Return the value of a link for one parent: a value, the outcome that explains its absence, or None (an empty list) for a miss.
 
     A parent without a key is a miss, also if the node has failed: no call was made for it.
@@ -144,22 +144,22 @@ def found(outcome: Outcome | None, parent: Mapping[str, object], link: Link) -> 
     if key is not None:
         if not isinstance(outcome, Success):
             return outcome
-        assert isinstance(outcome.value, Joined)
+        assert isinstance(outcome.value, LinkResult)
         value = outcome.value.values.get(key)
     return [] if value is None and link.is_list else value
 
 
-def table_of(outcome: Outcome | None) -> Mapping[object, object]:
-    """Return the table of a link's node. For what is not in the table, call :func:`found`."""
-    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else NULL_MEMO
+def lookup_table(outcome: Outcome | None) -> Mapping[object, object]:
+    """Return the table of a link's node. For what is not in the table, call :func:`link_value`."""
+    return outcome.value.table if isinstance(outcome, Success) and isinstance(outcome.value, LinkResult) else NULL_MEMO
 
 
-def fits(table: Mapping[object, object], kind: type) -> bool:
+def has_only_type(table: Mapping[object, object], kind: type) -> bool:
     """Tell whether each value in the table of a link is null or an object of one type."""
     return {kind, NoneType}.issuperset(map(type, table.values()))
 
 
-def memory_for(table: Mapping[object, object]) -> dict[object, object]:
+def new_memo(table: Mapping[object, object]) -> dict[object, object]:
     """Return an empty memo for what is computed from the values of a table, with the same keys."""
     return NULL_MEMO if table is NULL_MEMO else {}
 
@@ -171,7 +171,7 @@ def parents_at(value: object, hops: Hops) -> Sequence[Object]:
     """
     if type(value) is tuple and not hops:
         return value
-    objects = _objects(list(value.values.values()) if isinstance(value, Joined) else [value])
+    objects = _objects(list(value.values.values()) if isinstance(value, LinkResult) else [value])
     for hop in hops:
         if isinstance(hop, OfType):
             objects = [item for item in objects if isinstance(item, dict) and item.get("__typename") in hop.names]
@@ -219,7 +219,7 @@ def _column(name: str) -> Callable[[Iterable[object]], list[object]]:
     return column
 
 
-def collect_keys(link: Link, parents: Sequence[Object]) -> Joined:
+def collect_keys(link: Link, parents: Sequence[Object]) -> LinkResult:
     """Return a result with the distinct keys of parents, and no values yet.
 
     Parents that were decoded with a shape have a key of a single field, in links with batches only.
@@ -229,20 +229,20 @@ def collect_keys(link: Link, parents: Sequence[Object]) -> Joined:
     if name is None or not (type(parents) is tuple or _UNAMBIGUOUS_TYPES.issuperset(map(type, values))):
         # The general path: compound or nested keys, and values such as 1.0 or true that a dictionary would mix up.
         owned = parents if name is None else [item if type(item) is dict else {name: getattr(item, name)} for item in parents]
-        return Joined(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=NULL_MEMO)
+        return LinkResult(_any_keys(link, cast("Sequence[Mapping[str, object]]", owned)), table=NULL_MEMO)
     owners: Sequence[Any] = parents
     if link.match:  # a batch needs the keys alone, the call for one parent may read all fields of it
         unique = dict.fromkeys(values)
         unique.pop(None, None)
         if set(map(type, unique)) in _UNIFORM_KEY_TYPES:
-            return Joined({(str(value),): {name: value} for value in unique})
+            return LinkResult({(str(value),): {name: value} for value in unique})
         owners = [{name: value} for value in unique]
         values = list(unique)
     keys: dict[Key, Mapping[str, object]] = {}
     for value, owner in zip(values, owners, strict=True):
         if value is not None:
             keys.setdefault((str(value),), owner)
-    return Joined(keys)
+    return LinkResult(keys)
 
 
 def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
@@ -255,7 +255,7 @@ def _any_keys(link: Link, parents: Sequence[Mapping[str, object]]) -> Parents:
     return keys
 
 
-def build_table(link: Link, result: Joined) -> None:
+def build_table(link: Link, result: LinkResult) -> None:
     """Fill the table of a complete result. A parent then costs the projection one look-up, without converting its key to text."""
     if link.single is None or result.table is NULL_MEMO:
         return

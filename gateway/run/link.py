@@ -9,7 +9,16 @@ from gateway.errors import Code, StepFault
 from gateway.plan.nodes import LinkUse, Node
 from gateway.run.execution import Execution
 from gateway.run.fallback import settle_failed_batch
-from gateway.run.joins import BatchCall, Joined, batch_scope, build_table, collect_keys, match_results, parents_at, split_batches
+from gateway.run.joins import (
+    BatchCall,
+    LinkResult,
+    batch_scope,
+    build_table,
+    collect_keys,
+    match_results,
+    parents_at,
+    split_batches,
+)
 from gateway.run.node import perform_step
 
 _WITHOUT_VALUE = (Failure, Skipped)
@@ -18,7 +27,7 @@ _WITHOUT_VALUE = (Failure, Skipped)
 async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     """Load the values of a link for all parents of its level.
 
-    A success holds a :class:`Joined`, also if some calls have failed; there is a failure only if all have failed, and alike.
+    A success holds a :class:`LinkResult`, also if some calls have failed; there is a failure only if all have failed, and alike.
     """
     parent, link = run.outcomes[use.parent], use.link
     if not isinstance(parent, Success):
@@ -43,7 +52,7 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     return Success(result)
 
 
-async def _load_batches(run: Execution, node: Node, result: Joined, total: CallContext) -> None:
+async def _load_batches(run: Execution, node: Node, result: LinkResult, total: CallContext) -> None:
     """Make the calls of all batches. Each worker takes the next batch from one iterator, so there are no more tasks than calls at once."""
     remaining = iter(result.calls)
 
@@ -65,7 +74,7 @@ def _max_concurrent_calls(run: Execution, node: Node) -> int:
     return min(source.keys.concurrency if source else 1, operation.concurrency or 1000)
 
 
-async def _load_batch(run: Execution, node: Node, call: BatchCall, result: Joined, total: CallContext) -> None:
+async def _load_batch(run: Execution, node: Node, call: BatchCall, result: LinkResult, total: CallContext) -> None:
     """Make the call for one batch and assign its results, or the values of a fallback, to the keys. Add its attempts and waits to ``total``."""
     assert node.use is not None
     link: Link = node.use.link

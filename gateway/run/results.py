@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.contract import CallContext
 from gateway.contract.outcome import Failure, Outcome, Success
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 
 
 class Span:
@@ -37,6 +37,6 @@ class Results:
             if type(outcome) is not Success:
                 if outcome is not None:
                     return False
-            elif outcome.instead_of is not None or (type(outcome.value) is Joined and not outcome.value.is_whole):
+            elif outcome.instead_of is not None or (type(outcome.value) is LinkResult and not outcome.value.is_whole):
                 return False
         return True

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from gateway.blueprint import Blueprint
 from gateway.blueprint.redaction import MASK
-from gateway.language.environment import as_written
+from gateway.language.environment import restore_references
 from gateway.settings import DOCUMENT_KINDS, Keys
 from gateway.settings.words import flow
 
@@ -48,6 +48,6 @@ def _plain(value: object, variables: Mapping[str, str]) -> object:
         case list():
             return [_plain(item, variables) for item in value]
         case str():
-            text = as_written(value, variables)
+            text = restore_references(value, variables)
             return _SECRETS.sub(MASK, text) if "://" in text else text
     return value

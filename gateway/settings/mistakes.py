@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.errors import nearest
+from gateway.errors import did_you_mean
 from gateway.settings.words import Node, branches, example_of, explain_mismatch, node_at
 
 Mismatch = tuple[Literal["unknown", "missing", "type", "value"], tuple[str | int, ...]]
@@ -84,7 +84,7 @@ def _advice(schema: Node, path: tuple[str | int, ...], documents: Mapping[str, N
 
 def _spelling(known: Mapping[str, Node], key: str) -> str:
     longer = next((name for name in known if key.lower() in name.split("_")), None)
-    return nearest(key, known) or (f"; did you mean '{longer}'?" if longer else "")
+    return did_you_mean(key, known) or (f"; did you mean '{longer}'?" if longer else "")
 
 
 def _key_node(node: Node, definitions: Node) -> Node:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.errors import nearest
+from gateway.errors import did_you_mean
 
 Node = Mapping[str, Any]
 """A JSON Schema. The gateway's own keyword ``phrases`` describes its values for people: in the singular and in the plural."""
@@ -148,7 +148,7 @@ def _similar_word(node: Node, value: str, definitions: Node) -> str | None:
         else []
     )
     same = next((word for word in words if word.lower() == value.lower()), None)
-    hint = nearest(value, words)
+    hint = did_you_mean(value, words)
     return same or (hint.split("'")[1] if hint else None)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.run import Results
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STEP_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -114,7 +114,7 @@ class StepMeters:
             if span.ready is not None and span.ended is not None:
                 meter.seconds.observe(span.ended - span.ready)
 
-    def count_known(self, meters: Sequence[StepMeter]) -> None:
+    def count_constant(self, meters: Sequence[StepMeter]) -> None:
         """Count steps of a constant plan, whose response was sent without a run."""
         for meter in meters:
             meter.ok += 1
@@ -123,7 +123,7 @@ class StepMeters:
     def _count_outcome(self, meter: StepMeter, outcome: Outcome) -> None:
         # A link's node counts once, whatever the number of its batches. A value of a fallback counts in `served`, and also as the failure
         # that it replaced.
-        link_result = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, Joined) else None
+        link_result = outcome.value if isinstance(outcome, Success) and isinstance(outcome.value, LinkResult) else None
         served = link_result.served if link_result else outcome if isinstance(outcome, Success) else None
         failure = link_result.failure if link_result else outcome
         if served is not None and served.instead_of is not None:
@@ -188,7 +188,7 @@ SHARED = ("cache_hit", "cache_miss", "call_joined", "query_joined")
 
 
 @contextmanager
-def watching_the_loop(counters: Counters) -> Iterator[None]:
+def measuring_loop_lag(counters: Counters) -> Iterator[None]:
     """Measure twice a second how late the running event loop is: the time between the due time of a timer and its call."""
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []

@@ -9,10 +9,10 @@ from typing import Any, Protocol, cast
 from gateway.blueprint import Step
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Success
-from gateway.contract.request import CLIENT_LEFT, RequestSummary
+from gateway.contract.request import CLIENT_CLOSED_REQUEST, RequestSummary
 from gateway.plan.nodes import Plan
 from gateway.run import Results
-from gateway.run.joins import Joined
+from gateway.run.joins import LinkResult
 from gateway.settings import TelemetryKeys
 from gateway.telemetry.counters import Counters, StepMeter
 
@@ -49,9 +49,9 @@ class Telemetry:
         """Created once and kept when tracing is turned off, as requests that began before may still have spans."""
         self._slow_seconds = 0.0
         self._logs_all = self._logs_problems = False
-        self.follow(TelemetryKeys())
+        self.configure(TelemetryKeys())
 
-    def follow(self, telemetry: TelemetryKeys) -> None:
+    def configure(self, telemetry: TelemetryKeys) -> None:
         """Apply the telemetry keys of a configuration."""
         mode = telemetry.access_log or ("all" if self._is_development else "problems")
         self._logs_all, self._logs_problems = mode == "all", mode != "off"
@@ -76,14 +76,14 @@ class Telemetry:
 
     # -- requests
 
-    def begun(self, context: RequestContext) -> None:
+    def request_started(self, context: RequestContext) -> None:
         """Record that a request to the GraphQL endpoint has started."""
         self.counters.started += 1
         context.summary.began = perf_counter()  # the clock of the event loop may have a resolution of 1 ms
         if self.tracer is not None:
             self.tracer.begin(context)
 
-    def ended(self, method: str, path: str, status: int, context: RequestContext) -> None:
+    def request_ended(self, method: str, path: str, status: int, context: RequestContext) -> None:
         """Record that a request was answered, or that its client has left: count it, end its span, and log it if the mode asks for that."""
         summary, counters = context.summary, self.counters
         outcome, began = summary.outcome, summary.began
@@ -117,7 +117,7 @@ class Telemetry:
         if summary.is_admitted and self._logs_problems:
             _log_access("", "", status, 0.0, context.request_id, {"outcome": summary.outcome, "errors": summary.codes})
 
-    def passed_by(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
+    def other_request_ended(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         """Log a request to another path than the GraphQL endpoint, if the mode asks for that.
 
         Status 503 is no problem there: it is the normal response of the readiness check while the gateway is not ready.
@@ -137,7 +137,7 @@ def _log_access(
     method: str, path: str, status: int, seconds: float, request_id: str, further_fields: Mapping[str, object]
 ) -> None:
     """Write the access line of a request."""
-    is_problem = status >= CLIENT_LEFT or further_fields.get("outcome") in {"failed", "partial"}
+    is_problem = status >= CLIENT_CLOSED_REQUEST or further_fields.get("outcome") in {"failed", "partial"}
     # Made here instead of by `Logger.log`, which looks up the line of code that calls it: that costs more than all the rest.
     record = logging.LogRecord(access.name, logging.WARNING if is_problem else logging.INFO, "", 0, "request", None, None)
     record.fields = {
@@ -151,7 +151,7 @@ def _log_access(
     access.handle(record)
 
 
-def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]], context: RequestContext) -> None:
+def log_value_errors(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any]], context: RequestContext) -> None:
     """Log each step that has succeeded although part of its value could not be used: it did not match the schema, or was an error itself.
 
     Failed steps are left out: the engine has logged them when they failed.
@@ -180,5 +180,5 @@ def tell_misfits(plan: Plan, results: Results, errors: Sequence[Mapping[str, Any
 
 def _has_failed(outcome: Outcome | None) -> bool:
     if isinstance(outcome, Success):
-        return isinstance(outcome.value, Joined) and outcome.value.failure is not None
+        return isinstance(outcome.value, LinkResult) and outcome.value.failure is not None
     return isinstance(outcome, Failure)

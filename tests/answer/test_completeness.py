@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Code, StepFault
 from tests.kit import virtual
-from tests.oracle import HANGS, Part, Stage, Theatre, perform, settle
+from tests.oracle import HANGS, CompiledConfiguration, Part, Stage, perform, settle
 from tests.run.test_run import dag, operation
 
 DOWN = Part(after=10, raises=StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="503", status=503))
@@ -107,7 +107,7 @@ def traced(config: str, query: str, stage: Stage) -> tuple[dict[str, Any], dict[
 
     async def act() -> Any:
         await asyncio.sleep(1)
-        performance = await Theatre.open(config, stage).answer(query)
+        performance = await CompiledConfiguration.open(config, stage).answer(query)
         await settle()
         return performance.body["trace"]
 

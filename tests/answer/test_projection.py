@@ -12,13 +12,13 @@ from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Succ
 from gateway.errors import Code
 from gateway.plan.nodes import Plan
 from gateway.run import Results, Span
-from tests.oracle import Stage, Theatre
+from tests.oracle import CompiledConfiguration, Stage
 
 Error = tuple[list[Any], str, str]
 
 
 def plan_of(config: str, query: str, types: str = "") -> Plan:
-    theatre = Theatre.open(config, Stage(), types)
+    theatre = CompiledConfiguration.open(config, Stage(), types)
     return theatre.plan(theatre.documents.read(query))[0].plan
 
 

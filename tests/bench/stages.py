@@ -11,7 +11,7 @@ import uvloop
 
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
-from gateway.contract.shape import shaped_text
+from gateway.contract.shape import encode_shaped
 from gateway.load.build.build import load
 from gateway.run import Results, run
 from gateway.serve.generation.generation import Generation, open_generation
@@ -142,7 +142,7 @@ async def _inside(generation: Generation, answers: list[UpstreamResponse], serie
             "decode": lambda: [decode(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
             "engine": execute,
             "project": lambda: planned.project(results, {}, []),
-            "encode": lambda: shaped_text(whole),
+            "encode": lambda: encode_shaped(whole),
             "respond": respond,
             "endpoint": lambda: _through(endpoint),
         },

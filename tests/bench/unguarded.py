@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gateway.process.server
 import gateway.run.policies
-from gateway.garbage import starting
+from gateway.garbage import startup_without_gc
 from gateway.operate.serving import ServeOptions
 from gateway.run.policies.attempt import with_attempt
 from gateway.run.policies.policy import Policy
@@ -21,7 +21,7 @@ NEEDLESS: dict[type, tuple[str, ...]] = {
     Admission: ("leave",),
     GatewayProtocol: ("_expect_more",),
     StepMeters: ("count", "count_each"),
-    Telemetry: ("begun", "ended"),
+    Telemetry: ("request_started", "request_ended"),
 }
 
 
@@ -59,7 +59,7 @@ def unguard() -> None:
 
 def main() -> int:
     """Serve a folder on a port."""
-    with starting():  # as the command does, so that the collector of cycles is no part of the difference
+    with startup_without_gc():  # as the command does, so that the collector of cycles is no part of the difference
         unguard()
     return gateway.process.server.serve(Path(sys.argv[1]), bind("127.0.0.1", int(sys.argv[2])), 1, ServeOptions())
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.blueprint.graph import (
     closure,
+    fallback_only_steps,
     find_cycles,
-    mere_fallbacks,
     topological_order,
     written_order,
 )
@@ -132,4 +132,4 @@ def test_mere_fallbacks_are_those_that_fill_no_field_and_stand_in_for_others() -
         "shown": Step(),
         "helper": Step(is_exposed=False),
     }
-    assert mere_fallbacks(steps) == {"hidden"}
+    assert fallback_only_steps(steps) == {"hidden"}

@@ -17,7 +17,7 @@ from gateway.serve.generation.generation import MAX_CACHED_TEXT, Generation
 from gateway.serve.generation.plans import MAX_PLANS, CompiledPlan
 from tests.kit import virtual
 from tests.kit.documents import Documents
-from tests.oracle import Stage, Theatre, blueprint_of, perform
+from tests.oracle import CompiledConfiguration, Stage, blueprint_of, perform
 
 CONFIG = """
 operation: o
@@ -27,7 +27,7 @@ steps: [{ name: a, type: act, returns: Node }, { name: b, type: act }]
 limits: { max_depth: 100, max_aliases: 100000, max_fields: 100000, max_root_fields: 1000 }
 """
 TYPES = "enum Shade { DARK LIGHT } type Node { n: Int next: Node many: [Node!] }"
-THEATRE = Theatre.open(CONFIG, Stage(), TYPES)
+THEATRE = CompiledConfiguration.open(CONFIG, Stage(), TYPES)
 PRODUCTION = Documents(THEATRE.documents.blueprint, THEATRE.documents.schema, is_development=False)
 
 
@@ -287,7 +287,7 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
         values = {f"v{bit}": bool(number >> bit & 1) for bit in range(7)}
         planned = THEATRE.documents.plan(definition, definition.variables(values))
         assert len(planned.plan.nodes) == (number > 0)
-        assert 0 < len(THEATRE.documents.of(definition)) <= MAX_PLANS
+        assert 0 < len(THEATRE.documents.cached_plans(definition)) <= MAX_PLANS
 
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:

@@ -1,4 +1,4 @@
-"""A fault server over real sockets, and the behaviours to script it with."""
+"""A server over real sockets that fails as scripted, and the behaviours to script it with."""
 
 from tests.faults.behaviours import (
     BrotliBomb,

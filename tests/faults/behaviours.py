@@ -1,6 +1,6 @@
-"""An exchange in, a sound or a faulty answer out: the behaviours that a fault server is scripted with.
+"""The behaviours that a fault server is scripted with: each sends a valid or faulty response to one request.
 
-Each is a value with an `answer`. Delays and intervals are seconds, sizes are bytes.
+Delays and intervals are seconds, sizes are bytes.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ BROTLI_OF_300_MB = (
     "c-lMt|Gz!M5|=}dHaQf$|NrFwe|ZKWhQbJjUEk~f{QuAFz@)&(?eP6y|NsB>3?2+e5*c6I`~UI(e|`qe1`8dAyT9%K{r}IXz$nnp"
     "x}f_1agbpu439Q2l)V4{<Nts51{Mbyv4(el<^TWx&oF_Z<1o{Oz5gGNT0#{|^#8jaX7K2kqSVf65N^x^09AhI+y"
 )
-"""The half kilobyte is much alike as well: this is zlib's form of it, in base 85."""
+"""The half kilobyte of Brotli is itself repetitive: this is its zlib form, in base 85."""
 
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """Answer a value as JSON, after a delay if there is one; the headers replace ours of the same name."""
+    """Answer a value as JSON, after an optional delay; the headers replace the default ones of the same name."""
 
     value: object
     status: int = 200
@@ -92,7 +92,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Wait, then behave as told."""
+    """Wait, then behave as another behaviour."""
 
     seconds: float
     then: Behaviour
@@ -105,7 +105,7 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Wait until told to go on, then behave as told."""
+    """Wait until the gate is set, then behave as another behaviour."""
 
     then: Behaviour
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,7 +120,7 @@ class Hold:
 class CloseWhenIdle:
     """Promise keep-alive in the answer, then close the connection, at once or `after` some seconds.
 
-    A request that comes in between is read by nobody.
+    A request that arrives in between is not read.
     """
 
     then: Behaviour
@@ -170,7 +170,7 @@ class CloseWithoutAnswer:
     """Close the connection once the request has been read."""
 
     async def answer(self, exchange: Exchange) -> None:
-        """Close in good order, without a byte."""
+        """Close normally, without sending a byte."""
         exchange.keep_alive = False
 
 
@@ -235,7 +235,7 @@ class WrongLength:
 
 @dataclass(frozen=True, slots=True)
 class InvalidJson:
-    """Answer what is JSON by its type only."""
+    """Answer with a JSON content type, but a body that is not JSON."""
 
     body: bytes = b'{"x": 1,}'
 
@@ -255,7 +255,7 @@ class InvalidUtf8:
 
 @dataclass(frozen=True, slots=True)
 class NaN:
-    """Answer a number that Python's json module takes and JSON does not have."""
+    """Answer a number that Python's json module accepts but JSON does not have."""
 
     token: str = "NaN"
 
@@ -306,13 +306,13 @@ class EndlessChunked:
 class GzipBomb:
     """Answer a JSON string of `uncompressed_bytes` as gzip, about a thousandth of it on the wire.
 
-    The body is made with the behaviour, not at the first request: 300 MB take 1.1 s.
+    The body is compressed when the behaviour is created, not at the first request: 300 MB take 1.1 s.
     """
 
     uncompressed_bytes: int
 
     def __post_init__(self) -> None:
-        """Make the body before the clock of a test runs."""
+        """Compress the body before a test measures time."""
         _gzip_of_string(self.uncompressed_bytes)
 
     async def answer(self, exchange: Exchange) -> None:
@@ -363,8 +363,8 @@ def _run_of(byte: bytes, count: int, *, is_last: bool = False) -> bytes:
     return (is_last | 1 << 1 | count << 3).to_bytes(3, "little") + byte
 
 
-def _merge(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
-    return {**ours, **{name.lower(): value for name, value in theirs.items()}}
+def _merge(defaults: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+    return {**defaults, **{name.lower(): value for name, value in headers.items()}}
 
 
 def _length(content_length: int) -> dict[str, str]:

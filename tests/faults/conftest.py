@@ -1,4 +1,4 @@
-"""What the tests of faulty upstreams share: gateways in front of one, over each transport."""
+"""Fixtures for tests of faulty upstreams: gateways in front of one, over each transport."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from tests.kit.serving import Stage
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
-    """Name the transport of the sources."""
+    """Return the name of the transport of the sources."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest, transport: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Open gateways over the module's ``CONFIG``; the upstream answers ``/quick``."""
+    """Start gateways with the ``CONFIG`` of the module; the upstream answers ``/quick``."""
     sources = f"base_url: UPSTREAM, transport: {transport}"
     config = {name: text.replace("base_url: UPSTREAM", sources) for name, text in request.module.CONFIG.items()}
     with Stage(tmp_path_factory.mktemp("stage"), config) as opened:
@@ -31,7 +31,7 @@ def stage(request: pytest.FixtureRequest, transport: str, tmp_path_factory: pyte
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve the graph of the cases by a process of its own, in production mode; the upstream answers ``/quick``."""
+    """Serve the graph of the cases in a separate process, in production mode; the upstream answers ``/quick``."""
     folder = tmp_path_factory.mktemp("served")
     config = {name: text.replace("NOBODY", str(refused_port())) for name, text in GRAPH.items()}
     (folder / "config").mkdir()

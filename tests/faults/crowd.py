@@ -1,4 +1,4 @@
-"""Many clients at once, over connections of their own: what httpx would need seconds of its own time for."""
+"""Many clients at once, each on its own connection. With httpx they would cost seconds of CPU in the test itself."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ from tests.faults.served import query_body
 
 
 @dataclass(frozen=True, slots=True)
-class Quick:
-    """An answer as quickly as it can be read: its body is bytes."""
+class RawResponse:
+    """A response that is parsed as little as possible; ``content`` is its body in bytes."""
 
     status: int
     head: bytes
@@ -35,13 +35,13 @@ class Quick:
         return [error["extensions"]["code"] for error in self.body.get("errors", ())]
 
     def header(self, name: str) -> str:
-        """Return a header; nothing when it is not there."""
+        """Return the value of a header; an empty string if it is missing."""
         lines = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
         return next((value.strip().decode("latin-1") for key, _, value in lines if key.strip().lower() == name.encode()), "")
 
 
 class Client:
-    """One connection that is kept and made again when it is lost."""
+    """A client with one connection, which is kept alive, and opened again when it is lost."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -62,10 +62,10 @@ class Client:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def send(self, request: bytes) -> Quick:
-        """Send a request and read its answer.
+    async def send(self, request: bytes) -> RawResponse:
+        """Send a request and read its response.
 
-        :raises ConnectionError: the gateway is not there, or closes before it has answered.
+        :raises ConnectionError: the gateway does not listen, or closes before it has responded.
         """
         started = time.monotonic()
         if self._streams is None:
@@ -83,7 +83,7 @@ class Client:
         ended = time.monotonic()
         if b"connection: close" in head.lower():
             await self.close()
-        return Quick(int(head[9:12]), head, content, ended - started, ended)
+        return RawResponse(int(head[9:12]), head, content, ended - started, ended)
 
 
 def _length(head: bytes) -> int:
@@ -92,7 +92,7 @@ def _length(head: bytes) -> int:
 
 
 def request(query: str, *lines: str, **parameters: object) -> bytes:
-    """Return a whole request that keeps its connection."""
+    """Return the bytes of a complete GraphQL request that keeps the connection alive."""
     body = query_body(query, **parameters)
     head = [
         "POST /graphql HTTP/1.1",
@@ -105,33 +105,33 @@ def request(query: str, *lines: str, **parameters: object) -> bytes:
     return "\r\n".join([*head, "", ""]).encode("latin-1") + body
 
 
-async def all_at_once(port: int, requests: Iterable[bytes]) -> list[Quick]:
-    """Send every request on a connection of its own, all at once."""
+async def all_at_once(port: int, requests: Iterable[bytes]) -> list[RawResponse]:
+    """Send all requests at once, each on its own connection."""
 
-    async def ask(content: bytes) -> Quick:
+    async def ask(content: bytes) -> RawResponse:
         async with Client(port) as client:
             return await client.send(content)
 
-    async with asyncio.TaskGroup() as group:  # with gather, those beside one that fails would go on
+    async with asyncio.TaskGroup() as group:  # with gather, the others would go on when one fails
         tasks = [group.create_task(ask(content)) for content in requests]
     return [task.result() for task in tasks]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of many requests."""
+    """The results of many requests."""
 
-    answers: list[Quick] = field(default_factory=list)
+    answers: list[RawResponse] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
-    """Requests without an answer, by what happened."""
+    """Requests without a response, by the kind of failure."""
 
     @property
     def statuses(self) -> Counter[int]:
-        """How many answers had which status."""
+        """The number of responses by status."""
         return Counter(answer.status for answer in self.answers)
 
     def percentile(self, share: float, status: int = 200) -> float:
-        """Return the seconds within which a share of the answers with a status came."""
+        """Return the seconds that a share of the responses with a status do not exceed."""
         return percentile([answer.seconds for answer in self.answers if answer.status == status], share)
 
 
@@ -156,8 +156,8 @@ async def closed_loop(port: int, clients: int, count: int, make: Callable[[int],
     return tally
 
 
-async def open_loop(port: int, rate: float, seconds: float, make: Callable[[int], bytes], most: int = 2_000) -> Tally:
-    """Ask at a steady rate, whenever the answers come; ``most`` clients wait at the most, further requests count as ``not sent``."""
+async def open_loop(port: int, rate: float, seconds: float, make: Callable[[int], bytes], max_clients: int = 2_000) -> Tally:
+    """Send requests at a steady rate, however long responses take. At most ``max_clients`` are in flight; any more count as ``not sent``."""
     tally, idle = Tally(), list[Client]()
     tasks = set[asyncio.Task[None]]()
     started, number = time.monotonic(), 0
@@ -168,7 +168,7 @@ async def open_loop(port: int, rate: float, seconds: float, make: Callable[[int]
 
     while (now := time.monotonic() - started) < seconds:
         while number < rate * now:
-            if len(tasks) >= most:
+            if len(tasks) >= max_clients:
                 tally.lost["not sent"] += 1
             else:
                 task = asyncio.create_task(ask(idle.pop() if idle else Client(port), make(number)))

@@ -1,4 +1,4 @@
-"""A process → what it holds and how promptly it answers, by ``/proc`` and its own health check: Linux alone has the former."""
+"""Measure what a process holds (``/proc``, Linux only), and how promptly it responds (its health check)."""
 
 import asyncio
 import os
@@ -16,18 +16,18 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a process holds at one moment."""
+    """The resources of a process at one moment."""
 
     resident: int
     """Bytes of memory."""
     sockets: int
     files: int
-    """All descriptors, sockets among them."""
+    """All file descriptors, including sockets."""
     threads: int
 
 
 def holdings(pid: int) -> Holdings:
-    """Return what a process holds now."""
+    """Return the resources that a process holds now."""
     process = Path(f"/proc/{pid}")
     targets = [_target(path) for path in (process / "fd").iterdir()]
     return Holdings(
@@ -40,13 +40,13 @@ def holdings(pid: int) -> Holdings:
 
 def _target(descriptor: Path) -> str:
     try:
-        return os.readlink(descriptor)  # noqa: PTH115 - what it leads to is no path
+        return os.readlink(descriptor)  # noqa: PTH115 - the target of a socket is no path
     except FileNotFoundError:
         return ""
 
 
 def connections_to(port: int) -> int:
-    """Count the connections of this machine's processes to a port of its own."""
+    """Count the connections of local processes to a local port."""
     sockets = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
     return sum(remote.endswith(f":{port:04X}") and state == _ESTABLISHED for _, _, remote, state, *_ in sockets)
 
@@ -57,16 +57,16 @@ def resident(pid: int) -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the seconds that a process has computed so far."""
+    """Return the CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Watch:
-    """Watches a gateway for as long as the ``async with`` block lasts: how large it gets, and how late its health check is.
+    """Measures a gateway during an ``async with`` block: its memory, and the delay of its health check.
 
-    The worst delay of this process' own event loop is told beside: on a busy machine it explains the other.
+    The worst delay of the event loop of the test itself is measured too, because on a busy machine it is part of the other.
     """
 
     pid: int
@@ -80,7 +80,7 @@ class Watch:
 
     async def __aenter__(self) -> Self:
         self.before = self.most = resident(self.pid)
-        self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._knock())]
+        self._tasks = [asyncio.create_task(self._measure_memory()), asyncio.create_task(self._check_health())]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -93,22 +93,22 @@ class Watch:
 
     @property
     def grown(self) -> int:
-        """By how many bytes it has grown at the most."""
+        """The largest growth of its memory, in bytes."""
         return self.most - self.before
 
     @property
     def delay(self) -> float:
-        """The worst delay of a health check in seconds, without what this process was late itself."""
+        """The worst delay of a health check in seconds, minus that of the event loop of the test."""
         return max(0.0, max(self.delays, default=0.0) - self.own_delay)
 
-    async def _look(self) -> None:
+    async def _measure_memory(self) -> None:
         while True:
             started = time.monotonic()
             self.most = max(self.most, resident(self.pid))
             await asyncio.sleep(0.005)
             self.own_delay = max(self.own_delay, time.monotonic() - started - 0.005)
 
-    async def _knock(self) -> None:
+    async def _check_health(self) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             while True:
                 started = time.monotonic()

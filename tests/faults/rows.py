@@ -1,4 +1,4 @@
-"""The rows of the reliability cases: what each is about, and whether it must hold or should. Tests name them with ``@pytest.mark.case``."""
+"""The reliability cases: the title of each row, and whether it must or should hold. Tests refer to them by ``@pytest.mark.case``."""
 
 from collections.abc import Mapping
 

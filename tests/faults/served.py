@@ -1,4 +1,4 @@
-"""A configuration in, an upstream and the real process out: ``serve`` in production mode, behind a socket, as it runs for its users."""
+"""A configuration → a gateway process (``serve`` in production mode) with a fault server as its upstream."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class Served:
-    """A fault server, and a gateway process in front of it, which tests share: one event loop, which runs while a test does.
+    """A fault server with a gateway process in front of it, shared by several tests. Its event loop runs only while a test uses it.
 
-    ``config`` has the files by name, with ``UPSTREAM`` for the URL of the fault server.
+    ``config`` has the configuration files by name, with ``UPSTREAM`` in place of the URL of the fault server.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, str], arguments: Sequence[str] = (), **environment: str) -> None:
@@ -75,11 +75,11 @@ class Served:
         return port
 
     def write(self, config: Mapping[str, str]) -> None:
-        """Write files of the configuration."""
+        """Write configuration files."""
         write_files(self.folder, {name: text.replace("UPSTREAM", self.upstream.url) for name, text in config.items()})
 
     def run(self, scenario: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a scenario to its end, within a time that no sound one needs."""
+        """Run a scenario to its end; fail after ``limit`` seconds."""
 
         async def within() -> T:
             async with asyncio.timeout(self.limit):
@@ -88,28 +88,28 @@ class Served:
         return self._runner.run(within())
 
     def ask(self, query: str, variables: Mapping[str, object] | None = None, **headers: str) -> Answer:
-        """Ask as a well-behaved client does."""
+        """Send a query as a well-behaved client does."""
         return self.run(lambda: self.gateway.ask(query, variables, **headers))
 
     def send(self, method: str, target: str, **request: Any) -> Answer:
-        """Send any HTTP request whose answer is JSON."""
+        """Send any HTTP request with a JSON response."""
         return self.run(lambda: self.gateway.send(method, target, **request))
 
     def raw(self, *pieces: bytes, within: float = 15.0) -> bytes:
-        """Send bytes on a connection of their own, and return what comes until the gateway closes it, or the time is over."""
+        """Send bytes on a new connection, and return what is received until the gateway closes it or the time is over."""
         return self.run(lambda: raw(self.port, *pieces, within=within))
 
     def get(self, target: str, **headers: str) -> httpx.Response:
-        """Get a path of the gateway, whatever the answer is."""
+        """Send a GET for a path of the gateway; the response may be anything."""
         return self.run(lambda: self.gateway.client.get(self.process.url + target, headers=headers))
 
     def metric(self, start: str) -> float:
-        """Sum the samples of the metrics whose lines begin so."""
+        """Sum the samples of the metrics whose lines begin with a text."""
         text = self.run(lambda: self.gateway.client.get(f"{self.admin}/metrics")).text
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(start))
 
     def logged(self, request_id: str, count: int = 1, within: float = 3.0) -> list[dict[str, Any]]:
-        """Return the log's records of a request, which are JSON, once there are so many."""
+        """Return the log records of a request as soon as there are ``count`` of them, or when the time is over."""
         give_up = time.monotonic() + within
         while True:
             lines = [line for line in self.process.stderr.splitlines() if request_id in line]
@@ -119,7 +119,7 @@ class Served:
 
 
 async def raw(port: int, *pieces: bytes, within: float = 15.0) -> bytes:
-    """Send bytes, and return what comes until the other side closes, or the time is over."""
+    """Send bytes, and return what is received until the other side closes or the time is over."""
     received = b""
     async with connection(port) as (reader, writer):
         with contextlib.suppress(TimeoutError, ConnectionError):
@@ -134,7 +134,7 @@ async def raw(port: int, *pieces: bytes, within: float = 15.0) -> bytes:
 
 @asynccontextmanager
 async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to a port of this machine; the end of the block closes the connection."""
+    """Open a connection to a local port, and close it at the end of the block."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
@@ -146,8 +146,8 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 
 @asynccontextmanager
-async def under_way(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
-    """Have something done beside the block; what is left of it at the end is cancelled, so that a test that fails leaves nothing behind."""
+async def in_background(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """Run a coroutine in the background of the block. At the end it is cancelled, so that a failing test leaves nothing behind."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -157,7 +157,7 @@ async def under_way(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task
 
 
 def post(body: bytes, *lines: str, length: int | None = None) -> bytes:
-    """Return a whole request to GraphQL as it stands on the wire; it asks for the connection to be closed."""
+    """Return the bytes of a complete GraphQL request with ``Connection: close``."""
     head = [
         "POST /graphql HTTP/1.1",
         "host: gateway",
@@ -176,7 +176,7 @@ def query_body(query: str, **parameters: object) -> bytes:
 
 
 def parsed(response: bytes) -> Answer:
-    """Return the first response of some bytes, which must be sound."""
+    """Parse and check the first response in some bytes."""
     head, _, rest = response.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
     headers = httpx.Headers([(name, value) for name, _, value in (line.partition(b": ") for line in lines)])
@@ -186,6 +186,6 @@ def parsed(response: bytes) -> Answer:
 
 
 def status_of(response: bytes) -> int:
-    """Return the status of the first response of some bytes."""
+    """Return the status of the first response in some bytes."""
     assert response.startswith(b"HTTP/1.1 "), response[:100]
     return int(response.split(b" ", 2)[1])

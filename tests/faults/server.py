@@ -1,8 +1,8 @@
-"""Requests over real sockets in, scripted faults out: the upstream of the tests.
+"""An HTTP/1.1 server over real sockets with scripted faults: the upstream of the tests.
 
-Behaviours (`tests.faults.behaviours`) say what is wrong with an answer; this module reads requests, picks the
-behaviour of each one and records what arrived, on which connection, and when that connection ended.
-Times are those of `time.monotonic`, in seconds.
+Behaviours (`tests.faults.behaviours`) define what is wrong with a response. This module reads requests, chooses the
+behaviour of each, and records what arrived on which connection and when that connection ended.
+Times are in seconds of `time.monotonic`.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ class Connection:
     closed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def close(self) -> None:
-        """Note the time at which the connection ended."""
+        """Record when the connection ended."""
         self.closed_at = time.monotonic()
         self.closed.set()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stood on the wire: `line` its first one in bytes, `target` undecoded, `path` the same without its query."""
+    """A request as received: `line` is the request line, `target` is not decoded, `path` is the target without its query."""
 
     line: bytes
     method: str
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that waits for its answer, and the socket to answer on."""
+    """A request that waits for its response, and the socket to write it to."""
 
     request: Request
     writer: asyncio.StreamWriter
@@ -69,11 +69,11 @@ class Exchange:
     bytes_sent: int = 0
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are; return when the operating system has all of them."""
+        """Send bytes unchanged; return when the operating system has accepted all of them."""
         self.bytes_sent += len(data)
         self.writer.write(data)
         await self.writer.drain()
-        await asyncio.sleep(0)  # a write that fits the socket's buffer would never give way to other tasks
+        await asyncio.sleep(0)  # a write that fits into the socket's buffer does not yield to other tasks
 
     async def stream(self, status: int, headers: Mapping[str, str], pieces: Iterable[bytes], interval: float = 0.0) -> None:
         """Send a head with these headers and `connection`, then the pieces, each after `interval` seconds.
@@ -89,7 +89,7 @@ class Exchange:
             await self.send(piece)
 
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a sound response; a `content-length` is added where the status allows one."""
+        """Send a valid response; `content-length` is added where the status allows it."""
         length = {} if status in BODILESS else {"content-length": str(len(body))}
         await self.stream(status, {**length, **headers}, [body])
 
@@ -101,10 +101,10 @@ class Exchange:
 
 
 class Behaviour(Protocol):
-    """How one request is answered; it is cancelled when the peer leaves or the server closes."""
+    """How one request is answered; cancelled when the peer disconnects or the server closes."""
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer by sending on the exchange; with its `keep_alive` set to false, the connection is closed."""
+        """Send a response on the exchange; set its `keep_alive` to false to close the connection afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,10 @@ class NotScripted:
 
 
 class FaultServer:
-    """An HTTP/1.1 server on an ephemeral port of 127.0.0.1, over TLS if need be, that answers as scripted and records what it gets.
+    """An HTTP/1.1 server on an ephemeral port of 127.0.0.1, optionally with TLS, that responds as scripted and records what it receives.
 
-    Leaving the `async with` block closes every connection, and raises an ExceptionGroup if a peer sent what
-    is not HTTP/1.1 or a behaviour failed.
+    Leaving the `async with` block closes every connection, and raises an ExceptionGroup if a peer sent anything
+    other than HTTP/1.1 or a behaviour failed.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -164,7 +164,7 @@ class FaultServer:
         self._scripts[path] = deque(behaviours)
 
     def forget(self) -> None:
-        """Forget what was recorded of requests, and of connections that have ended."""
+        """Discard the records of requests and of closed connections."""
         self.requests.clear()
         self._exchanges.clear()
         self.connections = [connection for connection in self.connections if connection.closed_at is None]
@@ -206,13 +206,13 @@ class FaultServer:
             raise AssertionError(f"connection {connection.number} is still open after {timeout} s") from None
 
     def _connections_of(self, path: str) -> list[Connection]:
-        found = [request.connection for request in self.requests if request.path == path]
-        if not found:
+        connections = [request.connection for request in self.requests if request.path == path]
+        if not connections:
             raise AssertionError(f"no request for '{path}' arrived")
-        return found
+        return connections
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._converse(reader, writer))
+        task = asyncio.create_task(self._serve_connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
 
@@ -222,11 +222,11 @@ class FaultServer:
         if failure is not None:
             self._failures.append(failure)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer on one connection until either side ends it: whichever task ends first cancels the other."""
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side ends it: whichever task ends first cancels the other."""
         connection = Connection(number=len(self.connections) + 1)
         self.connections.append(connection)
-        # So that drain means: all of it was sent. TLS in asyncio takes an empty buffer for one that has reached a limit of 0.
+        # With a limit of 0, drain() waits until everything is sent. asyncio's TLS treats an empty buffer as one that has reached a limit of 0.
         writer.transport.set_write_buffer_limits(high=1 if self._tls else 0)
         inbox = asyncio.StreamReader(limit=HEAD_LIMIT)
         try:
@@ -236,7 +236,7 @@ class FaultServer:
                 listening.add_done_callback(lambda _: answering.cancel())
                 answering.add_done_callback(lambda _: listening.cancel())
         finally:
-            writer.transport.abort()  # what was to be sent has been drained; the rest has no reader
+            writer.transport.abort()  # everything to be sent is drained; nobody reads the rest
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
             connection.close()
@@ -264,9 +264,9 @@ class FaultServer:
 
 
 def refused_port() -> int:
-    """Find a port of 127.0.0.1 on which nothing listens.
+    """Return a port of 127.0.0.1 on which nothing listens.
 
-    It is one that neither Linux nor a test hands out, so that nothing that starts later gets it.
+    It is outside the ranges that Linux and the tests assign, so that nothing that starts later gets it.
     """
     for port in CLOSED_PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -276,9 +276,9 @@ def refused_port() -> int:
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:
-    """Close the listener after the connections that are being accepted have reached their tasks.
+    """Close the listener after every connection that is being accepted has its task.
 
-    Closed in the middle of accepting one, asyncio logs an error and leaves its socket open.
+    If it is closed while accepting one, asyncio logs an error and leaves the socket open.
     """
     asyncio.get_running_loop().remove_reader(listener.sockets[0])
     for _ in range(ACCEPT_TURNS):
@@ -293,7 +293,7 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 async def _listen(reader: asyncio.StreamReader, inbox: asyncio.StreamReader, connection: Connection) -> None:
-    """Pass on what the peer sends until it ends the connection, also while an answer is under way."""
+    """Pass on what the peer sends until it ends the connection, also while a response is being sent."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(READ_SIZE):
             connection.bytes_in += len(data)

@@ -1,4 +1,4 @@
-"""Bodies of an upstream that are no JSON over HTTP, or too large, and what a client of the gateway gets (rows U-06 and U-08)."""
+"""Upstream responses that are malformed or too large, and what a client of the gateway gets (rows U-06 and U-08)."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ from tests.kit.timing import SLACK
 CAP = 5_000_000
 """The default of ``max_response_bytes``."""
 SOCKET_BUFFERS = 2_000_000
-"""What may lie between two sockets, with room to spare: 65 kB were seen."""
+"""Bytes that may be buffered between two sockets, with room to spare: 65 kB were observed."""
 CONFIG = {
     "graph.yaml": """
 sources:
@@ -60,7 +60,7 @@ steps: [ { name: call, type: api, source: small, endpoint: "/{path}" } ]
 
 @pytest.fixture
 def needs_clean_connection(request: pytest.FixtureRequest, transport: str) -> None:
-    """Mark what httpx fails at: it uses a connection again although bytes beyond the response lie in its buffer."""
+    """Mark tests that fail with httpx: it reuses a connection although there are bytes beyond the response in its buffer."""
     if transport == "httpx":
         request.applymarker(pytest.mark.xfail(strict=True, reason="httpx takes what lies in its buffer for the next response"))
 
@@ -143,7 +143,7 @@ def test_a_second_response_that_nobody_asked_for_is_no_answer_to_the_next_reques
 
 
 class TwoResponses:
-    """Send two whole responses to one request and keep the connection, as an upstream does that has lost count."""
+    """Send two complete responses to one request and keep the connection, as a confused upstream does."""
 
     async def answer(self, exchange: Exchange) -> None:
         response = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
@@ -162,7 +162,7 @@ TOO_LARGE: dict[str, Behaviour] = {
 
 
 class Memory(threading.Thread):
-    """Watches by how much this process, with gateway and upstream in it, grows."""
+    """Measures how much the memory of this process grows, which runs the gateway and the upstream too."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""What leaves for an upstream, where to, and what of it comes back to the client: rows I-02, I-04, I-05 and L-01."""
+"""What is sent to an upstream, where it is sent, and what of it reaches the client (rows I-02, I-04, I-05 and L-01)."""
 
 import asyncio
 import logging
@@ -164,7 +164,7 @@ def test_any_other_value_stands_in_its_header(stage: Stage, value: object) -> No
     assert sent == (str(value).lower() if value is True else str(value))
 
 
-# -- what clients are told (L-01)
+# -- what clients are text (L-01)
 
 SECRET = "Traceback: /srv/app/db.py SELECT * FROM users; http://10.0.0.7:8080 password=hunter2"
 
@@ -184,7 +184,7 @@ def test_what_an_upstream_says_of_its_failure_goes_to_the_log_alone(
 ) -> None:
     stage.upstream.script("/leaky", LEAKY[name])
     answer = ask(stage, '{ plain(path: "leaky") { call } }')
-    refuse_words(answer, "hunter2", "10.0.0.7", "db.py", "SELECT", "127.0.0.1", "httpx")
+    assert_without(answer, "hunter2", "10.0.0.7", "db.py", "SELECT", "127.0.0.1", "httpx")
     record = vars(only_record(caplog))
     assert (record["request_id"], record["operation"], record["step"]) == ("known-id", "plain", "call")
     assert record["code"] == answer.codes[0]
@@ -198,7 +198,7 @@ def test_an_expression_that_fails_tells_the_client_nothing_of_the_value(stage: S
     answer = ask(stage, "{ selecting { call } }")
     assert answer.fault == ("INTERNAL_SERVER_ERROR", "call", ["selecting", "call"])
     assert answer.error["message"] == "'call' could not be computed."
-    refuse_words(answer, "hunter2", "abs", "secret")
+    assert_without(answer, "hunter2", "abs", "secret")
     assert "select" in vars(only_record(caplog))["detail"]
 
 
@@ -206,15 +206,15 @@ def test_an_expression_that_fails_tells_the_client_nothing_of_the_value(stage: S
 def test_a_name_that_does_not_resolve_is_told_to_the_log_alone(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(stage, "{ unresolved { call } }")
     assert answer.data == {"unresolved": {"call": None}}
-    assert answer.codes[0] in {"SUBREQUEST_HTTP_ERROR", "GATEWAY_TIMEOUT"}  # some resolvers take long to say so
-    refuse_words(answer, "invalid", "no-such-host")
+    assert answer.codes[0] in {"SUBREQUEST_HTTP_ERROR", "GATEWAY_TIMEOUT"}  # some name resolvers take long to report it
+    assert_without(answer, "invalid", "no-such-host")
     assert only_record(caplog)
 
 
-def refuse_words(answer: Answer, *words: str) -> None:
-    told = str((answer.body, answer.headers))
+def assert_without(answer: Answer, *words: str) -> None:
+    text = str((answer.body, answer.headers))
     for word in words:
-        assert word not in told
+        assert word not in text
 
 
 def only_record(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:

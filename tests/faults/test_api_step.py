@@ -1,4 +1,4 @@
-"""An upstream that cannot be reached, is late, gives the wrong types or fails for a while, and what a client of the gateway gets.
+"""An upstream that is unreachable, late, wrongly typed or fails for a while, and what a client of the gateway gets.
 
 Rows U-01 to U-04, U-07 and U-10 of the reliability cases. Paths are arguments, so that every test has its own.
 """
@@ -165,7 +165,7 @@ def test_a_chain_is_cut_at_the_deadline_with_what_is_finished(stage: Stage) -> N
 
 
 class Lateness(threading.Thread):
-    """Measures by how much a thread of its own wakes too late: the machine's part in a delay, in which the gateway has none."""
+    """Measures how late a separate thread wakes up: the part of a delay that the machine causes, not the gateway."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -185,7 +185,7 @@ class Lateness(threading.Thread):
 
 
 def measure(stage: Stage) -> tuple[list[Answer], float]:
-    """Ask 20 times, 5 at a time; return the answers and how late the machine was meanwhile."""
+    """Send 20 requests, 5 at a time; return the answers and how late the machine was meanwhile."""
 
     async def ask_all() -> list[Answer]:
         return [answer for _ in range(4) for answer in await asyncio.gather(*map(stage.production.ask, [HANGING] * 5))]
@@ -273,7 +273,7 @@ def test_a_get_is_repeated_until_it_succeeds(stage: Stage) -> None:
 @pytest.mark.parametrize("name", PASSING)
 @pytest.mark.case("U-10")
 def test_a_get_is_repeated_after_what_may_pass(stage: Stage, transport: str, name: str) -> None:
-    """Where a connection that was kept ends without an answer, our transport repeats an attempt on a new one."""
+    """If a connection that was kept alive closes without a response, our transport repeats the attempt on a new one."""
     stage.upstream.script(f"/passing-{name}", PASSING[name])
     answer = ask(stage, f'{{ insistent(path: "passing-{name}") {{ get }} }}')
     assert answer.fault == ("SUBREQUEST_HTTP_ERROR", "get", ["insistent", "get"])

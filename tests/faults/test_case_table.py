@@ -1,4 +1,4 @@
-"""The table of the reliability cases: every row is shown by a test, and the table tells how each ended."""
+"""The table of the reliability cases: every row has a test, and the table shows its result."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def test_rows_are_told_apart_by_what_must_and_what_should_hold() -> None:
 def run(
     folder: Path, sample: str, *arguments: str, environment: Mapping[str, str] = os.environ
 ) -> "subprocess.CompletedProcess[str]":
-    """Run some tests with the hooks of this suite, in a process of their own."""
+    """Run some tests with the hooks of this suite, in a separate process."""
     (folder / "conftest.py").write_text("from tests.conftest import pytest_addoption, pytest_configure\n", "utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = case: a row\n", "utf-8")
     (folder / "test_sample.py").write_text(sample, "utf-8")
@@ -68,8 +68,8 @@ PROCESSES = pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one pr
 
 @PROCESSES
 def test_the_table_tells_how_the_tests_of_each_row_ended(tmp_path: Path, processes: list[str]) -> None:
-    told = run(tmp_path, SAMPLE, "--cases", *processes).stdout.splitlines()
-    lines = {line[:4]: line for line in told if re.match(r"[A-Z]-\d\d ", line)}
+    output = run(tmp_path, SAMPLE, "--cases", *processes).stdout.splitlines()
+    lines = {line[:4]: line for line in output if re.match(r"[A-Z]-\d\d ", line)}
     assert lines.keys() == ROWS.keys()
     endings = {"U-03": "failed", "U-04": "failed", "U-06": "xfailed", "U-07": "passed", "U-08": "no test"}
     for row, ending in endings.items():
@@ -77,13 +77,13 @@ def test_the_table_tells_how_the_tests_of_each_row_ended(tmp_path: Path, process
     assert lines["U-03"].endswith(" 1 failed, 1 passed")
     assert lines["U-07"].endswith(" 3 passed")
     assert lines["U-19"].startswith("U-19  should  no test")
-    assert not any("test_" in line or "assert" in line for line in told)
+    assert not any("test_" in line or "assert" in line for line in output)
 
 
 def test_without_the_option_only_rows_that_had_a_test_are_told(tmp_path: Path) -> None:
-    told = run(tmp_path, SAMPLE).stdout
-    assert re.findall(r"^[A-Z]-\d\d", told, re.MULTILINE) == ["U-03", "U-04", "U-06", "U-07"]
-    assert "test_of_something_else" in told
+    output = run(tmp_path, SAMPLE).stdout
+    assert re.findall(r"^[A-Z]-\d\d", output, re.MULTILINE) == ["U-03", "U-04", "U-06", "U-07"]
+    assert "test_of_something_else" in output
 
 
 @PROCESSES

@@ -1,4 +1,4 @@
-"""A client that leaves: its upstream calls and queries end, and nothing stays behind (row O-03)."""
+"""A client that disconnects: its upstream calls and queries are cancelled, and nothing is left behind (row O-03)."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.kit.serving import Stage, serve_command, serving, until_tasks_end, wr
 from tests.kit.timing import SLACK
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT max(i) AS most FROM n"
-"""Many seconds of work, though not without end: a query that nobody interrupts would keep this process from ending."""
+"""Many seconds of work, but not endless: a query that is not interrupted would keep this process from exiting."""
 CONFIG = {
     "graph.yaml": f"""
 sources:
@@ -47,7 +47,7 @@ steps: [ {{ name: rows, type: warehouse, query: "SELECT 1 AS one" }} ]
 """
 }
 LEAVING = 0.05
-"""Seconds after which the client leaves."""
+"""Seconds after which the client disconnects."""
 CLOSED_WITHIN = 0.25
 
 
@@ -61,7 +61,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 async def leave(url: str, query: str, after: Awaitable[object] | None = None) -> float:
-    """Send a query, close the connection after something or some time later, and return when that was (``time.monotonic``)."""
+    """Send a query, close the connection after an awaitable or a short time, and return when that was (``time.monotonic``)."""
     body = json.dumps({"query": query}).encode()
     head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
@@ -136,7 +136,7 @@ def test_a_call_that_waits_to_be_repeated_or_for_a_place_is_given_up(stage: Stag
 
 @pytest.mark.case("O-03")
 def test_the_query_of_a_client_that_left_is_interrupted(stage: Stage) -> None:
-    """The pool has one connection: the next query shows that nothing runs on."""
+    """The pool has one connection: the next query shows that nothing still runs."""
 
     async def scenario() -> tuple[int, int]:
         assert (await stage.production.ask("{ quick { rows } }")).data == {"quick": {"rows": {"one": 1}}}
@@ -155,7 +155,7 @@ def test_the_query_of_a_client_that_left_is_interrupted(stage: Stage) -> None:
 
 @pytest.mark.case("O-03")
 def test_a_crowd_that_leaves_leaves_nothing_behind(stage: Stage) -> None:
-    """Two of them are being served, and the others wait for their places."""
+    """Two of them are in flight, and the others wait for a place."""
 
     async def scenario() -> None:
         stage.upstream.script("/crowd", Hang())
@@ -187,7 +187,7 @@ def test_one_client_that_leaves_does_not_disturb_another(stage: Stage) -> None:
 
 
 class Scoped(Value):
-    """A step type whose call is cancelled from within for a while, as cancel scopes and timeouts of libraries do, and then hangs."""
+    """A step type whose call cancels itself for a while, as cancel scopes and timeouts of libraries do, and then hangs."""
 
     name = "scoped"
     calls_out = True

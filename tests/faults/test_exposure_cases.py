@@ -1,4 +1,4 @@
-"""What a client may learn: nothing of upstreams, hosts, schema, versions or secrets (rows L-01 to L-08)."""
+"""What responses reveal: nothing about upstreams, hosts, schema, versions or secrets (rows L-01 to L-08)."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ WORDS = [
 ]
 
 
-def told(response: object) -> str:
+def as_text(response: object) -> str:
     return str(response)
 
 
@@ -53,7 +53,7 @@ def test_what_an_upstream_says_of_its_failure_is_not_passed_on(served: Served, n
     answer = served.ask(f'{{ typed(path: "leaky-{name}") {{ item {{ number }} }} }}', x_request_id=f"leak-{name}")
     assert answer.codes
     for word in WORDS:
-        assert word not in told((answer.body, answer.headers))
+        assert word not in as_text((answer.body, answer.headers))
 
 
 @case("L-01")
@@ -63,7 +63,7 @@ def test_an_expression_that_fails_and_a_host_that_is_not_there_are_told_by_fixed
     answer = served.ask(query, x_request_id="fixed-words")
     assert len(answer.codes) == 1
     for word in [*WORDS, "abs", "secret"]:
-        assert word not in told((answer.body, answer.headers))
+        assert word not in as_text((answer.body, answer.headers))
     wait_until(lambda: "fixed-words" in served.process.stderr, "the log tells of it")
 
 
@@ -95,8 +95,8 @@ def test_production_mode_shows_no_page_no_schema_and_no_suggestion(served: Serve
     ):
         answer = served.ask(query)
         assert answer.status == 400
-        assert "Did you mean" not in told(answer.body)
-        assert "did you mean" not in told(answer.body)
+        assert "Did you mean" not in as_text(answer.body)
+        assert "did you mean" not in as_text(answer.body)
     answer = served.ask("{ __typename constant { __typename } }")
     assert answer.data == {"__typename": "Query", "constant": {"__typename": "Constant"}}
     assert {"server", "x-powered-by"}.isdisjoint(answer.headers.keys())
@@ -186,7 +186,7 @@ def test_no_other_site_is_let_in_where_the_configuration_names_none(served: Serv
     assert not any(name.startswith("access-control-") for name in answer.headers)
 
 
-# -- graphql-cop (https://github.com/dolevf/graphql-cop): its thirteen checks, each as it asks and what it takes for a finding
+# -- graphql-cop (https://github.com/dolevf/graphql-cop): its thirteen checks, each with its request and what it reports as a finding
 
 
 async def _post(served: Served, body: object, content_type: str = JSON) -> httpx.Response:
@@ -283,7 +283,7 @@ def secretive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 TELLING = ["/", "/ready", "/live", "/health/ready", "/playground/runs", "/playground/examples"]
-"""Whatever a client may ask for beside its queries, most of it in development alone."""
+"""Paths that a client may request in addition to queries; most exist only in development mode."""
 
 
 async def all_pages(secretive: Served) -> list[str]:
@@ -294,7 +294,7 @@ async def all_pages(secretive: Served) -> list[str]:
     if (runs := pages[TELLING.index("/playground/runs")]).is_success:
         pages += [await client.get(f"{url}/playground/runs/{run['id']}") for run in runs.json()]
         assert len(pages) > len(TELLING) + 3
-    return [told((page.text, page.headers)) for page in pages]
+    return [as_text((page.text, page.headers)) for page in pages]
 
 
 @case("L-02")
@@ -314,11 +314,11 @@ def test_a_secret_is_in_nothing_that_the_gateway_tells(secretive: Served) -> Non
         for behaviour in behaviours:
             secretive.upstream.script("/canary", behaviour)
             answer = await secretive.gateway.ask('{ call(path: "canary") { one two } }', authorization="Bearer canary-client-77")
-            texts.append(told((answer.body, answer.headers)))
+            texts.append(as_text((answer.body, answer.headers)))
         answer = await secretive.gateway.post(
             json.dumps({"query": '{ call(path: "canary") { one } }', "extensions": {"trace": True}}).encode()
         )
-        texts.append(told(answer.body))
+        texts.append(as_text(answer.body))
         texts += await all_pages(secretive)
         await asyncio.sleep(0.2)
         return texts

@@ -1,4 +1,4 @@
-"""Values of clients in paths, SQL and configurations: data everywhere, and never anything else (rows I-01 to I-09)."""
+"""Client values in paths, SQL and configurations are always data, never code (rows I-01 to I-09)."""
 
 import json
 import sqlite3
@@ -98,7 +98,7 @@ def test_a_redirect_is_not_followed_wherever_it_leads(served: Served, status: in
 
 
 def problems_of(folder: Path, text: str) -> str:
-    """Return the problems of a configuration that may not be served, each with its place."""
+    """Return the problems of an invalid configuration, each with its place."""
     with pytest.raises(ConfigurationError) as caught:
         load(write_files(folder, {"a.yaml": text}), STEP_TYPES, {})
     for problem in caught.value.problems:
@@ -111,10 +111,10 @@ def problems_of(folder: Path, text: str) -> str:
 @pytest.mark.parametrize("url", ["http://{tenant}.example", "http://core.example:{tenant}", "http://{request.headers.host}/a"])
 def test_a_host_that_a_request_would_choose_is_a_problem_of_the_configuration(tmp_path: Path, url: str) -> None:
     step = "operation: a\nargs: { tenant: ID! }\nsteps: [ { name: b, type: api, endpoint: /b } ]\n"
-    told = problems_of(
+    text_of_problems = problems_of(
         tmp_path, f'sources: {{ core: {{ type: api, base_url: "{url}" }} }}\ndefaults: {{ api: core }}\n---\n{step}'
     )
-    assert "a.yaml:1:" in told
+    assert "a.yaml:1:" in text_of_problems
 
 
 @case("I-05")
@@ -185,7 +185,7 @@ operation: a
 args: {{ id: ID }}
 steps: [ {{ name: b, type: warehouse, query: "{query}" }} ]
 """
-    if "writefile" in query:  # no function of SQLite itself: only the database can tell
+    if "writefile" in query:  # not a built-in function of SQLite: only the database can detect it
         load(write_files(tmp_path, {"a.yaml": text}), STEP_TYPES, {})
     else:
         assert "a.yaml:6:" in problems_of(tmp_path, text)

@@ -1,4 +1,4 @@
-"""What clients have in common, and what they must never share: calls, caches, headers (rows A-08, A-09 and U-17)."""
+"""What clients share, and what they must never share: calls, caches, headers (rows A-08, A-09 and U-17)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import Delay, Json, Status
 from tests.faults.crowd import all_at_once, request
-from tests.faults.served import Served, under_way
+from tests.faults.served import Served, in_background
 from tests.kit.timing import SLACK
 
 case = pytest.mark.case
@@ -64,12 +64,12 @@ IDENTITIES: list[dict[str, str]] = [
 @case("A-08")
 def test_equal_queries_of_different_clients_share_no_call_and_no_cached_reply(served: Served) -> None:
     class Echo:
-        """Answer with what tells the client apart."""
+        """Answer with the headers that identify the client."""
 
         async def answer(self, exchange: object) -> None:
             headers = dict(exchange.request.headers)  # type: ignore[attr-defined]
-            told = [headers.get(name) for name in ("authorization", "cookie", "accept-language")]
-            await Json(told, delay=0.1).answer(exchange)  # type: ignore[arg-type]
+            identity = [headers.get(name) for name in ("authorization", "cookie", "accept-language")]
+            await Json(identity, delay=0.1).answer(exchange)  # type: ignore[arg-type]
 
     async def ask_all() -> None:
         served.upstream.script("/mine", Echo())
@@ -176,9 +176,9 @@ def test_when_the_first_client_leaves_the_others_are_answered(served: Served) ->
     async def leave() -> None:
         served.upstream.script("/led", Json("answered", delay=1.0))
         content = request('{ fresh(path: "led") { value } }')
-        async with under_way(all_at_once(served.port, [content])) as leader:
+        async with in_background(all_at_once(served.port, [content])) as leader:
             await served.upstream.wait_requests("/led", timeout=5)
-            async with under_way(all_at_once(served.port, [content] * 20)) as following:
+            async with in_background(all_at_once(served.port, [content] * 20)) as following:
                 await asyncio.sleep(0.2)
                 leader.cancel()
                 answers = await following

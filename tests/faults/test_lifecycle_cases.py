@@ -1,4 +1,4 @@
-"""How a served gateway begins, ends, is left by its clients, and has too much to do (rows O-01 to O-07)."""
+"""Startup, shutdown, disconnecting clients and overload of a gateway process (rows O-01 to O-07)."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ import pytest
 from tests.faults import Drip, Hang, HangAfterHeaders, Json, refused_port
 from tests.faults.crowd import Client, all_at_once, open_loop, request
 from tests.faults.probes import holdings
-from tests.faults.served import Served, connection, post, query_body, status_of, under_way
+from tests.faults.served import Served, connection, in_background, post, query_body, status_of
 from tests.kit.timing import SLACK
 
 case = pytest.mark.case
@@ -75,7 +75,7 @@ def call(path: str) -> str:
 
 @contextlib.contextmanager
 def serving(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """Serve the configuration of this module, with a database and a Python function beside it."""
+    """Serve the configuration of this module, with a database and a Python function."""
     (folder / "config").mkdir(parents=True)
     (folder / "modules").mkdir()
     (folder / "modules" / "blocking.py").write_text(BLOCKING, "utf-8")
@@ -92,25 +92,25 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 async def ended(served: Served, within: float) -> int:
-    """Wait until the process has ended, and return its status."""
+    """Wait until the process has exited, and return its status."""
     async with asyncio.timeout(within):
-        while (status := served.process.popen.poll()) is None:  # noqa: ASYNC110 - nobody sets an event
+        while (status := served.process.popen.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
     return status
 
 
-# -- the end
+# -- shutdown
 
 
 @case("O-01")
 def test_a_gateway_that_is_told_to_end_answers_what_it_has_and_what_comes_for_a_while(tmp_path: Path) -> None:
-    """50 requests of two seconds are under way, and 50 new ones come every second: until it stops listening none is refused."""
+    """50 requests of two seconds are in flight, and 50 new ones arrive each second: none is refused until it stops listening."""
 
     async def scenario(served: Served) -> None:
         served.upstream.script("/slow", Json("slow", delay=2.0))
-        async with under_way(all_at_once(served.port, [request(call("slow"))] * 50)) as asking:
+        async with in_background(all_at_once(served.port, [request(call("slow"))] * 50)) as asking:
             await served.upstream.wait_requests("/slow", 50, timeout=5)
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             served.process.popen.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.2)
             ready = await served.gateway.client.get(f"{served.process.url}/health/ready")
@@ -120,7 +120,7 @@ def test_a_gateway_that_is_told_to_end_answers_what_it_has_and_what_comes_for_a_
             assert all(answer.header("connection") == "close" for answer in tally.answers)
             assert [answer.body for answer in await asking] == [{"data": {"call": {"one": "slow"}}}] * 50
         assert await ended(served, 10) == 0
-        assert 5 <= time.monotonic() - told_at < 7 + SLACK
+        assert 5 <= time.monotonic() - signalled_at < 7 + SLACK
 
     with serving(tmp_path / "served") as served:
         served.run(lambda: scenario(served))
@@ -131,12 +131,12 @@ def test_a_gateway_that_is_told_to_end_answers_what_it_has_and_what_comes_for_a_
 def test_a_request_that_hangs_is_cut_off_at_the_end_of_the_grace_time(tmp_path: Path) -> None:
     async def scenario(served: Served) -> None:
         served.upstream.script("/hangs", Hang())
-        async with under_way(all_at_once(served.port, [request(call("hangs"))])):
+        async with in_background(all_at_once(served.port, [request(call("hangs"))])):
             await served.upstream.wait_requests("/hangs", timeout=5)
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             served.process.popen.send_signal(signal.SIGTERM)
             assert await ended(served, 10 + SLACK) == 0
-            assert 2 <= time.monotonic() - told_at < 4 + SLACK
+            assert 2 <= time.monotonic() - signalled_at < 4 + SLACK
         await served.upstream.wait_closed("/hangs", 1 + SLACK)
 
     with serving(tmp_path / "served", {"server.yaml": "server: { drain_delay_ms: 0, shutdown_grace_ms: 2000 }"}) as served:
@@ -147,21 +147,21 @@ def test_a_request_that_hangs_is_cut_off_at_the_end_of_the_grace_time(tmp_path: 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async def scenario(served: Served) -> None:
         served.upstream.script("/hangs", Hang())
-        async with under_way(all_at_once(served.port, [request(call("hangs"))])):
+        async with in_background(all_at_once(served.port, [request(call("hangs"))])):
             await served.upstream.wait_requests("/hangs", timeout=5)
             served.process.popen.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.3)
             assert served.process.popen.poll() is None
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             served.process.popen.send_signal(signal.SIGTERM)
             await ended(served, 5 + SLACK)
-            assert time.monotonic() - told_at < 1 + SLACK
+            assert time.monotonic() - signalled_at < 1 + SLACK
 
     with serving(tmp_path / "served") as served:
         served.run(lambda: scenario(served))
 
 
-# -- clients that leave
+# -- clients that disconnect
 
 
 @case("O-03")
@@ -189,13 +189,13 @@ def test_a_query_is_interrupted_when_its_client_leaves_and_its_connection_is_fre
     async def leave() -> None:
         before = holdings(shared.pid)
         for _ in range(3):
-            async with under_way(all_at_once(shared.port, [request("{ endless { row } }")] * 4)):
+            async with in_background(all_at_once(shared.port, [request("{ endless { row } }")] * 4)):
                 await asyncio.sleep(0.1)
             answer = await shared.gateway.ask("{ row { row } }")
             assert answer.data == {"row": {"row": {"one": 1}}}
             assert answer.seconds < 0.25 + SLACK
         async with asyncio.timeout(2 + SLACK):
-            while holdings(shared.pid).threads > before.threads + 4:  # noqa: ASYNC110 - nobody sets an event
+            while holdings(shared.pid).threads > before.threads + 4:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.02)
 
     shared.run(leave)
@@ -218,7 +218,7 @@ def test_five_hundred_clients_that_leave_at_any_moment_leave_nothing_behind(shar
         for start in range(0, 500, 50):
             await asyncio.gather(*(come_and_go(number) for number in range(start, start + 50)))
         async with asyncio.timeout(3 + SLACK):
-            while holdings(shared.pid).sockets > before.sockets + 5:  # noqa: ASYNC110 - nobody sets an event
+            while holdings(shared.pid).sockets > before.sockets + 5:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.02)
         assert (await shared.gateway.ask(call("crowd"))).data == {"call": {"one": "late"}}
 
@@ -242,7 +242,7 @@ def test_readiness_does_not_depend_on_upstreams_nor_on_a_change_that_fails(share
 @case("O-07")
 def test_liveness_is_told_soon_after_the_event_loop_was_blocked(shared: Served) -> None:
     async def block() -> float:
-        async with under_way(all_at_once(shared.port, [request("{ blocking { one } }")])) as blocking:
+        async with in_background(all_at_once(shared.port, [request("{ blocking { one } }")])) as blocking:
             await asyncio.sleep(0.2)
             started = time.monotonic()
             response = await shared.gateway.client.get(f"{shared.process.url}/health/live")
@@ -273,7 +273,7 @@ def test_what_is_beyond_the_places_is_refused_at_once_and_makes_the_gateway_avoi
 
 @case("U-05")
 def test_a_request_whose_time_is_over_before_it_can_begin_is_a_504(shared: Served) -> None:
-    """Its time counts from its arrival; here the body comes later than that."""
+    """The deadline counts from the arrival of the head; here the body arrives after it."""
 
     async def scenario() -> bytes:
         head, _, body = post(query_body("{ impatient { one } }")).partition(b"\r\n\r\n")
@@ -285,8 +285,8 @@ def test_a_request_whose_time_is_over_before_it_can_begin_is_a_504(shared: Serve
 
     answer = shared.run(scenario)
     assert status_of(answer) == 504
-    told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert ([error["extensions"]["code"] for error in told["errors"]], "data" in told) == (["GATEWAY_TIMEOUT"], False)
+    body = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert ([error["extensions"]["code"] for error in body["errors"]], "data" in body) == (["GATEWAY_TIMEOUT"], False)
     assert shared.upstream.count("/impatient") == 0
 
 
@@ -313,10 +313,10 @@ def test_an_idle_connection_does_not_delay_the_end(tmp_path: Path) -> None:
     async def scenario(served: Served) -> None:
         async with Client(served.port) as idle, connection(served.port):
             assert (await idle.send(CONSTANT)).status == 200
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             served.process.popen.send_signal(signal.SIGTERM)
             assert await ended(served, 10) == 0
-            assert time.monotonic() - told_at < 1 + SLACK
+            assert time.monotonic() - signalled_at < 1 + SLACK
 
     with serving(tmp_path / "served", NO_DRAIN) as served:
         served.run(lambda: scenario(served))

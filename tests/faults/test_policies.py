@@ -1,4 +1,4 @@
-"""What becomes of an upstream that fails all the time, hangs, or is slow now and then, and of the others beside it.
+"""An upstream that always fails, hangs, or is sometimes slow, and the effect on the others.
 
 Rows U-04 (what is sent), U-12, U-13, U-15 and U-19 of the reliability cases, over real sockets. Every test has paths and a source of its own.
 """
@@ -75,7 +75,7 @@ async def ask_many(stage: Stage, operation: str, path: str, count: int, field: s
     return await asyncio.gather(*(ask(stage, operation, path, field) for _ in range(count)))
 
 
-# -- the budget of retries (U-12)
+# -- the retry budget (U-12)
 
 
 @pytest.mark.case("U-12")
@@ -93,8 +93,8 @@ def test_a_source_that_always_fails_gets_a_fifth_more_calls_than_there_are_reque
 # -- the circuit breaker (U-13)
 
 
-async def open_it(stage: Stage, source: str, path: str) -> None:
-    """Have twenty calls fail."""
+async def open_breaker(stage: Stage, source: str, path: str) -> None:
+    """Let twenty calls fail, which opens the circuit breaker."""
     stage.upstream.script(f"/{path}", Status(503))
     answers = await ask_many(stage, source, path, 20)
     assert {answer.fault[0] for answer in answers} == {"SUBREQUEST_HTTP_ERROR"}
@@ -103,7 +103,7 @@ async def open_it(stage: Stage, source: str, path: str) -> None:
 @pytest.mark.case("U-13")
 def test_a_source_that_fails_is_not_called_whatever_the_path_until_one_call_has_succeeded(stage: Stage) -> None:
     async def scenario() -> None:
-        await open_it(stage, "guarded", "failing")
+        await open_breaker(stage, "guarded", "failing")
         before = len(stage.upstream.requests)
         rejected = [*await ask_many(stage, "guarded", "failing", 10), *await ask_many(stage, "guarded", "elsewhere", 10, "other")]
         assert {answer.fault[0] for answer in rejected} == {REJECTED}
@@ -127,7 +127,7 @@ def test_a_source_that_fails_is_not_called_whatever_the_path_until_one_call_has_
 
 def test_a_call_that_tries_and_fails_leaves_the_source_given_up(stage: Stage) -> None:
     async def scenario() -> None:
-        await open_it(stage, "stubborn", "failing-still")
+        await open_breaker(stage, "stubborn", "failing-still")
         await asyncio.sleep(1.05)
         codes = [(await ask(stage, "stubborn", "failing-still")).fault[0] for _ in range(3)]
         assert codes == ["SUBREQUEST_HTTP_ERROR", REJECTED, REJECTED]
@@ -139,7 +139,7 @@ def test_a_call_that_tries_and_fails_leaves_the_source_given_up(stage: Stage) ->
 @pytest.mark.case("U-13")
 def test_a_call_that_tries_and_whose_client_leaves_frees_the_place_for_the_next(stage: Stage) -> None:
     async def scenario() -> None:
-        await open_it(stage, "abandoned", "left")
+        await open_breaker(stage, "abandoned", "left")
         stage.upstream.script("/left", Hang())
         await asyncio.sleep(1.05)
         leaving = asyncio.create_task(ask(stage, "abandoned", "left"))
@@ -265,7 +265,7 @@ def test_a_call_that_is_slow_for_once_is_made_once_more_and_the_loser_s_socket_i
     stage.run(scenario)
 
 
-# -- the time that is left (U-04)
+# -- the remaining time (U-04)
 
 
 @pytest.mark.case("U-04")

@@ -1,4 +1,4 @@
-"""A hanging upstream with a thousand clients, and what the clients of another notice of it (row U-15); ``pytest -m load`` runs it."""
+"""A hanging upstream with a thousand clients, and its effect on clients of another upstream (row U-15); run by ``pytest -m load``."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def request(query: str) -> bytes:
 
 
 async def ask(port: int, query: str) -> Ending:
-    """Ask on a connection of its own; return the code of the error, if any, and the seconds from the request to the answer."""
+    """Send a query on a new connection; return the error code, if any, and the seconds from the request to the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         began = time.perf_counter()
@@ -49,8 +49,8 @@ async def ask(port: int, query: str) -> Ending:
         writer.close()
 
 
-async def steadily(port: int) -> list[float]:
-    """Ask source B at a steady rate; return the 50th and the 99th percentile of the seconds that it took."""
+async def measure_steady_load(port: int) -> list[float]:
+    """Send requests to source B at a steady rate; return the 50th and 99th percentile of their seconds."""
     tasks = []
     for _ in range(RATE * SECONDS):
         tasks.append(asyncio.create_task(ask(port, "{ quick { call } }")))
@@ -72,20 +72,20 @@ def test_a_thousand_clients_of_an_upstream_that_hangs_do_not_slow_those_of_anoth
             process = await asyncio.to_thread(serving.__enter__)
             try:
                 port = int(process.url.rpartition(":")[2])
-                await steadily(port)
-                baseline = await steadily(port)
+                await measure_steady_load(port)
+                baseline = await measure_steady_load(port)
                 hanging = [asyncio.create_task(ask(port, "{ hanging { call } }")) for _ in range(CLIENTS)]
                 await asyncio.sleep(1)
                 sockets = sum(one.closed_at is None and one.requests[0].path == "/hanging" for one in upstream.connections)
-                beside = await steadily(port)
+                beside = await measure_steady_load(port)
                 return baseline, beside, await asyncio.gather(*hanging), sockets
             finally:
                 await asyncio.to_thread(serving.__exit__, None, None, None)
 
     baseline, beside, hanging, sockets = asyncio.run(scenario())
-    told = f"B p50, p99 alone: {baseline}; beside: {beside}"
+    message = f"B p50, p99 alone: {baseline}; beside: {beside}"
     refused = [seconds for code, seconds in hanging if code == "REQUEST_LIMIT_EXCEEDED"]
     assert len(refused) == CLIENTS - 100, "the queue's 100 wait until its own timeout"
     assert sorted(refused)[: CLIENTS - 200][len(refused) // 2] < 1.0
     assert sockets <= 100
-    assert beside[1] < 2 * baseline[1] + 0.005, told
+    assert beside[1] < 2 * baseline[1] + 0.005, message

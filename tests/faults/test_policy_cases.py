@@ -1,4 +1,4 @@
-"""Sources that fail for long, or hang, behind a served gateway: what is given up, and who notices (rows U-12 to U-19)."""
+"""Sources that fail for long or hang, behind a gateway process: what the policies stop, and what other clients notice (rows U-12 to U-19)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from tests.faults import Delay, Hang, Json, Status
 from tests.faults.crowd import Tally, all_at_once, closed_loop, open_loop, request
 from tests.faults.probes import connections_to
-from tests.faults.served import Served, under_way
+from tests.faults.served import Served, in_background
 from tests.kit.timing import SLACK
 
 case = pytest.mark.case
@@ -74,7 +74,7 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield opened
 
 
-# -- the budget of retries
+# -- the retry budget
 
 
 @case("U-12")
@@ -93,7 +93,7 @@ def broken(path: str) -> str:
 
 
 async def fail(guarded: Served, count: int = 20) -> None:
-    """Have a source fail until it is given up."""
+    """Let a source fail until its circuit breaker opens."""
     guarded.upstream.script("/failing", Status(500))
     for number in range(count):
         answer = await guarded.gateway.ask(broken("failing"))
@@ -105,7 +105,7 @@ def test_a_source_that_fails_is_given_up_tried_once_after_a_while_and_taken_agai
     async def scenario() -> None:
         await fail(guarded)
         guarded.upstream.script("/sound", Json("sound"))
-        for path in ("failing", "sound"):  # what is given up is the source, not the URL
+        for path in ("failing", "sound"):  # the breaker is that of the source, not of the URL
             calls = guarded.upstream.count(f"/{path}")
             answer = await guarded.gateway.ask(broken(path))
             assert answer.fault == ("SUBGRAPH_CIRCUIT_BREAKER_REJECTED", "call", ["broken", "call"])
@@ -126,17 +126,17 @@ def test_a_source_that_fails_is_given_up_tried_once_after_a_while_and_taken_agai
 
 @case("U-13")
 def test_what_is_the_client_s_own_does_not_count_against_a_source(guarded: Served) -> None:
-    """Answers that say so, and calls that were cancelled because the client left."""
+    """Responses with a client error, and calls that were cancelled because the client disconnected."""
 
     async def scenario() -> None:
         guarded.upstream.script("/refusing", Status(404))
         guarded.upstream.script("/endless", Hang())
         guarded.upstream.script("/sound", Json("sound"))
-        await asyncio.sleep(OPEN + 0.05)  # whatever other tests have left
+        await asyncio.sleep(OPEN + 0.05)  # until a breaker that other tests opened admits calls again
         await guarded.gateway.ask(broken("sound"))
         for _ in range(30):
             assert (await guarded.gateway.ask(broken("refusing"))).codes == ["SUBREQUEST_HTTP_ERROR"]
-        async with under_way(all_at_once(guarded.port, [request(broken("endless"))] * 30)):
+        async with in_background(all_at_once(guarded.port, [request(broken("endless"))] * 30)):
             await guarded.upstream.wait_requests("/endless", 30, timeout=10)
         await guarded.upstream.wait_closed("/endless", 1 + SLACK)
         assert (await guarded.gateway.ask(broken("sound"))).data == {"broken": {"call": "sound"}}
@@ -153,7 +153,7 @@ def test_a_hanging_source_takes_its_places_and_queue_and_no_more(hanging: Served
 
     async def scenario() -> None:
         most = 0
-        async with under_way(all_at_once(hanging.port, [request("{ hangs(id: 1) { call } }")] * 300)) as asking:
+        async with in_background(all_at_once(hanging.port, [request("{ hangs(id: 1) { call } }")] * 300)) as asking:
             await hanging.upstream.wait_requests("/hangs/1", BULKHEAD, timeout=5)
             assert (await hanging.gateway.ask("{ sound { call } }")).data == {"sound": {"call": "sound"}}
             while not asking.done():
@@ -185,7 +185,7 @@ def test_beside_a_hanging_source_the_others_are_as_quick_as_before(hanging: Serv
                     group.create_task(all_at_once(hanging.port, [request("{ hangs(id: 2) { long } }")]))
                     await asyncio.sleep(0.002)  # that many clients that connect in one moment would be a load of another kind
 
-        async with under_way(hang()):
+        async with in_background(hang()):
             during: Tally = await open_loop(hanging.port, 50, 10, lambda _: sound)
         assert during.statuses == {200: 500}
         return before.percentile(0.99), during.percentile(0.99)
@@ -200,7 +200,7 @@ def test_beside_a_hanging_source_the_others_are_as_quick_as_before(hanging: Serv
 @case("U-19")
 def test_a_slow_read_is_made_once_more_beside_it_and_the_first_answer_counts(guarded: Served) -> None:
     async def scenario() -> None:
-        every_tenth = [*[Json("quick")] * 9, Json("quick", delay=SLOW)]  # so that 95 of 100 take no longer than that
+        every_tenth = [*[Json("quick")] * 9, Json("quick", delay=SLOW)]  # so that 95 of 100 are fast
         guarded.upstream.script("/hedged", *every_tenth * 10)
         query = '{ twice(path: "hedged") { call } }'
         await closed_loop(guarded.port, 5, 100, lambda _: request(query))

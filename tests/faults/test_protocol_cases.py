@@ -1,4 +1,4 @@
-"""Requests over the wire of a served gateway: what is sound, what is refused, and how that is told (rows P-02 to P-10)."""
+"""Requests to a gateway process: which are valid, which are rejected, and with what response (rows P-02 to P-10)."""
 
 import asyncio
 import json
@@ -113,7 +113,7 @@ def test_an_answer_with_data_has_status_200_whatever_else_went_wrong(served: Ser
 
 @case("P-09")
 def test_every_answer_is_sound_json_with_a_request_id_and_errors_that_say_their_code(served: Served) -> None:
-    """Every answer of all other tests of the cases is checked for it as well: ``tests.kit.serving.checked``."""
+    """``tests.kit.serving.checked`` checks the same for the responses of all other tests of the cases."""
     served.upstream.script("/ninth", Json({"x": "\u2028\U0001f600"}), Status(404), Json(None))
     bodies = [
         SOUND,

@@ -1,4 +1,4 @@
-"""Requests that are too large, too deep or too dear: refused before anything is done for them (rows Q-01 to Q-10)."""
+"""Requests that are too large, too deep or too expensive are rejected before any work is done for them (rows Q-01 to Q-10)."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.kit.timing import SLACK
 case = pytest.mark.case
 MAX_BODY = 2_000_000
 RECEIVE_BUFFERS = 8_000_000
-"""What may lie between a client that only writes and a gateway that does not read."""
+"""Bytes that may be buffered between a client that only writes and a gateway that does not read."""
 
 
 # -- bodies
@@ -78,7 +78,7 @@ HEADS = {
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
 }
 TOLERATED = {"a bare line feed", "a blank before the colon"}
-"""What a parser may take as well, as long as it takes it for one thing."""
+"""Heads that a parser may also accept, as long as it reads them as one request."""
 
 
 @case("Q-02")
@@ -103,12 +103,12 @@ def test_a_head_just_within_the_limits_is_taken(served: Served) -> None:
 
 
 def nested(depth: int) -> str:
-    """Return a document of a depth: the field of the operation is the first level."""
+    """Return a document of a depth; the field of the operation is the first level."""
     return "{ node " + "{ n " * (depth - 2) + "{ id }" + " }" * (depth - 2) + " }"
 
 
 def nested_in_fragments(depth: int) -> str:
-    """Return the same, a third of it in each of three fragments."""
+    """Return the same document, with a third of it in each of three fragments."""
     a, b = depth // 3, 2 * depth // 3
 
     def part(levels: int, inner: str) -> str:
@@ -172,7 +172,7 @@ def test_a_document_just_within_the_limits_is_answered(served: Served, query: st
     assert "errors" not in served.ask(query).body
 
 
-DEAR = {
+EXPENSIVE = {
     "nested repetitions": "{ node " + "{n{n{n{id}}}}" * 300 + " }",
     "fields side by side": "{ node {" + " n{id}" * 1_000 + " } }",
     "200 fragments": "{ node {"
@@ -192,13 +192,13 @@ DEAR = {
 
 
 @case("Q-05")
-@pytest.mark.parametrize("name", DEAR)
+@pytest.mark.parametrize("name", EXPENSIVE)
 def test_a_small_document_that_is_dear_to_validate_is_refused_at_little_cost(served: Served, name: str) -> None:
     async def ask() -> float:
         before = processor_seconds(served.pid)
         async with Watch(served.pid, served.process.url, interval=0.005) as watch:
-            for number in range(5):  # each text is another, so that none is remembered
-                answer = await served.gateway.ask(f"{DEAR[name]} #{number}")
+            for number in range(5):  # each text is different, so that none is cached
+                answer = await served.gateway.ask(f"{EXPENSIVE[name]} #{number}")
                 assert answer.status == 400
                 assert "data" not in answer.body
         assert watch.delay < 0.1 + SLACK
@@ -286,7 +286,7 @@ def test_batches_are_answered_up_to_their_limit_and_each_entry_counts(generous: 
 
 
 async def drip(port: int, first: bytes, byte: bytes) -> float:
-    """Send the beginning of a request, and a byte every five seconds; return the seconds until the gateway closes the connection."""
+    """Send the start of a request, then a byte every five seconds; return the seconds until the gateway closes the connection."""
     started = time.monotonic()
     async with connection(port) as (reader, writer):
         writer.write(first)
@@ -300,7 +300,7 @@ async def drip(port: int, first: bytes, byte: bytes) -> float:
 
 
 async def idle(port: int, request: bytes) -> float:
-    """Send a request, or nothing, and no more; return the seconds until the gateway closes the connection."""
+    """Send a request or nothing, then stay idle; return the seconds until the gateway closes the connection."""
     started = time.monotonic()
     async with connection(port) as (reader, writer):
         writer.write(request)
@@ -313,7 +313,7 @@ async def idle(port: int, request: bytes) -> float:
 
 @case("Q-10")
 def test_clients_that_send_slowly_or_nothing_are_closed_in_time_and_nobody_else_notices(served: Served) -> None:
-    """A head that does not come, a body that does not come, and connections without a request."""
+    """Heads and bodies that never arrive, and connections without a request."""
 
     async def disturb() -> tuple[list[float], list[float], Watch]:
         head, body = post(BODY, length=1_000).split(b"\r\n\r\n")

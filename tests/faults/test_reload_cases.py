@@ -1,4 +1,4 @@
-"""A configuration that changes while it is served (rows R-02 to R-10; others are in ``tests/operate``)."""
+"""Changes of a configuration while it is served (rows R-02 to R-10; the others are in ``tests/operate``)."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from resolvers import STEP_TYPES
 from tests.faults import Json
 from tests.faults.crowd import closed_loop, open_loop, percentile, request
 from tests.faults.probes import Watch
-from tests.faults.served import Served, under_way
+from tests.faults.served import Served, in_background
 from tests.kit.serving import wait_until
 from tests.kit.timing import SLACK
 
@@ -59,13 +59,13 @@ def wait_for(served: Served, operation: str, expected: object, within: float = 1
 
 
 def restore(served: Served) -> None:
-    """Go back to the sound configuration, whatever the test before has left."""
+    """Restore the valid configuration, whatever the test before has written."""
     served.write(CONFIG)
     state = f"{served.admin}/admin/config"
 
     def is_current() -> bool:
-        told = served.run(lambda: served.gateway.client.get(state)).json()
-        return told["problems"] == [] and (value(served, "one"), value(served, "two")) == (1, 1)
+        config_state = served.run(lambda: served.gateway.client.get(state)).json()
+        return config_state["problems"] == [] and (value(served, "one"), value(served, "two")) == (1, 1)
 
     wait_until(is_current, "the sound configuration is back", 10)
 
@@ -82,8 +82,8 @@ def test_what_is_sound_of_a_change_moves_on_and_the_rest_keeps_its_last_good_def
     assert value(served, "one") == 1
     wait_until(lambda: sum(map(served.metric, results)) >= before + 1, "the change is counted")
     assert served.get("/health/ready").status_code == 200
-    told = served.run(lambda: served.gateway.client.get(f"{served.admin}/admin/config")).json()
-    assert any(place in problem["place"] for problem in told["problems"])
+    config_state = served.run(lambda: served.gateway.client.get(f"{served.admin}/admin/config")).json()
+    assert any(place in problem["place"] for problem in config_state["problems"])
     wait_until(lambda: place in served.process.stderr, "the log tells it")
     with pytest.raises(ConfigurationError) as caught:
         load(served.folder, STEP_TYPES)
@@ -102,9 +102,9 @@ def test_a_change_of_which_nothing_is_sound_is_rejected(served: Served, name: st
     answer = served.ask("{ one { value } two { value } }")
     assert answer.data == {"one": {"value": 1}, "two": {"value": 1}}
     assert answer.headers["x-config-version"] == version
-    told = served.run(lambda: served.gateway.client.get(f"{served.admin}/admin/config")).json()
-    assert any(place in problem["place"] for problem in told["problems"])
-    assert {unit: state["state"] for unit, state in told["units"].items()} == {
+    config_state = served.run(lambda: served.gateway.client.get(f"{served.admin}/admin/config")).json()
+    assert any(place in problem["place"] for problem in config_state["problems"])
+    assert {unit: state["state"] for unit, state in config_state["units"].items()} == {
         "operation one": "kept",
         "operation two": "current",
     }
@@ -114,7 +114,7 @@ def test_a_change_of_which_nothing_is_sound_is_rejected(served: Served, name: st
 def test_a_request_under_way_keeps_what_it_began_with_and_new_ones_see_the_change_soon(served: Served) -> None:
     async def flip() -> None:
         served.upstream.script("/slow", Json("slow", delay=1.5))
-        async with under_way(served.gateway.ask("{ one { value slow } two { value } }")) as asking:
+        async with in_background(served.gateway.ask("{ one { value slow } two { value } }")) as asking:
             await served.upstream.wait_requests("/slow", served.upstream.count("/slow") + 1, timeout=5)
             started = time.monotonic()
             served.write({file: CONFIG[file].replace("value: 1", "value: 3") for file in ("one.yaml", "two.yaml")})
@@ -132,7 +132,7 @@ def test_a_request_under_way_keeps_what_it_began_with_and_new_ones_see_the_chang
 
 @case("R-03")
 def test_a_file_that_is_written_byte_by_byte_is_taken_once_it_is_whole(served: Served) -> None:
-    """Every prefix of it is a sound configuration of its own: only its end has the operation that is asked for."""
+    """Every prefix of it is a valid configuration: only its end has the requested operation."""
     text = "".join(
         f"---\noperation: slowly{number}\nsteps: [ {{ name: value, type: value, value: {number} }} ]\n" for number in range(3)
     )

@@ -1,4 +1,4 @@
-"""Every behaviour does on the wire what its name says, and the server records what it was sent."""
+"""Every behaviour does on the wire what its name says, and the server records what it received."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ async def read_response(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(headers_of(head)["content-length"]))
 
 
-async def hang_up(writer: asyncio.StreamWriter) -> None:
+async def close_connection(writer: asyncio.StreamWriter) -> None:
     writer.close()
     await writer.wait_closed()
 
@@ -79,7 +79,7 @@ def body_of(response: bytes) -> bytes:
 
 
 def whole_answer(behaviour: Behaviour, method: str = "GET") -> bytes:
-    """Return all that one request gets until the server, asked to, closes the connection."""
+    """Return all bytes that answer one request with ``Connection: close``."""
 
     async def ask() -> bytes:
         async with FaultServer() as server:
@@ -87,7 +87,7 @@ def whole_answer(behaviour: Behaviour, method: str = "GET") -> bytes:
             reader, writer = await connect(server)
             await send(writer, f"{method} /", "connection: close")
             answer = await reader.read()
-            await hang_up(writer)
+            await close_connection(writer)
             return answer
 
     return asyncio.run(ask())
@@ -186,7 +186,7 @@ def test_an_unsound_answer_closes_a_connection_that_the_peer_would_keep(behaviou
         await send(writer, "GET /")
         assert await reader.read() != b""
         await server.wait_closed("/")
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -245,7 +245,7 @@ def test_a_wrong_length_is_smaller_than_the_body_and_the_connection_stays_open()
         assert await reader.readexactly(5) == b"HTTP/"
         await send(writer, "GET /")
         assert await read_response(reader) == b"2"
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -266,7 +266,7 @@ def test_a_huge_answer_without_length_ends_with_the_connection() -> None:
         answer = await reader.read()
         assert headers_of(answer)["connection"] == "close"
         assert body_of(answer) == b'"aaaaaaaa"'
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -278,7 +278,7 @@ def test_a_stream_stops_when_the_peer_closes_and_its_bytes_are_counted(behaviour
         reader, writer = await connect(server)
         await send(writer, "GET /")
         await reader.readexactly(500_000)
-        await hang_up(writer)
+        await close_connection(writer)
         await server.wait_closed("/", timeout=0.5)
         sent = server.bytes_sent("/")
         assert 500_000 <= sent < 20_000_000
@@ -298,7 +298,7 @@ def test_a_slow_reader_gets_the_whole_answer_before_the_connection_closes() -> N
             received += len(piece)
             await asyncio.sleep(0.001)
         assert received == server.bytes_sent("/") > 20_000_000
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -310,7 +310,7 @@ def test_a_stream_waits_for_a_peer_that_does_not_read() -> None:
         await send(writer, "GET /")
         await asyncio.sleep(0.1)
         assert 0 < server.bytes_sent("/") < 2_000_000
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -328,7 +328,7 @@ def test_an_endless_chunked_answer_is_a_string_without_end_in_sound_chunks() -> 
             assert await reader.readexactly(2) == b"\r\n"
         assert chunks[0] == b'"'
         assert set(b"".join(chunks[1:])) == set(b"a")
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -351,7 +351,7 @@ def test_a_hang_reads_the_request_and_answers_nothing() -> None:
             await asyncio.wait_for(reader.read(1), timeout=0.05)
         assert server.requests[0].body == b"abc"
         assert server.bytes_sent("/") == 0
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -364,7 +364,7 @@ def test_a_hang_after_headers_sends_the_head_and_no_byte_of_the_body() -> None:
         assert headers_of(await reader.readuntil(b"\r\n\r\n"))["content-length"] == "7"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), timeout=0.05)
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -381,7 +381,7 @@ def test_a_drip_sends_one_byte_per_interval() -> None:
             times.append(time.monotonic())
         assert pieces == [b"a", b"b", b"c", b"d"]
         assert min(after - before for before, after in itertools.pairwise(times)) > 0.01
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -406,7 +406,7 @@ def test_a_close_without_answer_is_seen_as_a_plain_end() -> None:
         await send(writer, "GET /")
         assert await reader.read() == b""
         await server.wait_closed("/")
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -419,7 +419,7 @@ def test_close_when_idle_promises_keep_alive_and_closes_after_the_answer() -> No
         answer = await reader.read()
         assert headers_of(answer)["connection"] == "keep-alive"
         assert body_of(answer) == b'{"x": 1}'
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -436,7 +436,7 @@ def test_a_request_that_meets_a_closing_connection_is_not_answered_nor_recorded(
         (connection,) = server.connections
         assert connection.closed_at is not None
         assert connection.closed_at - server.requests[0].arrived_at >= 0.03
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -486,7 +486,7 @@ def test_a_request_is_recorded_as_it_stood_on_the_wire() -> None:
         assert request.body == b"hi"
         assert started <= request.arrived_at <= time.monotonic()
         assert request.connection is server.connections[0]
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -501,7 +501,7 @@ def test_chunked_request_bodies_are_read_with_extensions_and_trailers() -> None:
         await send(writer, "GET /")
         await read_response(reader)
         assert [request.body for request in server.requests] == [b"abc0123456789", b""]
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -518,7 +518,7 @@ def test_requests_share_a_connection_that_is_kept_alive() -> None:
         assert [request.path for request in connection.requests] == ["/a", "/b"]
         assert connection.bytes_in == sent
         assert connection.closed_at is None
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -531,7 +531,7 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         await send(writer, "GET /a")
         await send(writer, "GET /b")
         assert [await read_response(reader), await read_response(reader)] == [b'"a"', b'"b"']
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -543,7 +543,7 @@ def test_a_connection_closes_after_the_answer_where_the_peer_wants_it(request_li
         writer.write(f"{request_line}\r\n\r\n".encode())
         assert headers_of(await reader.read())["connection"] == "close"
         await server.wait_closed("/")
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -554,7 +554,7 @@ def test_connections_are_numbered_and_timed() -> None:
             reader, writer = await connect(server)
             await send(writer, "GET /")
             await read_response(reader)
-            await hang_up(writer)
+            await close_connection(writer)
         await server.wait_closed("/")
         assert [connection.number for connection in server.connections] == [1, 2]
         first = server.connections[0]
@@ -573,7 +573,7 @@ def test_the_close_of_a_peer_is_seen_at_once_while_an_answer_is_under_way() -> N
         with pytest.raises(AssertionError, match=r"connection 1 is still open after 0\.02 s"):
             await server.wait_closed("/", timeout=0.02)
         left = time.monotonic()
-        await hang_up(writer)
+        await close_connection(writer)
         await server.wait_closed(server.requests[0].connection, timeout=0.5 + SLACK)
         closed_at = server.connections[0].closed_at
         assert closed_at is not None
@@ -612,7 +612,7 @@ def test_requests_can_be_waited_for() -> None:
         await waiting
         with pytest.raises(AssertionError, match=r"'/' got 2 of 3 requests within 0\.02 s"):
             await server.wait_requests("/", count=3, timeout=0.02)
-        await hang_up(writer)
+        await close_connection(writer)
 
     run(scenario)
 
@@ -668,7 +668,7 @@ def test_a_peer_that_does_not_speak_http_fails_the_test() -> None:
         reader, writer = await connect(server)
         writer.write(b"GET /a b HTTP/1.1\r\n\r\n")
         assert await reader.read() == b""
-        await hang_up(writer)
+        await close_connection(writer)
 
     with pytest.raises(ExceptionGroup) as failure:
         run(scenario)
@@ -692,7 +692,7 @@ def test_many_connections_at_once_are_served() -> None:
         bodies = await asyncio.gather(*(read_response(reader) for reader, _ in peers))
         assert (len(bodies), set(bodies)) == (200, {b"1"})
         for _, writer in peers:
-            await hang_up(writer)
+            await close_connection(writer)
 
     run(scenario)
 

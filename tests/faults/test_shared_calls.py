@@ -1,4 +1,4 @@
-"""Many equal queries at once, over real sockets: one call, a failure that is everybody's and nobody's later, and a first client that leaves.
+"""Many equal queries at once, over real sockets: one call, a failure that all share but no later query, and a first client that disconnects.
 
 Row U-17 of the reliability cases.
 """
@@ -27,7 +27,7 @@ MANY = 50
 
 
 async def all_have_arrived() -> None:
-    """Let the event loop, which clients, gateway and upstream have in common, come round often enough for whatever they have begun."""
+    """Yield often enough for everything that clients, gateway and upstream have started: they share this event loop."""
     for _ in range(300):
         await asyncio.sleep(0.002)
 

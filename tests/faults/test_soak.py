@@ -1,4 +1,4 @@
-"""Many requests with faults mixed in, and many things to remember: what the gateway holds stays what it is (rows O-08 to O-10)."""
+"""Many requests with faults, documents and tenants: the resources that the gateway holds do not grow (rows O-08 to O-10)."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ FAULTS: dict[str, Behaviour] = {
 
 
 def mixed(number: int) -> bytes:
-    """Return one of the requests of the soak: nineteen of twenty are sound."""
+    """Return one of the requests of the soak test: nineteen of twenty succeed."""
     name = list(FAULTS)[number // 20 % len(FAULTS)] if number % 20 == 0 else "sound"
     kinds = [
         f'{{ pair(left: "{name}", right: "sound") {{ first second }} }}',
@@ -65,7 +65,7 @@ def soaked(tmp_path: Path) -> Iterator[Served]:
 
 
 async def rest(served: Served) -> Holdings:
-    """Return what the gateway holds once nothing is under way."""
+    """Return what the gateway holds once nothing is in flight."""
     await asyncio.sleep(1)
     return holdings(served.pid)
 
@@ -97,7 +97,7 @@ def is_flat(rounds: list[Holdings], growth: float) -> None:
 
 @case("O-08")
 def test_some_thousand_requests_with_faults_leave_nothing_behind(soaked: Served) -> None:
-    """The soak in small: it finds what grows with each request, and not what grows slowly: the caches are not full yet."""
+    """A small soak test: it finds what grows with each request, but not what grows slowly, as the caches are not full yet."""
     rounds = soaked.run(lambda: measure(soaked, 1_000, 400))
     is_flat(rounds, 1.0)
 
@@ -128,7 +128,7 @@ steps:
 
 @case("O-09")
 def test_more_documents_and_tenants_than_are_remembered_take_no_more_room_nor_series(tmp_path: Path) -> None:
-    """The same in a few seconds: what is asked is new each time, and the caches of documents are full after the first thousand."""
+    """The same in a few seconds: each request is new, and the document caches are full after the first thousand."""
 
     def document(number: int) -> bytes:
         return request(f"{{ a{number}: thing(id: {number}) {{ b{number}: one kept }} }}", f"x-tenant: t{number}")

@@ -1,4 +1,4 @@
-"""A database that does not answer, behind a served gateway (rows S-01 and S-02)."""
+"""A database that does not respond, behind a gateway process (rows S-01 and S-02)."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def test_a_query_on_a_locked_table_is_a_timeout_and_the_next_is_answered(served:
 
 @case("S-01")
 def test_many_queries_on_a_locked_table_all_end_in_time(served: Served) -> None:
-    """There are ten times as many as the pool has connections: those that wait for one have no longer than the others."""
+    """There are ten times as many queries as connections in the pool: those that wait for one have no more time than the others."""
 
     async def ask_many() -> float:
         started = time.monotonic()
@@ -74,7 +74,7 @@ def test_a_query_without_end_is_interrupted_and_the_next_is_quick(served: Served
 @pytest.mark.parametrize("count", [pytest.param(1_000, id="1,000"), pytest.param(10_000, id="10,000", marks=pytest.mark.load)])
 def test_the_number_of_threads_stays_what_it_is(served: Served, count: int) -> None:
     async def ask_many() -> tuple[int, int]:
-        # The first take all connections of the pool, so that it is as large as it becomes.
+        # The first queries open all connections of the pool, so that the number of threads is at its maximum.
         await closed_loop(served.port, 8, 200, lambda number: request(ENDLESS if number < 16 else PEOPLE))
         before = holdings(served.pid).threads
         tally = await closed_loop(served.port, 8, count, lambda number: request(ENDLESS if number % 500 == 7 else PEOPLE))

@@ -1,4 +1,4 @@
-"""What the log and the metrics of a served gateway say of faults: one line for each failed step, counters that agree (row T-01)."""
+"""Log and metrics of a gateway process under faults: one line for each failed step, and counters that agree (row T-01)."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import Behaviour, Delay, Hang, Html, Huge, Json, Reset, Status
 from tests.faults.crowd import all_at_once, request
-from tests.faults.served import Served, under_way
+from tests.faults.served import Served, in_background
 
 case = pytest.mark.case
 
@@ -79,7 +79,7 @@ def test_a_client_that_left_is_told_with_status_499(served: Served) -> None:
     async def leave() -> None:
         served.upstream.script("/left-and-told", Hang())
         content = request('{ long(path: "left-and-told") { call } }', "x-request-id: gone-499")
-        async with under_way(all_at_once(served.port, [content])):
+        async with in_background(all_at_once(served.port, [content])):
             await served.upstream.wait_requests("/left-and-told", timeout=5)
         await served.upstream.wait_closed("/left-and-told", 5)
 

@@ -1,4 +1,4 @@
-"""A served gateway and an upstream at its worst, with the times and sizes of the cases (rows U-01 to U-10, and the log of them)."""
+"""A gateway process and a faulty upstream, with the times and sizes of the reliability cases (rows U-01 to U-10, and their log lines)."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ from tests.kit.timing import SLACK
 case = pytest.mark.case
 CAP = 5_000_000
 SOCKET_BUFFERS = 2_000_000
-"""What may lie between two sockets, with room to spare."""
+"""Bytes that may be buffered between two sockets, with room to spare."""
 
 
 def pair(path: str, operation: str = "pair") -> str:
@@ -49,7 +49,7 @@ def pair(path: str, operation: str = "pair") -> str:
 
 
 async def ask_pair(served: Served, path: str, behaviour: Behaviour, operation: str = "pair") -> Answer:
-    """Ask for a faulty step beside a sound one, which must be answered."""
+    """Query a faulty step together with a sound one, which must be answered."""
     served.upstream.script(f"/{path}", behaviour)
     answer = await served.gateway.ask(pair(path, operation))
     assert (answer.status, answer.data) == (200, {operation: {"first": None, "second": "quick"}})
@@ -211,8 +211,8 @@ def test_answers_beyond_the_cap_are_not_read_to_their_end_and_hold_up_nobody(ser
 
     for name, behaviour in TOO_LARGE.items():
         watch, answer = served.run(partial(ask, name, behaviour))
-        told = (answer.data, answer.codes)
-        assert told == ({"long": {"call": None}, "constant": {"one": 1}}, ["SUBREQUEST_RESPONSE_TOO_LARGE"]), name
+        result = (answer.data, answer.codes)
+        assert result == ({"long": {"call": None}, "constant": {"one": 1}}, ["SUBREQUEST_RESPONSE_TOO_LARGE"]), name
         assert served.upstream.bytes_sent(f"/{name}") < CAP + 65_536 + SOCKET_BUFFERS
         assert watch.grown < 30_000_000
         assert watch.delay < 0.1 + SLACK

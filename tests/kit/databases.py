@@ -104,10 +104,10 @@ def answer(folder: Path, texts: Mapping[str, str], query: str, **variables: obje
         async with opened(folder, texts) as generation:
             return await ask(generation, query, **variables)
 
-    return in_time(once())
+    return run_with_timeout(once())
 
 
-def in_time(coroutine: Coroutine[Any, Any, T], seconds: float = 30) -> T:
+def run_with_timeout(coroutine: Coroutine[Any, Any, T], seconds: float = 30) -> T:
     """Run a coroutine with a timeout, so that a test that hangs fails."""
 
     async def timed() -> T:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigurationError
-from gateway.language.scalars import SCALARS, accepts_any_value, equip
+from gateway.language.scalars import SCALARS, accepts_any_value, attach_coercion
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
 from resolvers import STEP_TYPES
@@ -51,7 +51,7 @@ WRONG: dict[str, list[object]] = {
 
 def scalar(name: str) -> GraphQLScalarType:
     declared = GraphQLScalarType(name)
-    equip(declared)
+    attach_coercion(declared)
     return declared
 
 

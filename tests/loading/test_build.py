@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.blueprint import Blueprint, Operation, Origin, Strategy
 from gateway.blueprint.graph import find_cycles
 from gateway.blueprint.step import FallbackStep, FallbackValue
-from gateway.errors import ConfigurationError, Place, Problem, nearest
+from gateway.errors import ConfigurationError, Place, Problem, did_you_mean
 from gateway.load.build.build import build, load
 from gateway.load.read.files import Files, read_files
 from gateway.settings.policies import RetryKeys
@@ -181,9 +181,9 @@ def test_an_operation_of_the_name_of_another_names_the_place_of_the_first() -> N
 
 
 def test_the_nearest_name_is_given_only_where_one_is_near() -> None:
-    assert nearest("acount", ["risk", "account"]) == "; did you mean 'account'?"
-    assert nearest("fraud", ["risk", "account"]) == ""
-    assert nearest("x", []) == ""
+    assert did_you_mean("acount", ["risk", "account"]) == "; did you mean 'account'?"
+    assert did_you_mean("fraud", ["risk", "account"]) == ""
+    assert did_you_mean("x", []) == ""
 
 
 # -- cycles

@@ -7,7 +7,7 @@ import pytest
 from graphql import parse, print_schema
 
 from gateway.blueprint import Blueprint
-from gateway.blueprint.redaction import MASK, masked_detail
+from gateway.blueprint.redaction import MASK, redact_detail
 from gateway.blueprint.view import blueprint_json
 from gateway.document.redaction import Redaction, read_redaction
 from gateway.errors import ConfigurationError
@@ -149,18 +149,18 @@ def test_a_constant_of_a_silent_step_is_in_no_view(tmp_path: Path) -> None:
 )
 def test_what_was_sent_is_taken_out_of_what_came_back(tmp_path: Path, inputs: dict[str, Any], detail: str, told: str) -> None:
     blueprint = built(tmp_path, "operation: o\nsteps: [ { name: a, type: api, endpoint: /a } ]")
-    assert masked_detail(blueprint.operations["o"].steps["a"], inputs, detail) == told
+    assert redact_detail(blueprint.operations["o"].steps["a"], inputs, detail) == told
 
 
 def test_the_password_of_a_url_is_taken_out_as_it_is_and_decoded(tmp_path: Path) -> None:
     blueprint = built(tmp_path, "operation: o\nsteps: [ { name: a, type: warehouse, query: SELECT 1 AS one } ]")
-    told = masked_detail(blueprint.operations["o"].steps["a"], None, "hush%2Dhush or hush-hush for user")
+    told = redact_detail(blueprint.operations["o"].steps["a"], None, "hush%2Dhush or hush-hush for user")
     assert told == f"{MASK} or {MASK} for user"
 
 
 def test_of_a_silent_step_the_kind_of_its_failure_is_told_alone(tmp_path: Path) -> None:
     blueprint = built(tmp_path, "operation: o\nsteps: [ { name: a, type: api, endpoint: /a, sensitive: true } ]")
-    assert masked_detail(blueprint.operations["o"].steps["a"], None, "status 503: b'Jane'", "503") == f"503 {MASK}"
+    assert redact_detail(blueprint.operations["o"].steps["a"], None, "status 503: b'Jane'", "503") == f"503 {MASK}"
 
 
 def test_values_of_a_document_are_found_wherever_the_argument_stands() -> None:

@@ -254,7 +254,7 @@ def test_documents_that_are_asked_for_are_planned_before_the_swap(tmp_path: Path
             assert await followed.reload() == "accepted"
             assert followed.generation is not None
             (definition,) = followed.generation.read(query).definitions
-            assert set(followed.generation.plans.of(definition)) == {(True,), (False,)}
+            assert set(followed.generation.plans.cached_plans(definition)) == {(True,), (False,)}
 
     asyncio.run(run())
 

@@ -89,7 +89,7 @@ class Stage:
     async def act(self, name: str, inputs: object, context: CallContext) -> Reply:
         """Run the next scripted attempt of a part."""
         part = self._next(name)
-        attempt = Attempt(name, inputs, context, now_ms())
+        attempt = Attempt(name, inputs, context, loop_time_ms())
         self.attempts.append(attempt)
         try:
             await _wait(part)
@@ -102,7 +102,7 @@ class Stage:
             attempt.ending = "cancelled"
             raise
         finally:
-            attempt.ended = now_ms()
+            attempt.ended = loop_time_ms()
 
     def _next(self, name: str) -> Part:
         parts = self.parts.get(name, Part())
@@ -119,12 +119,12 @@ async def _wait(part: Part) -> None:
         await asyncio.sleep(part.after / 1000)
 
 
-def now_ms() -> float:
+def loop_time_ms() -> float:
     """Return the event loop's time in milliseconds."""
     return round(asyncio.get_running_loop().time() * 1000, 6)
 
 
-class ActKeys(StepKeys):
+class FakeStepKeys(StepKeys):
     """The keys of a scripted step."""
 
     input: Any = None
@@ -135,31 +135,31 @@ class ActKeys(StepKeys):
     """Whether it may be repeated and shared."""
 
 
-class Act(StepType):
+class FakeStepType(StepType):
     """The step type `act`."""
 
     name = "act"
-    keys = ActKeys
+    keys = FakeStepKeys
     source_keys = SourceKeys
     timeout_ms = 60_000
     templated = ("input",)
-    is_prompt = True
+    cancels_promptly = True
     takes_shape = True
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def inputs(self, keys: ActKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
+    def inputs(self, keys: FakeStepKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         return {"input": templates["input"]} if "input" in templates else {}
 
-    def is_idempotent(self, keys: ActKeys) -> bool:
+    def is_idempotent(self, keys: FakeStepKeys) -> bool:
         return keys.idempotent
 
-    def describe(self, keys: ActKeys) -> str:
+    def describe(self, keys: FakeStepKeys) -> str:
         return f"ACT {keys.name}"
 
     def call(self, step: Step, connection: None) -> Call:
-        assert isinstance(step.keys, ActKeys)
+        assert isinstance(step.keys, FakeStepKeys)
         part = step.keys.part
 
         async def act(inputs: Inputs, context: CallContext) -> Reply:
@@ -177,11 +177,11 @@ def blueprint_of(config: str, types: str = "") -> Blueprint:
         texts["sources.yaml"] = SOURCES
     if "limits:" not in config:
         texts["limits.yaml"] = LIMITS
-    return build(Files(Path(), texts, (), "test"), {Act.name: Act(Stage())}, {})
+    return build(Files(Path(), texts, (), "test"), {FakeStepType.name: FakeStepType(Stage())}, {})
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class RunResult:
     """The result of running a document: its plan, the outcomes of its nodes, the response, and the milliseconds that it took."""
 
     plan: Plan
@@ -209,7 +209,7 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
-class Theatre:
+class CompiledConfiguration:
     """A compiled configuration that answers documents: a generation without connection pools."""
 
     documents: Documents
@@ -220,7 +220,7 @@ class Theatre:
     """Cancelled work of requests that has not ended yet."""
 
     @classmethod
-    def open(cls, config: str, stage: Stage, types: str = "") -> "Theatre":
+    def open(cls, config: str, stage: Stage, types: str = "") -> "CompiledConfiguration":
         """Compile a configuration whose steps follow the scripts of a stage."""
         blueprint = blueprint_of(config, types)
         states = {name: new_state(source.keys) for name, source in blueprint.sources.items()}
@@ -228,7 +228,7 @@ class Theatre:
         steps = [step for operation in blueprint.operations.values() for step in operation.steps.values()]
         for step in (*steps, *(link.step for link in blueprint.links.values())):
             assert step.source is not None
-            calls[step] = apply(Act(stage).call(step, None), step, states[step.source.name])
+            calls[step] = apply(FakeStepType(stage).call(step, None), step, states[step.source.name])
         return cls(Documents(blueprint, build_schema(blueprint), is_development=True), calls, states)
 
     def plan(
@@ -243,7 +243,7 @@ class Theatre:
 
     async def answer(
         self, query: str, variables: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Performance:
+    ) -> RunResult:
         """Plan, run and project a document."""
         loop = asyncio.get_running_loop()
         context = RequestContext("request-1", headers or {}, loop.time())
@@ -253,16 +253,16 @@ class Theatre:
         body: dict[str, Any] = {"data": planned.project(results, meta, errors), "errors": errors}
         body["completeness"] = completeness(planned.plan, results, errors)
         body["trace"] = trace(planned.plan, results, context.arrived_at, loop.time())
-        return Performance(planned.plan, results, body, round((loop.time() - context.arrived_at) * 1000, 6))
+        return RunResult(planned.plan, results, body, round((loop.time() - context.arrived_at) * 1000, 6))
 
 
 def perform(
     config: str, query: str, stage: Stage, *, types: str = "", variables: Mapping[str, object] | None = None
-) -> Performance:
+) -> RunResult:
     """Take a configuration and a document through all stages, on virtual time; no task may be left running."""
 
-    async def act() -> Performance:
-        performance = await Theatre.open(config, stage, types).answer(query, variables)
+    async def act() -> RunResult:
+        performance = await CompiledConfiguration.open(config, stage, types).answer(query, variables)
         await settle()
         return performance
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.contract import RequestContext
-from gateway.contract.shape import plain
+from gateway.contract.shape import to_builtins
 from gateway.document.document import Document
 from gateway.run import Results, run
 from tests.kit import virtual
-from tests.oracle import Theatre
+from tests.oracle import CompiledConfiguration
 from tests.oracle.generate import Case
 from tests.oracle.upstream import Call, Upstreams
 
@@ -33,9 +33,9 @@ class Answer:
 
 
 @lru_cache(maxsize=4)
-def _theatre(config: str, types: str) -> tuple[Theatre, Upstreams]:
+def _theatre(config: str, types: str) -> tuple[CompiledConfiguration, Upstreams]:
     upstreams = Upstreams()
-    return Theatre.open(config, upstreams, types), upstreams
+    return CompiledConfiguration.open(config, upstreams, types), upstreams
 
 
 @lru_cache(maxsize=1)
@@ -58,9 +58,9 @@ def answer_by_gateway(case: Case) -> Answer:
     results = virtual.run(play())
     assert not unwinding, "something was left running"
     errors: list[dict[str, object]] = []
-    data = json.dumps(plain(compiled.project(results, meta, errors)))
+    data = json.dumps(to_builtins(compiled.project(results, meta, errors)))
     again: list[dict[str, object]] = []
-    assert (json.dumps(plain(compiled.project(results, meta, again))), again) == (data, errors), (
+    assert (json.dumps(to_builtins(compiled.project(results, meta, again))), again) == (data, errors), (
         "the projection changes what it reads"
     )
     return Answer(data, [_error_key(error) for error in errors], upstreams.calls, upstreams.shaped, upstreams.misfits)

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from gateway.contract import CallContext, Reply
 from gateway.contract.outcome import Failure, Success
-from gateway.contract.shape import Misfit, Shape
+from gateway.contract.shape import Shape, ShapeMismatch
 from gateway.errors import StepFault
 from tests.oracle import Stage
 from tests.oracle.generate import VARIANTS, CallResult, Case
@@ -81,7 +81,7 @@ class Upstreams(Stage):
             return value
         try:
             read: object = shape.read(json.dumps(value).encode())
-        except Misfit:
+        except ShapeMismatch:
             self.misfits += 1
             return value
         self.shaped += 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.plan.nodes import Node, Plan, Role
-from tests.oracle import Act, Stage, Theatre
+from tests.oracle import CompiledConfiguration, FakeStepType, Stage
 
 # account ◄─ credit (when, fallback: creditElse ◄─ tariff) ◄─ offer; risk follows account; fraud stands alone; hidden is not exposed
 CUSTOMER = """
@@ -35,10 +35,10 @@ steps: [{ name: left, type: act, returns: Left }, { name: right, type: act, retu
 aggregation: { strategy: flatten }
 """
 TYPES = "type Post { id: ID } type Left { a: Int b: Int } type Right { c: Int }"
-THEATRE = Theatre.open(f"{CUSTOMER}\n---\n{OTHERS}", Stage(), TYPES)
+THEATRE = CompiledConfiguration.open(f"{CUSTOMER}\n---\n{OTHERS}", Stage(), TYPES)
 
 
-def plan_of(query: str, theatre: Theatre = THEATRE, **variables: object) -> Plan:
+def plan_of(query: str, theatre: CompiledConfiguration = THEATRE, **variables: object) -> Plan:
     return theatre.plan(theatre.documents.read(query), variables)[0].plan
 
 
@@ -123,7 +123,7 @@ def test_a_fallback_and_what_only_it_needs_are_lazy() -> None:
 
 
 def test_a_fallback_that_is_selected_as_well_is_not_lazy() -> None:
-    theatre = Theatre.open(
+    theatre = CompiledConfiguration.open(
         "{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }] }", Stage()
     )
     assert [(each.step.name, each.is_lazy, each.role) for each in plan_of("{ o { b a } }", theatre).nodes] == [
@@ -148,7 +148,7 @@ def test_roles_are_required_optional_and_fallback() -> None:
 def test_a_required_step_that_is_only_a_fallback_here_has_the_role_of_one() -> None:
     config = """{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }],
                   aggregation: { required_steps: [b] } }"""
-    theatre = Theatre.open(config, Stage())
+    theatre = CompiledConfiguration.open(config, Stage())
     assert [each.role for each in plan_of("{ o { a } }", theatre).nodes] == [Role.OPTIONAL, Role.FALLBACK]
     assert [each.role for each in plan_of("{ o { a b } }", theatre).nodes] == [Role.OPTIONAL, Role.REQUIRED]
 
@@ -191,7 +191,7 @@ def test_nodes_that_may_make_the_same_call_are_marked_and_have_the_latest_deadli
 ---
     { operation: last, deadline_ms: 900, steps: [{ name: e, type: act, part: once, idempotent: false }] }
     """
-    plan = plan_of("{ soon { a b } late { c d } last { e } }", Theatre.open(config, Stage()))
+    plan = plan_of("{ soon { a b } late { c d } last { e } }", CompiledConfiguration.open(config, Stage()))
     assert {each.step.name: (each.is_shared, each.deadline) for each in plan.nodes} == {
         "a": (True, 0.5),
         "b": (False, 0.1),
@@ -210,7 +210,7 @@ def test_another_timeout_or_a_list_makes_another_call_and_another_select_does_no
       - { name: c, type: act, part: p, select: "@" }
       - { name: d, type: act, part: p, returns: "[JSON]" }
     """
-    plan = plan_of("{ o { a b c d } }", Theatre.open(config, Stage()))
+    plan = plan_of("{ o { a b c d } }", CompiledConfiguration.open(config, Stage()))
     assert [each.step.name for each in plan.nodes if each.is_shared] == ["a", "c"]
 
 
@@ -238,7 +238,7 @@ def test_a_step_may_read_its_own_fallback(steps: str) -> None:
       - {{ name: c, type: act, input: "{{b}}" }}
       - {{ name: b, type: act }}
     """
-    assert_ordered(plan_of("{ o { a } }", Theatre.open(config, Stage())))
+    assert_ordered(plan_of("{ o { a } }", CompiledConfiguration.open(config, Stage())))
 
 
 def test_a_node_stands_after_what_it_waits_for_even_where_steps_stand_in_for_each_other_in_a_circle() -> None:
@@ -250,7 +250,7 @@ def test_a_node_stands_after_what_it_waits_for_even_where_steps_stand_in_for_eac
       - { name: p, type: act, input: "{f}", fallback: [{ step: x }] }
       - { name: f, type: act }
     """
-    plan = plan_of("{ o { a p } }", Theatre.open(config, Stage()))
+    plan = plan_of("{ o { a p } }", CompiledConfiguration.open(config, Stage()))
     assert names(plan) == ["x", "a", "f", "p"]
     assert_ordered(plan)
 
@@ -283,7 +283,7 @@ def graphs(draw: st.DrawFn) -> tuple[str, list[str]]:
 @given(graphs())
 def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]]) -> None:
     config, selected = graph
-    theatre = Theatre.open(config, Stage())
+    theatre = CompiledConfiguration.open(config, Stage())
     steps = theatre.documents.blueprint.operations["o"].steps
     plan = plan_of(f"{{ o {{ {' '.join(selected)} }} }}", theatre)
     eager, everything = set(selected), set(selected)
@@ -308,7 +308,7 @@ def test_a_step_of_a_mutation_follows_the_one_written_before_it_once_though_it_d
       - { name: b, type: act, depends_on: [a] }
       - { name: c, type: act, input: "{b}" }
     """
-    plan = plan_of("mutation { o { a } }", Theatre.open(config, Stage()))
+    plan = plan_of("mutation { o { a } }", CompiledConfiguration.open(config, Stage()))
     assert [(names(plan, each.needs), names(plan, each.follows)) for each in plan.nodes] == [
         ([], []),
         ([], ["a"]),
@@ -353,9 +353,9 @@ CHAINS = """
     ],
 )
 def test_a_plan_is_a_chain_when_no_two_of_its_nodes_can_be_under_way_at_once(query: str, *, is_chain: bool) -> None:
-    assert plan_of(query, Theatre.open(CHAINS, Stage())).is_chain is is_chain
+    assert plan_of(query, CompiledConfiguration.open(CHAINS, Stage())).is_chain is is_chain
 
 
 def test_steps_whose_cancelled_calls_take_time_to_end_are_no_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Act, "is_prompt", False)
-    assert not plan_of("{ o(id: 1) { a } }", Theatre.open(CHAINS, Stage())).is_chain
+    monkeypatch.setattr(FakeStepType, "cancels_promptly", False)
+    assert not plan_of("{ o(id: 1) { a } }", CompiledConfiguration.open(CHAINS, Stage())).is_chain

@@ -8,12 +8,12 @@ import pytest
 
 from gateway.answer.projection import projection_source
 from gateway.contract.outcome import Failure, Success
-from gateway.contract.shape import MAX_MISFITS, Misfit, Shape, plain, shaped_text
+from gateway.contract.shape import MAX_SHAPE_MISMATCHES, Shape, ShapeMismatch, encode_shaped, to_builtins
 from gateway.errors import Code, StepFault
 from gateway.run.joins import build_table, collect_keys, match_results, parents_at
 from resolvers.json_http import decode
 from resolvers.transport.transport import UpstreamResponse
-from tests.oracle import Stage, Theatre
+from tests.oracle import CompiledConfiguration, Stage
 from tests.plan.test_planner import node, plan_of
 
 TYPES = """
@@ -61,7 +61,7 @@ steps:
   - { name: kept, type: act, cache: { ttl_ms: 10 }, returns: Thing }
   - { name: text, type: act, returns: String }
 """
-THEATRE = Theatre.open(f"{POSTS}\n---\n{LINKS}\n---\n{MANY}", Stage(), TYPES)
+THEATRE = CompiledConfiguration.open(f"{POSTS}\n---\n{LINKS}\n---\n{MANY}", Stage(), TYPES)
 
 
 def shape_of(fields: str, step: str = "list") -> Shape:
@@ -72,8 +72,8 @@ def shape_of(fields: str, step: str = "list") -> Shape:
 
 def read(fields: str, text: str | bytes) -> Any:
     value = shape_of(fields).read(text.encode() if isinstance(text, str) else text)
-    assert json.loads(shaped_text(value)) == plain(value)
-    return plain(value)
+    assert json.loads(encode_shaped(value)) == to_builtins(value)
+    return to_builtins(value)
 
 
 def test_no_more_is_read_than_what_is_selected() -> None:
@@ -92,7 +92,7 @@ def test_objects_and_lists_within_objects_are_read_too() -> None:
 def test_the_key_of_a_link_and_that_of_its_results_are_read_although_nobody_has_selected_them() -> None:
     assert read("title user { name }", '[{"userId": 3, "title": "a"}]') == [{"title": "a", "user": None, "userId": 3}]
     results = shape_of("title user { name }", "Post.user").read(b'[{"id": "3", "name": "x"}]')
-    assert plain(results) == [{"name": "x", "id": "3"}]
+    assert to_builtins(results) == [{"name": "x", "id": "3"}]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_key_of_a_link_and_that_of_its_results_are_read_although_nobody_has_
     ],
 )
 def test_what_does_not_fit_the_schema_does_not_fit_the_shape(text: str) -> None:
-    with pytest.raises(Misfit):
+    with pytest.raises(ShapeMismatch):
         read("id", text)
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_json_is_no_answer_although_the_mistake_is_in_a_part_that_is_
 
 def test_what_is_left_out_is_passed_over_however_deep_it_is_as_long_as_it_is_json() -> None:
     text = b'[{"id":1,"x":' + b"[" * 130 + b"]" * 130 + b"}]"
-    assert plain(decode(UpstreamResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
+    assert to_builtins(decode(UpstreamResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
     with pytest.raises(StepFault):
         decode(UpstreamResponse(200, {}, text))
 
@@ -157,10 +157,10 @@ def test_what_does_not_fit_is_read_as_if_there_were_no_shape(text: str) -> None:
 
 def test_a_shape_that_never_fits_is_given_up() -> None:
     shape = shape_of("id")
-    for _ in range(MAX_MISFITS):
-        with pytest.raises(Misfit):
+    for _ in range(MAX_SHAPE_MISMATCHES):
+        with pytest.raises(ShapeMismatch):
             shape.read(b"{}")
-    with pytest.raises(Misfit):
+    with pytest.raises(ShapeMismatch):
         shape.read(b'[{"id": 1}]')
 
 
@@ -183,8 +183,8 @@ def test_what_cannot_be_told_beforehand_has_no_shape(fields: str) -> None:
 @pytest.mark.parametrize(
     ("step", "fields", "is_shaped"),
     [
-        ("plain", "plain { id }", True),
-        ("plain", "plain { other: id __typename }", True),
+        ("to_builtins", "plain { id }", True),
+        ("to_builtins", "plain { other: id __typename }", True),
         ("read", "read { id }", True),
         ("read", "read { id } reader { id }", False),
         ("reader", "reader { id }", True),
@@ -204,15 +204,15 @@ def test_only_a_value_that_nobody_else_looks_at_has_a_shape(step: str, fields: s
 def test_answers_are_objects_as_they_were_read_where_they_can_be_and_others_where_they_cannot() -> None:
     query = "{ posts { id title } again: many { plain { number: id __typename name } } }"
     planned, *_ = THEATRE.plan(THEATRE.documents.read(query), {})
-    first, second = (node(planned.plan, name).shape for name in ("list", "plain"))
+    first, second = (node(planned.plan, name).shape for name in ("list", "to_builtins"))
     assert first is not None
     assert second is not None
-    values = {"list": first.read(b'[{"id": 1, "title": "a"}]'), "plain": second.read(b'[{"id": 2}]')}
+    values = {"list": first.read(b'[{"id": 1, "title": "a"}]'), "to_builtins": second.read(b'[{"id": 2}]')}
     outcomes = [Success(values[each.step.name]) for each in planned.plan.nodes]
     results: Any = type("Results", (), {"outcomes": outcomes, "blocked": [None, None]})
     data: Any = planned.project(results, {}, [])
     assert data["posts"] is values["list"]
-    assert data["again"] == {"plain": [{"number": 2, "__typename": "Thing", "name": None}]}
+    assert data["again"] == {"to_builtins": [{"number": 2, "__typename": "Thing", "name": None}]}
 
 
 def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
@@ -232,7 +232,7 @@ def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
         build_table(link, joined)
     results: Any = type("Results", (), {"outcomes": [Success(value), Success(joined)], "blocked": [None]})
     errors: list[Any] = []
-    return plain(planned.project(results, {}, errors)["posts"]), errors
+    return to_builtins(planned.project(results, {}, errors)["posts"]), errors
 
 
 X, Y = {"id": 1, "name": "x"}, {"id": 2, "name": None}

@@ -18,7 +18,7 @@ from gateway.serve.generation.generation import open_generation
 from playground.demo.data import CUSTOMER_IDS
 from playground.demo.warehouse import DEFAULT_PATH, seed, statements
 from resolvers import STEP_TYPES
-from tests.kit.databases import ask, database, in_time
+from tests.kit.databases import ask, database, run_with_timeout
 from tests.kit.demo import EXAMPLES, copy_examples, running_demo, serving_examples
 from tests.kit.serving import run_command
 
@@ -128,7 +128,7 @@ def asked(folder: Path, query: str) -> tuple[Any, list[str]]:
             assert "errors" not in answer.body
             return answer.data, upstream.calls
 
-    return in_time(once())
+    return run_with_timeout(once())
 
 
 def test_a_query_over_rest_sql_graphql_and_python_makes_exactly_the_calls_of_its_plan(
@@ -234,7 +234,7 @@ def from_the_warehouse(files: Files, environment: Mapping[str, str]) -> dict[str
         async with open_generation(build(files, STEP_TYPES, environment), STEP_TYPES, is_development=True) as generation:
             return {number: await ask(generation, FROM_THE_WAREHOUSE, id=number) for number in (*CUSTOMER_IDS, "0")}
 
-    return in_time(once())
+    return run_with_timeout(once())
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "duckdb"])

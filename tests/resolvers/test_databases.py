@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.databases import answer, ask, assert_threads, code, configuration, database, in_time, opened
+from tests.kit.databases import answer, ask, assert_threads, code, configuration, database, opened, run_with_timeout
 from tests.kit.timing import SLACK
 
 KINDS = ["sqlite", "postgresql", "duckdb"]
@@ -295,7 +295,7 @@ steps:
                 assert 0.29 < stopped - began < 0.5 + SLACK
                 assert time.monotonic() - stopped < 0.25 + SLACK
 
-    in_time(ask_all())
+    run_with_timeout(ask_all())
 
 
 def test_threads_stay_constant_over_many_queries(place: tuple[str, Path, str]) -> None:
@@ -311,6 +311,6 @@ def test_threads_stay_constant_over_many_queries(place: tuple[str, Path, str]) -
             return counts
 
     before = threading.active_count()
-    counts = in_time(ask_all())
+    counts = run_with_timeout(ask_all())
     assert len(set(counts)) == 1, counts
     assert_threads(before)

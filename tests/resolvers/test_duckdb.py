@@ -17,7 +17,7 @@ from gateway.errors import Code, ConfigurationError, StepFault
 from resolvers.databases import duckdb as owner
 from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.duckdb import DuckDb, DuckDbPool
-from tests.kit.databases import answer, assert_threads, code, configuration, in_time
+from tests.kit.databases import answer, assert_threads, code, configuration, run_with_timeout
 from tests.kit.timing import SLACK
 
 THINGS = """CREATE TABLE things AS SELECT
@@ -88,7 +88,7 @@ def rows(folder: Path, query: str, params: Any = (), url: str = "duckdb:///thing
         async with pool_of(folder, url) as database:
             return await select(database, query, params)
 
-    return in_time(once())
+    return run_with_timeout(once())
 
 
 def problems(tmp_path: Path, query: str, url: str = "duckdb:///") -> list[str]:
@@ -297,7 +297,7 @@ def test_a_file_that_another_process_writes_is_tried_again_with_the_next_query(t
             duckdb.connect(str(tmp_path / "late.db")).close()
             assert await select(database, "SELECT 1 AS one") == [{"one": 1}]
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_a_cancelled_query_is_interrupted_and_frees_its_place(folder: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_cancelled_query_is_interrupted_and_frees_its_place(folder: Path) -> N
                 assert await select(database, "SELECT 1 AS one") == [{"one": 1}]
                 assert time.monotonic() - began < 0.5 + SLACK
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_closing_waits_for_a_query_that_was_cut_off(folder: Path) -> None:
@@ -327,7 +327,7 @@ def test_closing_waits_for_a_query_that_was_cut_off(folder: Path) -> None:
             await asyncio.gather(running, return_exceptions=True)
 
     before = threading.active_count()
-    in_time(tried(), seconds=3)
+    run_with_timeout(tried(), seconds=3)
     assert_threads(before)
 
 
@@ -339,7 +339,7 @@ def test_a_database_may_be_opened_twice_as_while_a_configuration_is_exchanged(fo
             await first.aclose()
             return await select(second, "SELECT count(*) AS n FROM sales")
 
-    assert in_time(tried()) == [{"n": 100}]
+    assert run_with_timeout(tried()) == [{"n": 100}]
 
 
 def test_many_queries_at_once_run_in_a_bounded_number_of_threads(folder: Path) -> None:
@@ -350,4 +350,4 @@ def test_many_queries_at_once_run_in_a_bounded_number_of_threads(folder: Path) -
             assert [row[0]["shop"] for row in found] == [f"shop {i % 100 % 3}" for i in range(500)]
             return sum(thread.name.startswith("duckdb") for thread in threading.enumerate())
 
-    assert in_time(tried()) == 3
+    assert run_with_timeout(tried()) == 3

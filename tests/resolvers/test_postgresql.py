@@ -15,7 +15,7 @@ import pytest
 from gateway.errors import Code, ConfigurationError, StepFault
 from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.postgresql import Postgresql, PostgresqlPool
-from tests.kit.databases import answer, ask, code, configuration, in_time, on_server, opened, postgresql
+from tests.kit.databases import answer, ask, code, configuration, on_server, opened, postgresql, run_with_timeout
 from tests.kit.timing import SLACK
 
 SCHEMA = (
@@ -85,7 +85,7 @@ def rows(url: str, query: str, params: Any = (), **place: int) -> list[Row]:
         async with pool_of(url, **place) as database:
             return await select(database, query, params)
 
-    return in_time(once())
+    return run_with_timeout(once())
 
 
 def fault(url: str, query: str, params: Any = ()) -> StepFault:
@@ -158,7 +158,7 @@ def test_values_are_coerced_to_the_type_of_their_column(column: str, good: list[
                 assert caught.value.message is not None
                 assert caught.value.message.startswith("The value of the query parameter 'value' is not ")
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_any_json_is_bound_to_a_json_type(url: str) -> None:
@@ -175,7 +175,7 @@ def test_a_type_that_json_has_nothing_for_is_a_failure_that_leaves_the_connectio
             assert caught.value.code == Code.DOWNSTREAM_SERVICE_ERROR
             assert await select(database, "SELECT 1 AS one") == [{"one": 1}]
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_placeholders_are_known_among_everything_that_looks_like_one(url: str) -> None:
@@ -198,7 +198,7 @@ def test_lists_of_every_length_are_one_prepared_statement(url: str) -> None:
                 await select(database, "SELECT id FROM customers WHERE id IN (:ids)", {"ids": list(range(length))})
             return await select(database, "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%customers%'")
 
-    assert in_time(tried()) == [{"n": 2}]  # itself, and the one with the list
+    assert run_with_timeout(tried()) == [{"n": 2}]  # itself, and the one with the list
 
 
 # -- walls
@@ -259,7 +259,7 @@ def test_what_does_more_than_read_is_a_problem_of_the_configuration(query: str, 
     ],
 )
 def test_the_database_refuses_to_write_even_what_was_not_checked(statement: str, url: str) -> None:
-    in_time(
+    run_with_timeout(
         on_server(
             url,
             "CREATE SEQUENCE IF NOT EXISTS numbers",
@@ -348,7 +348,7 @@ steps:
             assert "errors" not in await ask(generation, "{ both { locked free } }")
         await blocker.close()
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 @pytest.mark.case("S-02")
@@ -368,7 +368,7 @@ def test_a_cancelled_query_stops_at_the_server_and_frees_its_connection(url: str
             assert time.monotonic() - began < 0.3 + SLACK
             assert await activity(url, "active") == 0
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_a_cancellation_never_hits_the_query_after_it(url: str) -> None:
@@ -387,8 +387,8 @@ def test_a_cancellation_never_hits_the_query_after_it(url: str) -> None:
             assert await activity(url, "idle") <= 3
             assert await activity(url, "active") == 0
 
-    in_time(tried())
-    assert in_time(activity(url, "idle")) == 0
+    run_with_timeout(tried())
+    assert run_with_timeout(activity(url, "idle")) == 0
 
 
 def test_connections_stay_few_over_many_queries_and_are_closed_with_the_pool(url: str) -> None:
@@ -397,8 +397,8 @@ def test_connections_stay_few_over_many_queries_and_are_closed_with_the_pool(url
             await asyncio.gather(*(select(database, "SELECT name FROM customers WHERE id = ?", [i % 100]) for i in range(1000)))
             assert await activity(url, "idle") == 3
 
-    in_time(tried())
-    assert in_time(activity(url, "idle")) == 0
+    run_with_timeout(tried())
+    assert run_with_timeout(activity(url, "idle")) == 0
 
 
 def test_the_server_is_told_of_the_steps_own_timeout_where_the_deadline_is_later(url: str, tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_the_server_stops_a_query_whose_gateway_is_gone(url: str) -> None:
             return limits
 
     began = time.monotonic()
-    assert all(1 <= limit <= 2 for limit in in_time(tried()))
+    assert all(1 <= limit <= 2 for limit in run_with_timeout(tried()))
     assert time.monotonic() - began < 1 + SLACK
 
 
@@ -441,7 +441,7 @@ def test_a_lost_connection_is_a_reset_and_the_next_query_has_a_new_one(url: str)
             await asyncio.sleep(0.05)
             assert await select(database, "SELECT 1 AS one") == [{"one": 1}]
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_a_table_may_change_under_a_prepared_statement(url: str) -> None:
@@ -458,7 +458,7 @@ def test_a_table_may_change_under_a_prepared_statement(url: str) -> None:
             with pytest.raises(StepFault):
                 await select(database, query, {"id": "1"})
 
-    in_time(tried())
+    run_with_timeout(tried())
 
 
 def test_too_many_rows_are_refused_without_being_fetched(url: str) -> None:
@@ -471,4 +471,4 @@ def test_too_many_rows_are_refused_without_being_fetched(url: str) -> None:
             assert time.monotonic() - began < 2 + SLACK
             assert len(await select(database, "SELECT id FROM customers ORDER BY id LIMIT 10")) == 10
 
-    in_time(tried())
+    run_with_timeout(tried())

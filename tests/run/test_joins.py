@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.contract.shape import Shaped, object_type
-from gateway.run.joins import Joined, parents_at
+from gateway.run.joins import LinkResult, parents_at
 
 NAMES = [name for name in dir(dict) if not name.startswith("_")]
 """Field names that are methods of a dictionary, too."""
@@ -23,7 +23,7 @@ def decoded(name: str, value: object) -> Shaped:
 def test_a_field_is_read_from_decoded_objects_and_dictionaries_side_by_side(name: str) -> None:
     objects = [decoded(name, {"id": 1}), {name: {"id": 2}}, {"other": 0}, decoded(name, None)]
     for order in permutations(objects):
-        result = Joined({})
+        result = LinkResult({})
         result.values = {(str(index),): value for index, value in enumerate(order)}
         expected = [item.get(name) if isinstance(item, dict) else getattr(item, name) for item in order]
         assert parents_at(result, (name,)) == [item for item in expected if item is not None]

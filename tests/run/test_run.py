@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from gateway.contract.outcome import Failure, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from tests.kit import virtual
-from tests.oracle import HANGS, Act, Part, Performance, Stage, Theatre, now_ms, perform, settle
+from tests.oracle import HANGS, CompiledConfiguration, FakeStepType, Part, RunResult, Stage, loop_time_ms, perform, settle
 
 DOWN = StepFault(Code.SUBREQUEST_HTTP_ERROR, status=503)
 
 
 @pytest.fixture(params=[True, False], ids=["prompt", "slow to end"], autouse=True)
-def is_prompt(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def cancels_promptly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with steps whose cancelled calls end at once, so that chains run in the request's own task, and with other steps."""
-    monkeypatch.setattr(Act, "is_prompt", request.param)
+    monkeypatch.setattr(FakeStepType, "cancels_promptly", request.param)
 
 
 def operation(*steps: str, name: str = "o", rest: str = "") -> str:
@@ -170,7 +170,7 @@ def test_a_request_that_is_cancelled_cancels_every_call_and_leaves_no_task() -> 
     config = operation("a", "b", "c, fallback: [{ value: 1 }]", "d, depends_on: [a]", "x, part: both", "y, part: both")
 
     async def leave() -> None:
-        theatre = Theatre.open(config, stage)
+        theatre = CompiledConfiguration.open(config, stage)
         task = asyncio.create_task(theatre.answer("{ o { a b c d x y } }"))
         await asyncio.sleep(0.1)
         task.cancel()
@@ -464,17 +464,17 @@ def test_each_failed_node_is_logged_once(caplog: pytest.LogCaptureFixture) -> No
     assert fields == [("a", "SUBREQUEST_HTTP_ERROR", "o"), ("c", "SUBREQUEST_HTTP_ERROR", "o"), ("b", "GATEWAY_TIMEOUT", "o")]
 
 
-@pytest.mark.parametrize("is_prompt", [False], indirect=True)
+@pytest.mark.parametrize("cancels_promptly", [False], indirect=True)
 @pytest.mark.parametrize("ends_by", ["deadline", "required"])
 def test_a_call_that_ignores_cancellation_does_not_hold_the_answer(ends_by: str) -> None:
     stage = Stage({"a": Part(after=2000, is_deaf=True), "x": Part(after=20, raises=DOWN)})
     required = "aggregation: { required_steps: [x] }," if ends_by == "required" else ""
     config = operation("a", "x", rest=f"deadline_ms: 100, {required}")
 
-    async def watch() -> tuple[Performance, float]:
-        theatre = Theatre.open(config, stage)
+    async def watch() -> tuple[RunResult, float]:
+        theatre = CompiledConfiguration.open(config, stage)
         performance = await theatre.answer("{ o { a x } }")
-        answered = now_ms()
+        answered = loop_time_ms()
         assert len(theatre.unwinding) == 1
         await asyncio.wait(theatre.unwinding)
         await settle()
@@ -486,7 +486,7 @@ def test_a_call_that_ignores_cancellation_does_not_hold_the_answer(ends_by: str)
     assert stage.times("a") == [(0, 2000, "given")]
 
 
-@pytest.mark.parametrize("is_prompt", [False], indirect=True)
+@pytest.mark.parametrize("cancels_promptly", [False], indirect=True)
 def test_a_value_that_comes_too_late_changes_nothing() -> None:
     stage = Stage({"a": Part(gives="late", after=500, is_deaf=True), "b": Part(gives="B", after=900)})
     config = f"{operation('a', rest='deadline_ms: 100,')}\n---\n{operation('b', name='p')}"
@@ -506,7 +506,7 @@ def test_inputs_are_rendered_of_arguments_steps_and_the_request() -> None:
     ).replace("operation: o,", "operation: o, args: { id: ID! },")
 
     async def ask() -> Any:
-        return await Theatre.open(config, stage).answer("{ o(id: 7) { b } }", headers={"x-who": "me"})
+        return await CompiledConfiguration.open(config, stage).answer("{ o(id: 7) { b } }", headers={"x-who": "me"})
 
     virtual.run(ask())
     assert stage.of("b")[0].inputs == {"tier": "gold", "text": "n=5", "id": "7", "all": "7", "who": "me"}

@@ -52,7 +52,7 @@ NORMAL, URGENT, REPORT = "{ normal { step } }", "{ urgent { step } }", "{ report
 
 
 @pytest.fixture(autouse=True)
-def a_busy_machine_is_no_overload() -> None:
+def no_load_shedding() -> None:
     """Override the fixture of the same name that switches load shedding off: it is tested here."""
 
 

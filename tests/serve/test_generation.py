@@ -50,7 +50,9 @@ def answers(folder: Path, requests: Sequence[tuple[GraphQLRequest, dict[str, str
             bodies, cached = [], 0
             for request, headers in requests:
                 definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-                cached += any(planned.constant_answer is not None for planned in generation.plans.of(definition).values())
+                cached += any(
+                    planned.constant_answer is not None for planned in generation.plans.cached_plans(definition).values()
+                )
                 bodies.append(await answer(generation, request, **headers))
             return bodies, cached, sum(meter.ok for meter in generation.plans.telemetry.counters.steps)
 

@@ -362,7 +362,7 @@ def test_an_overlay_does_not_make_plans_of_documents_that_it_does_not_touch() ->
             long_to_go = asyncio.get_running_loop().time() + 10
             for tenant in range(3):
                 await generation.answer(GraphQLRequest(query), RequestContext("r", {"x-tenant": f"t{tenant}"}, long_to_go))
-            return len(generation.plans.of(generation.read(query).definitions[0]))
+            return len(generation.plans.cached_plans(generation.read(query).definitions[0]))
 
     assert asyncio.run(count("{ other { one } }")) == 1
     assert asyncio.run(count("{ customer(id: 1) { __typename } }")) == 3

@@ -16,7 +16,7 @@ from gateway.operate.prometheus import metrics_text
 from gateway.operate.serving import Serving, serve_folder
 from gateway.run import Results, Span
 from gateway.serve.generation.generation import Generation
-from gateway.telemetry.counters import MAX_STEP_SERIES, Counters, StepMeters, watching_the_loop
+from gateway.telemetry.counters import MAX_STEP_SERIES, Counters, StepMeters, measuring_loop_lag
 from resolvers import STEP_TYPES
 from tests.faults import refused_port
 from tests.kit import virtual
@@ -66,9 +66,9 @@ def test_neither_tenants_nor_documents_nor_operation_names_make_series(tmp_path:
         headers = {"x-tenant": "gold" if number % 3 == 0 else f"tenant-{number}"}
         context = RequestContext(f"r{number}", headers, asyncio.get_running_loop().time())
         request = GraphQLRequest(f"query Q{number % 200} {{ o(id: {number % 200}) {{ a b }} }}")
-        serving.telemetry.begun(context)
+        serving.telemetry.request_started(context)
         await respond(serving.generation, request, context)
-        serving.telemetry.ended("POST", f"/{number}", 200, context)
+        serving.telemetry.request_ended("POST", f"/{number}", 200, context)
 
     before, after = asyncio.run(scenario())
     assert before.keys() == after.keys()
@@ -138,7 +138,7 @@ def test_the_lag_of_the_loop_is_seen() -> None:
     counters = Counters()
 
     async def scenario() -> None:
-        with watching_the_loop(counters):
+        with measuring_loop_lag(counters):
             await asyncio.sleep(0.55)
             time.sleep(0.7)  # noqa: ASYNC251 - a blocked event loop is what the test is about
             await asyncio.sleep(0.1)
@@ -152,7 +152,7 @@ def test_the_watch_of_the_loop_ends_with_its_context() -> None:
     counters = Counters()
 
     async def scenario() -> int:
-        with watching_the_loop(counters):
+        with measuring_loop_lag(counters):
             await asyncio.sleep(2.1)
         counted = sum(counters.lag.counts)
         await asyncio.sleep(60)
@@ -172,9 +172,9 @@ def test_equal_queries_of_several_requests_count_each_with_its_errors(tmp_path: 
 
             async def ask() -> None:
                 context = RequestContext("r", {}, asyncio.get_running_loop().time())
-                serving.telemetry.begun(context)
+                serving.telemetry.request_started(context)
                 body = await respond(generation, GraphQLRequest("{ o { b } }"), context)
-                serving.telemetry.ended("POST", "/graphql", 200, context)
+                serving.telemetry.request_ended("POST", "/graphql", 200, context)
                 assert json.loads(body)["errors"]
 
             await asyncio.gather(*(ask() for _ in range(5)))

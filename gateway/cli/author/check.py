@@ -18,7 +18,7 @@ from gateway.develop.lint.rules.catalogue import all_rules, lint
 from gateway.develop.lint.subject import read_subject
 from gateway.errors import ConfigurationError, Problem
 from gateway.load.build.build import build
-from gateway.load.check.arguments import doubtful_arguments
+from gateway.load.check.arguments import similar_argument_warnings
 from gateway.load.read.files import read_files
 from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
@@ -121,7 +121,7 @@ def _print_summary(blueprint: Blueprint) -> None:
     out.print(table)
     if blueprint.overlays:
         out.print(_overlay_table(blueprint))
-    for warning in (text for operation in blueprint.operations.values() for text in doubtful_arguments(operation)):
+    for warning in (text for operation in blueprint.operations.values() for text in similar_argument_warnings(operation)):
         err.print(f"[yellow]![/] {escape(warning)}", soft_wrap=True)
     out.print(
         f"[green]✓[/] {counted(len(blueprint.operations), 'operation')}, {counted(len(blueprint.sources), 'source')}, "

@@ -12,7 +12,7 @@ from gateway.blueprint.view import blueprint_json
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, failure, load_or_exit, out, print_json
 from gateway.develop.reference.json_schema import document_schema
 from gateway.develop.reference.page import reference_page, reference_sections
-from gateway.errors import nearest
+from gateway.errors import did_you_mean
 from gateway.schema.build import build_schema
 from resolvers import STEP_TYPES
 
@@ -44,7 +44,7 @@ def reference(
     matching = [section for section in sections if name in section.names]
     if name is not None and not matching:
         names = [name for section in sections for name in section.names]
-        hint = nearest(name, names) or f"; it has {', '.join(names)}"
+        hint = did_you_mean(name, names) or f"; it has {', '.join(names)}"
         raise failure(f"the reference has no '{name}'{hint}")
     text = reference_page(STEP_TYPES) if name is None else "\n".join(str(section) for section in matching)
     out.print(Markdown(text) if out.is_terminal else text, markup=False, soft_wrap=not out.is_terminal, end="")

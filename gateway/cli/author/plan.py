@@ -15,8 +15,8 @@ from gateway.blueprint.redaction import MASK
 from gateway.cli.plan_tree import as_trees, in_full
 from gateway.cli.terminal import ConfigDir, failure, load_or_exit, out, print_json
 from gateway.document.document import DocumentReader
-from gateway.errors import Code, RequestError, nearest
-from gateway.language.environment import as_written
+from gateway.errors import Code, RequestError, did_you_mean
+from gateway.language.environment import restore_references
 from gateway.plan.diagrams import as_dot, as_mermaid
 from gateway.plan.nodes import Plan
 from gateway.plan.text import plan_json, plan_text, projection_text
@@ -123,7 +123,7 @@ def _context(blueprint: Blueprint, given: list[str]) -> dict[str, str]:
         if not equals:
             raise failure(f"--context is KEY=VALUE, not '{text}'")
         if key not in blueprint.context:
-            hint = nearest(key, blueprint.context) or "; the configuration has no such key in a document 'context:'"
+            hint = did_you_mean(key, blueprint.context) or "; the configuration has no such key in a document 'context:'"
             raise failure(f"unknown context key '{key}'{hint}")
         values[key] = value
     return values
@@ -154,7 +154,7 @@ def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[t
             winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
     for (operation, path), (value, place) in winners.items():
         # Header values are often credentials.
-        shown = MASK if "headers" in path else as_written(_written(value), blueprint.variables)
+        shown = MASK if "headers" in path else restore_references(_written(value), blueprint.variables)
         yield f"{operation}.{'.'.join(path)} = {shown}", place
 
 

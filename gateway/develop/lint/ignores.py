@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.develop.lint.finding import Finding, Severity
-from gateway.errors import Place, Problem, nearest
+from gateway.errors import Place, Problem, did_you_mean
 
 BAD_IGNORE = "bad-ignore"
 UNUSED_IGNORE = "unused-ignore"
@@ -67,7 +67,7 @@ def _mistake(ignore: Ignore, known: set[str]) -> str:
     if not ignore.rule:
         return "it does not say what to ignore; write 'ignore rule-id reason'"
     if ignore.rule not in known:
-        return f"there is no rule '{ignore.rule[:80]}'{nearest(ignore.rule, sorted(known))}"
+        return f"there is no rule '{ignore.rule[:80]}'{did_you_mean(ignore.rule, sorted(known))}"
     return f"the reason is missing; write why '{ignore.rule}' does not matter here"
 
 

@@ -20,13 +20,13 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.contract import RequestContext
 from gateway.develop.playground.examples import examples
-from gateway.develop.playground.runs import RecordingGeneration, RunHistory, planned
+from gateway.develop.playground.runs import RecordingGeneration, RunHistory, plan_request
 from gateway.errors import Code, RequestError
 from gateway.json_text import json_text
 from gateway.operate.serving import Serving
 from gateway.plan.text import plan_json
-from gateway.serve.http.asgi import send_error, unless_client_leaves
-from gateway.serve.http.request import headers_of, posted, read_body, refuse_simple
+from gateway.serve.http.asgi import cancel_on_disconnect, send_error
+from gateway.serve.http.request import decode_headers, parse_post, read_body, refuse_cross_site
 from gateway.serve.http.response import not_ready
 
 HEARTBEAT = 15.0
@@ -81,13 +81,13 @@ class Playground:
         return generation
 
     async def _plan(self, request: Request) -> Response:
-        headers = headers_of(request.scope)
+        headers = decode_headers(request.scope)
         generation = self._current().generation
         body = await read_body(headers, request.receive, generation.blueprint.server.max_request_bytes)
-        graphql_request = posted(body, headers)
+        graphql_request = parse_post(body, headers)
         context = RequestContext("", headers, asyncio.get_running_loop().time())
         try:
-            plan, problems = planned(generation, graphql_request, context)
+            plan, problems = plan_request(generation, graphql_request, context)
         except RequestError as error:  # status 200: the page asks while the user types, so most documents are incomplete
             return JSONResponse({"plan": None, "problems": error.errors})
         return JSONResponse({"plan": plan_json(plan, describes_pruned=True), "problems": problems})
@@ -103,7 +103,7 @@ class Playground:
 
     async def _run_again(self, request: Request) -> Response:
         """Execute the request of a recorded run again, with its variables and headers; ``id`` in the response is the new run."""
-        refuse_simple(headers_of(request.scope))  # against CSRF: it may be a mutation
+        refuse_cross_site(decode_headers(request.scope))  # against CSRF: it may be a mutation
         run = self._runs.get(request.path_params["id"])
         recorded = run.context
         context = RequestContext(uuid.uuid4().hex, recorded.headers, asyncio.get_running_loop().time(), recorded.values)
@@ -138,7 +138,7 @@ class ConfigurationEvents:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._listeners += 1
         try:
-            await unless_client_leaves(self._send_events(send), receive)
+            await cancel_on_disconnect(self._send_events(send), receive)
         finally:
             self._listeners -= 1
 

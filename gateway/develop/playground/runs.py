@@ -97,7 +97,7 @@ class RecordingGeneration:
             raise
         extensions: Any = body["extensions"]
         trace = extensions["trace"] if request.wants_trace else extensions.pop("trace")
-        plan = planned(self.generation, request, context)[0]
+        plan = plan_request(self.generation, request, context)[0]
         if plan.calls:  # a query for introspection only is no run
             errors = [_recorded_error(error) for error in errors_of(body)]
             self._add(
@@ -141,7 +141,9 @@ def _recorded_error(error: Mapping[str, Any]) -> dict[str, object]:
     return {"code": code, "step": step, "path": error["path"], "message": MESSAGES.get(Code(code), "").format(step=step)}
 
 
-def planned(generation: Generation, request: GraphQLRequest, context: RequestContext) -> tuple[Plan, list[dict[str, object]]]:
+def plan_request(
+    generation: Generation, request: GraphQLRequest, context: RequestContext
+) -> tuple[Plan, list[dict[str, object]]]:
     """Return the plan of a request without running it, and the errors of its variables: they need not be valid for a plan.
 
     :raises RequestError: the document is not valid, or a variable of ``@skip`` or ``@include`` is missing.

@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.blueprint import Blueprint
 from gateway.contract import StepType
 from gateway.contract.mock import MockAnswer
-from gateway.errors import ConfigurationError, Place, Problem, nearest
+from gateway.errors import ConfigurationError, Place, Problem, did_you_mean
 from gateway.load.read.decode import Decoded, decode_document
 from gateway.load.read.files import TEST_FILES, read_file
 from gateway.load.read.yaml_source import read_documents
@@ -91,14 +91,14 @@ def _mistakes(decoded: Decoded[CaseKeys], blueprint: Blueprint, names: Mapping[s
     places = [("steps", name) for name in keys.steps] + [("before", "steps", name) for name in before]
     for path in (*places, *(("expect", "calls", name) for name in keys.expect.calls)):
         if path[-1] not in names:
-            message = f"unknown step '{path[-1]}'{nearest(path[-1], names)}"
+            message = f"unknown step '{path[-1]}'{did_you_mean(path[-1], names)}"
             yield decoded.problem(path, message, "unknown-step", is_about_key=True)
         elif not names[path[-1]] and path[0] != "expect":
             message = f"the step '{path[-1]}' calls no upstream, so it runs as it is; remove its mock"
             yield decoded.problem(path, message, "unused-mock", is_about_key=True)
     for name in keys.context:
         if name not in blueprint.context:
-            message = f"unknown context key '{name}'{nearest(name, blueprint.context)}"
+            message = f"unknown context key '{name}'{did_you_mean(name, blueprint.context)}"
             yield decoded.problem(("context", name), message, "unknown-context", is_about_key=True)
     if not keys.expect.model_fields_set:
         message = "the test expects nothing, so it cannot fail; write 'data:', 'errors:', 'refused:', 'plan:' or 'calls:'"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.blueprint import Blueprint
 from gateway.errors import ConfigurationError, Place, Problem
-from gateway.language.environment import as_written, variables_in
+from gateway.language.environment import restore_references, variables_in
 from gateway.load.build.assembly import are_compatible, assemble, extend_context, links_of
 from gateway.load.build.makers import UnitBuilder
 from gateway.load.build.reading import ReadDocuments
@@ -43,7 +43,7 @@ class BuildMemory:
     units: Mapping[str, Unit]
     context: BuildContext
 
-    def is_as(self, other: "BuildMemory") -> bool:
+    def serves_same_as(self, other: "BuildMemory") -> bool:
         """Tell whether both builds serve requests in the same way: the same unit objects, with equal types and shared parts."""
         mine, theirs = self.context, other.context
         return (
@@ -53,7 +53,7 @@ class BuildMemory:
             and mine.shared.content == theirs.shared.content
         )
 
-    def has_use_for(self, types: SdlTypes) -> bool:
+    def refers_to(self, types: SdlTypes) -> bool:
         """Tell whether anything here still refers to these types: overlays refer to the types with which their operation was built."""
         compiled = (unit.compiled for unit in self.units.values())
         return self.context.types is types or any(
@@ -73,9 +73,9 @@ class BuildResult:
     kept: tuple[str, ...]
     memory: BuildMemory | None
 
-    def is_as(self, before: "BuildResult") -> bool:
+    def serves_same_as(self, before: "BuildResult") -> bool:
         """Tell whether requests are served in the same way as before."""
-        return self.memory is not None and before.memory is not None and self.memory.is_as(before.memory)
+        return self.memory is not None and before.memory is not None and self.memory.serves_same_as(before.memory)
 
 
 def load(folder: Path, step_types: StepTypes, environment: Mapping[str, str] = os.environ) -> Blueprint:
@@ -91,10 +91,10 @@ def build(files: Files, step_types: StepTypes, environment: Mapping[str, str] = 
 
     :raises ConfigurationError: with all problems of all files.
     """
-    return whole(build_next(files, step_types, environment=environment))
+    return require_blueprint(build_next(files, step_types, environment=environment))
 
 
-def whole(built: BuildResult) -> Blueprint:
+def require_blueprint(built: BuildResult) -> Blueprint:
     """Return the blueprint of a build without problems.
 
     :raises ConfigurationError: with all problems.
@@ -146,7 +146,9 @@ class _Build:
             self.problems.append(Problem(place, "folder", message, "no-operation"))
         causes = _without_consequences(self.problems)
         # Values of environment variables may be secrets, so messages show the references instead.
-        problems = tuple(sorted(replace(problem, message=as_written(problem.message, self.variables)) for problem in causes))
+        problems = tuple(
+            sorted(replace(problem, message=restore_references(problem.message, self.variables)) for problem in causes)
+        )
         extended = extend_context(units, context, self.before.context) if kept and self.before else context
         # Kept units come from an older configuration, so they may conflict with new ones even though each of both is valid.
         if extended is None or not any(unit.operation for unit in units.values()) or not are_compatible(units, extended):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.language.expression import Expression, ExpressionError, compile_expression
 from gateway.load.read.decode import Decoded
 from gateway.settings import ContextKeys
@@ -31,7 +31,7 @@ def read_context(documents: Sequence[Decoded[ContextKeys]], problems: list[Probl
 def _mistake(path: tuple[str, ...]) -> str | None:
     """Return the mistake in a path that an expression reads, or None."""
     if not path or path[0] != "request":
-        hint = nearest(path[0], ["request"]) if path else ""
+        hint = did_you_mean(path[0], ["request"]) if path else ""
         return f"a context value is made of 'request.id' and 'request.headers' alone{hint}"
     return request_mistake(path)
 
@@ -39,7 +39,7 @@ def _mistake(path: tuple[str, ...]) -> str | None:
 def request_mistake(path: tuple[str, ...]) -> str | None:
     """Return the mistake in a path into the request, or None. The path may end at the headers, for functions that take all of them."""
     if len(path) > 1 and path[1] not in {"id", "headers"}:
-        return f"a request has no '{path[1]}', only 'id' and 'headers'{nearest(path[1], ['id', 'headers'])}"
+        return f"a request has no '{path[1]}', only 'id' and 'headers'{did_you_mean(path[1], ['id', 'headers'])}"
     if len(path) > 2 and path[1] == "headers" and path[2] != path[2].lower():
         return f"header names are lower-case here; write '{path[2].lower()}'"
     return None

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from gateway.blueprint import RateLimits
 from gateway.blueprint.blueprint import RateLimit
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.language.expression import Expression, ExpressionError, compile_expression
 from gateway.load.build.context import request_mistake
 from gateway.load.read.decode import Decoded
@@ -48,10 +48,10 @@ def _rate(text: str) -> tuple[int, int]:
 def _mistake(path: tuple[str, ...], context: Mapping[str, Expression]) -> str | None:
     """Return the mistake in a path that the key of a rate limit reads, or None."""
     if not path or path[0] not in _ROOTS:
-        hint = nearest(path[0], _ROOTS) if path else ""
+        hint = did_you_mean(path[0], _ROOTS) if path else ""
         return f"the key of a rate limit is made of 'request', 'context' and 'peer' alone{hint}"
     if path[0] == "request":
         return request_mistake(path)
     if path[0] == "context" and len(path) > 1 and path[1] not in context:
-        return f"unknown context key '{path[1]}'{nearest(path[1], context)}"
+        return f"unknown context key '{path[1]}'{did_you_mean(path[1], context)}"
     return None

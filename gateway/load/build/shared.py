@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.blueprint import Source
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.load.build.fields import read_fields
 from gateway.load.build.unit import SharedParts, digest
 from gateway.load.check.references import Scope, placed_references, read_templates
@@ -70,7 +70,7 @@ def _defaults(decoded: DecodedDocuments, problems: list[Problem]) -> dict[str, s
         defaults[step_type] = name
         source = decoded.sources.get(name)
         if name not in decoded.source_names:
-            problems.append(replace(unknown, message=unknown.message + nearest(name, decoded.source_names)))
+            problems.append(replace(unknown, message=unknown.message + did_you_mean(name, decoded.source_names)))
         elif source is not None and source.keys.type != step_type:
             message = f"the source '{name}' is of the type '{source.keys.type}', not '{step_type}'"
             problems.append(replace(unknown, message=message, code="wrong-source"))

@@ -47,7 +47,7 @@ def read_arguments(
     return tuple(_typed(decoded, name, keys, types, problems) for name, keys in written.items())
 
 
-def doubtful_arguments(operation: Operation) -> Iterator[str]:
+def similar_argument_warnings(operation: Operation) -> Iterator[str]:
     """Yield a warning for each two inferred arguments whose names are so similar that one may be a typo of the other."""
     names = [argument.name for argument in operation.arguments if operation.are_arguments_inferred]
     for first, second in combinations(names, 2):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
 
 from gateway.blueprint import Origin, Strategy
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.load.check.draft import StepDraft
 from gateway.load.check.references import resolve_type
 from gateway.load.read.decode import Decoded
@@ -52,7 +52,7 @@ class Aggregation(ABC):
 
     def _check_step_name(self, path: tuple[str | int, ...], name: str, step_names: frozenset[str]) -> None:
         if name not in step_names:
-            hint = nearest(name, step_names) or "; it is not a step of this operation"
+            hint = did_you_mean(name, step_names) or "; it is not a step of this operation"
             self._report(path, f"unknown step '{name}'{hint}", "unknown-step")
 
     def _report(self, path: tuple[str | int, ...], message: str, code: str) -> None:
@@ -135,7 +135,7 @@ class _Composite(Aggregation):
                 hint = f"; did you mean '{misnamed.field}'?"
                 self._problems.append(misnamed.decoded.problem(path, message + hint, "unfilled-field"))
                 continue
-            hint = nearest(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
+            hint = did_you_mean(field, origins) or "; if the operation is not meant to have this type, set 'type:'"
             self._report(("steps",), message + hint, "unfilled-field")
 
     def _misnamed_step(self, field: str, steps: Drafts) -> StepDraft | None:
@@ -155,7 +155,7 @@ class _Merge(_Composite):
 
     def _misnamed_step(self, field: str, steps: Drafts) -> StepDraft | None:
         undeclared = {step.field: step for step in steps.values() if self._declared and step.field not in self._declared.fields}
-        return next((step for name, step in undeclared.items() if nearest(field, [name])), None)
+        return next((step for name, step in undeclared.items() if did_you_mean(field, [name])), None)
 
 
 class _Flatten(_Composite):

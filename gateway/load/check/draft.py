@@ -7,7 +7,7 @@ from graphql import GraphQLSchema, is_output_type
 
 from gateway.blueprint import Fallback, Source
 from gateway.contract import KeyProblem, StepType
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.language.expression import Expression, ExpressionError, compile_expression
 from gateway.load.check.fallback import fallback_problems, read_fallback
 from gateway.load.check.policies import policy_problems
@@ -82,7 +82,7 @@ class StepDraft:
             message = f"a step of the type '{self.keys.type}' has no 'Cache-Control'; write 'cache: {{ ttl_ms: … }}'"
             yield KeyProblem("cache", message, "cache-not-http")
         if isinstance(self.keys.list_size, str) and self.keys.list_size not in arguments:
-            message = f"unknown argument '{self.keys.list_size}'{nearest(self.keys.list_size, arguments)}"
+            message = f"unknown argument '{self.keys.list_size}'{did_you_mean(self.keys.list_size, arguments)}"
             yield KeyProblem("list_size", message, "unknown-argument")
         yield from policy_problems(self.keys, self.step_type)
         yield from fallback_problems(self.keys.fallback, lambda: self.step_type.is_idempotent(self.keys))
@@ -139,7 +139,7 @@ def _source(
             problems.append(decoded.problem(("source",), message, "wrong-source"))
     elif name not in check_context.source_names and written is not None:
         candidates = [name for name, source in check_context.sources.items() if source.keys.type == step_type.name]
-        hint = nearest(name, candidates) or "; declare it under 'sources:'"
+        hint = did_you_mean(name, candidates) or "; declare it under 'sources:'"
         problems.append(decoded.problem(("source",), f"unknown source '{name}'{hint}", "unknown-source"))
     return None
 

@@ -14,7 +14,7 @@ from graphql import (
 from graphql.utilities import is_type_sub_type_of
 
 from gateway.blueprint import Argument, Link
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.language.template import Reference
 from gateway.load.check.arguments import read_arguments
 from gateway.load.check.draft import CheckContext, StepDraft, read_draft
@@ -172,7 +172,7 @@ class _LinkBuilder:
         parent = types.type_map.get(self.type_name)
         if not isinstance(parent, _WITH_FIELDS):
             known = [name for name, declared in types.type_map.items() if isinstance(declared, _WITH_FIELDS)]
-            hint = nearest(self.type_name, known) or "; declare it in a .graphql file"
+            hint = did_you_mean(self.type_name, known) or "; declare it in a .graphql file"
             self._report(("field",), f"unknown object type or interface '{self.type_name}'{hint}", "unknown-type")
             return None
         if self.field in parent.fields:

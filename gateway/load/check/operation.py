@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLType, get_named_type, is_composite_type
 
 from gateway.blueprint import Argument, Operation, Priority, Step
-from gateway.blueprint.graph import Graph, closure, find_cycles, mere_fallbacks, written_order
-from gateway.errors import Problem, nearest
+from gateway.blueprint.graph import Graph, closure, fallback_only_steps, find_cycles, written_order
+from gateway.errors import Problem, did_you_mean
 from gateway.load.check.arguments import read_arguments
 from gateway.load.check.composite import read_aggregation
 from gateway.load.check.draft import CheckContext, StepDraft, read_draft
@@ -187,7 +187,7 @@ class _OperationBuilder:
         self, decoded: Decoded[StepKeys] | Decoded[OperationKeys], path: tuple[str | int, ...], name: str
     ) -> None:
         if name not in self.step_names:
-            hint = nearest(name, self.step_names) or "; it is not a step of this operation"
+            hint = did_you_mean(name, self.step_names) or "; it is not a step of this operation"
             self._report(decoded, path, f"unknown step '{name}'{hint}", "unknown-step")
 
     def _check_fallbacks(self, draft: StepDraft) -> None:
@@ -239,7 +239,7 @@ class _OperationBuilder:
 
     def _in_written_order(self, graph: Graph, prerequisites: Graph) -> Graph:
         """Return a graph in which each step also waits for the one written before it, except steps that run only as fallbacks."""
-        eager = closure(prerequisites.keys() - mere_fallbacks(self.drafts), prerequisites.__getitem__)
+        eager = closure(prerequisites.keys() - fallback_only_steps(self.drafts), prerequisites.__getitem__)
         before = written_order({name: others for name, others in prerequisites.items() if name in eager})
         return {name: [*others, *([before[name]] if name in before else [])] for name, others in graph.items()}
 

@@ -13,7 +13,7 @@ from gateway.blueprint import Operation, Origin, Overlay
 from gateway.blueprint.graph import find_cycles
 from gateway.blueprint.operation import OverlayField
 from gateway.blueprint.overlay import Patch, condition_text
-from gateway.errors import ConfigurationError, Problem, nearest
+from gateway.errors import ConfigurationError, Problem, did_you_mean
 from gateway.load.check.draft import CheckContext
 from gateway.load.check.operation import build_operation
 from gateway.load.check.references import context_mistake
@@ -129,7 +129,7 @@ def _check_names(
         problems.append(overlay.problem(("overlay",), message, "duplicate-name"))
     seen.add((keys.overlay, keys.operation))
     if keys.operation not in names:
-        hint = nearest(keys.operation, names) or "; an overlay changes a configured operation"
+        hint = did_you_mean(keys.operation, names) or "; an overlay changes a configured operation"
         problems.append(overlay.problem(("operation",), f"unknown operation '{keys.operation}'{hint}", "unknown-operation"))
     for key in keys.when:
         mistake = context_mistake(("context", key), context.context)
@@ -158,9 +158,11 @@ def _step_mistakes(step: Mapping[str, object], names: frozenset[str], seen: set[
         message = f"the operation has a step '{name}'; remove 'type' to patch it, or give the new one another name"
         yield "type", message, "duplicate-name"
     elif "type" not in step and name not in names:
-        hint = nearest(name, names) or "; write 'type:' to add it"
+        hint = did_you_mean(name, names) or "; write 'type:' to add it"
         yield "name", f"unknown step '{name}'{hint}", "unknown-step"
-    misspelt = next((key for key in step if nearest(key, ["type"])), None) if "type" not in step and name not in names else None
+    misspelt = (
+        next((key for key in step if did_you_mean(key, ["type"])), None) if "type" not in step and name not in names else None
+    )
     if misspelt:
         yield misspelt, f"unknown key '{misspelt}'; did you mean 'type'?", "unknown-key"
     for key in _SCHEMA_KEYS if "type" not in step and not misspelt else ():

@@ -19,7 +19,7 @@ from graphql import (
     type_from_ast,
 )
 
-from gateway.errors import Problem, nearest
+from gateway.errors import Problem, did_you_mean
 from gateway.language.template import Reference, TemplateError, parse, references
 from gateway.load.read.decode import Decoded, Path
 from gateway.load.types.sdl import read_type
@@ -104,7 +104,7 @@ class Scope:
         if root == "args":
             if len(path) == 1 or path[1] in self.arguments:
                 return self.mistake(path[1:]) if len(path) > 1 else None
-            return f"unknown argument '{path[1]}'{nearest(path[1], self.arguments)}", "unknown-reference"
+            return f"unknown argument '{path[1]}'{did_you_mean(path[1], self.arguments)}", "unknown-reference"
         if root == "request":
             return request_mistake(path)
         if root == "context":
@@ -115,7 +115,7 @@ class Scope:
             if root in known:
                 message = path_mistake(known[root], path)
                 return (message, "unknown-field") if message else None
-        hint = nearest(root, (*self.arguments, *self.steps, *self.of_link)) or "; it is neither an argument nor a step here"
+        hint = did_you_mean(root, (*self.arguments, *self.steps, *self.of_link)) or "; it is neither an argument nor a step here"
         return f"unknown reference '{root}'{hint}", "unknown-reference"
 
 
@@ -123,7 +123,7 @@ def context_mistake(path: tuple[str, ...], known: Collection[str]) -> tuple[str,
     """Return the mistake in a path into the context as (message, code), or None."""
     if len(path) == 1 or path[1] in known:
         return None
-    hint = nearest(path[1], known) or "; declare it in a document 'context:'"
+    hint = did_you_mean(path[1], known) or "; declare it in a document 'context:'"
     return f"unknown context key '{path[1]}'{hint}", "unknown-reference"
 
 
@@ -148,7 +148,7 @@ def path_mistake(current: GraphQLType | None, path: tuple[str, ...]) -> str | No
             current = current.of_type
         elif isinstance(current, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
             if name not in current.fields:
-                return f"the type '{current.name}' of '{so_far}' has no field '{name}'{nearest(name, current.fields)}"
+                return f"the type '{current.name}' of '{so_far}' has no field '{name}'{did_you_mean(name, current.fields)}"
             current = current.fields[name].type
         elif isinstance(current, GraphQLEnumType) or (
             isinstance(current, GraphQLNamedType) and is_specified_scalar_type(current)
@@ -167,5 +167,5 @@ def resolve_type(text: str, types: GraphQLSchema) -> GraphQLType | str:
     resolved = type_from_ast(types, node)
     if resolved is None:
         name = text.strip("[]! ")
-        return f"unknown type '{name}'{nearest(name, types.type_map) or '; declare it in a .graphql file'}"
+        return f"unknown type '{name}'{did_you_mean(name, types.type_map) or '; declare it in a .graphql file'}"
     return resolved

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.blueprint import Step
-from gateway.language.environment import as_written
+from gateway.language.environment import restore_references
 from gateway.language.template import references
 from gateway.load.check.draft import CheckContext, StepDraft
 from gateway.load.check.policies import policies_of
@@ -59,10 +59,10 @@ def build_step(
         policies=policies_of(keys, source.keys if source else None, draft.step_type),
         fallbacks=draft.fallbacks,
         calls_out=draft.step_type.calls_out,
-        is_prompt=draft.step_type.is_prompt,
+        cancels_promptly=draft.step_type.cancels_promptly,
         takes_shape=draft.step_type.takes_shape,
         lifetime=keys.cache.ttl_ms / 1000 if isinstance(keys.cache, CacheKeys) else keys.cache,
         is_deduplicated=source is not None and source.keys.dedupe and draft.step_type.is_idempotent(keys),
-        description=as_written(draft.step_type.describe(keys), check_context.variables),
+        description=restore_references(draft.step_type.describe(keys), check_context.variables),
         is_sensitive=name in scope.sensitive,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from gateway.contract import KeyProblem, StepType
-from gateway.errors import Place, Problem, nearest
+from gateway.errors import Place, Problem, did_you_mean
 from gateway.load.read.yaml_source import SourceMap, YamlDocument
 from gateway.settings import (
     DOCUMENT_KINDS,
@@ -129,7 +129,7 @@ def _decode_simple(kind: DocumentKind, document: YamlDocument, result: DecodedDo
 
 def _unknown_kind(document: YamlDocument) -> Problem:
     known = [key for kind in DOCUMENT_KINDS for key in kind.keys]
-    hints = (nearest(key, known) for key in document.value)
+    hints = (did_you_mean(key, known) for key in document.value)
     hint = next((hint for hint in hints if hint), f"; it has one of the keys {', '.join(known)}")
     return Problem(document.marks.place, "document", f"unknown kind of document{hint}", "unknown-document")
 
@@ -221,7 +221,7 @@ def _decode_default(shared: Decoded[SharedKeys], step_type: str, source: str, kn
         return Problem(place, "defaults", message, code)
 
     if step_type not in known:
-        message = f"no step type '{step_type}' calls a source{nearest(step_type, known)}"
+        message = f"no step type '{step_type}' calls a source{did_you_mean(step_type, known)}"
         result.problems.append(problem(message, "unknown-step-type", is_about_key=True))
     elif step_type in result.defaults:
         result.problems.append(problem(f"a second default for '{step_type}'", "duplicate-name", is_about_key=True))
@@ -251,7 +251,7 @@ def _model_of(
     if isinstance(name, str) and name in models:
         return models[name]
     place = marks.at(("type",))
-    misspelt = next((key for key in raw if nearest(key, ["type"])), None) if "type" not in raw else None
+    misspelt = next((key for key in raw if did_you_mean(key, ["type"])), None) if "type" not in raw else None
     if misspelt is not None:
         message = f"unknown key '{misspelt[:80]}'; did you mean 'type'?"
         problems.append(Problem(marks.at((misspelt,), is_key=True), f"{subject} · {misspelt[:80]}", message, "unknown-key"))
@@ -259,7 +259,7 @@ def _model_of(
         problems.append(Problem(place, subject, f"the key 'type' is missing; one of {', '.join(models)}", "missing-key"))
     else:
         if isinstance(name, str):
-            hint = nearest(name, models) or f"; one of {', '.join(models)}"
+            hint = did_you_mean(name, models) or f"; one of {', '.join(models)}"
             message = f"unknown type '{name[:80]}'{hint}"
         else:
             message = explain_mismatch({"enum": list(models)}, name, {})

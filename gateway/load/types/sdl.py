@@ -49,9 +49,9 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
-from gateway.errors import Place, Problem, nearest
-from gateway.garbage import cut_tokens
-from gateway.language.scalars import SCALARS, equip
+from gateway.errors import Place, Problem, did_you_mean
+from gateway.garbage import unlink_tokens
+from gateway.language.scalars import SCALARS, attach_coercion
 from gateway.load.types.sensitive import record_sensitive_types, sensitive_types
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def read_types(
     types = declared_types(schema)
     # The query type of _BUILT_IN was only there because a schema without one is invalid.
     rootless = GraphQLSchema(types=[*types.values(), *specified_scalar_types.values()], assume_valid=True)
-    cut_tokens(document.definitions)
+    unlink_tokens(document.definitions)
     mentions = _mentions(types)
     record_sensitive_types(rootless, sensitive_types(types, mentions))
     return SdlTypes(rootless, _digests(document, types), mentions, document.definitions), problems
@@ -145,7 +145,7 @@ def _build(document: DocumentNode) -> GraphQLSchema:
     schema = build_ast_schema(document, assume_valid_sdl=True)
     for declared in schema.type_map.values():
         if isinstance(declared, GraphQLScalarType):
-            equip(declared)
+            attach_coercion(declared)
     return schema
 
 
@@ -288,7 +288,7 @@ def _keyword_mistake(error: GraphQLError) -> Problem | None:
     token = lexer.advance()
     while token.start < start or token.kind not in {TokenKind.NAME, TokenKind.EOF}:
         token = lexer.advance()
-    hint = nearest(token.value or "", _KEYWORDS)
+    hint = did_you_mean(token.value or "", _KEYWORDS)
     place = Place(error.source.name, token.line, token.column)
     return Problem(place, "types", f"unexpected '{token.value}'{hint}", "sdl-syntax") if hint else None
 

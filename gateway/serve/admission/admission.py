@@ -20,7 +20,7 @@ SLICES = {Priority.LOW: -1.0, Priority.NORMAL: 0.010, Priority.HIGH: 0.030}
 are, as no age of an iteration is negative."""
 MEASURE_INTERVAL = 0.002
 """Seconds between two measurements while the event loop keeps up, so that measuring costs next to nothing."""
-REASONS = ("in_flight", "pressure")
+REJECTION_REASONS = ("in_flight", "pressure")
 """Why a request is rejected: all places are taken, or the event loop is overloaded."""
 MANY_REJECTIONS = 100
 """More rejections than this within ``REJECTION_WINDOW`` seconds make the readiness check fail for ``NOT_READY_SECONDS`` seconds."""

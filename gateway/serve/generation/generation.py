@@ -17,12 +17,12 @@ from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, RequestContext, StepType
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
-from gateway.contract.shape import plain, shaped_text
+from gateway.contract.shape import encode_shaped, to_builtins
 from gateway.document.document import Document, DocumentReader
 from gateway.errors import Code, RequestError
-from gateway.garbage import take_apart
+from gateway.garbage import clear_schema
 from gateway.json_text import json_text
-from gateway.run import Results, at_once, run
+from gateway.run import Results, run, run_without_waiting
 from gateway.run.policies import apply
 from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
 from gateway.run.single_flight import SingleFlight
@@ -33,7 +33,7 @@ from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
 from gateway.serve.generation.prepared import PreparedRequest
-from gateway.telemetry.telemetry import Telemetry, tell_misfits
+from gateway.telemetry.telemetry import Telemetry, log_value_errors
 
 log = logging.getLogger("stepgraph.generation")
 
@@ -95,7 +95,7 @@ class Generation:
         try:
             prepared = self._prepare(request, context)
             body = self._body(prepared, await self._run(prepared))
-            return cast("Body", plain(body)) if prepared.planned.is_shaped else body
+            return cast("Body", to_builtins(body)) if prepared.planned.is_shaped else body
         finally:
             self._leave()
 
@@ -109,12 +109,12 @@ class Generation:
         prepared = self._prepare(request, context)
         planned = prepared.planned
         if planned.constant_answer is not None and not request.wants_trace:
-            self._counters.steps.count_known(planned.meters)  # metrics do not depend on what is cached
+            self._counters.steps.count_constant(planned.meters)  # metrics do not depend on what is cached
             return planned.constant_answer
         if self._shares_queries and prepared.is_shareable:
             return partial(self._respond_shared, prepared)
         if planned.plan.is_immediate:
-            body = self._body(prepared, at_once(self._run(prepared)))
+            body = self._body(prepared, run_without_waiting(self._run(prepared)))
             text = json_text(body)
             if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
                 planned.constant_answer = text
@@ -125,7 +125,7 @@ class Generation:
         self._enter()
         try:
             body = self._body(prepared, await self._run(prepared))
-            return shaped_text(body) if prepared.planned.is_shaped else json_text(body)
+            return encode_shaped(body) if prepared.planned.is_shaped else json_text(body)
         finally:
             self._leave()
 
@@ -139,7 +139,7 @@ class Generation:
         self._counters.shared["query_joined"] += self._queries.has(identity)
         with self.in_use():  # also while it waits for the other query
             text, common = await self._queries.join(identity, respond)
-        summary.end_like(common)
+        summary.copy_outcome(common)
         return text
 
     @contextmanager
@@ -183,7 +183,7 @@ class Generation:
             self.uses = Counter(dict(uses.most_common(MAX_DOCUMENTS)))
         return document
 
-    def prepare(self, old: "Generation", count: int) -> None:
+    def warm_up(self, old: "Generation", count: int) -> None:
         """Read and plan the documents requested most often on an old generation, so that the first requests on this one are not slow."""
         for query, _ in old.uses.most_common(count):
             with suppress(RequestError):
@@ -205,7 +205,7 @@ class Generation:
             for step in list(itertools.islice(self._calls, _CALLS_PER_TURN)):
                 del self._calls[step]
             await asyncio.sleep(0)
-        await take_apart(self.schema)
+        await clear_schema(self.schema)
         vars(self.overlays).clear()
 
     def _prepare(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
@@ -257,7 +257,7 @@ class Generation:
             body = response_body(planned.plan, results, data, errors, self._max_errors)
             note_shortfall(prepared.context.summary, body)
         if errors:
-            tell_misfits(planned.plan, results, errors, prepared.context)
+            log_value_errors(planned.plan, results, errors, prepared.context)
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body

@@ -53,7 +53,7 @@ class Overlays:
 
     def values(self, request: RequestContext) -> dict[str, object]:
         """Evaluate the context values of a request. A value that cannot be evaluated is null, as that of a missing header is."""
-        scope = {"request": request.said}
+        scope = {"request": request.scope_value}
         values: dict[str, object] = {}
         for name, expression in self._blueprint.context.items():
             try:

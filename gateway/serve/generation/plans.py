@@ -19,7 +19,7 @@ from graphql import (
 
 from gateway.answer.projection import Projection, compile_projection
 from gateway.blueprint import Blueprint
-from gateway.document.coercion import NO_VARIABLES, ArgumentCoercion, Arguments, Variables, told
+from gateway.document.coercion import NO_VARIABLES, ArgumentCoercion, Arguments, Variables, format_error
 from gateway.document.document import Definition, Document, too_deep
 from gateway.document.selection import INTROSPECTION, select
 from gateway.errors import Code, RequestError
@@ -90,7 +90,7 @@ class Plans:
         allowed = self.blueprint.limits.introspection
         return self.is_development if allowed is None else allowed
 
-    def of(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
+    def cached_plans(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
         """Return the cached plans of a definition."""
         return self._cache.get(definition, {})
 
@@ -130,7 +130,7 @@ class Plans:
         if document.mistakes:  # no longer valid under the new schema
             return
         for definition, old in zip(document.definitions, old_document.definitions, strict=True):
-            for identity in list(earlier.of(old)):
+            for identity in list(earlier.cached_plans(old)):
                 values = dict(zip(old.conditions, identity[: len(old.conditions)], strict=True))
                 with suppress(RequestError):
                     self.plan(definition, Variables.of_conditions(values))
@@ -185,7 +185,7 @@ class Plans:
         result = execute(self.schema, planned.introspection, variable_values=dict(values))
         assert isinstance(result, ExecutionResult)
         if result.errors or result.data is None:
-            raise RequestError(Code.BAD_USER_INPUT, 400, *(told(error) for error in result.errors or ()))
+            raise RequestError(Code.BAD_USER_INPUT, 400, *(format_error(error) for error in result.errors or ()))
         return result.data
 
 

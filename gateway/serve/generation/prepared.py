@@ -27,7 +27,7 @@ class PreparedRequest(Record, frozen=True):
     def identity(self) -> tuple[object, ...]:
         """The key of single flight, all that the answer depends on: the plan (one for each operation and set of overlays) and all that it reads."""
         plan, context = self.planned.plan, self.context
-        read = [_value_at(context.said, path) for path in plan.request_reads]
+        read = [_value_at(context.scope_value, path) for path in plan.request_reads]
         arguments = self.arguments
         # repr(), because arguments may be lists and mappings, which have no hash.
         return id(self.planned), repr((arguments.calls, arguments.links, read, context.values if plan.reads_context else None))

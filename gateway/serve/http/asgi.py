@@ -19,7 +19,7 @@ from gateway.errors import Code, RequestError
 from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint, RequestIds
 from gateway.serve.http.media_types import JSON
-from gateway.serve.http.request import GRAPHQL_PATH, PREFLIGHT_HEADERS, HttpMessage, headers_of, read_body
+from gateway.serve.http.request import GRAPHQL_PATH, PREFLIGHT_HEADERS, HttpMessage, decode_headers, read_body
 from gateway.serve.http.response import (
     CONTENT_TYPES,
     INTERNAL_ERROR_BODY,
@@ -84,7 +84,7 @@ class GatewayApp:
         return self._cors[1]
 
     async def _graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, request_id = headers_of(scope), scope[REQUEST_ID]
+        headers, request_id = decode_headers(scope), scope[REQUEST_ID]
         arrived_at = asyncio.get_running_loop().time()
         try:
             body = await read_body(headers, receive, self.edge.keys().max_request_bytes) if scope["method"] == "POST" else b""
@@ -94,7 +94,7 @@ class GatewayApp:
         peer = scope["client"][0] if scope.get("client") else ""
         message = HttpMessage(scope["method"], scope["query_string"], headers, body, request_id, arrived_at, peer)
         result = self.endpoint.begin(message)
-        response = result if isinstance(result, HttpResponse) else await unless_client_leaves(result(), receive)
+        response = result if isinstance(result, HttpResponse) else await cancel_on_disconnect(result(), receive)
         if response is None:
             self.endpoint.note_disconnect(message)
         else:
@@ -117,7 +117,9 @@ class GatewayApp:
             if not status:  # otherwise the response has begun, and its status cannot be changed
                 await send_json(send_with_id, 500, INTERNAL_ERROR_BODY)
         finally:
-            self.endpoint.telemetry.passed_by(scope["method"], scope["path"], status, perf_counter() - started_at, request_id)
+            self.endpoint.telemetry.other_request_ended(
+                scope["method"], scope["path"], status, perf_counter() - started_at, request_id
+            )
 
 
 def _with_id(send: Send, request_id: str) -> Send:
@@ -161,7 +163,7 @@ async def _send(send: Send, response: HttpResponse) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def unless_client_leaves(awaitable: Coroutine[Any, Any, T], receive: Receive) -> T | None:
+async def cancel_on_disconnect(awaitable: Coroutine[Any, Any, T], receive: Receive) -> T | None:
     """Await something for a client; cancel it and return None when the client disconnects."""
     task = asyncio.current_task()
     assert task is not None

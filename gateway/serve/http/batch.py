@@ -43,7 +43,7 @@ class Batch:
         answers: list[bytes | asyncio.Task[bytes]] = []
         async with asyncio.TaskGroup() as group:
             for item in self.items:
-                part = context.part()
+                part = context.for_batch_item()
                 answer = self._begin(item, begin, part)
                 if isinstance(answer, bytes):
                     context.summary.add(part.summary)

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from gateway.blueprint import Priority, RateLimits
 from gateway.contract import RequestContext
-from gateway.contract.request import CLIENT_LEFT, GraphQLRequest, PendingAnswer
+from gateway.contract.request import CLIENT_CLOSED_REQUEST, GraphQLRequest, PendingAnswer
 from gateway.document.document import Document
 from gateway.errors import RequestError
 from gateway.serve.admission.admission import Admission, PriorityShare, PriorityShares
 from gateway.serve.admission.rate_limits import RateLimiter
 from gateway.serve.http.batch import Batch
 from gateway.serve.http.media_types import JSON, negotiate, negotiate_or_json
-from gateway.serve.http.request import GRAPHQL_PATH, HttpMessage, RequestParser, client_address, refuse_page
+from gateway.serve.http.request import GRAPHQL_PATH, HttpMessage, RequestParser, client_address, refuse_browser
 from gateway.serve.http.response import (
     INTERNAL_ERROR_BODY,
     NOT_ADMITTED,
@@ -120,7 +120,7 @@ class GraphQLEndpoint:
         version, share, media_type = generation.version, generation.priority_shares.largest, JSON
         if not self.admission.admits(message.arrived_at, share):  # before parsing: under overload a rejection must be cheap
             return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _not_admitted(message))
-        self.telemetry.begun(message)
+        self.telemetry.request_started(message)
         try:
             media_type = _negotiate_get(message) if message.method == "GET" else negotiate(message.headers.get("accept"))
             request = self._parser.parse(message)
@@ -146,7 +146,7 @@ class GraphQLEndpoint:
         """Begin a request if its client has not exceeded a rate limit. Where Redis counts requests, the check must be awaited too."""
         context = generation.adapt(message) if limits.reads_context else message
         peer = client_address(message, limits.proxies)
-        key_scope = {"request": context.said, "context": context.values, "peer": peer}
+        key_scope = {"request": context.scope_value, "context": context.values, "peer": peer}
         # Each request of a batch counts, or else a batch would be a way around the limit.
         number = len(request.items) if isinstance(request, Batch) else 1
         if limits.store is None:
@@ -182,11 +182,11 @@ class GraphQLEndpoint:
     def note_disconnect(self, message: HttpMessage) -> None:
         """Record that a client disconnected before its response was ready."""
         message.summary.outcome = "left"
-        self._end(message, JSON, b"", (CLIENT_LEFT, b"", b""))
+        self._end(message, JSON, b"", (CLIENT_CLOSED_REQUEST, b"", b""))
 
     def _end(self, message: HttpMessage, media_type: str, version: bytes, answer: Answer) -> HttpResponse:
         """Record how a request ended in metrics, log and trace, and return the response."""
-        self.telemetry.ended(message.method, GRAPHQL_PATH, answer[0], message)
+        self.telemetry.request_ended(message.method, GRAPHQL_PATH, answer[0], message)
         return http_response(answer, media_type, version, message.request_id)
 
 
@@ -211,7 +211,7 @@ def _negotiate_get(message: HttpMessage) -> str:
 
     :raises RequestError: it comes from the address bar of a browser (404), or accepts neither media type (406).
     """
-    refuse_page(message)
+    refuse_browser(message)
     return negotiate(message.headers.get("accept"))
 
 

@@ -52,7 +52,7 @@ class HttpMessage(RequestContext):
         self.peer = peer
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
+def decode_headers(scope: Scope) -> dict[str, str]:
     """Return the headers of an ASGI scope by name; ASGI has the names in lower case."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
@@ -91,7 +91,7 @@ class RequestParser:
         if message.method != "GET":
             raise RequestError(Code.METHOD_NOT_ALLOWED, 405, {"message": "GraphQL only supports GET and POST requests."})
         if not self._is_development:
-            refuse_simple(headers)
+            refuse_cross_site(headers)
         return _build_request(_query_parameters(message.query_string), headers, is_read_only=True)
 
     def _parse_body(self, body: bytes, headers: Headers) -> GraphQLRequest | Batch:
@@ -106,7 +106,7 @@ class RequestParser:
         return request
 
 
-def posted(body: bytes, headers: Headers) -> GraphQLRequest:
+def parse_post(body: bytes, headers: Headers) -> GraphQLRequest:
     """Parse the body of a POST with one GraphQL request.
 
     :raises RequestError: it is not well-formed.
@@ -139,7 +139,7 @@ def _parse_item(value: object, headers: Headers) -> GraphQLRequest:
     return _build_request(value, headers, is_read_only=False)
 
 
-def refuse_page(message: HttpMessage) -> None:
+def refuse_browser(message: HttpMessage) -> None:
     """Reject a GET from the address bar of a browser, which has no query.
 
     :raises RequestError: 404, it accepts HTML and has no query.
@@ -148,7 +148,7 @@ def refuse_page(message: HttpMessage) -> None:
         raise RequestError(Code.NOT_FOUND, 404, {"message": "There is no page here."})
 
 
-def refuse_simple(headers: Headers) -> None:
+def refuse_cross_site(headers: Headers) -> None:
     """Reject a request that a browser would send to another site without a CORS preflight (CSRF).
 
     :raises RequestError: it has none of ``PREFLIGHT_HEADERS``, and its content type is not JSON.

@@ -12,7 +12,7 @@ from gateway.errors import Code, StepFault
 from gateway.run.policies import SourceState
 from gateway.run.policies.breaker import BREAKER, Breaker
 from tests.kit import virtual
-from tests.oracle import Part, Stage, Theatre, now_ms, settle
+from tests.oracle import CompiledConfiguration, Part, Stage, loop_time_ms, settle
 
 REFUSED = Part(after=10, raises=StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect"))
 BUSY = Part(after=10, raises=StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="503", status=503))
@@ -48,7 +48,7 @@ def ask(stage: Stage, act: Callable[[Ask], Awaitable[Any]], *, step: str = "", s
     """
 
     async def play() -> Any:
-        theatre = Theatre.open(config, stage)
+        theatre = CompiledConfiguration.open(config, stage)
         ((_, call),) = theatre.calls.items()
         result = await act(Ask(call, theatre.states["stage"]))
         await settle()
@@ -61,7 +61,7 @@ async def fault_of(call: Awaitable[Reply]) -> tuple[str, str, float]:
     """Return the code and the kind of the fault of a call, and the time in milliseconds."""
     with pytest.raises(StepFault) as caught:
         await call
-    return caught.value.code, caught.value.kind, now_ms()
+    return caught.value.code, caught.value.kind, loop_time_ms()
 
 
 async def ending_of(call: Awaitable[Reply]) -> object:

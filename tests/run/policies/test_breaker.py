@@ -8,7 +8,7 @@ import pytest
 from gateway.contract import CallContext, RequestContext
 from gateway.errors import Code, StepFault
 from gateway.run.policies.breaker import BreakerState
-from tests.oracle import HANGS, Part, Stage, now_ms
+from tests.oracle import HANGS, Part, Stage, loop_time_ms
 from tests.run.policies import BUSY, DONE, REFUSED, Ask, ask, ending_of, fault_of
 
 REJECTED = Code.SUBGRAPH_CIRCUIT_BREAKER_REJECTED
@@ -31,9 +31,9 @@ def opened_by(parts: list[Part], **config: str) -> bool:
     async def act(call: Ask) -> bool:
         await many(call, len(parts))
         is_open = bool(call.breaker.state is BreakerState.OPEN)
-        before = now_ms()
+        before = loop_time_ms()
         assert await ending_of(call(deadline=10_000_000)) == (REJECTED if is_open else "more")
-        assert not is_open or now_ms() == before, "to refuse takes no time"
+        assert not is_open or loop_time_ms() == before, "to refuse takes no time"
         assert len(stage.attempts) == len(parts) + (not is_open)
         return is_open
 
@@ -158,7 +158,7 @@ def test_a_call_that_the_deadline_cuts_counts_when_it_had_half_of_its_time(
         if is_cancelled:
             asyncio.get_running_loop().call_at(deadline / 1000, task.cancel)
         await asyncio.gather(task, return_exceptions=True)
-        assert now_ms() == deadline
+        assert loop_time_ms() == deadline
         return call.breaker.window.marked
 
     assert bool(ask(stage, act, source=ONCE, step=f"timeout_ms: {timeout}")) is counts
@@ -201,7 +201,7 @@ def test_while_it_is_open_nobody_is_called_and_after_that_exactly_one_call_tries
 
     async def act(call: Ask) -> list[Any]:
         await many(call, 20)
-        opened = now_ms()
+        opened = loop_time_ms()
         endings = []
         for wait in (0, 4.9, 0.09):
             await asyncio.sleep(wait)
@@ -210,7 +210,7 @@ def test_while_it_is_open_nobody_is_called_and_after_that_exactly_one_call_tries
         await asyncio.sleep(0.02)
         endings.append(await asyncio.gather(*(ending_of(call()) for _ in range(50))))
         assert len(stage.attempts) == 21
-        assert now_ms() == opened + 5010 + 100
+        assert loop_time_ms() == opened + 5010 + 100
         endings.append(await ending_of(call()))
         assert (call.breaker.opened, call.breaker.rejected) == (1, 3 + 49)
         return endings
@@ -310,7 +310,7 @@ def test_who_waits_for_a_place_when_it_opens_is_turned_away_at_once() -> None:
         await many(call, 19)
         running = [asyncio.ensure_future(ending_of(call())) for _ in range(2)]
         await asyncio.sleep(0)
-        began = now_ms()
+        began = loop_time_ms()
         found = await asyncio.gather(*(fault_of(call()) for _ in range(5)))
         running[1].cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -10,7 +10,7 @@ from gateway.errors import Code
 from gateway.run.policies.hedge import StepLatency
 from gateway.settings.policies import HedgeKeys
 from tests.kit import virtual
-from tests.oracle import HANGS, Part, Stage, Theatre, now_ms
+from tests.oracle import HANGS, CompiledConfiguration, Part, Stage, loop_time_ms
 from tests.run.policies import BUSY, Ask, ask, ending_of
 
 HEDGED = "retry: { attempts: 1 }, breaker: { enabled: false }, hedge: {}"
@@ -29,8 +29,8 @@ def after_the_usual(
             await call()
         endings = []
         for _ in range(calls):
-            began = now_ms()
-            endings.append((await ending_of(call()), round(now_ms() - began, 6)))
+            began = loop_time_ms()
+            endings.append((await ending_of(call()), round(loop_time_ms() - began, 6)))
         (known,) = call.state["hedge"].by_step.values() or [None]
         return endings, known
 
@@ -106,7 +106,7 @@ def test_there_are_none_before_enough_is_known_or_when_the_deadline_comes_first(
         for _ in range(50):
             await call()
         assert len(stage.attempts) == 50
-        await ending_of(call(deadline=now_ms() + 10))
+        await ending_of(call(deadline=loop_time_ms() + 10))
 
     ask(stage, act, source=HEDGED)
     assert len(stage.attempts) == 51
@@ -135,11 +135,11 @@ def test_a_second_call_has_a_place_and_a_limit_of_its_own() -> None:
     async def act(call: Ask) -> Any:
         for _ in USUAL:
             await call()
-        began = now_ms()
+        began = loop_time_ms()
         task = asyncio.ensure_future(ending_of(call()))
         await asyncio.sleep(0.05)
         assert call.state["bulkhead"].in_use == 2
-        return await task, now_ms() - began
+        return await task, loop_time_ms() - began
 
     assert ask(stage, act, source=HEDGED, step="timeout_ms: 100") == (Code.GATEWAY_TIMEOUT, pytest.approx(130))
 
@@ -166,7 +166,7 @@ def test_a_trace_tells_when_a_second_call_was_made() -> None:
     """
 
     async def play() -> Any:
-        theatre = Theatre.open(config, Stage({"a": [*USUAL, HANGS, Part("second", after=5)]}))
+        theatre = CompiledConfiguration.open(config, Stage({"a": [*USUAL, HANGS, Part("second", after=5)]}))
         for _ in USUAL:
             usual = await theatre.answer("{ o { a } }")
             assert "hedges_ms" not in usual.body["trace"]["nodes"][0]

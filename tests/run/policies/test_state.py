@@ -8,10 +8,10 @@ from gateway.errors import Place
 from gateway.serve.generation.pools import Pools
 from gateway.settings import SourceKeys
 from tests.kit import virtual
-from tests.oracle import Act, Stage
+from tests.oracle import FakeStepType, Stage
 
 
-class Connected(Act):
+class Connected(FakeStepType):
     """A step type whose sources have no connections."""
 
     @asynccontextmanager
