@@ -66,7 +66,9 @@ class PythonCall(StepType):
             function = _load_function(keys.call)
             inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
         except (ImportError, AttributeError) as error:
-            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}{_python_types().meant(error)}", "bad-function")
+            yield KeyProblem(
+                "call", f"'{keys.call}' cannot be loaded: {error}{_python_types().import_suggestion(error)}", "bad-function"
+            )
         except TypeError as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 

@@ -18,8 +18,8 @@ Error = tuple[list[Any], str, str]
 
 
 def plan_of(config: str, query: str, types: str = "") -> Plan:
-    theatre = CompiledConfiguration.open(config, Stage(), types)
-    return theatre.plan(theatre.documents.read(query))[0].plan
+    compiled = CompiledConfiguration.open(config, Stage(), types)
+    return compiled.plan(compiled.documents.read(query))[0].plan
 
 
 def project(plan: Plan, *blocked: Failure | None, **outcomes: Outcome) -> tuple[Any, list[dict[str, Any]]]:

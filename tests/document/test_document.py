@@ -27,15 +27,15 @@ steps: [{ name: a, type: act, returns: Node }, { name: b, type: act }]
 limits: { max_depth: 100, max_aliases: 100000, max_fields: 100000, max_root_fields: 1000 }
 """
 TYPES = "enum Shade { DARK LIGHT } type Node { n: Int next: Node many: [Node!] }"
-THEATRE = CompiledConfiguration.open(CONFIG, Stage(), TYPES)
-PRODUCTION = Documents(THEATRE.documents.blueprint, THEATRE.documents.schema, is_development=False)
+COMPILED = CompiledConfiguration.open(CONFIG, Stage(), TYPES)
+PRODUCTION = Documents(COMPILED.documents.blueprint, COMPILED.documents.schema, is_development=False)
 
 
-def read(query: str, documents: Documents = THEATRE.documents) -> Document:
+def read(query: str, documents: Documents = COMPILED.documents) -> Document:
     return documents.read(query)
 
 
-def plan(query: str, variables: Mapping[str, object] | None = None, documents: Documents = THEATRE.documents) -> CompiledPlan:
+def plan(query: str, variables: Mapping[str, object] | None = None, documents: Documents = COMPILED.documents) -> CompiledPlan:
     """Take a document as far as its plan and its arguments."""
     document = documents.read(query)
     definition = document.definition(None, is_read_only=False)
@@ -45,7 +45,7 @@ def plan(query: str, variables: Mapping[str, object] | None = None, documents: D
     return planned
 
 
-def refused(query: str, variables: Mapping[str, object] | None = None, documents: Documents = THEATRE.documents) -> RequestError:
+def refused(query: str, variables: Mapping[str, object] | None = None, documents: Documents = COMPILED.documents) -> RequestError:
     with pytest.raises(RequestError) as caught:
         plan(query, variables, documents)
     assert all(error["message"] and error["extensions"] == {"code": str(caught.value.code)} for error in caught.value.errors)
@@ -237,18 +237,18 @@ def test_a_projection_grows_with_the_document_and_not_with_what_its_fragments_mu
 def test_arguments_are_coerced_and_those_that_are_not_given_are_null(
     query: str, given: dict[str, object], expected: dict[str, object]
 ) -> None:
-    _, arguments, _ = THEATRE.plan(read(query), given)
+    _, arguments, _ = COMPILED.plan(read(query), given)
     assert arguments.calls == [expected]
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, 123456789012345680000, -(10**23), 10**300])
 def test_a_whole_number_is_a_float_of_whatever_size(number: int) -> None:
-    _, arguments, _ = THEATRE.plan(read("query ($r: Float) { o(id: 1, ratio: $r) { b } }"), {"r": number})
+    _, arguments, _ = COMPILED.plan(read("query ($r: Float) { o(id: 1, ratio: $r) { b } }"), {"r": number})
     assert arguments.calls[0]["ratio"] == float(number)
 
 
 def test_each_operation_call_has_its_own_arguments() -> None:
-    _, arguments, _ = THEATRE.plan(
+    _, arguments, _ = COMPILED.plan(
         read("query ($n: Int) { x: o(id: 1, n: $n) { b } y: o(n: $n, id: 2) { b } z: o(id: 1, n: $n) { a { n } } }"), {"n": 3}
     )
     assert [(found["id"], found["n"]) for found in arguments.calls] == [("1", 3), ("2", 3)]
@@ -265,7 +265,7 @@ def test_a_document_is_planned_once_for_each_set_of_conditions() -> None:
 
     def planned(**values: object) -> CompiledPlan:
         definition = document.definition(None, is_read_only=False)
-        return THEATRE.documents.plan(definition, definition.variables(values))
+        return COMPILED.documents.plan(definition, definition.variables(values))
 
     first = planned(n=1, v=True)
     assert planned(n=2, v=True) is first
@@ -276,7 +276,7 @@ def test_a_document_is_planned_once_for_each_set_of_conditions() -> None:
 
 def test_each_operation_of_a_document_has_its_own_plan() -> None:
     document = read("query A { o(id: 1) { b } } query B { o(id: 1) { a { n } } }")
-    plans = [THEATRE.documents.plan(found, found.variables({})).plan for found in document.definitions]
+    plans = [COMPILED.documents.plan(found, found.variables({})).plan for found in document.definitions]
     assert [[node.step.name for node in found.nodes] for found in plans] == [["b"], ["a"]]
 
 
@@ -285,14 +285,14 @@ def test_no_document_keeps_more_plans_than_allowed() -> None:
     definition = document.definition(None, is_read_only=False)
     for number in range(128):
         values = {f"v{bit}": bool(number >> bit & 1) for bit in range(7)}
-        planned = THEATRE.documents.plan(definition, definition.variables(values))
+        planned = COMPILED.documents.plan(definition, definition.variables(values))
         assert len(planned.plan.nodes) == (number > 0)
-        assert 0 < len(THEATRE.documents.cached_plans(definition)) <= MAX_PLANS
+        assert 0 < len(COMPILED.documents.cached_plans(definition)) <= MAX_PLANS
 
 
 def test_a_text_is_read_once_and_so_are_its_mistakes_unless_it_is_large() -> None:
     async def act() -> None:
-        generation = Generation(THEATRE.documents, {}, ReplyCache())
+        generation = Generation(COMPILED.documents, {}, ReplyCache())
         for query in ("{ o(id: 1) { b } }", "{ nothing }"):
             assert generation.read(query) is generation.read(query)
         large = "{ o(id: 1) { b } } #" + "x" * MAX_CACHED_TEXT
@@ -319,7 +319,7 @@ def test_introspection_gives_what_graphql_core_gives_and_costs_no_step(query: st
     given = {"n": "Shade", "d": True} if "$n" in query else {}
     stage = Stage()
     body = perform(CONFIG, query, stage, types=TYPES, variables=given).body
-    expected = execute_sync(THEATRE.documents.schema, parse(query), {"o": {}}, variable_values=given)
+    expected = execute_sync(COMPILED.documents.schema, parse(query), {"o": {}}, variable_values=given)
     assert expected.errors is None
     assert (body["data"], body["errors"]) == (expected.data, [])
     assert list(body["data"]) == list(expected.data or {})

@@ -33,27 +33,27 @@ class Answer:
 
 
 @lru_cache(maxsize=4)
-def _theatre(config: str, types: str) -> tuple[CompiledConfiguration, Upstreams]:
+def _compile_configuration(config: str, types: str) -> tuple[CompiledConfiguration, Upstreams]:
     upstreams = Upstreams()
     return CompiledConfiguration.open(config, upstreams, types), upstreams
 
 
 @lru_cache(maxsize=1)
 def _document(config: str, types: str, query: str) -> Document:
-    return _theatre(config, types)[0].documents.read(query)
+    return _compile_configuration(config, types)[0].documents.read(query)
 
 
 def answer_by_gateway(case: Case) -> Answer:
     """Run a case through the stages of the gateway."""
-    theatre, upstreams = _theatre(case.world.config, case.world.types)
+    configuration, upstreams = _compile_configuration(case.world.config, case.world.types)
     document = _document(case.world.config, case.world.types, case.query)
-    compiled, arguments, meta = theatre.plan(document, case.variables)
+    compiled, arguments, meta = configuration.plan(document, case.variables)
     upstreams.case, upstreams.calls, upstreams.shaped, upstreams.misfits = case, [], 0, 0
     unwinding: set[asyncio.Future[Any]] = set()
     request = RequestContext("request-1", case.headers, 0.0, {"said": case.headers})
 
     async def play() -> Results:
-        return await run(compiled.plan, theatre.calls, request, arguments, unwinding)
+        return await run(compiled.plan, configuration.calls, request, arguments, unwinding)
 
     results = virtual.run(play())
     assert not unwinding, "something was left running"

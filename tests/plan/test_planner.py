@@ -35,11 +35,11 @@ steps: [{ name: left, type: act, returns: Left }, { name: right, type: act, retu
 aggregation: { strategy: flatten }
 """
 TYPES = "type Post { id: ID } type Left { a: Int b: Int } type Right { c: Int }"
-THEATRE = CompiledConfiguration.open(f"{CUSTOMER}\n---\n{OTHERS}", Stage(), TYPES)
+COMPILED = CompiledConfiguration.open(f"{CUSTOMER}\n---\n{OTHERS}", Stage(), TYPES)
 
 
-def plan_of(query: str, theatre: CompiledConfiguration = THEATRE, **variables: object) -> Plan:
-    return theatre.plan(theatre.documents.read(query), variables)[0].plan
+def plan_of(query: str, compiled: CompiledConfiguration = COMPILED, **variables: object) -> Plan:
+    return compiled.plan(compiled.documents.read(query), variables)[0].plan
 
 
 def names(plan: Plan, indexes: Any = None) -> list[str]:
@@ -123,15 +123,15 @@ def test_a_fallback_and_what_only_it_needs_are_lazy() -> None:
 
 
 def test_a_fallback_that_is_selected_as_well_is_not_lazy() -> None:
-    theatre = CompiledConfiguration.open(
+    compiled = CompiledConfiguration.open(
         "{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }] }", Stage()
     )
-    assert [(each.step.name, each.is_lazy, each.role) for each in plan_of("{ o { b a } }", theatre).nodes] == [
+    assert [(each.step.name, each.is_lazy, each.role) for each in plan_of("{ o { b a } }", compiled).nodes] == [
         ("a", False, Role.OPTIONAL),
         ("b", False, Role.OPTIONAL),
     ]
-    assert [(each.step.name, each.is_lazy) for each in plan_of("{ o { a } }", theatre).nodes] == [("a", False), ("b", True)]
-    assert names(plan_of("{ o { b } }", theatre)) == ["b"]
+    assert [(each.step.name, each.is_lazy) for each in plan_of("{ o { a } }", compiled).nodes] == [("a", False), ("b", True)]
+    assert names(plan_of("{ o { b } }", compiled)) == ["b"]
 
 
 def test_roles_are_required_optional_and_fallback() -> None:
@@ -148,9 +148,9 @@ def test_roles_are_required_optional_and_fallback() -> None:
 def test_a_required_step_that_is_only_a_fallback_here_has_the_role_of_one() -> None:
     config = """{ operation: o, steps: [{ name: a, type: act, fallback: [{ step: b }] }, { name: b, type: act }],
                   aggregation: { required_steps: [b] } }"""
-    theatre = CompiledConfiguration.open(config, Stage())
-    assert [each.role for each in plan_of("{ o { a } }", theatre).nodes] == [Role.OPTIONAL, Role.FALLBACK]
-    assert [each.role for each in plan_of("{ o { a b } }", theatre).nodes] == [Role.OPTIONAL, Role.REQUIRED]
+    compiled = CompiledConfiguration.open(config, Stage())
+    assert [each.role for each in plan_of("{ o { a } }", compiled).nodes] == [Role.OPTIONAL, Role.FALLBACK]
+    assert [each.role for each in plan_of("{ o { a b } }", compiled).nodes] == [Role.OPTIONAL, Role.REQUIRED]
 
 
 def test_a_plan_says_whether_any_of_its_nodes_looks_at_the_request() -> None:
@@ -283,9 +283,9 @@ def graphs(draw: st.DrawFn) -> tuple[str, list[str]]:
 @given(graphs())
 def test_any_plan_is_the_closure_of_what_is_selected(graph: tuple[str, list[str]]) -> None:
     config, selected = graph
-    theatre = CompiledConfiguration.open(config, Stage())
-    steps = theatre.documents.blueprint.operations["o"].steps
-    plan = plan_of(f"{{ o {{ {' '.join(selected)} }} }}", theatre)
+    compiled = CompiledConfiguration.open(config, Stage())
+    steps = compiled.documents.blueprint.operations["o"].steps
+    plan = plan_of(f"{{ o {{ {' '.join(selected)} }} }}", compiled)
     eager, everything = set(selected), set(selected)
     for _ in steps:
         eager |= {other for name in eager for other in (*steps[name].needs, *steps[name].follows)}

@@ -61,11 +61,11 @@ steps:
   - { name: kept, type: act, cache: { ttl_ms: 10 }, returns: Thing }
   - { name: text, type: act, returns: String }
 """
-THEATRE = CompiledConfiguration.open(f"{POSTS}\n---\n{LINKS}\n---\n{MANY}", Stage(), TYPES)
+COMPILED = CompiledConfiguration.open(f"{POSTS}\n---\n{LINKS}\n---\n{MANY}", Stage(), TYPES)
 
 
 def shape_of(fields: str, step: str = "list") -> Shape:
-    shape = node(plan_of(f"{{ posts {{ {fields} }} }}", THEATRE), step).shape
+    shape = node(plan_of(f"{{ posts {{ {fields} }} }}", COMPILED), step).shape
     assert shape is not None
     return shape
 
@@ -177,14 +177,14 @@ def test_a_shape_that_never_fits_is_given_up() -> None:
     ],
 )
 def test_what_cannot_be_told_beforehand_has_no_shape(fields: str) -> None:
-    assert node(plan_of(f"{{ posts {{ id {fields} }} }}", THEATRE), "list").shape is None
+    assert node(plan_of(f"{{ posts {{ id {fields} }} }}", COMPILED), "list").shape is None
 
 
 @pytest.mark.parametrize(
     ("step", "fields", "is_shaped"),
     [
-        ("to_builtins", "plain { id }", True),
-        ("to_builtins", "plain { other: id __typename }", True),
+        ("plain", "plain { id }", True),
+        ("plain", "plain { other: id __typename }", True),
         ("read", "read { id }", True),
         ("read", "read { id } reader { id }", False),
         ("reader", "reader { id }", True),
@@ -197,28 +197,28 @@ def test_what_cannot_be_told_beforehand_has_no_shape(fields: str) -> None:
     ],
 )
 def test_only_a_value_that_nobody_else_looks_at_has_a_shape(step: str, fields: str, is_shaped: bool) -> None:
-    plan = plan_of(f"{{ many {{ {fields} }} }}", THEATRE)
+    plan = plan_of(f"{{ many {{ {fields} }} }}", COMPILED)
     assert (node(plan, step).shape is not None) is is_shaped
 
 
 def test_answers_are_objects_as_they_were_read_where_they_can_be_and_others_where_they_cannot() -> None:
     query = "{ posts { id title } again: many { plain { number: id __typename name } } }"
-    planned, *_ = THEATRE.plan(THEATRE.documents.read(query), {})
-    first, second = (node(planned.plan, name).shape for name in ("list", "to_builtins"))
+    planned, *_ = COMPILED.plan(COMPILED.documents.read(query), {})
+    first, second = (node(planned.plan, name).shape for name in ("list", "plain"))
     assert first is not None
     assert second is not None
-    values = {"list": first.read(b'[{"id": 1, "title": "a"}]'), "to_builtins": second.read(b'[{"id": 2}]')}
+    values = {"list": first.read(b'[{"id": 1, "title": "a"}]'), "plain": second.read(b'[{"id": 2}]')}
     outcomes = [Success(values[each.step.name]) for each in planned.plan.nodes]
     results: Any = type("Results", (), {"outcomes": outcomes, "blocked": [None, None]})
     data: Any = planned.project(results, {}, [])
     assert data["posts"] is values["list"]
-    assert data["again"] == {"to_builtins": [{"number": 2, "__typename": "Thing", "name": None}]}
+    assert data["again"] == {"plain": [{"number": 2, "__typename": "Thing", "name": None}]}
 
 
 def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
     """Return the data of a query with a link, and its errors. ``things`` is the reply to the call of the link, None if it has failed."""
     query = "{ posts { id userId thing { id name } } }"
-    planned, *_ = THEATRE.plan(THEATRE.documents.read(query), {})
+    planned, *_ = COMPILED.plan(COMPILED.documents.read(query), {})
     parent, child = planned.plan.nodes
     assert parent.shape is not None
     assert child.shape is not None
@@ -269,5 +269,5 @@ def test_each_object_has_an_error_of_its_own_where_a_link_has_failed() -> None:
 
 
 def test_the_projection_of_objects_with_links_that_are_answered_as_they_are_is_short() -> None:
-    planned, *_ = THEATRE.plan(THEATRE.documents.read("{ posts { id userId thing { id name } } }"), {})
+    planned, *_ = COMPILED.plan(COMPILED.documents.read("{ posts { id userId thing { id name } } }"), {})
     assert ".thing = h" in projection_source(planned.plan)

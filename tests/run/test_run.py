@@ -170,14 +170,14 @@ def test_a_request_that_is_cancelled_cancels_every_call_and_leaves_no_task() -> 
     config = operation("a", "b", "c, fallback: [{ value: 1 }]", "d, depends_on: [a]", "x, part: both", "y, part: both")
 
     async def leave() -> None:
-        theatre = CompiledConfiguration.open(config, stage)
-        task = asyncio.create_task(theatre.answer("{ o { a b c d x y } }"))
+        compiled = CompiledConfiguration.open(config, stage)
+        task = asyncio.create_task(compiled.answer("{ o { a b c d x y } }"))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await settle()
-        assert not theatre.unwinding
+        assert not compiled.unwinding
 
     virtual.run(leave())
     assert {attempt.part: (attempt.ended, attempt.ending) for attempt in stage.attempts} == dict.fromkeys(
@@ -472,11 +472,11 @@ def test_a_call_that_ignores_cancellation_does_not_hold_the_answer(ends_by: str)
     config = operation("a", "x", rest=f"deadline_ms: 100, {required}")
 
     async def watch() -> tuple[RunResult, float]:
-        theatre = CompiledConfiguration.open(config, stage)
-        performance = await theatre.answer("{ o { a x } }")
+        compiled = CompiledConfiguration.open(config, stage)
+        performance = await compiled.answer("{ o { a x } }")
         answered = loop_time_ms()
-        assert len(theatre.unwinding) == 1
-        await asyncio.wait(theatre.unwinding)
+        assert len(compiled.unwinding) == 1
+        await asyncio.wait(compiled.unwinding)
         await settle()
         return performance, answered
 

@@ -48,9 +48,9 @@ def ask(stage: Stage, act: Callable[[Ask], Awaitable[Any]], *, step: str = "", s
     """
 
     async def play() -> Any:
-        theatre = CompiledConfiguration.open(config, stage)
-        ((_, call),) = theatre.calls.items()
-        result = await act(Ask(call, theatre.states["stage"]))
+        compiled = CompiledConfiguration.open(config, stage)
+        ((_, call),) = compiled.calls.items()
+        result = await act(Ask(call, compiled.states["stage"]))
         await settle()
         return result
 

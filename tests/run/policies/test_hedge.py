@@ -166,13 +166,13 @@ def test_a_trace_tells_when_a_second_call_was_made() -> None:
     """
 
     async def play() -> Any:
-        theatre = CompiledConfiguration.open(config, Stage({"a": [*USUAL, HANGS, Part("second", after=5)]}))
+        compiled = CompiledConfiguration.open(config, Stage({"a": [*USUAL, HANGS, Part("second", after=5)]}))
         for _ in USUAL:
-            usual = await theatre.answer("{ o { a } }")
+            usual = await compiled.answer("{ o { a } }")
             assert "hedges_ms" not in usual.body["trace"]["nodes"][0]
-        assert theatre.states["stage"]["hedge"].hedges == 0
-        slow = await theatre.answer("{ o { a } }")
-        assert theatre.states["stage"]["hedge"].hedges == 1
+        assert compiled.states["stage"]["hedge"].hedges == 0
+        slow = await compiled.answer("{ o { a } }")
+        assert compiled.states["stage"]["hedge"].hedges == 1
         return slow.body["trace"]["nodes"][0]
 
     node = virtual.run(play())
