@@ -42,11 +42,11 @@ test: .venv/installed ## Format check, lint, types, tests (in parallel: WORKERS=
 	@$(BIN)/mypy
 	@$(BIN)/pytest $(PARALLEL) --durations=20 $(ARGS)
 
-# The least share of lines and branches that the fast tests run, of what runs in their own processes.
+# The least share of lines and branches that the fast tests run, of what runs in their own processes. Measured code is slower: times have room.
 COVERED := 96
 
 coverage: .venv/installed ## The tests of "make test" again, with branch coverage; fails where less is covered than before.
-	@$(BIN)/pytest $(PARALLEL) --cov --cov-branch \
+	@STEPGRAPH_TIMING_SLACK=$${STEPGRAPH_TIMING_SLACK:-3} $(BIN)/pytest $(PARALLEL) --cov --cov-branch \
 	  --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
 
 # Exact times need a quiet machine, which that of the fast tests need not be.

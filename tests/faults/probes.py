@@ -47,8 +47,17 @@ def _target(descriptor: Path) -> str:
 
 def connections_to(port: int) -> int:
     """Count the connections of local processes to a local port."""
+    return sum(remote == port for _, remote in established())
+
+
+def established() -> list[tuple[int, int]]:
+    """Return the local and the remote port of each end of a connection that is open, of local processes."""
     sockets = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
-    return sum(remote.endswith(f":{port:04X}") and state == _ESTABLISHED for _, _, remote, state, *_ in sockets)
+    return [(_port(local), _port(remote)) for _, local, remote, state, *_ in sockets if state == _ESTABLISHED]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def resident(pid: int) -> int:

@@ -147,6 +147,18 @@ def test_what_is_the_client_s_own_does_not_count_against_a_source(guarded: Serve
 # -- the bulkhead
 
 
+async def lasting_connections(port: int) -> int:
+    """Count the connections to a port that are open for longer than a turn of the event loop.
+
+    When many calls time out in one turn, the next ones begin in it, and the old connections are closed in the next turn.
+    """
+    counts = []
+    for _ in range(3):
+        counts.append(connections_to(port))
+        await asyncio.sleep(0.01)
+    return min(counts)
+
+
 @case("U-15")
 def test_a_hanging_source_takes_its_places_and_queue_and_no_more(hanging: Served) -> None:
     hanging.upstream.script("/hangs/1", Hang())
@@ -157,8 +169,7 @@ def test_a_hanging_source_takes_its_places_and_queue_and_no_more(hanging: Served
             await hanging.upstream.wait_requests("/hangs/1", BULKHEAD, timeout=5)
             assert (await hanging.gateway.ask("{ sound { call } }")).data == {"sound": {"call": "sound"}}
             while not asking.done():
-                most = max(most, connections_to(int(hanging.upstream.url.rpartition(":")[2])))
-                await asyncio.sleep(0.02)
+                most = max(most, await lasting_connections(int(hanging.upstream.url.rpartition(":")[2])))
             answers = await asking
         assert BULKHEAD <= most <= BULKHEAD + 1  # one to the other source
         refused = [answer for answer in answers if answer.codes == ["REQUEST_LIMIT_EXCEEDED"]]
