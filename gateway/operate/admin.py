@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from gateway.operate.prometheus import CONTENT_TYPE, metrics_text
 from gateway.operate.serving import Serving
+from gateway.serve.connections.listener import bind
 from gateway.serve.http.error_handlers import ERROR_HANDLERS
 
 HOST = "127.0.0.1"
@@ -85,25 +86,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind_admin(port: int, *, is_shared: bool = True) -> socket.socket:
-    """Return a socket bound to the loopback address. On a shared port all workers listen, and the system picks one for each connection.
-
-    :raises OSError: the address is in use.
-    """
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if is_shared and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind((HOST, port))
-        if not is_shared:
-            bound.listen()  # fails if a worker that starts at the same moment has bound the port too
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
 def bind_worker_port(port: int, workers: int) -> list[socket.socket]:
     """Return a socket of this worker alone, on the first free of the ``workers`` ports after ``port``; empty if none is free.
 
@@ -111,7 +93,7 @@ def bind_worker_port(port: int, workers: int) -> list[socket.socket]:
     """
     for number in range(port + 1, port + 1 + workers):
         with suppress(OSError, OverflowError):  # OverflowError: a number above 65535
-            return [bind_admin(number, is_shared=False)]
+            return [bind(HOST, number)]
     return []
 
 
@@ -121,7 +103,7 @@ async def admin_listener(app: ASGIApp, port: int, worker_group: WorkerGroup | No
     config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
     server = _Server(config)
     with ExitStack() as stack:
-        sockets = [bind_admin(port), *(bind_worker_port(port, worker_group.size) if worker_group else ())]
+        sockets = [bind(HOST, port, is_shared=True), *(bind_worker_port(port, worker_group.size) if worker_group else ())]
         for bound in sockets:
             stack.enter_context(bound)
         running = asyncio.create_task(server.serve(sockets=sockets))

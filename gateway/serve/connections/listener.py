@@ -15,8 +15,10 @@ PAUSE = 1.0
 """Seconds without accepting when it has failed, as for lack of a file descriptor: the socket stays readable, so the loop would spin."""
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
     """Return a socket that listens on an address and that worker processes can inherit. Clients can connect; they wait to be accepted.
+
+    Several processes can listen on a shared address, and the system picks one of them for each connection.
 
     :raises OSError: the address is in use or is not one of this machine, or the host is empty.
     """
@@ -26,6 +28,8 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared and hasattr(socket, "SO_REUSEPORT"):  # Windows has none
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the connections inherit it
         bound.bind((host, port))
         bound.listen(BACKLOG)  # two sockets with SO_REUSEADDR can both be bound; only listen() excludes the other one
