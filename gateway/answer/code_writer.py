@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gateway.document.budget import PlanningBudget
+
 
 class CodeWriter:
     """Collects the lines of the current function body, and the finished functions.
@@ -10,17 +12,24 @@ class CodeWriter:
     ``blocks`` counts the open loops and ``try`` statements; CPython nests at most 20 of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: PlanningBudget) -> None:
+        self.budget = budget
         self.lines: list[str] = []
         self.functions: list[str] = []
+        """The source of each finished function."""
         self.constants: dict[str, object] = {}
         self.blocks = 0
         self.indent = 1
         self._names = 0
         self._hoisted: dict[tuple[str, int], str] = {}
+        self._constant_names: dict[int, str] = {}
 
     def line(self, text: str) -> None:
-        """Write one line at the current indentation."""
+        """Write one line at the current indentation.
+
+        :raises RequestError: the budget is spent.
+        """
+        self.budget.spend()
         self.lines.append("    " * self.indent + text)
 
     @contextmanager
@@ -41,7 +50,7 @@ class CodeWriter:
         self.lines, self.indent, self.blocks, self._hoisted = [], 1, 0, {}
         yield
         hoisted = [f"    {name} = {expression}" for (expression, _), name in self._hoisted.items()]
-        self.functions += [head, *hoisted, *self.lines]
+        self.functions.append("\n".join([head, *hoisted, *self.lines]) + "\n")
         self.lines, self.indent, self.blocks, self._hoisted = outer
 
     def hoisted(self, expression: str, *, is_own: bool = False) -> str:
@@ -61,11 +70,10 @@ class CodeWriter:
 
     def constant(self, value: object) -> str:
         """Return the name of an object that the code refers to as a global; the same object keeps its name."""
-        for name, known in self.constants.items():
-            if known is value:
-                return name
-        name = self.name("k")
-        self.constants[name] = value
+        name = self._constant_names.get(id(value))
+        if name is None:
+            name = self._constant_names[id(value)] = self.name("k")
+            self.constants[name] = value
         return name
 
 

@@ -5,9 +5,10 @@ inside the code that records an error, so it costs nothing otherwise. A null in 
 nullable position above catches; in CPython a ``try`` costs nothing until an exception is raised.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from graphql import (
     GraphQLEnumType,
@@ -22,16 +23,18 @@ from graphql import (
 from gateway.answer.code_writer import object_text
 from gateway.answer.position import Position
 from gateway.answer.shaped_writer import ShapedWriter
-from gateway.document.selection import TYPENAME, Selected
+from gateway.document.budget import PlanningBudget
+from gateway.document.selection import TYPENAME, Parts, Selected
 from gateway.language.scalars import SCALARS, accepts_any_value, is_known
-from gateway.plan.links import hops_into
 from gateway.plan.nodes import Plan
 
-Identity = tuple[str, tuple[int, ...], str, object]
+Identity = tuple[str, int, str, object]
 MAX_INDENT = 60
 """CPython's parser accepts 100 levels of indentation; deeper selections continue in a function of their own."""
 MAX_BLOCKS = 14
 """CPython nests at most 20 loops and try statements; deeper selections continue in a function of their own."""
+MAX_LINES = 1000
+"""A function is compiled in one go, which takes about 15 ms for so many lines; further selections have functions of their own."""
 NOTHING_REPORTED: frozenset[str] = frozenset()
 _INLINE_CHECKS = {
     "String": "type({x}) is not str",
@@ -50,29 +53,27 @@ _INLINE_COERCIONS = {
 class CompletionWriter(ShapedWriter):
     """Writes the completion of values of one plan. Prefixes of names: ``k`` constants, ``v`` values, ``i`` list indexes, ``h`` hoisted."""
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, budget: PlanningBudget) -> None:
+        super().__init__(plan, budget)
         self.written: dict[Identity, str | None] = {}
         """The completions so far: the name of the function, None where it is inline only."""
+        self.derived: dict[tuple[str, object], str] = {}
+        """The names of constants that are derived from leaf types."""
 
-    def complete(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def complete(self, value: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of ``value`` in place: after it, the value has its type, or is None where that is allowed, or Null is raised."""
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
             self.leaf(value, inner, position, is_strict=inner is not declared)
             return
         identity = self.identity(declared, parts, position)
-        if self.blocks >= MAX_BLOCKS or self.indent >= MAX_INDENT or identity in self.written:
+        if identity in self.written or self.blocks >= MAX_BLOCKS or self.indent >= MAX_INDENT or len(self.lines) >= MAX_LINES:
             self.call_function(value, declared, parts, position)
             return
         self.written.setdefault(identity, None)
         self.complete_compound(value, declared, parts, position)
 
-    def complete_compound(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def complete_compound(self, value: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of a list or object."""
         is_strict = isinstance(declared, GraphQLNonNull)
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
@@ -102,15 +103,15 @@ class CompletionWriter(ShapedWriter):
             self.any_value(value, declared, position, is_strict=is_strict)
             return
         if isinstance(declared, GraphQLEnumType):
-            names = self.constant(_enum_names(declared))
+            names = self.constant_of(declared, _enum_names)
             wrong = f"(type({value}) is not str or {value} not in {names})"
         elif declared.name in SCALARS and is_known(declared):
-            matches = self.constant(SCALARS[declared.name].canonical.fullmatch)
+            matches = self.constant_of(declared, _canonical)
             wrong = f"(type({value}) is not str or not {matches}({value}))"
         else:
             wrong = _INLINE_CHECKS.get(declared.name, "").format(x=value)
         conditions = [text for text in (wrong, "" if is_strict else f"{value} is not None") if text]
-        coerce = self.constant(_coercer(declared))
+        coerce = self.constant_of(declared, _coercer)
         expected = f"{declared.name}!" if is_strict else declared.name
         call = f"leaf({coerce}, {value}, errors, {position.path_text}, {position.step!r}, {expected!r})"
         shortcut = _INLINE_COERCIONS.get(declared.name, "").format(x=value)
@@ -119,6 +120,13 @@ class CompletionWriter(ShapedWriter):
             if is_strict:
                 with self.block(f"if {value} is None:"):
                     self.line("raise Null")
+
+    def constant_of(self, declared: GraphQLLeafType, derive: Callable[[Any], object]) -> str:
+        """Return the name of a constant that is derived from a leaf type; each is derived once."""
+        identity = declared.name, derive
+        if identity not in self.derived:
+            self.derived[identity] = self.constant(derive(declared))
+        return self.derived[identity]
 
     def any_value(
         self, value: str, declared: GraphQLScalarType | GraphQLEnumType, position: Position, *, is_strict: bool
@@ -132,7 +140,7 @@ class CompletionWriter(ShapedWriter):
         self,
         value: str,
         inner: GraphQLOutputType,
-        parts: Mapping[str, tuple[Selected, ...]],
+        parts: Parts,
         position: Position,
         *,
         on_mismatch: str,
@@ -153,11 +161,11 @@ class CompletionWriter(ShapedWriter):
                 self.items(value, inner.of_type, parts, position)
         elif isinstance(inner, GraphQLObjectType):
             with self.block("else:"):
-                self.fields(value, inner.name, parts[inner.name], position)
+                self.fields(value, repr(inner.name), inner.name, parts, position)
         else:
             self.possible_types(value, inner, parts, position, on_mismatch=on_mismatch)
 
-    def items(self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> None:
+    def items(self, value: str, item: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of every item of a list."""
         result, index, element = self.name(), self.name("i"), self.name()
         self.line(f"{result} = []")
@@ -166,49 +174,55 @@ class CompletionWriter(ShapedWriter):
             self.line(f"{result}.append({element})")
         self.line(f"{value} = {result}")
 
-    def fields(self, value: str, type_name: str, selection: tuple[Selected, ...], position: Position) -> None:
-        """Write the completion of an object of one concrete type; ``position.hops`` lead to it."""
+    def fields(self, value: str, tag: str, type_name: str, parts: Parts, position: Position) -> None:
+        """Write the completion of an object of one concrete type; ``tag`` is the source of the type's name."""
         values = []
-        for part in selection:
+        for part in parts[type_name]:
             if part.name == TYPENAME:
-                values.append((part.key, repr(type_name)))
+                values.append((part.key, tag))
                 continue
             name = self.name()
             values.append((part.key, name))
-            link = self.link_of(type_name, part, position)
+            link, below = self.link_of(type_name, part, position), position.field(part, parts)
             if link is not None:
-                self.from_link(name, value, part, position.field(part), link)
+                self.from_link(name, value, part, below, link)
             else:
                 self.line(f"{name} = {value}.get({part.name!r})")
-                self.complete(name, part.type, part.parts, position.field(part))
+                self.complete(name, part.type, part.parts, below)
         self.line(f"{value} = {object_text(values)}")
 
-    def possible_types(
-        self,
-        value: str,
-        inner: GraphQLOutputType,
-        parts: Mapping[str, tuple[Selected, ...]],
-        position: Position,
-        *,
-        on_mismatch: str,
-    ) -> None:
-        """Write one branch for each concrete type of an interface or union; the ``__typename`` of a value selects the branch."""
+    def possible_types(self, value: str, inner: GraphQLOutputType, parts: Parts, position: Position, *, on_mismatch: str) -> None:
+        """Write the completion of a value of an interface or union, whose ``__typename`` tells its type.
+
+        Concrete types with the same fields share one branch.
+        """
         tag = self.name()
         with self.block("else:"):
             self.line(f"{tag} = {value}.get('__typename')")
             head = "if"
-            for type_name, selection in parts.items():
-                with self.block(f"{head} {tag} == {type_name!r}:"):
-                    hops = hops_into(inner, type_name, position.hops)
-                    self.fields(value, type_name, selection, replace(position, hops=hops))
+            for names in self.alike(parts, position):
+                known = repr(names[0]) if len(names) == 1 else self.constant(frozenset(names))
+                # A set can only be asked for what has a hash: the upstream may send a list.
+                test = f"{tag} == {known}" if len(names) == 1 else f"type({tag}) is str and {tag} in {known}"
+                with self.block(f"{head} {test}:"):
+                    self.fields(value, tag, names[0], parts, position)
                 head = "elif"
             with self.block("else:" if parts else "if True:"):
                 self.line(mismatch_line(position, inner))
                 self.line(on_mismatch)
 
-    def call_function(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def alike(self, parts: Parts, position: Position) -> Iterable[list[str]]:
+        """Return the concrete types in groups whose values are completed by the same code: the fields are the same, and so is what fills them."""
+        groups: dict[object, list[str]] = {}
+        for type_name, selection in parts.items():
+            fields = (
+                (part.key, part.name, str(part.type), id(part.parts), self.link_of(type_name, part, position))
+                for part in selection
+            )
+            groups.setdefault(tuple(fields), []).append(type_name)
+        return groups.values()
+
+    def call_function(self, value: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of a value as a call of a separate function, which gets the path of the value as an argument."""
         identity = self.identity(declared, parts, position)
         function = self.written.get(identity)
@@ -217,18 +231,16 @@ class CompletionWriter(ShapedWriter):
             self.write_function(function, declared, parts, position)
         self.line(f"{value} = {function}({value}, {position.path_text}, errors, outcomes)")
 
-    def identity(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> Identity:
+    def identity(self, declared: GraphQLOutputType, parts: Parts, position: Position) -> Identity:
         """Return the key of a completion: values with the same key share their code.
 
         A fragment that is spread in several places repeats its selections, which would multiply the source if each were written inline. With
         links the code also depends on the position in the plan.
         """
         place = (position.node, position.hops) if self.plan.links else None
-        return str(declared), tuple(id(selection) for selection in parts.values()), position.step, place
+        return str(declared), id(parts), position.step, place
 
-    def write_function(
-        self, function: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def write_function(self, function: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the function that completes a list or object."""
         argument = self.name()
         with self.function(f"def {function}({argument}, path, errors, outcomes):"):
@@ -295,7 +307,7 @@ def is_non_null(declared: GraphQLOutputType) -> bool:
     return isinstance(declared, GraphQLNonNull)
 
 
-def _may_raise(inner: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> bool:
+def _may_raise(inner: GraphQLOutputType, parts: Parts) -> bool:
     """Tell whether the completion of a list or object can raise Null because of an item or field in it."""
     if isinstance(inner, GraphQLList):
         return is_non_null(inner.of_type)
@@ -308,3 +320,7 @@ def _enum_names(declared: GraphQLEnumType) -> frozenset[str]:
 
 def _coercer(declared: GraphQLLeafType) -> Callable[[object], object]:
     return declared.coerce_output_value
+
+
+def _canonical(declared: GraphQLScalarType) -> Callable[[str], object]:
+    return SCALARS[declared.name].canonical.fullmatch

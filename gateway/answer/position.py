@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from gateway.answer.code_writer import tuple_text
-from gateway.document.selection import Selected
-from gateway.plan.nodes import Hops
+from gateway.document.selection import Parts, Selected
+from gateway.plan.nodes import Hops, hops_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Position:
         """The path as Python source of a tuple."""
         return tuple_text(self.path)
 
-    def field(self, part: Selected) -> "Position":
-        """Return the position of a field of the object at this position."""
-        return replace(self, path=(*self.path, repr(part.key)), hops=(*self.hops, part.name))
+    def field(self, part: Selected, parts: Parts) -> "Position":
+        """Return the position of a field of the object at this position, of which ``parts`` are selected."""
+        return replace(self, path=(*self.path, repr(part.key)), hops=hops_below(parts, part, self.hops))
 
     def item(self, index: str) -> "Position":
         """Return the position of an item of the list at this position; ``index`` is the name of the index variable."""

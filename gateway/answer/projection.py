@@ -12,6 +12,7 @@ from gateway.answer.completion_writer import CompletionWriter, is_non_null
 from gateway.answer.position import Position
 from gateway.blueprint import Strategy
 from gateway.contract.outcome import Failure, Skipped, Success
+from gateway.document.budget import PlanningBudget
 from gateway.document.selection import TYPENAME, Selected
 from gateway.plan.links import selected_origins
 from gateway.plan.nodes import OperationCall, Plan, Root
@@ -22,14 +23,17 @@ Projection = Callable[[Results, Mapping[str, object], Errors], dict[str, object]
 """From results, and the values of introspection fields by response key, to ``data``. It appends GraphQL errors in response order."""
 
 
-def compile_projection(plan: Plan) -> Projection:
-    """Compile the projection of a plan."""
-    return _Writer(plan).compile()
+def compile_projection(plan: Plan, budget: PlanningBudget) -> Projection:
+    """Compile the projection of a plan.
+
+    :raises RequestError: its source is too long for the budget.
+    """
+    return _Writer(plan, budget).compile()
 
 
-def projection_source(plan: Plan) -> str:
+def projection_source(plan: Plan, budget: PlanningBudget) -> str:
     """Return the Python source of a plan's projection, for people and tests to read."""
-    return _Writer(plan).source()
+    return "".join(_Writer(plan, budget).write())
 
 
 _SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, link_value, has_only_type, lookup_table, new_memo)
@@ -40,17 +44,19 @@ class _Writer(CompletionWriter):
     """Writes the source of one projection."""
 
     def compile(self) -> Projection:
-        code = compile(self.source(), "<projection>", "exec")
+        sources = self.write()
         namespace: dict[str, Any] = {support.__name__: support for support in _SUPPORT} | {"MISSING": MISSING} | self.constants
-        exec(code, namespace)  # noqa: S102 - the source is made of schema names and literals alone
+        for source in sources:  # one by one: the compiler holds Python's lock, so a long source would hold up the event loop
+            exec(compile(source, "<projection>", "exec"), namespace)  # noqa: S102 - it is made of schema names and literals alone
         projection: Projection = namespace.pop("project")  # a function in its own globals would be a reference cycle
         return projection
 
-    def source(self) -> str:
+    def write(self) -> list[str]:
+        """Return the source of each function."""
         with self.function("def project(results, meta, errors):\n    outcomes = results.outcomes"):
             values = [(root.selected.key, self.root(root)) for root in self.plan.roots]
             self.line(f"return {object_text(values)}")
-        return "\n".join(self.functions) + "\n"
+        return self.functions
 
     # -- root fields and composites
 

@@ -13,15 +13,16 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutpu
 from gateway.answer.code_writer import CodeWriter, object_text
 from gateway.answer.position import Position
 from gateway.contract.shape import ObjectForm
-from gateway.document.selection import TYPENAME, Selected
-from gateway.plan.nodes import Plan, written_arguments
+from gateway.document.budget import PlanningBudget
+from gateway.document.selection import TYPENAME, Parts, Selected
+from gateway.plan.nodes import Plan
 
 
 class ShapedWriter(CodeWriter):
     """Writes the completion of shaped values of one plan."""
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
+    def __init__(self, plan: Plan, budget: PlanningBudget) -> None:
+        super().__init__(budget)
         self.plan = plan
         # All shapes of a plan share one mapping of forms, so any node's will do.
         self.forms: Mapping[int, ObjectForm] = next((node.shape.forms for node in plan.nodes if node.shape), {})
@@ -34,20 +35,18 @@ class ShapedWriter(CodeWriter):
 
     def link_of(self, type_name: str, part: Selected, position: Position) -> int | None:
         """Return the index of the link node of a selected field of the object at a position; None if the field is not a link."""
-        return self.plan.links.get((position.node, position.hops, f"{type_name}.{part.name}", written_arguments(part)))
+        return self.plan.links.get((position.node, position.hops, f"{type_name}.{part.name}", part.arguments))
 
-    def form(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]]) -> ObjectForm | None:
+    def form(self, declared: GraphQLOutputType, parts: Parts) -> ObjectForm | None:
         """Return the form of the objects in a value with this selection; None if the value has no shape."""
         return self.forms.get(id(parts.get(get_named_type(declared).name)))
 
-    def is_unchanged(self, parts: Mapping[str, tuple[Selected, ...]], declared: GraphQLOutputType) -> bool:
+    def is_unchanged(self, parts: Parts, declared: GraphQLOutputType) -> bool:
         """Tell whether a decoded value is the response value. An ID is not: as a number it becomes a string."""
         form = self.form(declared, parts)
         return form.is_answer if form else get_named_type(declared).name != "ID"
 
-    def shaped(
-        self, value: str, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def shaped(self, value: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of a shaped value in place."""
         inner = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
         if isinstance(inner, GraphQLList | GraphQLObjectType) and inner is declared:
@@ -56,14 +55,12 @@ class ShapedWriter(CodeWriter):
         elif isinstance(inner, GraphQLList):
             self.shaped_items(value, inner.of_type, parts, position)
         elif isinstance(inner, GraphQLObjectType):
-            self.shaped_fields(value, inner.name, parts[inner.name], position)
+            self.shaped_fields(value, inner.name, parts, position)
         elif inner.name == "ID":
             with self.block(f"if type({value}) is int:"):
                 self.line(f"{value} = str({value})")
 
-    def shaped_items(
-        self, value: str, item: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], position: Position
-    ) -> None:
+    def shaped_items(self, value: str, item: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of every item of a list."""
         is_unchanged = self.is_unchanged(parts, item)
         if is_unchanged and not self.has_links(parts, position):
@@ -83,7 +80,7 @@ class ShapedWriter(CodeWriter):
         self,
         value: str,
         item: GraphQLOutputType,
-        parts: Mapping[str, tuple[Selected, ...]],
+        parts: Parts,
         position: Position,
         result: str | None,
     ) -> None:
@@ -94,7 +91,7 @@ class ShapedWriter(CodeWriter):
             if result is not None:
                 self.line(f"{result}.append({element})")
 
-    def fill_links(self, value: str, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> str | None:
+    def fill_links(self, value: str, parts: Parts, position: Position) -> str | None:
         """Write the fast path for a list of unchanged objects: one loop that only assigns the values of their links.
 
         It is used when all values that the links found are null or unchanged objects, too. Return the name of the variable that tells
@@ -105,7 +102,7 @@ class ShapedWriter(CodeWriter):
         for part in selection:
             index = self.link_of(type_name, part, position)
             if index is None:
-                if self.has_links(part.parts, position.field(part)):
+                if self.has_links(part.parts, position.field(part, parts)):
                     return None
                 continue
             key, form = self.direct_lookup(part, index)
@@ -135,16 +132,17 @@ class ShapedWriter(CodeWriter):
             return None, None
         return use.link.single, form
 
-    def has_links(self, parts: Mapping[str, tuple[Selected, ...]], position: Position) -> bool:
+    def has_links(self, parts: Parts, position: Position) -> bool:
         """Tell whether a link is selected on an object at a position, or on one inside it."""
         return any(
-            self.link_of(type_name, part, position) is not None or self.has_links(part.parts, position.field(part))
+            self.link_of(type_name, part, position) is not None or self.has_links(part.parts, position.field(part, parts))
             for type_name, selection in parts.items()
             for part in selection
         )
 
-    def shaped_fields(self, value: str, type_name: str, selection: tuple[Selected, ...], position: Position) -> None:
+    def shaped_fields(self, value: str, type_name: str, parts: Parts, position: Position) -> None:
         """Write the completion of a shaped object."""
+        selection = parts[type_name]
         is_answer, values = self.forms[id(selection)].is_answer, []
         for part in selection:
             if part.name == TYPENAME:
@@ -153,10 +151,10 @@ class ShapedWriter(CodeWriter):
             name, link = self.name(), self.link_of(type_name, part, position)
             values.append((part.key, name))
             if link is not None:
-                self.from_link(name, value, part, position.field(part), link, is_shaped=True)
+                self.from_link(name, value, part, position.field(part, parts), link, is_shaped=True)
                 if is_answer:
                     self.line(f"{value}.{part.name} = {name}")
-            elif not is_answer or self.has_links(part.parts, position.field(part)):
+            elif not is_answer or self.has_links(part.parts, position.field(part, parts)):
                 self.line(f"{name} = {value}.{part.name}")
-                self.shaped(name, part.type, part.parts, position.field(part))
+                self.shaped(name, part.type, part.parts, position.field(part, parts))
         self.line("pass" if is_answer else f"{value} = {object_text(values)}")

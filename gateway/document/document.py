@@ -15,6 +15,7 @@ from graphql import (
 )
 
 from gateway.blueprint import Blueprint, Priority
+from gateway.document.budget import PlanningBudget
 from gateway.document.coercion import VariableCoercion, format_error, format_errors
 from gateway.document.limits import HARD_MAX_TOKENS, DocumentSize, exceeded, measure
 from gateway.document.redaction import read_redaction
@@ -105,16 +106,19 @@ class DocumentReader:
         suggests = self.blueprint.limits.suggestions
         return not (self.is_development if suggests is None else suggests)
 
-    def read(self, text: str) -> Document:
+    def read(self, text: str, budget: PlanningBudget | None = None) -> Document:
         """Parse and validate a document. Validation errors are not raised but returned in the document.
 
-        :raises RequestError: it is larger than allowed, or cannot be parsed.
+        :raises RequestError: it is larger than allowed, cannot be parsed, or the budget is spent.
         """
+        budget = budget or PlanningBudget(self.blueprint.limits)
         is_circular = self._measure(text).is_circular
         try:
             node = parse(text)
             redaction = read_redaction(node, self.blueprint.sensitive)
-            errors = validation_errors(self.schema, node, is_circular=is_circular, hides_suggestions=self.hides_suggestions)
+            errors = validation_errors(
+                self.schema, node, budget, is_circular=is_circular, hides_suggestions=self.hides_suggestions
+            )
             formatted_errors = tuple(redaction.redact(error) for error in format_errors(errors))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()

@@ -30,6 +30,7 @@ from graphql import (
     is_object_type,
 )
 
+from gateway.document.budget import PlanningBudget
 from gateway.document.selection import META_FIELDS
 
 
@@ -46,10 +47,13 @@ _Sets = Mapping[int, tuple[GraphQLNamedType, SelectionSetNode]]
 """Selection sets that apply to the same object, by their ``id``, each with its type."""
 
 
-def conflicts(schema: GraphQLSchema, document: DocumentNode) -> Iterator[GraphQLError]:
-    """Yield an error for each response key with fields that cannot be merged."""
+def conflicts(schema: GraphQLSchema, document: DocumentNode, budget: PlanningBudget) -> Iterator[GraphQLError]:
+    """Yield an error for each response key with fields that cannot be merged.
+
+    :raises RequestError: the budget is spent.
+    """
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    merging = _Merging(schema, fragments)
+    merging = _Merging(schema, fragments, budget)
     for node in document.definitions:
         if isinstance(node, OperationDefinitionNode):
             root = schema.get_root_type(node.operation)
@@ -64,6 +68,7 @@ class _Merging:
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
+    budget: PlanningBudget
     collected: dict[frozenset[int], dict[str, list[_Field]]] = field(default_factory=dict)
     shapes: set[frozenset[int]] = field(default_factory=set)
     checked: set[frozenset[int]] = field(default_factory=set)
@@ -127,6 +132,7 @@ class _Merging:
         return self.collected[identity]
 
     def _expand(self, parent: GraphQLNamedType, selection_set: SelectionSetNode, visited: set[str]) -> Iterator[_Field]:
+        self.budget.spend(len(selection_set.selections))
         for selection in selection_set.selections:
             if isinstance(selection, FieldNode):
                 name = selection.name.value

@@ -5,6 +5,7 @@ Fragments, aliases and repeated fields are merged, and ``@skip`` and ``@include`
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from graphql import (
     DocumentNode,
@@ -28,8 +29,11 @@ from graphql import (
     is_abstract_type,
     is_composite_type,
     is_object_type,
+    print_ast,
     visit,
 )
+
+from gateway.document.budget import PlanningBudget
 
 TYPENAME = "__typename"
 INTROSPECTION = ("__schema", "__type")
@@ -38,21 +42,50 @@ META_FIELDS = {TYPENAME: TypeNameMetaFieldDef, "__schema": SchemaMetaFieldDef, "
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """One response key: the field, its type, its nodes, and the fields selected of its value.
+    """One response key: the field, its arguments, its type, its nodes, and the fields selected of its value.
 
-    ``parts`` maps each possible concrete type to its selected fields; it is empty for a leaf.
+    ``arguments`` are as the document writes them, sorted by name, so that equal calls have equal texts.
     """
 
     key: str
     name: str
+    arguments: str
     type: GraphQLOutputType
     nodes: tuple[FieldNode, ...]
-    parts: Mapping[str, tuple["Selected", ...]]
+    parts: "Parts"
 
     @property
     def node(self) -> FieldNode:
         """The first node; validation has made sure that all nodes have the same arguments."""
         return self.nodes[0]
+
+
+class Parts(dict[str, tuple[Selected, ...]]):
+    """The fields selected of a value, by its possible concrete types; empty for a leaf.
+
+    Wherever the same selection sets apply to values of one type there is one object: what later stages find out about it once holds for all
+    of these places. So their work grows with the document and the types, and not with the types to the power of the levels.
+    """
+
+    def __init__(self, parts: Mapping[str, tuple[Selected, ...]], *, is_abstract: bool) -> None:
+        super().__init__(parts)
+        self.is_abstract = is_abstract
+        """Whether the declared type is an interface or union."""
+
+    def types_with(self, part: Selected) -> tuple[str, ...]:
+        """Return the concrete types that have this field with this very selection below it."""
+        return self._types[part.name, id(part.parts)]
+
+    @cached_property
+    def _types(self) -> Mapping[tuple[str, int], tuple[str, ...]]:
+        types: dict[tuple[str, int], dict[str, None]] = {}
+        for type_name, fields in self.items():
+            for part in fields:
+                types.setdefault((part.name, id(part.parts)), {})[type_name] = None
+        return {field: tuple(names) for field, names in types.items()}
+
+
+NO_PARTS = Parts({}, is_abstract=False)
 
 
 def condition_variables(document: DocumentNode) -> frozenset[str]:
@@ -107,23 +140,37 @@ class _ConditionVariables(Visitor):
 
 
 def select(
-    schema: GraphQLSchema, document: DocumentNode, definition: OperationDefinitionNode, conditions: Mapping[str, object]
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    definition: OperationDefinitionNode,
+    conditions: Mapping[str, object],
+    budget: PlanningBudget,
 ) -> tuple[Selected, ...]:
-    """Return the selected fields of the root type; ``conditions`` has the values of :func:`condition_variables`."""
+    """Return the selected fields of the root type; ``conditions`` has the values of :func:`condition_variables`.
+
+    :raises RequestError: the budget is spent.
+    """
     root = schema.get_root_type(definition.operation)
     assert root is not None
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    return _Collector(schema, fragments, conditions).fields(root, (definition.selection_set,))
+    return _Collector(schema, fragments, conditions, budget).fields(root, (definition.selection_set,))
 
 
 class _Collector:
     def __init__(
-        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], conditions: Mapping[str, object]
+        self,
+        schema: GraphQLSchema,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        conditions: Mapping[str, object],
+        budget: PlanningBudget,
     ) -> None:
         self.schema = schema
         self.fragments = fragments
         self.conditions = conditions
+        self.budget = budget
         self.seen: dict[tuple[str, tuple[int, ...]], tuple[Selected, ...]] = {}
+        self.parts: dict[tuple[str, tuple[int, ...]], Parts] = {}
+        self.arguments: dict[int, str] = {}
 
     def fields(self, parent: GraphQLObjectType, sets: tuple[SelectionSetNode, ...]) -> tuple[Selected, ...]:
         """Collect the fields of selection sets on one object type. Results are cached: nested fragments would repeat them exponentially often."""
@@ -138,6 +185,7 @@ class _Collector:
         return self.seen[identity]
 
     def nodes(self, parent: GraphQLObjectType, selection_set: SelectionSetNode, visited: set[str]) -> Iterator[FieldNode]:
+        self.budget.spend(len(selection_set.selections))
         for selection in selection_set.selections:
             if not self.is_included(selection):
                 continue
@@ -157,10 +205,26 @@ class _Collector:
         name = nodes[0].name.value
         field = META_FIELDS.get(name) or parent.fields[name]
         named = get_named_type(field.type)
-        sets = tuple(node.selection_set for node in nodes if node.selection_set)
         is_composite = is_composite_type(named) and name not in INTROSPECTION
-        parts = {possible.name: self.fields(possible, sets) for possible in self.possible(named)} if is_composite else {}
-        return Selected(key, name, field.type, tuple(nodes), parts)
+        parts = (
+            self.parts_of(named, tuple(node.selection_set for node in nodes if node.selection_set)) if is_composite else NO_PARTS
+        )
+        return Selected(key, name, self.written_arguments(nodes[0]), field.type, tuple(nodes), parts)
+
+    def parts_of(self, named: GraphQLNamedType, sets: tuple[SelectionSetNode, ...]) -> Parts:
+        identity = (named.name, tuple(id(selection_set) for selection_set in sets))
+        if identity not in self.parts:
+            fields = {possible.name: self.fields(possible, sets) for possible in self.possible(named)}
+            self.parts[identity] = Parts(fields, is_abstract=is_abstract_type(named))
+        return self.parts[identity]
+
+    def written_arguments(self, node: FieldNode) -> str:
+        if not node.arguments:
+            return ""
+        if id(node) not in self.arguments:
+            written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in node.arguments)
+            self.arguments[id(node)] = ", ".join(written)
+        return self.arguments[id(node)]
 
     def possible(self, named: GraphQLNamedType) -> list[GraphQLObjectType]:
         if is_object_type(named):

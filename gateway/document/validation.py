@@ -26,6 +26,7 @@ from graphql import (
     validate,
 )
 
+from gateway.document.budget import PlanningBudget
 from gateway.document.overlapping_fields import conflicts
 
 MAX_ERRORS = 50
@@ -73,9 +74,12 @@ may follow a different one."""
 
 
 def validation_errors(
-    schema: GraphQLSchema, node: DocumentNode, *, is_circular: bool, hides_suggestions: bool
+    schema: GraphQLSchema, node: DocumentNode, budget: PlanningBudget, *, is_circular: bool, hides_suggestions: bool
 ) -> list[GraphQLError]:
-    """Return the validation errors of a document; ``is_circular`` if the size check has found a fragment cycle."""
+    """Return the validation errors of a document; ``is_circular`` if the size check has found a fragment cycle.
+
+    :raises RequestError: the budget is spent.
+    """
     max_errors = _max_errors(node)
 
     def check(rules: tuple[type[ASTValidationRule], ...]) -> list[GraphQLError]:
@@ -87,7 +91,7 @@ def validation_errors(
     # With a fragment cycle the document has no finite expansion, so its other errors are not looked for.
     errors = check(_CYCLE_RULES) if is_circular else []
     # conflicts() comes last because it takes an otherwise valid document: it looks up fields and types without a check.
-    return errors or check(_RULES) or list(islice(conflicts(schema, node), max_errors))
+    return errors or check(_RULES) or list(islice(conflicts(schema, node, budget), max_errors))
 
 
 def _max_errors(node: DocumentNode) -> int:

@@ -237,7 +237,7 @@ class Serving:
             return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
         if breaks:
             log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
-        await asyncio.to_thread(new.warm_up, old, MAX_WARM_DOCUMENTS)
+        await new.preparation.warm_up(old.preparation, MAX_WARM_DOCUMENTS)
         return []
 
     def _reject(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:

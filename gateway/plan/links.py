@@ -1,14 +1,15 @@
 """Plan the links of one operation call: one node for each level at which a link is selected."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-from graphql import GraphQLOutputType, get_named_type, is_abstract_type
+from dataclasses import dataclass, field
 
 from gateway.blueprint import Blueprint, Link, Operation, Origin, Strategy
-from gateway.document.selection import Selected
+from gateway.document.budget import PlanningBudget
+from gateway.document.selection import Parts, Selected
 from gateway.language.template import renderer
-from gateway.plan.nodes import DraftedPlan, Hops, LinkUse, Node, OfType, Role, written_arguments
+from gateway.plan.nodes import DraftedPlan, Hops, LinkUse, Node, OfType, Role, hops_below
+
+UNITS_PER_NODE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,9 @@ class LinkPlanner:
     operation: Operation
     blueprint: Blueprint
     drafted: DraftedPlan
+    budget: PlanningBudget
+    descended: set[tuple[int, int, Hops]] = field(default_factory=set)
+    """The selections that were looked through, by the ``id`` of their parts, each with its node and hops."""
 
     def plan(self, roots: list[Selected], position: Mapping[str, int]) -> None:
         """Add the nodes of all links below root fields; ``position`` maps the operation's steps to their nodes."""
@@ -30,35 +34,39 @@ class LinkPlanner:
         """Add the nodes of links below a selected field, whose objects are ``hops`` below the value of the node ``parent``."""
         if not hops:
             self.drafted.values.setdefault(parent, []).append(selected)
-        for type_name, fields in selected.parts.items():
-            below = hops_into(selected.type, type_name, hops)
+        parts, place = selected.parts, (id(selected.parts), parent, hops)
+        if place in self.descended or not self.blueprint.links:
+            return
+        self.descended.add(place)
+        used = self.used_links(parts)
+        for type_name, fields in parts.items():
+            self.budget.spend(len(fields))
             for part in fields:
                 link = self.blueprint.links.get((type_name, part.name))
                 if link is not None:
-                    arguments = written_arguments(part)
-                    index = self.add(link, part, parent, self.hops_to(link, arguments, selected, hops))
+                    names = used[link.type, link.field, part.arguments]
+                    index = self.add(link, part, parent, (*hops, OfType(names)) if parts.is_abstract else hops)
                     # The projection looks the node up by concrete type; a link of an interface has one node for several types.
-                    self.drafted.links[parent, below, f"{type_name}.{part.name}", arguments] = index
+                    self.drafted.links[parent, hops, f"{type_name}.{part.name}", part.arguments] = index
                     self.descend(part, index, ())
-                elif part.parts:
-                    self.descend(part, parent, (*below, part.name))
+                elif part.parts and type_name == parts.types_with(part)[0]:  # once for all types that select the same
+                    self.descend(part, parent, hops_below(parts, part, hops))
 
-    def hops_to(self, link: Link, arguments: str, selected: Selected, hops: Hops) -> Hops:
-        """Return the hops to all parent objects of a link at one level. With an interface or union they may have several concrete types."""
-        names = tuple(
-            name
-            for name, fields in selected.parts.items()
-            if any(
-                self.blueprint.links.get((name, part.name)) is link and written_arguments(part) == arguments for part in fields
-            )
-        )
-        return (*hops, OfType(names)) if is_abstract_type(get_named_type(selected.type)) else hops
+    def used_links(self, parts: Parts) -> Mapping[tuple[str, str, str], tuple[str, ...]]:
+        """Return the concrete types of a selection that have each link, by its type, field and arguments."""
+        used: dict[tuple[str, str, str], dict[str, None]] = {}
+        for type_name, fields in parts.items():
+            for part in fields:
+                link = self.blueprint.links.get((type_name, part.name))
+                if link is not None:
+                    used.setdefault((link.type, link.field, part.arguments), {})[type_name] = None
+        return {identity: tuple(names) for identity, names in used.items()}
 
     def add(self, link: Link, part: Selected, parent: int, hops: Hops) -> int:
         """Return the node of a link; add it if there is none yet."""
-        arguments = written_arguments(part)
-        identity = (parent, hops, f"{link.type}.{link.field}", arguments)
+        identity = (parent, hops, f"{link.type}.{link.field}", part.arguments)
         if identity not in self.drafted.links:
+            self.budget.spend(UNITS_PER_NODE)
             index = self.drafted.links[identity] = len(self.drafted.nodes)
             self.drafted.nodes.append(
                 Node(
@@ -73,7 +81,7 @@ class LinkPlanner:
                     is_lazy=False,
                     is_shared=False,
                     deadline=self.blueprint.deadline_of(self.operation),
-                    use=LinkUse(link, parent, hops, part.node, arguments),
+                    use=LinkUse(link, parent, hops, part.node, part.arguments),
                 )
             )
         return self.drafted.links[identity]
@@ -89,8 +97,3 @@ def selected_origins(strategy: Strategy, root: Selected) -> Iterator[tuple[Selec
         return
     (fields,) = root.parts.values()
     yield from ((part, strategy.origins[part.name]) for part in fields if part.name in strategy.origins)
-
-
-def hops_into(declared: GraphQLOutputType, type_name: str, hops: Hops) -> Hops:
-    """Return the hops to the objects of a concrete type. A field of an interface or union type needs a filter for that."""
-    return (*hops, OfType((type_name,))) if is_abstract_type(get_named_type(declared)) else hops

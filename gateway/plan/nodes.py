@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from graphql import FieldNode, print_ast
+from graphql import FieldNode
 
 from gateway.blueprint import Link, Operation, Step
 from gateway.contract.shape import Shape
 from gateway.document.redaction import shown_arguments
-from gateway.document.selection import Selected
+from gateway.document.selection import Parts, Selected
 from gateway.language.template import Renderer
 
 
@@ -32,9 +32,18 @@ class OfType:
 
     names: tuple[str, ...]
 
+    def __hash__(self) -> int:
+        # The names of hundreds of types would be hashed again for each look-up.
+        return hash((self.names[:1], len(self.names)))
+
 
 Hops = tuple[str | OfType, ...]
 """The path from a value down to objects in it: keys and type filters. Lists of any depth on the way are flattened."""
+
+
+def hops_below(parts: Parts, part: Selected, hops: Hops) -> Hops:
+    """Return the hops to the value of a field of the objects at ``hops``: of all types that select the same of it, and of no others."""
+    return (*hops, OfType(parts.types_with(part)), part.name) if parts.is_abstract else (*hops, part.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +198,3 @@ class Plan:
                 last = latest[index] = max(known, key=lambda other: longest[other], default=None)
                 longest[index] = (longest[last] if last is not None else 0.0) + node.step.timeout
         return latest
-
-
-def written_arguments(selected: Selected) -> str:
-    """Return the arguments of a field as text, sorted by name, so that equal calls have equal texts."""
-    written = sorted(f"{argument.name.value}: {print_ast(argument.value)}" for argument in selected.node.arguments or ())
-    return ", ".join(written)

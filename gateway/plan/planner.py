@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from gateway.blueprint import Blueprint, Operation, Step
 from gateway.blueprint.graph import Graph, closure, fallback_only_steps, topological_order, written_order
+from gateway.document.budget import PlanningBudget
 from gateway.document.selection import INTROSPECTION, TYPENAME, Selected
 from gateway.language.template import renderer
 from gateway.plan.links import LinkPlanner, selected_origins
-from gateway.plan.nodes import DraftedPlan, Node, OperationCall, Plan, Role, Root, written_arguments
+from gateway.plan.nodes import DraftedPlan, Node, OperationCall, Plan, Role, Root
 from gateway.plan.shapes import with_shapes
 from gateway.plan.upstream_selection import selection_text
 
@@ -32,8 +33,11 @@ class _CallDraft:
         return {origin.step for root in self.roots for _, origin in selected_origins(self.operation.strategy, root)}
 
 
-def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: bool = False) -> Plan:
-    """Return the plan of the selected root fields of one document. In a mutation each root field has an operation call of its own."""
+def plan(blueprint: Blueprint, selection: tuple[Selected, ...], budget: PlanningBudget, *, is_mutation: bool = False) -> Plan:
+    """Return the plan of the selected root fields of one document. In a mutation each root field has an operation call of its own.
+
+    :raises RequestError: the budget is spent.
+    """
     drafts: dict[tuple[str, ...], _CallDraft] = {}
     order = []
     for selected in selection:
@@ -41,12 +45,12 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], *, is_mutation: 
             order.append(Root(selected, None))
             continue
         operation = blueprint.operations[selected.name]
-        identity = (operation.name, written_arguments(selected), *((selected.key,) if is_mutation else ()))
+        identity = (operation.name, selected.arguments, *((selected.key,) if is_mutation else ()))
         drafts.setdefault(identity, _CallDraft(operation)).roots.append(selected)
         order.append(Root(selected, list(drafts).index(identity)))
     drafted = DraftedPlan()
-    calls = tuple(_plan_call(index, draft, blueprint, drafted) for index, draft in enumerate(drafts.values()))
-    with_selections = [_with_selection(node, drafted, blueprint) for node in drafted.nodes]
+    calls = tuple(_plan_call(index, draft, blueprint, drafted, budget) for index, draft in enumerate(drafts.values()))
+    with_selections = [_with_selection(node, drafted, blueprint, budget) for node in drafted.nodes]
     # Calls of a mutation are never shared. Shapes come last, as a shared node has none.
     nodes = with_shapes(with_selections if is_mutation else _mark_shared(with_selections), drafted.links, drafted.values)
     request_reads = tuple(dict.fromkeys(path for node in nodes for path in node.step.request_reads))
@@ -100,19 +104,21 @@ def _not_applicable(operation: Operation, roots: list[Selected]) -> tuple[str, .
     return tuple(dict.fromkeys(operation.overlay_fields[name].origin.step for name in names if name in missing))
 
 
-def _plan_call(index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan) -> OperationCall:
+def _plan_call(
+    index: int, draft: _CallDraft, blueprint: Blueprint, drafted: DraftedPlan, budget: PlanningBudget
+) -> OperationCall:
     """Append the nodes of an operation call to the draft, those of its steps before those of links; return the call."""
     operation, steps, first = draft.operation, draft.operation.steps, draft.roots[0]
     start = len(drafted.nodes)
     drafted.nodes += _step_nodes(index, draft, blueprint.deadline_of(operation), start)
     position = {node.step.name: node.index for node in drafted.nodes[start:]}
-    LinkPlanner(index, operation, blueprint, drafted).plan(draft.roots, position)
+    LinkPlanner(index, operation, blueprint, drafted, budget).plan(draft.roots, position)
     nodes = drafted.nodes[start:]
     return OperationCall(
         index=index,
         operation=operation,
         field=first.node,
-        arguments=written_arguments(first),
+        arguments=first.arguments,
         nodes=tuple(node.index for node in nodes),
         eager=sum(not node.is_lazy for node in nodes),
         first=tuple(node.index for node in nodes if not (node.is_lazy or node.prerequisites)),
@@ -168,13 +174,13 @@ def _ordered(steps: Mapping[str, Step], chosen: set[str]) -> list[str]:
     return topological_order(graph, after)
 
 
-def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint) -> Node:
+def _with_selection(node: Node, drafted: DraftedPlan, blueprint: Blueprint, budget: PlanningBudget) -> Node:
     """Return the node with the selection set of its value, if its step type sends that upstream."""
     if not node.step.takes_selection:
         return node
     match = ((name,) for name in node.use.link.match) if node.use else ()
     selected = drafted.values.get(node.index, ())
-    return replace(node, selection=selection_text(selected, (*node.step.read_by_others, *match), blueprint.links))
+    return replace(node, selection=selection_text(selected, (*node.step.read_by_others, *match), blueprint.links, budget))
 
 
 def _mark_shared(nodes: list[Node]) -> tuple[Node, ...]:

@@ -13,8 +13,8 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutpu
 
 from gateway.blueprint import Link
 from gateway.contract.shape import LEAVES, ObjectForm, Shape, object_type
-from gateway.document.selection import TYPENAME, Selected
-from gateway.plan.nodes import Hops, Node, written_arguments
+from gateway.document.selection import TYPENAME, Parts, Selected
+from gateway.plan.nodes import Hops, Node
 
 MAX_LEVELS = 3
 """The limit of nested objects: the generated code of the projection has nested loops for them, and Python allows 20 nested blocks."""
@@ -77,13 +77,13 @@ class _Shaper:
     forms: dict[int, ObjectForm]
     """The object types of this shape and of the shapes before it in the plan."""
 
-    def complete(self, declared: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
+    def complete(self, declared: GraphQLOutputType, parts: Parts, hops: Hops) -> Any:
         """Return the Python type for a GraphQL type, with None if it is nullable."""
         if isinstance(declared, GraphQLNonNull):
             return self.inner(declared.of_type, parts, hops)
         return self.inner(declared, parts, hops) | None
 
-    def inner(self, inner: GraphQLOutputType, parts: Mapping[str, tuple[Selected, ...]], hops: Hops) -> Any:
+    def inner(self, inner: GraphQLOutputType, parts: Parts, hops: Hops) -> Any:
         """Return the Python type for a GraphQL type without its non-null marker."""
         if isinstance(inner, GraphQLList):
             # A list of lists needs two loops for one level of objects, which MAX_LEVELS does not count.
@@ -134,7 +134,7 @@ class _Shaper:
 
     def link(self, declared: GraphQLObjectType, part: Selected, hops: Hops) -> Link | None:
         """Return the link of a field, if it has one."""
-        index = self.links.get((self.node, hops, f"{declared.name}.{part.name}", written_arguments(part)))
+        index = self.links.get((self.node, hops, f"{declared.name}.{part.name}", part.arguments))
         use = self.nodes[index].use if index is not None else None
         return use.link if use else None
 

@@ -2,8 +2,11 @@
 
 from gateway.blueprint import Fallback, Step
 from gateway.blueprint.redaction import MASK
-from gateway.document.selection import Selected
+from gateway.document.selection import Parts, Selected
 from gateway.plan.nodes import Node, Plan
+
+MAX_OUTLINE = 20_000
+"""Characters; what is selected below one field is left out if it is longer. Such a text can grow with the types to the power of the levels."""
 
 
 def plan_text(plan: Plan) -> str:
@@ -18,7 +21,7 @@ def plan_text(plan: Plan) -> str:
 
 def projection_text(plan: Plan) -> str:
     """Return the fields of the response and the steps that are left out, as text."""
-    lines = ["project", *(f"  {_outline(root.selected)}" for root in plan.roots)]
+    lines = ["project", *(f"  {outline}" for outline in _outlines(plan))]
     pruned = [name for call in plan.calls for name in call.pruned]
     if pruned:
         lines.append(f"pruned: {', '.join(dict.fromkeys(pruned))}")
@@ -68,7 +71,7 @@ def plan_json(plan: Plan, *, describes_pruned: bool = False) -> dict[str, object
             }
             for call in plan.calls
         ],
-        "project": [_outline(root.selected) for root in plan.roots],
+        "project": _outlines(plan),
     }
 
 
@@ -115,15 +118,34 @@ def _short(text: str, limit: int = 48) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _outline(selected: Selected) -> str:
-    """Return a selected field with its subfields, nearly as GraphQL text."""
+def _outlines(plan: Plan) -> list[str]:
+    """Return the selected root fields with their subfields, nearly as GraphQL text."""
+    written: dict[int, str] = {}
+    return [_outline(root.selected, written) for root in plan.roots]
+
+
+def _outline(selected: Selected, written: dict[int, str]) -> str:
+    """Return a selected field as text; ``written`` has what is selected below a field, so that it is written only once."""
     name = selected.name if selected.key == selected.name else f"{selected.key}: {selected.name}"
     if not selected.parts:
         return name
-    shapes = {possible: _joined([_outline(part) for part in parts]) for possible, parts in selected.parts.items() if parts}
-    if len(selected.parts) == 1:
-        return f"{name} {{ {next(iter(shapes.values()))} }}"
-    return f"{name} {{ {'  '.join(f'... on {possible} {{ {shape} }}' for possible, shape in shapes.items())} }}"
+    text = written.get(id(selected.parts))
+    if text is None:
+        text = written[id(selected.parts)] = _outline_below(selected.parts, written)
+    return f"{name} {{ {text} }}"
+
+
+def _outline_below(parts: Parts, written: dict[int, str]) -> str:
+    """Return what is selected of a value as text. Concrete types of which the same is selected are named together."""
+    types: dict[str, list[str]] = {}
+    for name, fields in parts.items():
+        if fields:
+            types.setdefault(_joined([_outline(part, written) for part in fields]), []).append(name)
+    if len(types) == 1 and len(parts) == len(next(iter(types.values()))):
+        text = next(iter(types))
+    else:
+        text = "  ".join(f"... on {', '.join(names)} {{ {shape} }}" for shape, names in types.items())
+    return text if len(text) <= MAX_OUTLINE else "…"
 
 
 def _joined(shapes: list[str]) -> str:

@@ -7,58 +7,96 @@ replaced by the fields themselves, so that all readers share one response. Field
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from graphql import get_named_type, is_abstract_type
-
 from gateway.blueprint import Link
-from gateway.document.selection import TYPENAME, Selected
+from gateway.document.budget import PlanningBudget
+from gateway.document.selection import TYPENAME, Parts, Selected
 
 Links = Mapping[tuple[str, str], Link]
+CHARACTERS_PER_UNIT = 20
 
 
 @dataclass(slots=True)
-class _Fields:
-    """A selection set under construction: fields by name, and for an interface or union also selection sets by concrete type."""
+class _Readers:
+    """All that reads one value: the selections of the document, each once, and dotted paths."""
 
-    fields: dict[str, "_Fields"] = field(default_factory=dict)
-    types: dict[str, "_Fields"] = field(default_factory=dict)
+    parts: dict[int, Parts] = field(default_factory=dict)
+    paths: dict[tuple[str, ...], None] = field(default_factory=dict)
 
-    def add(self, selected: Selected, links: Links) -> None:
-        """Add the subfields of a selected field."""
-        is_abstract = is_abstract_type(get_named_type(selected.type))
-        for type_name, selection in selected.parts.items():
-            target = self.types.setdefault(type_name, _Fields()) if is_abstract else self
-            for part in selection:
-                link = links.get((type_name, part.name))
-                if link is not None:
-                    for reference in link.key:
-                        target.add_path(reference.path)
-                elif part.name != TYPENAME:
-                    target.fields.setdefault(part.name, _Fields()).add(part, links)
+    @property
+    def identity(self) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]:
+        """What decides the text."""
+        return tuple(self.parts), tuple(self.paths)
 
     def add_path(self, path: tuple[str, ...]) -> None:
         """Add a dotted path; list indexes in it select nothing."""
-        names = [name for name in path if not name.isdecimal()]
+        names = tuple(name for name in path if not name.isdecimal())
         if names:
-            self.fields.setdefault(names[0], _Fields()).add_path(tuple(names[1:]))
+            self.paths[names] = None
 
-    def as_text(self) -> str:
-        """Return the selection set as text; empty for a leaf."""
-        texts = [f"{name}{below.as_text()}" for name, below in self.fields.items()]
-        if self.types:
+
+_Fields = dict[str, _Readers]
+
+
+@dataclass(slots=True)
+class _SelectionWriter:
+    """Writes selection sets. Readers that are the same in several places have one text, which is written once."""
+
+    links: Links
+    budget: PlanningBudget
+    texts: dict[object, str] = field(default_factory=dict)
+
+    def text(self, readers: _Readers) -> str:
+        """Return the selection set for all readers of a value; empty for a leaf."""
+        identity = readers.identity
+        if identity not in self.texts:
+            text = self.write(readers)
+            self.budget.spend(len(text) // CHARACTERS_PER_UNIT)
+            self.texts[identity] = text
+        return self.texts[identity]
+
+    def write(self, readers: _Readers) -> str:
+        fields: _Fields = {}
+        types: dict[str, _Fields] = {}
+        for parts in readers.parts.values():
+            for type_name, selection in parts.items():
+                self.add(types.setdefault(type_name, {}) if parts.is_abstract else fields, type_name, selection)
+        for path in readers.paths:
+            _add_path(fields, path)
+        texts = self.fields(fields)
+        if types:
             # The projection and links need the concrete type of each object.
-            texts = [
-                TYPENAME,
-                *texts,
-                *(f"... on {name}{below.as_text() or ' { __typename }'}" for name, below in self.types.items()),
-            ]
+            written = ((name, " ".join(self.fields(below)) or TYPENAME) for name, below in types.items())
+            texts = [TYPENAME, *texts, *(f"... on {name} {{ {text} }}" for name, text in written)]
         return f" {{ {' '.join(texts)} }}" if texts else ""
 
+    def add(self, fields: _Fields, type_name: str, selection: tuple[Selected, ...]) -> None:
+        self.budget.spend(len(selection))
+        for part in selection:
+            link = self.links.get((type_name, part.name))
+            if link is not None:
+                for reference in link.key:
+                    _add_path(fields, reference.path)
+            elif part.name != TYPENAME:
+                readers = fields.setdefault(part.name, _Readers())
+                if part.parts:
+                    readers.parts[id(part.parts)] = part.parts
 
-def selection_text(selected: Iterable[Selected], paths: Iterable[tuple[str, ...]], links: Links) -> str:
-    """Return the selection set for all readers of a value: selected fields, and dotted paths. It always has at least one field."""
-    fields = _Fields()
-    for part in selected:
-        fields.add(part, links)
+    def fields(self, fields: _Fields) -> list[str]:
+        return [f"{name}{self.text(readers)}" for name, readers in fields.items()]
+
+
+def _add_path(fields: _Fields, path: tuple[str, ...]) -> None:
+    names = [name for name in path if not name.isdecimal()]
+    if names:
+        fields.setdefault(names[0], _Readers()).add_path(tuple(names[1:]))
+
+
+def selection_text(selected: Iterable[Selected], paths: Iterable[tuple[str, ...]], links: Links, budget: PlanningBudget) -> str:
+    """Return the selection set for all readers of a value: selected fields, and dotted paths. It always has at least one field.
+
+    :raises RequestError: the text is too long for the budget.
+    """
+    readers = _Readers({id(part.parts): part.parts for part in selected})
     for path in paths:
-        fields.add_path(path)
-    return fields.as_text().strip() or f"{{ {TYPENAME} }}"
+        readers.add_path(path)
+    return _SelectionWriter(links, budget).text(readers).strip() or f"{{ {TYPENAME} }}"

@@ -4,19 +4,21 @@ Each generation has a cache of its own, empty at first: in a new configuration t
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.blueprint import Step
+from gateway.cache import Cache, Capacity
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.timeout import until_deadline
 from gateway.run.shared_calls import SharedCalls, call_key
 
-MAX_REPLIES = 10_000
-MAX_SIZE = 64_000_000
-"""The limit on all replies together: bytes of their JSON, or characters of their Python text where that size is not known."""
+MAX_BYTES = 100_000_000
+"""The capacity of a cache that shares none."""
+BYTES_PER_REPLY, BYTES_PER_BYTE = 1000, 4
+"""What a reply takes in memory, measured: in any case, and for each byte of its JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,47 +28,30 @@ class KeptReply:
     reply: Reply
     at: float
     fresh_until: float
-    size: int
 
 
 class ReplyCache:
-    """Replies by call key. When the cache is full it evicts the least recently used."""
+    """Replies by call key, in a share of the memory that the caches of a generation may take together."""
 
-    def __init__(self, max_replies: int = MAX_REPLIES, max_size: int = MAX_SIZE) -> None:
-        self._replies: OrderedDict[Hashable, KeptReply] = OrderedDict()
-        self._max_replies = max_replies
-        self._max_size = max_size
-        self.size = 0
+    def __init__(self, capacity: Capacity | None = None) -> None:
+        self.capacity = capacity or Capacity(MAX_BYTES)
+        self._replies: Cache[Hashable, KeptReply] = self.capacity.cache("replies")
 
     def __len__(self) -> int:
         return len(self._replies)
 
     def keep(self, step: Step, inputs: Inputs, reply: Reply, now: float, lifetime: float = 0.0) -> None:
-        """Keep the reply of a call, fresh for ``lifetime`` seconds, unless it is larger than the whole cache.
+        """Keep the reply of a call, fresh for ``lifetime`` seconds, unless it is larger than all caches may be together.
 
         A reply with lifetime 0 is never fresh, but can be the value of a stale fallback.
         """
         call = call_key(step, inputs)
-        self._drop(call)
-        size = (reply.size or len(repr(reply.value))) + len(call[1])
-        if size > self._max_size:
-            return
-        self._replies[call] = KeptReply(reply, now, now + lifetime, size)
-        self.size += size
-        while len(self._replies) > self._max_replies or self.size > self._max_size:
-            self._drop(next(iter(self._replies)))
+        size = BYTES_PER_REPLY + BYTES_PER_BYTE * ((reply.size or len(repr(reply.value))) + len(call[1]))
+        self._replies.put(call, KeptReply(reply, now, now + lifetime), size)
 
     def find(self, step: Step, inputs: Inputs) -> KeptReply | None:
         """Return the last reply of a call, fresh or stale."""
-        call = call_key(step, inputs)
-        kept = self._replies.get(call)
-        if kept is not None:
-            self._replies.move_to_end(call)
-        return kept
-
-    def _drop(self, call: Hashable) -> None:
-        dropped = self._replies.pop(call, None)
-        self.size -= dropped.size if dropped else 0
+        return self._replies.get(call_key(step, inputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +63,11 @@ class ReplySharing:
     counts: Counter[str]
 
     @classmethod
-    def new(cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None) -> "ReplySharing":
+    def new(
+        cls, unwinding: set[asyncio.Future[Any]], counts: Counter[str] | None = None, capacity: Capacity | None = None
+    ) -> "ReplySharing":
         """Return an empty one; cancelled calls are in ``unwinding`` until they have ended."""
-        return cls(ReplyCache(), SharedCalls(unwinding), Counter() if counts is None else counts)
+        return cls(ReplyCache(capacity), SharedCalls(unwinding), Counter() if counts is None else counts)
 
 
 def with_shared(call: Call, step: Step, shared: ReplySharing) -> Call:

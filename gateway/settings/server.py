@@ -84,6 +84,9 @@ class ServerKeys(Keys):
     """The longest URL of a request, in bytes."""
     cors: Annotated[CorsKeys, such_as({"origins": ["https://desk.example.com"]})] = CorsKeys()
     """Which web pages of other origins may call the gateway."""
+    max_cache_bytes: Annotated[int, Field(ge=1_000_000, le=100_000_000_000)] = 100_000_000
+    """The most memory of one process for what it keeps to answer later requests sooner, estimated: documents with their plans, and replies
+    of steps with `cache:` or a stale fallback. What was not used for the longest time goes first."""
     max_in_flight: Count = 512
     """The most requests in flight at once in one process. Further requests are refused at once, with a hint to retry later."""
     request_timeout_ms: Milliseconds = 30_000
@@ -130,6 +133,9 @@ class LimitsKeys(Keys):
     """The most fields of a document. Those of a fragment count wherever it is spread."""
     max_directives: Count = 50
     """The most directives of a document, such as `@skip`. Those of a fragment count wherever it is spread."""
+    planning: Count = 10_000
+    """The most steps of planning a document: each field of it counts for each concrete type of an interface or union that it is selected on.
+    A hundred steps take about a millisecond."""
     max_introspection_depth: Count = 2
     """The deepest nesting of the lists `fields`, `interfaces`, `possibleTypes` and `inputFields` in an introspection query; that of common
     tools has 1."""

@@ -12,6 +12,7 @@ from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Succ
 from gateway.errors import Code
 from gateway.plan.nodes import Plan
 from gateway.run import Results, Span
+from tests.kit.documents import budget
 from tests.oracle import CompiledConfiguration, Stage
 
 Error = tuple[list[Any], str, str]
@@ -27,7 +28,7 @@ def project(plan: Plan, *blocked: Failure | None, **outcomes: Outcome) -> tuple[
     found = [outcomes.get(node.step.name) for node in plan.nodes]
     results = Results(found, [Span() for _ in found], list(blocked) or [None] * len(plan.calls))
     errors: list[dict[str, Any]] = []
-    return compile_projection(plan)(results, {}, errors), errors
+    return compile_projection(plan, budget())(results, {}, errors), errors
 
 
 def told(errors: list[dict[str, Any]]) -> list[Error]:
@@ -339,7 +340,7 @@ def test_selections_of_any_depth_compile(link: str, depth: int) -> None:
 def test_the_projection_source_a_projection_can_be_read() -> None:
     plan = plan_of("{ operation: o, steps: [{ name: a, type: act, returns: Int }] }", "{ o { x: a } }")
     assert (
-        projection_source(plan)
+        projection_source(plan, budget())
         == """\
 def project(results, meta, errors):
     outcomes = results.outcomes

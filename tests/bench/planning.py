@@ -50,23 +50,23 @@ async def _planning(folder: Path, counts: tuple[int, ...]) -> list[tuple[float, 
 async def _planning_of(generation: Generation, count: int) -> tuple[float, ...]:
     text, unwinding = wide_query(count), set[asyncio.Future[Any]]()
     request = GraphQLRequest(text, variables={"id": 7})
-    prepared = generation._prepare(request, now())
+    prepared = generation.preparation.prepare(request, now())
     plan = prepared.planned.plan
     calls = {node.step: instant for node in plan.nodes}
     assert len(plan.nodes) == count
 
     def plan_anew() -> None:
         generation.plans.forget(generation.read(text).definition(None, is_read_only=False))
-        generation._prepare(request, now())
+        generation.preparation.prepare(request, now())
 
     async def execute() -> Results:
         return await run(plan, calls, now(), prepared.arguments, unwinding)
 
     took = await cpu_us(
         {
-            "known": lambda: generation._prepare(request, now()),
+            "known": lambda: generation.preparation.prepare(request, now()),
             "run": execute,
-            "read": lambda: generation.reader.read(text),
+            "read": lambda: generation.preparation.reader.read(text),
             "plan": plan_anew,
         },
         series=max(4, 100 // count),

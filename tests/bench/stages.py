@@ -122,7 +122,7 @@ async def _stages(series: int) -> dict[str, float]:
 
 async def _inside(generation: Generation, answers: list[UpstreamResponse], series: int) -> dict[str, float]:
     request, unwinding = GraphQLRequest(QUERY), set[asyncio.Future[Any]]()
-    prepared = generation._prepare(request, now())
+    prepared = generation.preparation.prepare(request, now())
     planned = prepared.planned
 
     async def execute() -> Results:
@@ -138,7 +138,7 @@ async def _inside(generation: Generation, answers: list[UpstreamResponse], serie
     took = await cpu_us(
         {
             "read": lambda: generation.read(QUERY),
-            "prepare": lambda: generation._prepare(request, now()),
+            "prepare": lambda: generation.preparation.prepare(request, now()),
             "decode": lambda: [decode(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
             "engine": execute,
             "project": lambda: planned.project(results, {}, []),

@@ -33,7 +33,7 @@ from gateway.errors import RequestError
 from gateway.run.reply_cache import ReplyCache
 from gateway.schema.build import build_schema as build
 from gateway.serve.generation.generation import Generation
-from tests.kit.documents import Documents
+from tests.kit.documents import Documents, budget
 from tests.kit.timing import least_cpu_seconds
 from tests.oracle import blueprint_of
 
@@ -331,7 +331,7 @@ def test_a_document_that_is_refused_leaves_nothing_in_the_caches() -> None:
     for number in range(50):
         with pytest.raises(RequestError):
             generation.read("{" + f"n{number} " * 600 + "}")
-    assert not generation.uses
+    assert generation.capacity.bytes == 0
     invalid = generation.read(WITHIN("nothing " * 400))
     assert invalid.mistakes
     assert [definition.document.definitions for definition in invalid.definitions] == [()]
@@ -521,7 +521,7 @@ def test_fields_can_be_merged_where_graphql_core_says_so(seed: int) -> None:
         document = reachable(parse(text))
         if not validate(SCHEMA, document, OTHER_RULES):
             expected = not validate(SCHEMA, document, [OverlappingFieldsCanBeMergedRule])
-            assert (not list(conflicts(SCHEMA, document))) is expected, text
+            assert (not list(conflicts(SCHEMA, document, budget()))) is expected, text
             seen[expected] += 1
     assert min(seen.values()) > 10
 
@@ -541,7 +541,7 @@ def test_fields_can_be_merged_where_graphql_core_says_so(seed: int) -> None:
     ],
 )
 def test_a_conflict_is_told_with_its_reason_and_both_places(query: str, message: str) -> None:
-    (error,) = conflicts(SCHEMA, parse(query))
+    (error,) = conflicts(SCHEMA, parse(query), budget())
     assert isinstance(error, GraphQLError)
     assert error.message.startswith(message)
     assert len(error.locations or ()) == 2

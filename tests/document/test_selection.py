@@ -4,6 +4,7 @@ import pytest
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
 
 from gateway.document.selection import Selected, _Collector, condition_variables, select
+from tests.kit.documents import budget
 
 SCHEMA = build_schema("""
     type Query { a: T b: T animal: Animal thing: Thing leaf: Int with(n: Int): Int }
@@ -20,7 +21,7 @@ def selection(query: str, schema: GraphQLSchema = SCHEMA, **conditions: object) 
     document: DocumentNode = parse(query)
     assert not validate(schema, document)
     definition = next(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-    return select(schema, document, definition, conditions)
+    return select(schema, document, definition, conditions, budget())
 
 
 def shape(selected: tuple[Selected, ...]) -> object:

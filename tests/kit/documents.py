@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from gateway.document.budget import PlanningBudget
 from gateway.document.document import Document, DocumentReader
 from gateway.serve.generation.plans import Plans
+from gateway.settings import LimitsKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,3 +15,8 @@ class Documents(Plans):
     def read(self, text: str) -> Document:
         """Read a document."""
         return DocumentReader(self.blueprint, self.schema, self.is_development).read(text)
+
+
+def budget(planning: int = 100_000) -> PlanningBudget:
+    """Return a budget that is not what a test is about."""
+    return PlanningBudget(LimitsKeys(planning=planning))

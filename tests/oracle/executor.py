@@ -15,8 +15,10 @@ from typing import Any, cast
 from graphql import (
     ExecutionResult,
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLResolveInfo,
@@ -27,6 +29,9 @@ from graphql import (
     VariableNode,
     build_schema,
     execute,
+    get_named_type,
+    is_abstract_type,
+    is_composite_type,
     is_introspection_type,
     parse,
     print_ast,
@@ -35,10 +40,9 @@ from graphql.pyutils import Path
 
 from gateway.contract.outcome import Failure, Outcome, Skipped, Success
 from gateway.errors import Code
-from tests.oracle import levels
 from tests.oracle.gateway_answer import Answer, ErrorKey
 from tests.oracle.generate import Case
-from tests.oracle.levels import Levels
+from tests.oracle.levels import FieldPath, Levels
 from tests.oracle.specs import OperationSpec
 from tests.oracle.steps import Steps
 from tests.oracle.upstream import Call
@@ -100,12 +104,16 @@ class _Resolvers:
     runs: dict[tuple[str, str, str], tuple[Steps, Failure | None]] = field(default_factory=dict)
     steps: dict[tuple[str | int, ...], str] = field(default_factory=dict)
     """The step of each path in the response where the value of a step begins."""
+    places: dict[tuple[tuple[str, str], ...], FieldPath] = field(default_factory=dict)
+    """The path of each field by the types and response keys from the root."""
+    nodes: dict[FieldPath, Sequence[FieldNode]] = field(default_factory=dict)
     operation_errors: dict[str | int, list[ErrorKey]] = field(default_factory=dict)
     """Errors of a root field itself, which come before those of its fields."""
 
     def resolve(self, source: object, info: Info, **arguments: object) -> object:
         """Resolve any field: of the root, of a composite, or of an object."""
-        path = _field_path(info)
+        path = self.places[_typed_path(info)] = self.field_path(info)
+        self.nodes[path] = info.field_nodes
         self.levels.note_field(path, info.field_name, info.return_type)
         if len(path) == 1:
             return self.root_field(info, arguments)
@@ -120,6 +128,37 @@ class _Resolvers:
         if isinstance(value, Failure):
             raise _StepError(value)
         return None if isinstance(value, Skipped) else value
+
+    def field_path(self, info: Info) -> FieldPath:
+        """Return the path of a field. The parent's is known: fields are resolved from the root downwards."""
+        *above, (owner, key) = _typed_path(info)
+        if not above:
+            return ((frozenset({owner}), key),)
+        parent = self.places[tuple(above)]
+        return *parent, (self.owners(info, owner, self.nodes[parent], get_named_type(self.levels.types[parent])), key)
+
+    def owners(self, info: Info, owner: str, nodes: Sequence[FieldNode], declared: GraphQLNamedType) -> frozenset[str]:
+        """Return the types that select the same below a field as its parent does. A link belongs to one type."""
+        is_link = (owner, info.field_name) in self.case.world.links
+        if not is_abstract_type(declared) or is_link or not is_composite_type(get_named_type(info.return_type)):
+            return frozenset({owner})
+
+        def below(type_name: str) -> tuple[str, list[int]] | None:
+            parent = cast("GraphQLObjectType", info.schema.type_map[type_name])
+            fields = dict.fromkeys(
+                part for node in nodes if node.selection_set for part in _selected(info, node.selection_set, parent)
+            )
+            for key in {
+                part.alias.value if part.alias else part.name.value for part in fields if part.name.value == info.field_name
+            }:
+                same = [part for part in fields if (part.alias.value if part.alias else part.name.value) == key]
+                sets = [id(part.selection_set) for part in same]
+                if sets == [id(node.selection_set) for node in info.field_nodes]:
+                    return get_named_type(parent.fields[info.field_name].type).name, sets
+            return None
+
+        mine = below(owner)
+        return frozenset(item.name for item in info.schema.get_possible_types(declared) if below(item.name) == mine)
 
     def root_field(self, info: Info, given: Mapping[str, object]) -> object:
         spec = self.case.world.operations[info.field_name]
@@ -159,7 +198,7 @@ class _Resolvers:
 
     def value(self, outcome: Outcome, shown: frozenset[str], info: Info) -> object:
         """Return the value of a step for the field that it fills."""
-        value = self.levels.values[_field_path(info)] = _value(outcome, shown)
+        value = self.levels.values[self.field_path(info)] = _value(outcome, shown)
         return value
 
     def flattened_object(
@@ -185,7 +224,7 @@ class _Resolvers:
         source_object = composite.objects[step]
         if source_object is None and isinstance(info.return_type, GraphQLNonNull):
             raise _ReportedElsewhere
-        value = self.levels.values[_field_path(info)] = source_object.get(key) if source_object is not None else None
+        value = self.levels.values[self.field_path(info)] = source_object.get(key) if source_object is not None else None
         return value
 
     def error_key(self, error: GraphQLError) -> ErrorKey | None:
@@ -211,7 +250,7 @@ def _value(outcome: Outcome, shown: frozenset[str]) -> object:
     return None
 
 
-def _field_path(info: Info) -> levels.FieldPath:
+def _typed_path(info: Info) -> tuple[tuple[str, str], ...]:
     fields: list[tuple[str, str]] = []
     path: Path | None = info.path
     while path is not None:
@@ -231,17 +270,23 @@ def _shown(spec: OperationSpec, info: Info, nodes: Sequence[FieldNode]) -> list[
     return list(dict.fromkeys(spec.origins[name][0] for name in names if name in spec.origins))
 
 
-def _selected(info: Info, selection_set: SelectionSetNode) -> Iterator[FieldNode]:
-    """Yield the selected fields of an object type; fragments need no type check, because it implements no interface."""
+def _selected(info: Info, selection_set: SelectionSetNode, parent: GraphQLObjectType | None = None) -> Iterator[FieldNode]:
+    """Yield the selected fields of an object type. Without ``parent`` it is one that implements no interface, so all fragments apply."""
     for selection in selection_set.selections:
         if not all(_is_included(info, directive) for directive in selection.directives or ()):
             continue
         if isinstance(selection, FieldNode):
             yield selection
-        elif isinstance(selection, InlineFragmentNode):
-            yield from _selected(info, selection.selection_set)
-        elif isinstance(selection, FragmentSpreadNode):
-            yield from _selected(info, info.fragments[selection.name.value].selection_set)
+            continue
+        fragment = info.fragments[selection.name.value] if isinstance(selection, FragmentSpreadNode) else selection
+        assert isinstance(fragment, FragmentDefinitionNode | InlineFragmentNode)
+        if parent is None or fragment.type_condition is None or _applies(info, fragment.type_condition.name.value, parent):
+            yield from _selected(info, fragment.selection_set, parent)
+
+
+def _applies(info: Info, condition: str, parent: GraphQLObjectType) -> bool:
+    named = info.schema.type_map[condition]
+    return named is parent or (is_abstract_type(named) and info.schema.is_sub_type(named, parent))
 
 
 def _is_included(info: Info, directive: Any) -> bool:

@@ -1,6 +1,7 @@
 """The values of links, level by level: the parents of a field, their keys, the calls, and the results by key.
 
-A field path has types and response keys, without list indexes: all objects at a path make up one level, which is fetched in batches.
+A field path has types and response keys, without list indexes: all objects at a path make up one level, which is fetched in batches. Concrete
+types of an interface or union of which the same is selected below a field share a path.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,8 @@ from tests.oracle.generate import Case
 from tests.oracle.specs import LinkSpec
 from tests.oracle.upstream import Call, Key, as_json, as_key, link_result
 
-FieldPath = tuple[tuple[str, str], ...]
-"""The type and the response key of each field from the root."""
+FieldPath = tuple[tuple[frozenset[str], str], ...]
+"""The types and the response key of each field from the root."""
 Level = Mapping[Key, object]
 """Values or failures by key, in the order of the parents."""
 
@@ -59,10 +60,10 @@ class Levels:
 
     def _parents(self, path: FieldPath) -> Iterator[Mapping[str, object]]:
         """Yield the parent objects of a field, including those that null propagation removes from the response."""
-        owner, above = path[-1][0], path[:-1]
+        owners, above = path[-1][0], path[:-1]
         is_abstract = is_abstract_type(get_named_type(self.types[above]))
         for value in _objects(self._values(above)):
-            if not is_abstract or value.get("__typename") == owner:
+            if not is_abstract or value.get("__typename") in tuple(owners):
                 yield value
 
     def _values(self, path: FieldPath) -> Sequence[object]:

@@ -13,6 +13,7 @@ from gateway.errors import Code, StepFault
 from gateway.run.joins import build_table, collect_keys, match_results, parents_at
 from resolvers.json_http import decode
 from resolvers.transport.transport import UpstreamResponse
+from tests.kit.documents import budget
 from tests.oracle import CompiledConfiguration, Stage
 from tests.plan.test_planner import node, plan_of
 
@@ -270,4 +271,4 @@ def test_each_object_has_an_error_of_its_own_where_a_link_has_failed() -> None:
 
 def test_the_projection_of_objects_with_links_that_are_answered_as_they_are_is_short() -> None:
     planned, *_ = COMPILED.plan(COMPILED.documents.read("{ posts { id userId thing { id name } } }"), {})
-    assert ".thing = h" in projection_source(planned.plan)
+    assert ".thing = h" in projection_source(planned.plan, budget())

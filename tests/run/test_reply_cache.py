@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.blueprint import Step
+from gateway.cache import Capacity
 from gateway.contract import CallContext, Inputs, Reply, RequestContext
 from gateway.errors import ConfigurationError, StepFault
 from gateway.load.build.build import build
@@ -44,8 +45,8 @@ def test_a_value_is_found_by_what_the_call_does_and_all_of_its_inputs(tmp_path: 
     assert cache.find(steps_by_name["a"], {"headers": {}}) is None
 
 
-def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], ReplyCache(max_replies=2)
+def test_the_value_that_was_not_used_for_the_longest_time_leaves_for_a_new_one(tmp_path: Path) -> None:
+    step, values = steps(tmp_path)["a"], ReplyCache(Capacity(2500))
     for index in (1, 2, 1, 3):
         values.keep(step, {"id": index}, Reply(f"value {index}"), float(index))
     assert len(values) == 2
@@ -54,15 +55,15 @@ def test_the_value_that_was_kept_longest_ago_leaves_for_a_new_one(tmp_path: Path
 
 
 def test_all_values_together_have_a_size_and_one_that_is_larger_is_not_kept(tmp_path: Path) -> None:
-    step, values = steps(tmp_path)["a"], ReplyCache(max_size=1000)
+    step, values = steps(tmp_path)["a"], ReplyCache(Capacity(8000))
     for index in range(100):
         values.keep(step, {"id": index}, Reply("x" * 200), 0.0)
     assert 1 <= len(values) < 5
-    assert values.size <= 1000
+    assert values.capacity.bytes <= 8000
     values.keep(step, {"id": 99}, Reply("x" * 2000), 0.0)
     assert values.find(step, {"id": 99}) is None
     assert values.find(step, {"id": 98}) is not None
-    assert 0 < values.size <= 1000
+    assert 0 < values.capacity.bytes <= 8000
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class RecordingGeneration:
         self.max_batch = generation.max_batch
         self.in_use = generation.in_use
         self.priority_shares = generation.priority_shares
-        self.read = generation.read
+        self.priority = generation.priority
         self.rate_limits = generation.rate_limits
         self.adapt = generation.adapt
         self._runs = runs
@@ -119,7 +119,7 @@ class RecordingGeneration:
         record = {
             "id": context.request_id,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "tenant": self.generation.overlays.adapt(context).values.get("tenant"),
+            "tenant": self.generation.preparation.overlays.adapt(context).values.get("tenant"),
             "operation_name": request.operation_name,
             "query": masked_text(request.query),
             "variables": masked(request.variables),
@@ -149,7 +149,7 @@ def plan_request(
     :raises RequestError: the document is not valid, or a variable of ``@skip`` or ``@include`` is missing.
     """
     definition = generation.read(request.query).definition(request.operation_name, is_read_only=False)
-    effective = generation.overlays.resolve(context)[1] if definition.overlaid else None
+    effective = generation.preparation.overlays.resolve(context)[1] if definition.overlaid else None
     problems: list[dict[str, object]] = []
     try:
         variables = definition.variables(request.variables)

@@ -6,20 +6,19 @@ A request runs from start to end on the generation that it started with, whateve
 import asyncio
 import itertools
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import lru_cache, partial
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, cast
 
 from gateway.answer.body import Body, add_extension, note_shortfall, response_body
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
+from gateway.cache import Capacity
 from gateway.contract import Call, RequestContext, StepType
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.contract.shape import encode_shaped, to_builtins
-from gateway.document.document import Document, DocumentReader
-from gateway.errors import Code, RequestError
+from gateway.document.budget import NotImmediate
 from gateway.garbage import clear_schema
 from gateway.json_text import json_text
 from gateway.run import Results, run, run_without_waiting
@@ -29,25 +28,18 @@ from gateway.run.single_flight import SingleFlight
 from gateway.schema.build import build_schema
 from gateway.serve.admission.admission import PriorityShares
 from gateway.serve.generation.calls import StepCalls
-from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
+from gateway.serve.generation.preparation import Preparation, too_late
 from gateway.serve.generation.prepared import PreparedRequest
 from gateway.telemetry.telemetry import Telemetry, log_value_errors
 
 log = logging.getLogger("stepgraph.generation")
 
-MAX_DOCUMENTS = 1000
-MAX_LARGE_DOCUMENTS = 100
-LARGE_TEXT = 2000
-"""Characters. Longer texts have a smaller cache of their own, so that they take bounded memory."""
-MAX_CACHED_TEXT = 50_000
-"""Characters. Longer texts are not cached at all."""
 MAX_CACHED_ANSWER = 4096
 """Bytes. A constant answer up to this size is cached with its plan; there are many plans."""
 _CALLS_PER_TURN = 100
 """How many calls are deleted before the event loop gets a turn."""
-_NO_META: Mapping[str, object] = {}
 
 
 class Generation:
@@ -63,22 +55,20 @@ class Generation:
         self.blueprint = plans.blueprint
         self.version = self.blueprint.version.encode()
         """The content hash of the configuration, encoded for a header."""
-        self.uses: Counter[str] = Counter()
-        """How often each document text was requested lately: the next generation warms up with the most frequent ones."""
         self.max_batch = self.blueprint.limits.max_batch
-        self._max_cost, self._max_errors = self.blueprint.limits.max_cost, self.blueprint.limits.max_errors
+        self._max_errors = self.blueprint.limits.max_errors
         self.priority_shares = PriorityShares(self.blueprint)
         self.rate_limits = self.blueprint.rate_limits
         self.schema = plans.schema
         self.plans = plans
-        self.reader = DocumentReader(plans.blueprint, plans.schema, plans.is_development)
         self._calls = calls
-        self.overlays = Overlays(self.blueprint)
-        self.adapt = self.overlays.adapt
         self._replies = replies
-        self._read_cached = lru_cache(maxsize=MAX_DOCUMENTS)(self.reader.read)
-        self._read_large = lru_cache(maxsize=MAX_LARGE_DOCUMENTS)(self.reader.read)
         self._unwinding = set() if unwinding is None else unwinding
+        self.capacity = replies.capacity
+        """What documents, plans and replies may take in memory together."""
+        self.preparation = Preparation(plans, self.capacity, self._unwinding)
+        self.read, self.priority = self.preparation.read, self.preparation.priority
+        self.adapt = self.preparation.overlays.adapt
         self._shares_queries = self.blueprint.server.dedupe_queries
         self._queries: SingleFlight[tuple[bytes, RequestSummary]] = SingleFlight(self._unwinding)
         self._counters = plans.telemetry.counters
@@ -93,7 +83,10 @@ class Generation:
         """
         self._enter()
         try:
-            prepared = self._prepare(request, context)
+            try:
+                prepared = self.preparation.prepare(request, context)
+            except NotImmediate:
+                prepared = await self.preparation.prepare_in_background(request, context)
             body = self._body(prepared, await self._run(prepared))
             return cast("Body", to_builtins(body)) if prepared.planned.is_shaped else body
         finally:
@@ -106,9 +99,20 @@ class Generation:
 
         :raises RequestError: no step was run; the error is the answer. The returned function raises it too.
         """
-        prepared = self._prepare(request, context)
+        try:
+            prepared = self.preparation.prepare(request, context)
+        except NotImmediate:
+            return partial(self._begin_in_background, request, context)
+        return self._begin(prepared)
+
+    async def _begin_in_background(self, request: GraphQLRequest, context: RequestContext) -> bytes:
+        with self.in_use():
+            result = self._begin(await self.preparation.prepare_in_background(request, context))
+            return result if isinstance(result, bytes) else await result()
+
+    def _begin(self, prepared: PreparedRequest) -> bytes | PendingAnswer:
         planned = prepared.planned
-        if planned.constant_answer is not None and not request.wants_trace:
+        if planned.constant_answer is not None and not prepared.request.wants_trace:
             self._counters.steps.count_constant(planned.meters)  # metrics do not depend on what is cached
             return planned.constant_answer
         if self._shares_queries and prepared.is_shareable:
@@ -168,27 +172,6 @@ class Generation:
         if self._unwinding:
             await asyncio.wait(self._unwinding)
 
-    def read(self, query: str) -> Document:
-        """Parse and validate a document, or return it from the cache.
-
-        :raises RequestError: the text is not a valid document.
-        """
-        size, uses = len(query), self.uses
-        if size > MAX_CACHED_TEXT:
-            return self.reader.read(query)
-        document = self._read_cached(query) if size <= LARGE_TEXT else self._read_large(query)
-        uses[query] += 1  # only now: a text that is rejected leaves nothing behind
-        # Only every MAX_DOCUMENTS new texts, as sorting all of them costs time.
-        if len(uses) > 2 * MAX_DOCUMENTS:
-            self.uses = Counter(dict(uses.most_common(MAX_DOCUMENTS)))
-        return document
-
-    def warm_up(self, old: "Generation", count: int) -> None:
-        """Read and plan the documents requested most often on an old generation, so that the first requests on this one are not slow."""
-        for query, _ in old.uses.most_common(count):
-            with suppress(RequestError):
-                self.plans.warm_up(self.read(query), old.plans, old.read(query))
-
     @property
     def is_idle(self) -> bool:
         """Whether no request is in flight and no cancelled task is still running."""
@@ -199,40 +182,12 @@ class Generation:
 
         Calls are deleted a few at a time, so that requests on the new generation do not wait.
         """
-        self._read_cached.cache_clear()
-        self._read_large.cache_clear()
         while self._calls:
             for step in list(itertools.islice(self._calls, _CALLS_PER_TURN)):
                 del self._calls[step]
             await asyncio.sleep(0)
         await clear_schema(self.schema)
-        vars(self.overlays).clear()
-
-    def _prepare(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
-        context.summary.version = self.blueprint.version
-        definition = self.read(request.query).definition(request.operation_name, is_read_only=request.is_read_only)
-        variables = definition.variables(request.variables)
-        effective = None
-        if definition.overlaid:
-            context, effective = self.overlays.resolve(context)
-        planned = self.plans.plan(definition, variables, effective)
-        if planned.plan.reads_context:
-            context = self.overlays.adapt(context)
-        context.summary.operations += planned.operations  # each request of a batch has a summary of its own
-        arguments = planned.constant_arguments or planned.arguments(variables)
-        if self._max_cost is not None:
-            self._check_cost(planned.cost.of(arguments), self._max_cost, context)
-        meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NO_META
-        return PreparedRequest(request, context, planned, arguments, meta)
-
-    def _check_cost(self, cost: int, max_cost: int, context: RequestContext) -> None:
-        if cost <= max_cost:
-            return
-        if self.blueprint.limits.mode == "measure":
-            log.warning("a query exceeds a limit", extra={"request_id": context.request_id, "cost": cost})
-            return
-        message = f"The query is estimated to cost {cost}, which is more than {max_cost}."
-        raise RequestError(Code.COST_ESTIMATED_TOO_EXPENSIVE, 400, {"message": message})
+        self.preparation.close()
 
     def _run(self, prepared: PreparedRequest) -> Coroutine[Any, Any, Results]:
         """Start to run a plan.
@@ -241,7 +196,7 @@ class Generation:
         """
         plan, context = prepared.planned.plan, prepared.context
         if asyncio.get_running_loop().time() >= context.arrived_at + prepared.planned.deadline:
-            raise RequestError(Code.GATEWAY_TIMEOUT, 504, {"message": "The request could not be begun with in time."})
+            raise too_late()
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         return self._run_to_completion(running) if plan.is_mutation else running
 
@@ -290,7 +245,7 @@ async def open_generation(
     telemetry = telemetry or Telemetry()
     async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
-        shared = ReplySharing.new(unwinding, telemetry.counters.shared)
+        shared = ReplySharing.new(unwinding, telemetry.counters.shared, Capacity(blueprint.server.max_cache_bytes))
         tracer = telemetry.tracer_for(blueprint.telemetry)
 
         def make_call(step: Step) -> Call:

@@ -19,8 +19,9 @@ from graphql import (
 
 from gateway.answer.projection import Projection, compile_projection
 from gateway.blueprint import Blueprint
+from gateway.document.budget import PlanningBudget
 from gateway.document.coercion import NO_VARIABLES, ArgumentCoercion, Arguments, Variables, format_error
-from gateway.document.document import Definition, Document, too_deep
+from gateway.document.document import Definition, too_deep
 from gateway.document.selection import INTROSPECTION, select
 from gateway.errors import Code, RequestError
 from gateway.plan.cost import Cost, cost_of
@@ -31,6 +32,8 @@ from gateway.telemetry.telemetry import Telemetry
 
 MAX_PLANS = 64
 """How many plans of one definition are kept; of what is not asked for any more the oldest goes first."""
+BYTES_PER_PLAN, BYTES_PER_NODE, BYTES_PER_UNIT = 6000, 2000, 300
+"""What a plan takes in memory, measured: in any case, for each node, and for each unit of the work to make it."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,8 @@ class CompiledPlan:
     """Whether an answer may contain structs that were decoded by a shape."""
     constant_arguments: Arguments | None = None
     """The arguments of all requests, if the definition has no variables."""
+    size: int = 0
+    """About how many bytes it takes in memory."""
     constant_answer: bytes | None = None
     """The answer of all requests as JSON text, if the plan is constant and has been run."""
 
@@ -90,6 +95,10 @@ class Plans:
         allowed = self.blueprint.limits.introspection
         return self.is_development if allowed is None else allowed
 
+    def cached_conditions(self, definition: Definition) -> list[Mapping[str, object]]:
+        """Return the values of the conditions of the cached plans of a definition."""
+        return [dict(zip(definition.conditions, identity, strict=False)) for identity in self.cached_plans(definition)]
+
     def cached_plans(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
         """Return the cached plans of a definition."""
         return self._cache.get(definition, {})
@@ -103,73 +112,86 @@ class Plans:
 
         ``effective`` is the effective blueprint of the request; without it no overlay applies.
 
-        :raises RequestError: a variable of a condition is null, introspection is disabled, or the document is nested too deep.
+        :raises RequestError: as :meth:`create` does.
         """
-        blueprint = effective or self.blueprint
-        identity: tuple[object, ...] = ()
-        if definition.conditions or definition.overlaid:
-            identity = (
-                *(variables.coerced.get(name) for name in definition.conditions),
-                *(blueprint.operations[name] for name in definition.overlaid),
-            )
-        cached = self._cache.get(definition)
-        if cached is None:
-            cached = self._cache[definition] = {}
-        planned = cached.get(identity)
+        planned = self.find(definition, variables, effective)
         if planned is None:
-            if len(cached) >= MAX_PLANS:
-                del cached[next(iter(cached))]
-            try:
-                planned = cached[identity] = self._plan(definition, variables, blueprint)
-            except RecursionError:
-                raise too_deep() from None
+            planned = self.create(definition, variables, effective, PlanningBudget(self.blueprint.limits))
+            self.keep(definition, variables, effective, planned)
         return planned
 
-    def warm_up(self, document: Document, earlier: "Plans", old_document: Document) -> None:
-        """Create the plans that the document of the same text had in an earlier generation, without those of overlays."""
-        if document.mistakes:  # no longer valid under the new schema
-            return
-        for definition, old in zip(document.definitions, old_document.definitions, strict=True):
-            for identity in list(earlier.cached_plans(old)):
-                values = dict(zip(old.conditions, identity[: len(old.conditions)], strict=True))
-                with suppress(RequestError):
-                    self.plan(definition, Variables.of_conditions(values))
+    def find(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> CompiledPlan | None:
+        """Return a plan from the cache, None if it is not there."""
+        cached = self._cache.get(definition)
+        return cached.get(self.identity(definition, variables, effective)) if cached is not None else None
 
-    def _plan(self, definition: Definition, variables: Variables, blueprint: Blueprint) -> CompiledPlan:
+    def identity(self, definition: Definition, variables: Variables, effective: Blueprint | None) -> tuple[object, ...]:
+        """Return what tells the plans of a definition apart: the values of its conditions and its effective operations."""
+        if not (definition.conditions or definition.overlaid):
+            return ()
+        operations = (effective or self.blueprint).operations
+        conditions = (variables.coerced.get(name) for name in definition.conditions)
+        return *conditions, *(operations[name] for name in definition.overlaid)
+
+    def keep(self, definition: Definition, variables: Variables, effective: Blueprint | None, planned: CompiledPlan) -> int:
+        """Put a plan into the cache; return by how many bytes the cache of this definition has grown."""
+        planned.meters = self.telemetry.meters(planned.plan)
+        cached = self._cache.setdefault(definition, {})
+        replaced = cached.pop(next(iter(cached))).size if len(cached) >= MAX_PLANS else 0
+        cached[self.identity(definition, variables, effective)] = planned
+        return planned.size - replaced
+
+    def create(
+        self, definition: Definition, variables: Variables, effective: Blueprint | None, budget: PlanningBudget
+    ) -> CompiledPlan:
+        """Create a plan. This can be done in any thread.
+
+        :raises RequestError: a variable of a condition is null, introspection is disabled, the document is nested too deep, or the budget is
+            spent.
+        """
+        try:
+            return self._create(definition, variables, effective or self.blueprint, budget)
+        except RecursionError:
+            raise too_deep() from None
+
+    def _create(self, definition: Definition, variables: Variables, blueprint: Blueprint, budget: PlanningBudget) -> CompiledPlan:
         conditions = {name: variables.coerced.get(name) for name in definition.conditions}
         for name, value in conditions.items():
             if not isinstance(value, bool):
                 raise RequestError(Code.BAD_USER_INPUT, 400, {"message": f"The variable '${name}' of a condition is null."})
-        selection = select(self.schema, definition.document, definition.node, conditions)
+        selection = select(self.schema, definition.document, definition.node, conditions, budget)
         asks_for_schema = any(selected.name in INTROSPECTION for selected in selection)
         if asks_for_schema and not self.is_introspective:
             message = "Introspection is switched off."
             raise RequestError(Code.INTROSPECTION_DISABLED, 403, {"message": message})
-        new_plan = plan(blueprint, selection, is_mutation=definition.is_mutation)
+        new_plan = plan(blueprint, selection, budget, is_mutation=definition.is_mutation)
         introspection = None
         if asks_for_schema:
             nodes = tuple(node for selected in selection if selected.name in INTROSPECTION for node in selected.nodes)
             introspection = _introspection_document(definition, nodes)
         root = "Mutation" if new_plan.is_mutation else "Query"
-        calls = tuple(self._arguments(root, call.field) for call in new_plan.calls)
         links = {
             node.index: self._arguments(node.use.link.type, node.use.field)
             for node in new_plan.nodes
             if node.use and node.use.link.arguments
         }
-        cost = cost_of(new_plan, self.schema.type_map, self.blueprint.limits.list_size)
-        names = tuple(call.operation.name for call in new_plan.calls)
-        deadline = max((call.deadline for call in new_plan.calls), default=math.inf)
-        meters = self.telemetry.meters(new_plan)
-        is_constant = new_plan.is_constant and introspection is None and not definition.node.variable_definitions
-        project = compile_projection(new_plan)
-        is_shaped = any(node.shape for node in new_plan.nodes)
         planned = CompiledPlan(
-            new_plan, project, calls, links, introspection, cost, deadline, names, meters, is_constant, is_shaped
+            plan=new_plan,
+            project=compile_projection(new_plan, budget),
+            calls=tuple(self._arguments(root, call.field) for call in new_plan.calls),
+            links=links,
+            introspection=introspection,
+            cost=cost_of(new_plan, self.schema.type_map, self.blueprint.limits.list_size),
+            deadline=max((call.deadline for call in new_plan.calls), default=math.inf),
+            operations=tuple(call.operation.name for call in new_plan.calls),
+            is_constant=new_plan.is_constant and introspection is None and not definition.node.variable_definitions,
+            is_shaped=any(node.shape for node in new_plan.nodes),
         )
         if not definition.node.variable_definitions:
             with suppress(RequestError):  # raised again for each request, when it coerces its arguments
                 planned.constant_arguments = planned.arguments(NO_VARIABLES)
+        planned.size = BYTES_PER_PLAN + BYTES_PER_NODE * len(new_plan.nodes) + BYTES_PER_UNIT * budget.spent
+        budget.report()
         return planned
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:

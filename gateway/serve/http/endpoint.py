@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from gateway.blueprint import Priority, RateLimits
 from gateway.contract import RequestContext
 from gateway.contract.request import CLIENT_CLOSED_REQUEST, GraphQLRequest, PendingAnswer
-from gateway.document.document import Document
 from gateway.errors import RequestError
 from gateway.serve.admission.admission import Admission, PriorityShare, PriorityShares
 from gateway.serve.admission.rate_limits import RateLimiter
@@ -84,8 +83,8 @@ class Responder(Protocol):
     def adapt(self, request: RequestContext) -> RequestContext:
         """Return a request with its context values (``context:`` of the configuration)."""
 
-    def read(self, query: str) -> Document:
-        """Parse and validate a document, or return it from the cache.
+    def priority(self, query: str) -> Priority:
+        """Return the priority of a document.
 
         :raises RequestError: it cannot be parsed.
         """
@@ -217,7 +216,7 @@ def _negotiate_get(message: HttpMessage) -> str:
 
 def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:
     """Return the priority of a request. A batch has the normal one: its documents are parsed only after admission."""
-    return Priority.NORMAL if isinstance(request, Batch) else generation.read(request.query).priority
+    return Priority.NORMAL if isinstance(request, Batch) else generation.priority(request.query)
 
 
 def _begin(generation: Responder, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | PendingAnswer:
