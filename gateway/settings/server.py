@@ -133,7 +133,7 @@ class LimitsKeys(Keys):
     """The most fields of a document. Those of a fragment count wherever it is spread."""
     max_directives: Count = 50
     """The most directives of a document, such as `@skip`. Those of a fragment count wherever it is spread."""
-    planning: Count = 10_000
+    planning: Count = 5000
     """The most steps of planning a document: each field of it counts for each concrete type of an interface or union that it is selected on.
     A hundred steps take about a millisecond."""
     max_introspection_depth: Count = 2

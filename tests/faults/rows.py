@@ -19,6 +19,11 @@ MUST: Mapping[str, str] = {
     "Q-07": "circular introspection",
     "Q-10": "clients that send slowly or not at all",
     "Q-11": "random documents and bodies",
+    "Q-13": "an interface within itself",
+    "Q-14": "fragments on each type of an interface",
+    "Q-15": "conditions in all combinations",
+    "Q-16": "long aliases over long lists",
+    "Q-17": "a call for each of a hundred thousand parents",
     "I-01": "the matrix of path encodings",
     "I-02": "values that are no path segment",
     "I-04": "redirects of an upstream",
@@ -69,6 +74,7 @@ MUST: Mapping[str, str] = {
 }
 SHOULD: Mapping[str, str] = {
     "Q-08": "the estimated cost of a query",
+    "Q-18": "new documents without end",
     "U-19": "hedged calls",
     "R-10": "the first requests after a change",
     "R-11": "changes that break clients",
