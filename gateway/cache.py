@@ -22,9 +22,9 @@ class Capacity:
         self.tick = count().__next__
         self.bytes = 0
 
-    def cache(self, kind: str) -> "Cache[K, V]":
-        """Return a new cache; ``kind`` is its name in metrics."""
-        cache: Cache[K, V] = Cache(self)
+    def cache(self, kind: str, share: float = 1.0) -> "Cache[K, V]":
+        """Return a new cache; ``kind`` is its name in metrics, ``share`` how much of the limit it may take at most."""
+        cache: Cache[K, V] = Cache(self, int(self.max_bytes * share))
         self.caches[kind] = cache  # type: ignore[assignment]
         return cache
 
@@ -47,8 +47,9 @@ class _Entry(Generic[V]):
 class Cache(Generic[K, V]):
     """Values by key. It belongs to one thread."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, max_bytes: int) -> None:
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self.bytes = 0
         self.evicted = 0
@@ -73,9 +74,9 @@ class Cache(Generic[K, V]):
         return entry.value
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep a value of so many bytes, unless it is larger than all caches may be together."""
+        """Keep a value of so many bytes, unless it is larger than the whole cache may be."""
         self.drop(key)
-        if size > self._capacity.max_bytes:
+        if size > self._max_bytes:
             return
         self._entries[key] = _Entry(value, size, self._capacity.tick())
         self._grow(size)
@@ -112,4 +113,6 @@ class Cache(Generic[K, V]):
         self.bytes += size
         self._capacity.bytes += size
         if size > 0:
+            while self.bytes > self._max_bytes:
+                self.evict()
             self._capacity.make_room()

@@ -44,6 +44,25 @@ class _Configuration(Collector):
         )
 
 
+class _Caches(Collector):
+    """The metrics of the caches of the generation that is served now."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    def collect(self) -> Iterator[Metric]:
+        caches = self._serving.generation.capacity.caches if self._serving.generation else {}
+        sizes = {(kind,): float(cache.bytes) for kind, cache in caches.items()}
+        yield _gauges("stepgraph_cache_bytes", "The memory that caches take, estimated.", ["kind"], sizes)
+        entries = {(kind,): float(len(cache)) for kind, cache in caches.items()}
+        yield _gauges("stepgraph_cache_entries", "What caches hold: documents with their plans, replies.", ["kind"], entries)
+        # A gauge: each configuration begins with empty caches.
+        evicted = {(kind,): float(cache.evicted) for kind, cache in caches.items()}
+        yield _gauges(
+            "stepgraph_cache_evicted", "What had to leave a cache of this configuration for lack of room.", ["kind"], evicted
+        )
+
+
 class _Requests(Collector):
     """The metrics of requests, and of the process that answers them."""
 
@@ -170,6 +189,6 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 def metrics_text(serving: Serving) -> bytes:
     """Return all metrics of this process, as text in UTF-8."""
     registry, counters = CollectorRegistry(auto_describe=False), serving.telemetry.counters
-    for collector in (_Configuration(serving), _Requests(counters), _Steps(counters), _Sources(serving.pools)):
+    for collector in (_Configuration(serving), _Caches(serving), _Requests(counters), _Steps(counters), _Sources(serving.pools)):
         registry.register(collector)
     return generate_latest(registry)

@@ -17,7 +17,7 @@ from gateway.run.shared_calls import SharedCalls, call_key
 
 MAX_BYTES = 100_000_000
 """The capacity of a cache that shares none."""
-BYTES_PER_REPLY, BYTES_PER_BYTE = 1000, 4
+BYTES_PER_REPLY, BYTES_PER_BYTE = 1000, 6
 """What a reply takes in memory, measured: in any case, and for each byte of its JSON."""
 
 

@@ -27,8 +27,10 @@ log = logging.getLogger("stepgraph.generation")
 
 LARGE_TEXT = 2000
 """Characters. Longer texts are read in a thread, as it takes longer than the event loop may be held."""
-BYTES_PER_DOCUMENT, BYTES_PER_CHARACTER = 5000, 150
+BYTES_PER_DOCUMENT, BYTES_PER_CHARACTER = 5000, 200
 """What a parsed document takes in memory, measured: in any case, and for each character of its text."""
+DOCUMENTS_SHARE = 0.4
+"""How much of the capacity documents and their plans may take: clients must not crowd out the replies."""
 _NO_META: Mapping[str, object] = {}
 
 
@@ -40,7 +42,7 @@ class Preparation:
         self.blueprint = plans.blueprint
         self.overlays = Overlays(self.blueprint)
         self.reader = DocumentReader(plans.blueprint, plans.schema, plans.is_development)
-        self._documents: Cache[str, Document] = capacity.cache("documents")
+        self._documents: Cache[str, Document] = capacity.cache("documents", DOCUMENTS_SHARE)
         self._background = Background(unwinding)
         self._max_cost = self.blueprint.limits.max_cost
 
