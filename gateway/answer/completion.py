@@ -3,12 +3,12 @@
 GraphQL spec 6.4.3 (Value Completion) and 6.4.4 (Handling Execution Errors).
 """
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 
+from gateway.answer.errors import Errors
 from gateway.contract.outcome import Failure, Outcome, Skipped
 from gateway.errors import MESSAGES, Code
 
-Errors = MutableSequence[dict[str, object]]
 Path = tuple[str | int, ...]
 
 

@@ -28,7 +28,7 @@ from gateway.document.selection import TYPENAME, Parts, Selected
 from gateway.language.scalars import SCALARS, accepts_any_value, is_known
 from gateway.plan.nodes import Plan
 
-Identity = tuple[str, int, str, object]
+Identity = tuple[str, int, str, object, bool]
 MAX_INDENT = 60
 """CPython's parser accepts 100 levels of indentation; deeper selections continue in a function of their own."""
 MAX_BLOCKS = 14
@@ -168,11 +168,12 @@ class CompletionWriter(ShapedWriter):
     def items(self, value: str, item: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of every item of a list."""
         result, index, element = self.name(), self.name("i"), self.name()
-        self.line(f"{result} = []")
-        with self.block(f"for {index}, {element} in enumerate({value}):"):
-            self.complete(element, item, parts, position.item(index))
-            self.line(f"{result}.append({element})")
-        self.line(f"{value} = {result}")
+        with self.weighed(value, position):
+            self.line(f"{result} = []")
+            with self.block(f"for {index}, {element} in enumerate({value}):"):
+                self.complete(element, item, parts, position.item(index))
+                self.line(f"{result}.append({element})")
+            self.line(f"{value} = {result}")
 
     def fields(self, value: str, tag: str, type_name: str, parts: Parts, position: Position) -> None:
         """Write the completion of an object of one concrete type; ``tag`` is the source of the type's name."""
@@ -238,7 +239,7 @@ class CompletionWriter(ShapedWriter):
         links the code also depends on the position in the plan.
         """
         place = (position.node, position.hops) if self.plan.links else None
-        return str(declared), id(parts), position.step, place
+        return str(declared), id(parts), position.step, place, position.is_in_list
 
     def write_function(self, function: str, declared: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the function that completes a list or object."""

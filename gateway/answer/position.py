@@ -18,6 +18,8 @@ class Position:
     step: str
     node: int
     hops: Hops
+    is_in_list: bool = False
+    """Whether it is an item of a list, or inside one."""
 
     @property
     def path_text(self) -> str:
@@ -30,4 +32,4 @@ class Position:
 
     def item(self, index: str) -> "Position":
         """Return the position of an item of the list at this position; ``index`` is the name of the index variable."""
-        return replace(self, path=(*self.path, index))
+        return replace(self, path=(*self.path, index), is_in_list=True)

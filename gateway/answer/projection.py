@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.answer.code_writer import object_text, tuple_text
-from gateway.answer.completion import Errors, Null, absent, leaf, mismatch, unfit
+from gateway.answer.completion import Null, absent, leaf, mismatch, unfit
 from gateway.answer.completion_writer import CompletionWriter, is_non_null
+from gateway.answer.errors import Errors
 from gateway.answer.position import Position
 from gateway.blueprint import Strategy
 from gateway.contract.outcome import Failure, Skipped, Success

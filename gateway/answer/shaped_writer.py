@@ -5,12 +5,13 @@ dict is built.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
 from gateway.answer.code_writer import CodeWriter, object_text
+from gateway.answer.errors import LONG_LIST, WEIGHED_LIST
 from gateway.answer.position import Position
 from gateway.contract.shape import ObjectForm
 from gateway.document.budget import PlanningBudget
@@ -62,19 +63,31 @@ class ShapedWriter(CodeWriter):
 
     def shaped_items(self, value: str, item: GraphQLOutputType, parts: Parts, position: Position) -> None:
         """Write the completion of every item of a list."""
-        is_unchanged = self.is_unchanged(parts, item)
-        if is_unchanged and not self.has_links(parts, position):
-            self.line("pass")
+        with self.weighed(value, position):
+            is_unchanged = self.is_unchanged(parts, item)
+            if is_unchanged and not self.has_links(parts, position):
+                self.line("pass")
+            elif not is_unchanged:
+                result = self.name()
+                self.line(f"{result} = []")
+                self.shaped_each(value, item, parts, position, result)
+                self.line(f"{value} = {result}")
+            else:
+                is_filled = self.fill_links(value, parts, position)
+                with self.block(f"if not {is_filled}:") if is_filled else nullcontext():
+                    self.shaped_each(value, item, parts, position, None)
+
+    @contextmanager
+    def weighed(self, value: str, position: Position) -> Iterator[None]:
+        """Write the checks of the size of a list around the code that completes it; a list in a list is a part of that one's size."""
+        if position.is_in_list:
+            yield
             return
-        if not is_unchanged:
-            result = self.name()
-            self.line(f"{result} = []")
-            self.shaped_each(value, item, parts, position, result)
-            self.line(f"{value} = {result}")
-            return
-        is_filled = self.fill_links(value, parts, position)
-        with self.block(f"if not {is_filled}:") if is_filled else nullcontext():
-            self.shaped_each(value, item, parts, position, None)
+        with self.block(f"if len({value}) > {LONG_LIST}:"):
+            self.line("errors.expect_long_list()")
+        yield
+        with self.block(f"if len({value}) > {WEIGHED_LIST}:"):
+            self.line(f"errors.weigh({value})")
 
     def shaped_each(
         self,

@@ -224,7 +224,8 @@ class _Reader:
             part.spreads.append((name, self.levels[-1], len(self.levels)))
             self.is_inline = False
         elif self.before == ":":
-            part.aliases += 1  # the name before the colon was counted as the field already
+            # The name before the colon was counted as the field already. A list repeats its aliases with each item, so long ones count more.
+            part.aliases += 1 + len(self.name) // CHARACTERS_PER_TOKEN
             self.name = name
         elif self.before != _TYPE_CONDITION:
             self.is_inline = False

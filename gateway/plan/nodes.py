@@ -155,6 +155,8 @@ class Plan:
     """Which nodes each node is a prerequisite of."""
     links: Mapping[tuple[int, Hops, str, str], int]
     """The nodes of links, by parent node, hops, field and arguments."""
+    max_calls: int
+    """How many calls its links may make."""
     request_reads: tuple[tuple[str, ...], ...]
     """The paths into the request itself that nodes read, such as `headers.authorization`."""
     reads_context: bool

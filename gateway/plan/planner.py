@@ -63,6 +63,7 @@ def plan(blueprint: Blueprint, selection: tuple[Selected, ...], budget: Planning
         in_degrees=tuple(len(node.prerequisites) for node in nodes),
         dependents=_dependents(nodes),
         links=drafted.links,
+        max_calls=blueprint.limits.max_calls,
         request_reads=request_reads,
         reads_context=reads_context,
         is_mutation=is_mutation,

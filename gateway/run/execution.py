@@ -63,6 +63,8 @@ class Execution(Results):
         """The own outcomes of nodes whose fallbacks have been started, by node."""
         self.shared: SharedCalls | None = None
         """Single flight among the nodes of this request; None in a chain, which has no shared calls."""
+        self.calls_left = plan.max_calls
+        """How many calls its links may still make."""
         self.logged: set[int] = set()
         """The nodes whose failure has been logged."""
 

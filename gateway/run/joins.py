@@ -266,12 +266,11 @@ def build_table(link: Link, result: LinkResult) -> None:
     result.table[None] = [] if link.is_list else None
 
 
-def split_batches(link: Link, keys: Parents) -> list[Parents]:
-    """Split the keys into batches of at most ``link.max``, one for each call."""
-    if len(keys) <= link.max:
-        return [keys] if keys else []
+def split_batches(link: Link, keys: Parents, max_calls: int) -> tuple[list[Parents], Parents]:
+    """Split the keys into batches of at most ``link.max``, one for each call. Also return the keys that would take more than ``max_calls``."""
     items = iter(keys.items())
-    return list(iter(lambda: dict(islice(items, link.max)), {}))
+    batches: list[Parents] = [dict(islice(items, link.max)) for _ in range(min(max_calls, -(-len(keys) // link.max)))]
+    return batches, dict(items)
 
 
 def batch_scope(link: Link, batch: Parents) -> dict[str, object]:

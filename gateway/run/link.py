@@ -12,6 +12,7 @@ from gateway.run.fallback import settle_failed_batch
 from gateway.run.joins import (
     BatchCall,
     LinkResult,
+    Parents,
     batch_scope,
     build_table,
     collect_keys,
@@ -35,13 +36,18 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
     # The result is kept in the run from the start, so that at the deadline the batches that have ended keep their values.
     result = run.link_results[node.index] = collect_keys(link, parents_at(parent.value, use.hops))
     total = run.spans[node.index].context = run.context(node)
-    if len(result.parents) <= link.max:
+    if len(result.parents) <= link.max and run.calls_left > 0:
         # One batch, as nearly always: its call is awaited here, without a task.
         result.calls = [BatchCall(result.parents, total)] if result.parents else []
+        run.calls_left -= 1
         for call in result.calls:
             await _load_batch(run, node, call, result, total)
     else:
-        result.calls = [BatchCall(batch, run.context(node)) for batch in split_batches(link, result.parents)]
+        batches, refused = split_batches(link, result.parents, run.calls_left)
+        run.calls_left -= len(batches)
+        result.calls = [BatchCall(batch, run.context(node)) for batch in batches]
+        if refused:
+            _refuse(run, node, refused, result)
         await _load_batches(run, node, result, total)
         # Batches end in any order. Sort by parent, so that links below have the same batches in each run of the document.
         result.values = {key: result.values.get(key) for key in result.parents}
@@ -50,6 +56,14 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
         return first
     build_table(link, result)
     return Success(result)
+
+
+def _refuse(run: Execution, node: Node, keys: Parents, result: LinkResult) -> None:
+    """Let the keys fail for which there is no call left (``limits: max_calls``)."""
+    call = BatchCall(keys, run.context(node))
+    message = f"'{node.step.name}' was not called: the links of one request may make {run.plan.max_calls} calls."
+    fault = StepFault(Code.REQUEST_LIMIT_EXCEEDED, message=message)
+    settle_failed_batch(run, node, call, run.failed(node, fault, call.context))
 
 
 async def _load_batches(run: Execution, node: Node, result: LinkResult, total: CallContext) -> None:

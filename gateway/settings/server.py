@@ -128,7 +128,7 @@ class LimitsKeys(Keys):
     max_root_fields: Count = 20
     """The most root fields of a query, fragments expanded."""
     max_aliases: Count = 30
-    """The most aliases of a document. Those of a fragment count wherever it is spread."""
+    """The most aliases of a document. Those of a fragment count wherever it is spread, and a long one once more per 50 characters."""
     max_fields: Count = 500
     """The most fields of a document. Those of a fragment count wherever it is spread."""
     max_directives: Count = 50
@@ -143,6 +143,10 @@ class LimitsKeys(Keys):
     """The most list items and object fields in the variables of a request."""
     max_errors: Count = 50
     """The most errors of a response. The last one says how many more there were."""
+    max_calls: Count = 1000
+    """The most upstream calls that the links of one request may make; each batch is one call. What is beyond that fails."""
+    max_response_bytes: ByteCount = 20_000_000
+    """The largest answer to a query, in bytes. A query whose answer would be larger is refused."""
     max_cost: Annotated[int | None, Field(gt=0), such_as(1000)] = None
     """The highest total cost of the upstream calls that a query may plan. Each call has the `cost` of its step, 1 by default. Below a
     list, a link without `batch` is called once for each item, and with `batch` once for each `max` items. Left out: no limit."""

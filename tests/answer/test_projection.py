@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.answer.errors import Errors
 from gateway.answer.projection import compile_projection, projection_source
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code
@@ -27,7 +28,7 @@ def project(plan: Plan, *blocked: Failure | None, **outcomes: Outcome) -> tuple[
     """Project the outcomes of a plan's steps by name."""
     found = [outcomes.get(node.step.name) for node in plan.nodes]
     results = Results(found, [Span() for _ in found], list(blocked) or [None] * len(plan.calls))
-    errors: list[dict[str, Any]] = []
+    errors = Errors()
     return compile_projection(plan, budget())(results, {}, errors), errors
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvloop
 
+from gateway.answer.errors import Errors
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.contract.shape import encode_shaped
@@ -134,14 +135,14 @@ async def _inside(generation: Generation, answers: list[UpstreamResponse], serie
 
     endpoint, shapes = GraphQLEndpoint(lambda: generation, is_development=False), [node.shape for node in planned.plan.nodes]
     results = await execute()
-    whole = {"data": planned.project(results, {}, [])}
+    whole = {"data": planned.project(results, {}, Errors())}
     took = await cpu_us(
         {
             "read": lambda: generation.read(QUERY),
             "prepare": lambda: generation.preparation.prepare(request, now()),
             "decode": lambda: [decode(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
             "engine": execute,
-            "project": lambda: planned.project(results, {}, []),
+            "project": lambda: planned.project(results, {}, Errors()),
             "encode": lambda: encode_shaped(whole),
             "respond": respond,
             "endpoint": lambda: _through(endpoint),

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from gateway.answer.completeness import completeness
+from gateway.answer.errors import Errors
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.contract import Call, CallContext, Inputs, Reply, RequestContext, StepType
@@ -249,7 +250,7 @@ class CompiledConfiguration:
         context = RequestContext("request-1", headers or {}, loop.time())
         planned, arguments, meta = self.plan(self.documents.read(query), variables)
         results = await run(planned.plan, self.calls, context, arguments, self.unwinding)
-        errors: list[dict[str, object]] = []
+        errors = Errors()
         body: dict[str, Any] = {"data": planned.project(results, meta, errors), "errors": errors}
         body["completeness"] = completeness(planned.plan, results, errors)
         body["trace"] = trace(planned.plan, results, context.arrived_at, loop.time())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from gateway.answer.errors import Errors
 from gateway.contract import RequestContext
 from gateway.contract.shape import to_builtins
 from gateway.document.document import Document
@@ -57,9 +58,9 @@ def answer_by_gateway(case: Case) -> Answer:
 
     results = virtual.run(play())
     assert not unwinding, "something was left running"
-    errors: list[dict[str, object]] = []
+    errors = Errors()
     data = json.dumps(to_builtins(compiled.project(results, meta, errors)))
-    again: list[dict[str, object]] = []
+    again = Errors()
     assert (json.dumps(to_builtins(compiled.project(results, meta, again))), again) == (data, errors), (
         "the projection changes what it reads"
     )

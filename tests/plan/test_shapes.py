@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.answer.errors import Errors
 from gateway.answer.projection import projection_source
 from gateway.contract.outcome import Failure, Success
 from gateway.contract.shape import MAX_SHAPE_MISMATCHES, Shape, ShapeMismatch, encode_shaped, to_builtins
@@ -211,7 +212,7 @@ def test_answers_are_objects_as_they_were_read_where_they_can_be_and_others_wher
     values = {"list": first.read(b'[{"id": 1, "title": "a"}]'), "plain": second.read(b'[{"id": 2}]')}
     outcomes = [Success(values[each.step.name]) for each in planned.plan.nodes]
     results: Any = type("Results", (), {"outcomes": outcomes, "blocked": [None, None]})
-    data: Any = planned.project(results, {}, [])
+    data: Any = planned.project(results, {}, Errors())
     assert data["posts"] is values["list"]
     assert data["again"] == {"plain": [{"number": 2, "__typename": "Thing", "name": None}]}
 
@@ -232,7 +233,7 @@ def linked(posts: str, things: str | None) -> tuple[Any, list[Any]]:
         joined.values |= match_results(link, joined.parents, child.shape.read(things.encode())) or {}
         build_table(link, joined)
     results: Any = type("Results", (), {"outcomes": [Success(value), Success(joined)], "blocked": [None]})
-    errors: list[Any] = []
+    errors = Errors()
     return to_builtins(planned.project(results, {}, errors)["posts"]), errors
 
 

@@ -1,4 +1,4 @@
-"""A thread for reading and planning documents that takes longer than the event loop may be held."""
+"""A thread for work that takes longer than the event loop may be held: reading and planning documents, putting large answers together."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -17,7 +17,7 @@ class Background:
     """
 
     def __init__(self, unwinding: set[asyncio.Future[Any]]) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stepgraph-planning")
+        self._thread = _new_thread()
         self._work: SingleFlight[Any] = SingleFlight(unwinding)
 
     async def do(self, key: Hashable, work: Callable[[], T]) -> T:
@@ -30,5 +30,10 @@ class Background:
         return result
 
     def close(self) -> None:
-        """Let the thread end after the work that it is at."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the thread end after the work that it is at; what is asked for later has a new one."""
+        self._thread.shutdown(wait=False)
+        self._thread = _new_thread()
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="stepgraph-background")  # it starts with the first work

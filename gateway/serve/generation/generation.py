@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from gateway.answer.body import Body, add_extension, note_shortfall, response_body
+from gateway.answer.errors import Errors, too_large
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.cache import Capacity
@@ -27,6 +28,7 @@ from gateway.run.reply_cache import ReplyCache, ReplySharing, with_shared
 from gateway.run.single_flight import SingleFlight
 from gateway.schema.build import build_schema
 from gateway.serve.admission.admission import PriorityShares
+from gateway.serve.generation.background import Background
 from gateway.serve.generation.calls import StepCalls
 from gateway.serve.generation.plans import Plans
 from gateway.serve.generation.pools import Pools
@@ -38,6 +40,8 @@ log = logging.getLogger("stepgraph.generation")
 
 MAX_CACHED_ANSWER = 4096
 """Bytes. A constant answer up to this size is cached with its plan; there are many plans."""
+Projected = tuple[dict[str, object], Errors]
+"""The data of an answer and their errors."""
 _CALLS_PER_TURN = 100
 """How many calls are deleted before the event loop gets a turn."""
 
@@ -56,7 +60,7 @@ class Generation:
         self.version = self.blueprint.version.encode()
         """The content hash of the configuration, encoded for a header."""
         self.max_batch = self.blueprint.limits.max_batch
-        self._max_errors = self.blueprint.limits.max_errors
+        self._max_errors, self._max_bytes = self.blueprint.limits.max_errors, self.blueprint.limits.max_response_bytes
         self.priority_shares = PriorityShares(self.blueprint)
         self.rate_limits = self.blueprint.rate_limits
         self.schema = plans.schema
@@ -66,7 +70,8 @@ class Generation:
         self._unwinding = set() if unwinding is None else unwinding
         self.capacity = replies.capacity
         """What documents, plans and replies may take in memory together."""
-        self.preparation = Preparation(plans, self.capacity, self._unwinding)
+        self._background = Background(self._unwinding)
+        self.preparation = Preparation(plans, self.capacity, self._background)
         self.read, self.priority = self.preparation.read, self.preparation.priority
         self.adapt = self.preparation.overlays.adapt
         self._shares_queries = self.blueprint.server.dedupe_queries
@@ -87,7 +92,11 @@ class Generation:
                 prepared = self.preparation.prepare(request, context)
             except NotImmediate:
                 prepared = await self.preparation.prepare_in_background(request, context)
-            body = self._body(prepared, await self._run(prepared))
+            results = await self._run(prepared)
+            try:
+                body = self._body(prepared, results)
+            except NotImmediate:
+                body = await self._large_body(prepared, results)
             return cast("Body", to_builtins(body)) if prepared.planned.is_shaped else body
         finally:
             self._leave()
@@ -118,8 +127,12 @@ class Generation:
         if self._shares_queries and prepared.is_shareable:
             return partial(self._respond_shared, prepared)
         if planned.plan.is_immediate:
-            body = self._body(prepared, run_without_waiting(self._run(prepared)))
-            text = json_text(body)
+            results = run_without_waiting(self._run(prepared))
+            try:
+                body = self._body(prepared, results)
+            except NotImmediate:
+                return partial(self._respond_at_length, prepared, results)
+            text = self._text(prepared, body)
             if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
                 planned.constant_answer = text
             return text
@@ -128,10 +141,28 @@ class Generation:
     async def _respond(self, prepared: PreparedRequest) -> bytes:
         self._enter()
         try:
-            body = self._body(prepared, await self._run(prepared))
-            return encode_shaped(body) if prepared.planned.is_shaped else json_text(body)
+            results = await self._run(prepared)
+            try:
+                body = self._body(prepared, results)
+            except NotImmediate:
+                body = await self._large_body(prepared, results)
+            return self._text(prepared, body)
         finally:
             self._leave()
+
+    async def _respond_at_length(self, prepared: PreparedRequest, results: Results) -> bytes:
+        with self.in_use():
+            return self._text(prepared, await self._large_body(prepared, results))
+
+    def _text(self, prepared: PreparedRequest, body: Body) -> bytes:
+        """Return a body as JSON text.
+
+        :raises RequestError: it is larger than allowed.
+        """
+        text = encode_shaped(body) if prepared.planned.is_shaped else json_text(body)
+        if len(text) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        return text
 
     async def _respond_shared(self, prepared: PreparedRequest) -> bytes:
         """Answer with the text of an equal query in flight, or run this one. Both have the same outcome in log and metrics."""
@@ -187,7 +218,8 @@ class Generation:
                 del self._calls[step]
             await asyncio.sleep(0)
         await clear_schema(self.schema)
-        self.preparation.close()
+        self.preparation.clear()
+        self._background.close()
 
     def _run(self, prepared: PreparedRequest) -> Coroutine[Any, Any, Results]:
         """Start to run a plan.
@@ -200,12 +232,19 @@ class Generation:
         running = run(plan, self._calls, context, prepared.arguments, self._unwinding, self._replies)
         return self._run_to_completion(running) if plan.is_mutation else running
 
-    def _body(self, prepared: PreparedRequest, results: Results) -> Body:
-        """Count the outcomes of a run, and return the body of the response."""
+    def _body(self, prepared: PreparedRequest, results: Results, projected: Projected | None = None) -> Body:
+        """Count the outcomes of a run, and return the body of the response. ``projected`` are its data and errors, if they are known already.
+
+        :raises RequestError: the answer is larger than allowed.
+        :raises NotImmediate: it is so large that it has to be put together in a thread.
+        """
         is_whole, steps, planned = results.is_whole(), self._counters.steps, prepared.planned
-        (steps.count if is_whole else steps.count_each)(planned.meters, results)
-        errors: list[dict[str, object]] = []
-        data = planned.project(results, prepared.meta, errors)
+        if projected is None:
+            (steps.count if is_whole else steps.count_each)(planned.meters, results)
+            errors = Errors(self._max_bytes, is_immediate=True)
+            data = planned.project(results, prepared.meta, errors)
+        else:
+            data, errors = projected
         if is_whole and planned.plan.is_applicable and not errors:
             body: Body = {"data": data}  # fast path for nearly all requests: complete, without errors or extensions
         else:
@@ -216,6 +255,15 @@ class Generation:
         if prepared.request.wants_trace:
             add_extension(body, "trace", self._trace(prepared, results))
         return body
+
+    async def _large_body(self, prepared: PreparedRequest, results: Results) -> Body:
+        """Return the body of a large response, whose data are put together in a thread; :meth:`_body` has tried to at once.
+
+        :raises RequestError: the answer is larger than allowed.
+        """
+        errors = Errors(self._max_bytes)
+        project = partial(prepared.planned.project, results, prepared.meta, errors)
+        return self._body(prepared, results, (await self._background.do(object(), project), errors))
 
     def _trace(self, prepared: PreparedRequest, results: Results) -> Body:
         planned, now = prepared.planned, asyncio.get_running_loop().time()

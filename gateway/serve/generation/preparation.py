@@ -37,13 +37,13 @@ _NO_META: Mapping[str, object] = {}
 class Preparation:
     """Prepares the requests of one generation. ``capacity`` is what documents, plans and replies may take in memory together."""
 
-    def __init__(self, plans: Plans, capacity: Capacity, unwinding: set[asyncio.Future[object]]) -> None:
+    def __init__(self, plans: Plans, capacity: Capacity, background: Background) -> None:
         self.plans = plans
         self.blueprint = plans.blueprint
         self.overlays = Overlays(self.blueprint)
         self.reader = DocumentReader(plans.blueprint, plans.schema, plans.is_development)
         self._documents: Cache[str, Document] = capacity.cache("documents", DOCUMENTS_SHARE)
-        self._background = Background(unwinding)
+        self._background = background
         self._max_cost = self.blueprint.limits.max_cost
 
     def prepare(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
@@ -115,10 +115,9 @@ class Preparation:
                     for conditions in old.plans.cached_conditions(old_definition):
                         await self._plan_in_background(query, definition, Variables.of_conditions(conditions))
 
-    def close(self) -> None:
-        """Forget all documents, and let the thread end."""
+    def clear(self) -> None:
+        """Forget all documents and overlays."""
         self._documents.clear()
-        self._background.close()
         vars(self.overlays).clear()
 
     def _read_at_once(self, query: str) -> Document:

@@ -1,0 +1,58 @@
+"""The errors of one answer, and a watch on how large its data become while they are put together."""
+
+from collections.abc import Sequence
+
+from gateway.contract.shape import encode_shaped
+from gateway.document.budget import NotImmediate
+from gateway.errors import Code, RequestError
+
+LONG_LIST = 3000
+"""Items. Completing longer lists is for a thread: it takes longer than the event loop may be held."""
+WEIGHED_LIST = 20
+"""Items. Shorter lists are not weighed: they are no longer than what an upstream may send, or not much longer."""
+IMMEDIATE_BYTES = 500_000
+"""The largest answer, about, that is put together on the event loop."""
+SAMPLES = 4
+NO_LIMIT = 1 << 62
+
+
+class Errors(list[dict[str, object]]):
+    """The errors of one answer, in the order of the response.
+
+    Aliases, and links that give many parents the same large value, multiply what the upstreams have sent: an answer of some hundred megabytes
+    can come from a few small replies. Its size is therefore estimated on the way, before it is written.
+    """
+
+    __slots__ = ("_bytes", "_is_immediate", "_max_bytes")
+
+    def __init__(self, max_bytes: int = NO_LIMIT, *, is_immediate: bool = False) -> None:
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._is_immediate = is_immediate
+
+    def expect_long_list(self) -> None:
+        """Note that a list of more than ``LONG_LIST`` items is going to be completed.
+
+        :raises NotImmediate: this would hold up the event loop.
+        """
+        if self._is_immediate:
+            raise NotImmediate
+
+    def weigh(self, items: Sequence[object]) -> None:
+        """Add the estimated size of a list of more than ``WEIGHED_LIST`` items, in no other list.
+
+        :raises RequestError: the answer is larger than allowed.
+        :raises NotImmediate: writing it would hold up the event loop.
+        """
+        step = len(items) // SAMPLES
+        self._bytes += sum(len(encode_shaped(items[index * step])) for index in range(SAMPLES)) * step
+        if self._bytes > self._max_bytes:
+            raise too_large(self._max_bytes)
+        if self._is_immediate and self._bytes > IMMEDIATE_BYTES:
+            raise NotImmediate
+
+
+def too_large(max_bytes: int) -> RequestError:
+    """Return the error for an answer that is larger than allowed."""
+    message = f"The answer is larger than {max_bytes} bytes; ask for less at once."
+    return RequestError(Code.RESPONSE_TOO_LARGE, 400, {"message": message})
