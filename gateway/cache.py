@@ -6,7 +6,6 @@ are estimates of what an entry takes in memory; each user of a cache says how it
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from itertools import count
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -19,8 +18,9 @@ class Capacity:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.caches: dict[str, Cache[object, object]] = {}
-        self.tick = count().__next__
         self.bytes = 0
+        self.puts = 0
+        """How often anything was put into any of the caches: the clock of uses."""
 
     def cache(self, kind: str, share: float = 1.0) -> "Cache[K, V]":
         """Return a new cache; ``kind`` is its name in metrics, ``share`` how much of the limit it may take at most."""
@@ -60,7 +60,7 @@ class Cache(Generic[K, V]):
 
     @property
     def oldest_use(self) -> int:
-        """When the entry was used that was not used for the longest time, as a number that grows with each use in any of the caches."""
+        """When the entry was used that was not used for the longest time: how many entries had been put into all caches until then."""
         return next(iter(self._entries.values())).used
 
     def get(self, key: K) -> V | None:
@@ -69,7 +69,7 @@ class Cache(Generic[K, V]):
         if entry is None:
             return None
         self._entries.move_to_end(key)
-        entry.used = self._capacity.tick()
+        entry.used = self._capacity.puts
         entry.uses += 1
         return entry.value
 
@@ -78,7 +78,8 @@ class Cache(Generic[K, V]):
         self.drop(key)
         if size > self._max_bytes:
             return
-        self._entries[key] = _Entry(value, size, self._capacity.tick())
+        self._capacity.puts += 1
+        self._entries[key] = _Entry(value, size, self._capacity.puts)
         self._grow(size)
 
     def grow(self, key: K, size: int) -> None:

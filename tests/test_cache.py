@@ -10,44 +10,42 @@ LIMIT = 1000
 
 
 class Model:
-    """What caches should hold, as a list of (kind, key, size), the least recently used first."""
+    """What caches should hold, as lists of (key, size, when it was used), the least recently used first; the clock counts what was put."""
 
     def __init__(self, shares: dict[str, float]) -> None:
         self.shares = shares
-        self.held: list[tuple[str, int, int]] = []
+        self.held: dict[str, list[tuple[int, int, int]]] = {kind: [] for kind in shares}
+        self.puts = 0
 
-    def size(self, kind: str | None = None) -> int:
-        return sum(size for name, _, size in self.held if kind in {None, name})
-
-    def find(self, kind: str, key: int) -> tuple[str, int, int] | None:
-        return next((item for item in self.held if item[:2] == (kind, key)), None)
+    def size(self, *kinds: str) -> int:
+        return sum(size for kind in kinds or self.held for _, size, _ in self.held[kind])
 
     def use(self, kind: str, key: int) -> bool:
-        item = self.find(kind, key)
-        if item is not None:
-            self.held.remove(item)
-            self.held.append(item)
-        return item is not None
+        sizes = [size for held, size, _ in self.held[kind] if held == key]
+        self.drop(kind, key)
+        self.held[kind] += [(key, size, self.puts) for size in sizes]
+        return bool(sizes)
 
     def drop(self, kind: str, key: int) -> None:
-        self.held = [item for item in self.held if item[:2] != (kind, key)]
+        self.held[kind] = [item for item in self.held[kind] if item[0] != key]
 
     def put(self, kind: str, key: int, size: int) -> None:
         self.drop(kind, key)
         if size <= LIMIT * self.shares[kind]:
-            self.held.append((kind, key, size))
-            self.make_room()
+            self.puts += 1
+            self.held[kind].append((key, size, self.puts))
+            self.make_room(kind)
 
-    def grow(self, kind: str, key: int, size: int) -> None:
-        self.held = [(*item[:2], item[2] + size) if item[:2] == (kind, key) else item for item in self.held]
-        self.make_room()
+    def grow(self, kind: str, key: int, more: int) -> None:
+        self.held[kind] = [(held, size + more * (held == key), used) for held, size, used in self.held[kind]]
+        self.make_room(kind)
 
-    def make_room(self) -> None:
-        for kind, share in self.shares.items():
-            while self.size(kind) > LIMIT * share:
-                self.held.remove(next(item for item in self.held if item[0] == kind))
+    def make_room(self, kind: str) -> None:
+        while self.size(kind) > LIMIT * self.shares[kind]:
+            del self.held[kind][0]
         while self.size() > LIMIT:
-            del self.held[0]
+            oldest = min((name for name in self.held if self.held[name]), key=lambda name: self.held[name][0][2])
+            del self.held[oldest][0]
 
 
 @pytest.mark.case("Q-15")
@@ -75,9 +73,7 @@ def test_what_was_used_last_stays_and_all_together_stay_below_the_limit(seed: in
             case _:
                 assert [key for key, _ in caches[kind].most_used(99)] != [-1]
         assert capacity.bytes == model.size() == sum(cache.bytes for cache in caches.values()) <= LIMIT
-        assert {name: len(cache) for name, cache in caches.items()} == {
-            name: sum(item[0] == name for item in model.held) for name in shares
-        }
+        assert {name: len(cache) for name, cache in caches.items()} == {name: len(held) for name, held in model.held.items()}
     assert sum(cache.evicted for cache in caches.values()) > 0
 
 

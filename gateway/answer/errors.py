@@ -8,8 +8,8 @@ from gateway.errors import Code, RequestError
 
 LONG_LIST = 3000
 """Items. Completing longer lists is for a thread: it takes longer than the event loop may be held."""
-WEIGHED_LIST = 20
-"""Items. Shorter lists are not weighed: they are no longer than what an upstream may send, or not much longer."""
+LISTS_WEIGHED, LISTS_WITH_LINKS_WEIGHED = 1000, 20
+"""Items. Shorter lists are not weighed: they are about as large as what the upstream has sent, and links multiply it no more often than that."""
 IMMEDIATE_BYTES = 500_000
 """The largest answer, about, that is put together on the event loop."""
 SAMPLES = 4
@@ -23,32 +23,31 @@ class Errors(list[dict[str, object]]):
     can come from a few small replies. Its size is therefore estimated on the way, before it is written.
     """
 
-    __slots__ = ("_bytes", "_is_immediate", "_max_bytes")
-
-    def __init__(self, max_bytes: int = NO_LIMIT, *, is_immediate: bool = False) -> None:
-        self._bytes = 0
-        self._max_bytes = max_bytes
-        self._is_immediate = is_immediate
+    # Class attributes as defaults: nearly no answer has errors, or lists so long that these are looked at.
+    max_bytes = NO_LIMIT
+    is_immediate = False
+    """Whether the answer is put together on the event loop."""
+    bytes = 0
 
     def expect_long_list(self) -> None:
         """Note that a list of more than ``LONG_LIST`` items is going to be completed.
 
         :raises NotImmediate: this would hold up the event loop.
         """
-        if self._is_immediate:
+        if self.is_immediate:
             raise NotImmediate
 
     def weigh(self, items: Sequence[object]) -> None:
-        """Add the estimated size of a list of more than ``WEIGHED_LIST`` items, in no other list.
+        """Add the estimated size of a long list, which is in no other list.
 
         :raises RequestError: the answer is larger than allowed.
         :raises NotImmediate: writing it would hold up the event loop.
         """
         step = len(items) // SAMPLES
-        self._bytes += sum(len(encode_shaped(items[index * step])) for index in range(SAMPLES)) * step
-        if self._bytes > self._max_bytes:
-            raise too_large(self._max_bytes)
-        if self._is_immediate and self._bytes > IMMEDIATE_BYTES:
+        self.bytes += sum(len(encode_shaped(items[index * step])) for index in range(SAMPLES)) * step
+        if self.bytes > self.max_bytes:
+            raise too_large(self.max_bytes)
+        if self.is_immediate and self.bytes > IMMEDIATE_BYTES:
             raise NotImmediate
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, get_named_type
 
 from gateway.answer.code_writer import CodeWriter, object_text
-from gateway.answer.errors import LONG_LIST, WEIGHED_LIST
+from gateway.answer.errors import LISTS_WEIGHED, LISTS_WITH_LINKS_WEIGHED, LONG_LIST
 from gateway.answer.position import Position
 from gateway.contract.shape import ObjectForm
 from gateway.document.budget import PlanningBudget
@@ -86,7 +86,8 @@ class ShapedWriter(CodeWriter):
         with self.block(f"if len({value}) > {LONG_LIST}:"):
             self.line("errors.expect_long_list()")
         yield
-        with self.block(f"if len({value}) > {WEIGHED_LIST}:"):
+        minimum = LISTS_WITH_LINKS_WEIGHED if self.plan.links else LISTS_WEIGHED
+        with self.block(f"if len({value}) > {minimum}:"):
             self.line(f"errors.weigh({value})")
 
     def shaped_each(

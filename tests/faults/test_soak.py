@@ -114,7 +114,10 @@ MANY_KEYS = """
 sources: { core: { type: api, base_url: UPSTREAM, dedupe: true, breaker: { enabled: false } } }
 defaults: { api: core }
 ---
-server: { dedupe_queries: true, rate_limits: [ { key: context.tenant, limit: 5/second }, { key: peer, limit: 1000000/minute, window: fixed } ] }
+server:
+  max_cache_bytes: 10000000
+  dedupe_queries: true
+  rate_limits: [ { key: context.tenant, limit: 5/second }, { key: peer, limit: 1000000/minute, window: fixed } ]
 ---
 context: { tenant: request.headers."x-tenant" }
 ---
@@ -128,7 +131,7 @@ steps:
 
 @case("O-09")
 def test_more_documents_and_tenants_than_are_remembered_take_no_more_room_nor_series(tmp_path: Path) -> None:
-    """The same in a few seconds: each request is new, and the document caches are full after the first thousand."""
+    """The same in a few seconds: each request is new, and the cache of documents is full after the first thousand."""
 
     def document(number: int) -> bytes:
         return request(f"{{ a{number}: thing(id: {number}) {{ b{number}: one kept }} }}", f"x-tenant: t{number}")

@@ -241,7 +241,8 @@ class Generation:
         is_whole, steps, planned = results.is_whole(), self._counters.steps, prepared.planned
         if projected is None:
             (steps.count if is_whole else steps.count_each)(planned.meters, results)
-            errors = Errors(self._max_bytes, is_immediate=True)
+            errors = Errors()
+            errors.max_bytes, errors.is_immediate = self._max_bytes, True
             data = planned.project(results, prepared.meta, errors)
         else:
             data, errors = projected
@@ -261,7 +262,8 @@ class Generation:
 
         :raises RequestError: the answer is larger than allowed.
         """
-        errors = Errors(self._max_bytes)
+        errors = Errors()
+        errors.max_bytes = self._max_bytes
         project = partial(prepared.planned.project, results, prepared.meta, errors)
         return self._body(prepared, results, (await self._background.do(object(), project), errors))
 

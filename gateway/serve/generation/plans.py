@@ -123,7 +123,10 @@ class Plans:
     def find(self, definition: Definition, variables: Variables, effective: Blueprint | None = None) -> CompiledPlan | None:
         """Return a plan from the cache, None if it is not there."""
         cached = self._cache.get(definition)
-        return cached.get(self.identity(definition, variables, effective)) if cached is not None else None
+        if cached is None:
+            return None
+        is_one = not (definition.conditions or definition.overlaid)  # the most frequent case: saves a call
+        return cached.get(() if is_one else self.identity(definition, variables, effective))
 
     def identity(self, definition: Definition, variables: Variables, effective: Blueprint | None) -> tuple[object, ...]:
         """Return what tells the plans of a definition apart: the values of its conditions and its effective operations."""
