@@ -51,7 +51,8 @@ class CorsKeys(Keys):
     example = "cors: { origins: [https://desk.example.com] }"
 
     origins: Annotated[list[Text], such_as(["https://desk.example.com"])] = []
-    """The allowed origins, each as scheme, host and port; `*` allows all."""
+    """The allowed origins, each as browsers write it: scheme, host, and a port other than the default one, in lower case. `*` alone allows
+    all, but not with `credentials`."""
     headers: Annotated[list[Text], such_as(["authorization"])] = []
     """Request headers that these pages may set, in addition to `content-type` and those that CORS always allows."""
     credentials: bool = False

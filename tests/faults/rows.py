@@ -39,6 +39,7 @@ MUST: Mapping[str, str] = {
     "L-04": "paths that are not there",
     "L-06": "cross-site requests",
     "L-08": "the checks of graphql-cop",
+    "L-09": "origins that may call",
     "U-01": "a required step that is refused",
     "U-02": "an optional step that is refused",
     "U-03": "upstreams that are late",

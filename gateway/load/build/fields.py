@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.errors import Problem
 from gateway.load.build.context import read_context
+from gateway.load.build.cors import read_cors
 from gateway.load.build.policy_rules import read_policy_rules
 from gateway.load.build.rate_limits import read_rate_limits
 from gateway.load.read.decode import Decoded
@@ -22,8 +23,13 @@ Checker = Callable[[Documents, Fields, list[Problem]], Fields]
 _CAN_TRACE = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
-def _rate_limits(servers: Documents, fields: Fields, problems: list[Problem]) -> Fields:
-    return {"rate_limits": read_rate_limits(servers[0], fields["context"], problems) if servers else None}
+def _server(servers: Documents, fields: Fields, problems: list[Problem]) -> Fields:
+    if not servers:
+        return {"rate_limits": None}
+    return {
+        "rate_limits": read_rate_limits(servers[0], fields["context"], problems),
+        "server": read_cors(servers[0], problems),
+    }
 
 
 def _tracing(telemetries: Documents, fields: Fields, problems: list[Problem]) -> Fields:
@@ -36,7 +42,7 @@ def _tracing(telemetries: Documents, fields: Fields, problems: list[Problem]) ->
 CHECKERS: Mapping[str, Checker] = {
     "context": lambda documents, _, problems: {"context": read_context(documents, problems)},
     "policy": lambda documents, _, problems: {"policy_rules": read_policy_rules(documents, problems)},
-    "server": _rate_limits,
+    "server": _server,
     "telemetry": _tracing,
 }
 """Kinds whose documents need more than their model: expressions to compile, names and packages to look up."""

@@ -19,6 +19,9 @@ LINGER = 1.0
 """Seconds that a client has to read an error response before the connection closes. What it sends meanwhile is read and dropped: closing a
 socket with unread bytes sends a TCP reset, and the client might lose the response."""
 
+VARY_BY_ORIGIN = b"vary: Origin\r\n"
+"""Where pages of other origins may call, a cache must not give one origin the response to another (Fetch, 3.3.5)."""
+
 
 class GatewayProtocol(RequestReader):
     """One connection of a client.
@@ -86,6 +89,8 @@ class GatewayProtocol(RequestReader):
             self.default_headers = self.server_state.default_headers
             self.default_lines = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
         end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        if self.keys.cors.origins:
+            end = VARY_BY_ORIGIN + end
         self.transport.write(b"".join((STATUS_LINE[response.status], self.default_lines, response.head, end, response.body)))
 
     def on_response_complete(self) -> None:
