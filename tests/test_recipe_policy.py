@@ -84,6 +84,8 @@ sources:
   shop: {{ type: warehouse, url: "sqlite:///shop.db"{source} }}
 defaults: {{ warehouse: shop }}
 ---
+limits: {{ trace: true }}
+---
 operation: order
 steps:
   - {{ name: total, type: warehouse, query: SELECT 7 AS sum{step} }}
@@ -152,7 +154,7 @@ def test_mistakes_in_a_policy_are_told_with_their_places(code: CodeCopy) -> None
     done = code.run("check", folder)
     assert done.returncode == 1
     told = done.stdout + done.stderr
-    assert "a.yaml:7:70  operation order · step total · pause\n  unknown key 'msx'; did you mean 'ms'?" in told
+    assert "a.yaml:9:70  operation order · step total · pause\n  unknown key 'msx'; did you mean 'ms'?" in told
     assert "b.yaml:2:50  operation o · step a · pause\n  a step of the type 'value' calls no source; remove it" in told
 
 

@@ -160,6 +160,9 @@ class LimitsKeys(Keys):
     are refused."""
     introspection: bool | None = None
     """Whether clients may query the schema; left out: only in development mode."""
+    trace: bool | None = None
+    """Whether clients may ask for `extensions.trace`, which names every step of the plan, also those with `expose: false`; left out: only in
+    development mode."""
     suggestions: bool | None = None
     """Whether error messages suggest similar names; left out: only in development mode."""
 

@@ -74,6 +74,7 @@ MUST: Mapping[str, str] = {
     "T-01": "one line for each failed step",
 }
 SHOULD: Mapping[str, str] = {
+    "L-13": "traces in production",
     "Q-08": "the estimated cost of a query",
     "Q-18": "new documents without end",
     "U-19": "hedged calls",

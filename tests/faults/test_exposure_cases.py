@@ -257,6 +257,8 @@ SECRETIVE = {
     "graph.yaml": """
 telemetry: { log_level: debug, access_log: all }
 ---
+limits: { trace: true }
+---
 sources:
   core:
     type: api

@@ -63,6 +63,8 @@ returns: String
 step: { type: api, endpoint: "/broken/{parent.id}" }
 ---
 telemetry: { access_log: all, log_level: debug }
+---
+limits: { trace: true }
 """,
     "types.graphql": "type Item { id: ID }",
 }

@@ -33,6 +33,7 @@ operation: pay
 kind: mutation
 steps: [ { name: charge, type: api, method: POST, endpoint: /charges } ]
 """
+TRACED = "---\nlimits: { trace: true }\n"
 QUERIES_TOO = "---\nserver: { dedupe_queries: true }\n"
 ACCOUNT = GraphQLRequest("{ customer(id: 1) { account } }")
 ONE_AT_A_TIME = {"json": "one", "delay": 50}
@@ -210,5 +211,5 @@ def test_what_changes_something_is_never_shared() -> None:
 
 def test_a_trace_is_ones_own() -> None:
     traced = GraphQLRequest(ACCOUNT.query, wants_trace=True)
-    answers = ask(Upstreams({"GET /accounts/1": ONE_AT_A_TIME}), [(ACCOUNT, {}), (traced, {})], CONFIG + QUERIES_TOO)
+    answers = ask(Upstreams({"GET /accounts/1": ONE_AT_A_TIME}), [(ACCOUNT, {}), (traced, {})], CONFIG + QUERIES_TOO + TRACED)
     assert ["trace" in answer.get("extensions", {}) for answer in answers] == [False, True]

@@ -31,6 +31,8 @@ kind: mutation
 steps: [ {{ name: done, type: value, value: 1 }} ]
 ---
 context: {{ tenant: request.headers.tenant }}
+---
+limits: {{ trace: true }}
 """
 
 

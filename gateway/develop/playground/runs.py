@@ -61,7 +61,7 @@ class RunHistory:
 
 
 class RecordingGeneration:
-    """A generation that records every answer with its plan and trace. The client gets the trace only if it asked for it."""
+    """A generation that records every answer with its plan and trace. The client gets the trace only if it asked for it, and may."""
 
     def __init__(self, generation: Generation, runs: RunHistory) -> None:
         self.generation = generation
@@ -96,7 +96,8 @@ class RecordingGeneration:
             self._add(request, context, {"outcome": "failed" if isinstance(error, Exception) else "abandoned"})
             raise
         extensions: Any = body["extensions"]
-        trace = extensions["trace"] if request.wants_trace else extensions.pop("trace")
+        is_told = request.wants_trace and self.generation.plans.is_traceable
+        trace = extensions["trace"] if is_told else extensions.pop("trace")
         plan = plan_request(self.generation, request, context)[0]
         if plan.calls:  # a query for introspection only is no run
             errors = [_recorded_error(error) for error in errors_of(body)]

@@ -99,6 +99,12 @@ class Plans:
         """Return the values of the conditions of the cached plans of a definition."""
         return [dict(zip(definition.conditions, identity, strict=False)) for identity in self.cached_plans(definition)]
 
+    @property
+    def is_traceable(self) -> bool:
+        """Whether clients may ask for the trace of their request."""
+        allowed = self.blueprint.limits.trace
+        return self.is_development if allowed is None else allowed
+
     def cached_plans(self, definition: Definition) -> Mapping[tuple[object, ...], CompiledPlan]:
         """Return the cached plans of a definition."""
         return self._cache.get(definition, {})

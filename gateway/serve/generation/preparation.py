@@ -18,6 +18,7 @@ from gateway.document.budget import NotImmediate, PlanningBudget
 from gateway.document.coercion import Variables
 from gateway.document.document import Definition, Document, DocumentReader
 from gateway.errors import Code, RequestError
+from gateway.record import replace
 from gateway.serve.generation.background import Background
 from gateway.serve.generation.overlays import Overlays
 from gateway.serve.generation.plans import CompiledPlan, Plans
@@ -45,6 +46,7 @@ class Preparation:
         self._documents: Cache[str, Document] = capacity.cache("documents", DOCUMENTS_SHARE)
         self._background = background
         self._max_cost = self.blueprint.limits.max_cost
+        self._can_trace = plans.is_development or plans.is_traceable  # the playground records the trace of every request
 
     def prepare(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
         """Read and plan a request, or find that this was done before.
@@ -158,6 +160,8 @@ class Preparation:
 
         :raises RequestError: an argument is not valid, or the request costs too much.
         """
+        if request.wants_trace and not self._can_trace:
+            request = replace(request, wants_trace=False)
         if planned.plan.reads_context:
             context = self.overlays.adapt(context)
         context.summary.operations += planned.operations  # each request of a batch has a summary of its own
