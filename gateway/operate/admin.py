@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,6 +18,8 @@ from starlette.types import ASGIApp
 from gateway.operate.prometheus import CONTENT_TYPE, metrics_text
 from gateway.operate.serving import Serving
 from gateway.serve.connections.listener import bind
+from gateway.serve.http.asgi import LocalPages
+from gateway.serve.http.cross_site import LocalHosts
 from gateway.serve.http.error_handlers import ERROR_HANDLERS
 
 HOST = "127.0.0.1"
@@ -50,9 +50,7 @@ def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) 
         return Response(metrics_text(serving), media_type=CONTENT_TYPE)
 
     routes = [Route("/admin/config", config), Route("/admin/reload", reload, methods=["POST"]), Route("/metrics", metrics)]
-    # Against DNS rebinding: a page of another site could otherwise reach the listener by its own host name, resolved to 127.0.0.1.
-    local = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)
-    return Starlette(routes=routes, middleware=[local], exception_handlers=ERROR_HANDLERS)
+    return LocalPages(Starlette(routes=routes, exception_handlers=ERROR_HANDLERS), LocalHosts(HOST))
 
 
 def state(serving: Serving) -> dict[str, object]:

@@ -39,7 +39,8 @@ class ServeOptions:
 
     ``is_strict`` rejects every change with a problem, whatever ``reload:`` says. ``keeps_going`` starts with the valid parts of a
     configuration that has problems. ``resumes`` starts with what workers that run for longer serve, from the history. ``owns_process`` allows
-    process-wide settings (garbage collector, signals). ``built`` is a build of the folder that exists already, if any.
+    process-wide settings (garbage collector, signals). ``built`` is a build of the folder that exists already, if any. ``host`` is the one
+    that the server listens on, if known.
     """
 
     is_development: bool = False
@@ -49,6 +50,7 @@ class ServeOptions:
     owns_process: bool = False
     state: Path | None = None
     built: BuildResult | None = None
+    host: str | None = None
 
 
 class Serving:

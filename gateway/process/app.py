@@ -16,7 +16,8 @@ from gateway.develop.playground.endpoints import Playground
 from gateway.operate.admin import WorkerGroup, admin_listener, create_admin_app
 from gateway.operate.serving import ServeOptions, Serving, serve_folder
 from gateway.serve.admission.admission import Admission
-from gateway.serve.http.asgi import GatewayApp
+from gateway.serve.http.asgi import GatewayApp, LocalPages
+from gateway.serve.http.cross_site import LocalHosts
 from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint
 from gateway.serve.http.error_handlers import ERROR_HANDLERS
@@ -73,7 +74,9 @@ def create_app(
         generation = current[0].generation if current else None
         return generation.blueprint.server if generation else _DEFAULTS
 
-    edge = Edge(server_keys)
+    # In development the schema and all recorded runs are open to whoever reaches the server, and it has no authentication.
+    hosts = LocalHosts(options.host) if is_development else None
+    edge = Edge(server_keys, hosts)
     playground = Playground(lambda: current[0] if current else None, edge.stopping) if is_development else None
     current_generation = playground.generation if playground else lambda: current[0].generation if current else None
     endpoint = GraphQLEndpoint(current_generation, is_development=is_development, telemetry=telemetry)
@@ -83,7 +86,7 @@ def create_app(
         routes += playground.routes()
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=ERROR_HANDLERS)
     app.router.redirect_slashes = False  # a redirect would go to the host that the client named in its Host header
-    return GatewayApp(app, endpoint, edge)
+    return GatewayApp(LocalPages(app, hosts) if hosts else app, endpoint, edge)
 
 
 def _status(*, is_loaded: bool, edge: Edge, admission: Admission) -> str:

@@ -7,5 +7,6 @@ export default defineConfig({
   plugins: [react()],
   worker: { format: "es" },
   build: { target: "es2022", chunkSizeWarningLimit: 8000, reportCompressedSize: false },
-  server: { proxy: { "^/(graphql|playground/(plan|events|runs|examples))": "http://127.0.0.1:8000" } },
+  // The host stays that of the page, as the gateway takes no change from a page of another origin.
+  server: { proxy: { "^/(graphql|playground/(plan|events|runs|examples))": { target: "http://127.0.0.1:8000", changeOrigin: false } } },
 });

@@ -74,6 +74,8 @@ MUST: Mapping[str, str] = {
     "T-01": "one line for each failed step",
 }
 SHOULD: Mapping[str, str] = {
+    "L-11": "hosts in development",
+    "L-12": "changes that pages of other sites ask for",
     "L-13": "traces in production",
     "Q-08": "the estimated cost of a query",
     "Q-18": "new documents without end",

@@ -41,7 +41,7 @@ def demo(
     with _upstream(upstream_port):
         announce(built.blueprint, f"http://127.0.0.1:{port}", is_development=True)
         _print_example(port)
-        status = run_server(config_dir, bound, 1, ServeOptions(is_development=True, built=built))
+        status = run_server(config_dir, bound, 1, ServeOptions(is_development=True, built=built, host="127.0.0.1"))
     raise typer.Exit(status)
 
 

@@ -42,7 +42,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
         bind_or_exit(HOST, admin_port, "choose another port with --admin-port").close()
     assert built.blueprint is not None
     announce(built.blueprint, f"http://{host}:{port}", is_development=dev)
-    options = ServeOptions(dev, strict, keep_going, state=state or default_state(config_dir), built=built)
+    options = ServeOptions(dev, strict, keep_going, state=state or default_state(config_dir), built=built, host=host)
     raise typer.Exit(run_server(config_dir, bound, workers, options, admin_port))
 
 

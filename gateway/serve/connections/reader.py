@@ -121,6 +121,8 @@ class RequestReader(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Decide who handles the request, now that its head is complete."""
+        if self.edge.hosts is not None:
+            self.edge.hosts.check(self.headers, self.url)
         raw = self.url, self.parser.get_method(), self.parser.get_http_version(), self.headers
         head = self.head
         if head is None or head.raw != raw or head.keys is not self.keys:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Code, RequestError
+from gateway.serve.http.cross_site import LocalHosts, refuse_foreign_page
 from gateway.serve.http.edge import Edge
 from gateway.serve.http.endpoint import GraphQLEndpoint, RequestIds
 from gateway.serve.http.media_types import JSON
@@ -27,6 +28,7 @@ from gateway.serve.http.response import (
     VERSION_HEADER,
     HttpResponse,
     error_body,
+    errors_body,
     json_response,
 )
 from gateway.settings import CorsKeys
@@ -60,6 +62,12 @@ class GatewayApp:
         if scope["path"] != GRAPHQL_PATH:
             await self._call_app(scope, receive, send)
             return
+        if self.edge.hosts is not None:
+            try:
+                self.edge.hosts.check(scope["headers"])
+            except RequestError as error:
+                await _send(send, self.endpoint.refuse(error, scope[REQUEST_ID]))
+                return
         cors = self.edge.keys().cors
         if cors.origins:
             await self._cors_app(cors)(scope, receive, _with_id(send, scope[REQUEST_ID]))
@@ -133,6 +141,25 @@ def _with_id(send: Send, request_id: str) -> Send:
         await send(message)
 
     return send_with_id
+
+
+class LocalPages:
+    """An ASGI application for pages of this machine alone: it refuses requests by other hosts, and changes by pages of other origins."""
+
+    def __init__(self, app: ASGIApp, hosts: LocalHosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request and pass it on."""
+        if scope["type"] == "http":
+            try:
+                self._hosts.check(scope["headers"])
+                refuse_foreign_page(scope["method"], scope["headers"])
+            except RequestError as error:
+                await send_json(send, error.status, errors_body(error))
+                return
+        await self._app(scope, receive, send)
 
 
 class _Cors(CORSMiddleware):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Set
 from typing import Protocol
 
 from gateway.errors import Code, RequestError
+from gateway.serve.http.cross_site import LocalHosts
 from gateway.settings import ServerKeys
 
 CHECK_INTERVAL = 0.5
@@ -22,10 +23,14 @@ class TimedConnection(Protocol):
 
 
 class Edge:
-    """What the connections of a server share. ``keys`` returns the limits of the configuration that is served now."""
+    """What the connections of a server share. ``keys`` returns the limits of the configuration that is served now.
 
-    def __init__(self, keys: Callable[[], ServerKeys]) -> None:
+    ``hosts`` are the only ones by which it may be called; None allows all, as in production, where a proxy may call it by any.
+    """
+
+    def __init__(self, keys: Callable[[], ServerKeys], hosts: LocalHosts | None = None) -> None:
         self.keys = keys
+        self.hosts = hosts
         self.is_draining = False
         """Whether responses close their connection, because the server is about to shut down."""
         self.stopping = asyncio.Event()
