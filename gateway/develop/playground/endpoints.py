@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -34,9 +34,15 @@ HEARTBEAT = 15.0
 MAX_LISTENERS = 50
 POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
-    "worker-src 'self' blob:; frame-ancestors 'none'"  # the editor sets styles of its own
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of the page: it loads its own files and nothing from other origins."""
+"""The Content-Security-Policy of the page: it loads its own files and nothing from other origins. The editor sets styles of its own."""
+PAGE_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # a shared link has the query in it
+    "cache-control": "no-cache",
+}
 
 
 class Playground:
@@ -59,12 +65,14 @@ class Playground:
         page = built / "index.html"
 
         def show(_: Request) -> Response:  # not async: Starlette then runs it in a thread, and it reads a file
-            if page.is_file():
-                return HTMLResponse(page.read_bytes(), headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
-            return HTMLResponse((web / "plain.html").read_bytes())
+            return HTMLResponse((page if page.is_file() else web / "plain.html").read_bytes(), headers=PAGE_HEADERS)
+
+        def show_script(_: Request) -> Response:
+            return FileResponse(web / "plain.js", media_type="text/javascript", headers=PAGE_HEADERS)
 
         return [
             Route("/", show),
+            Route("/playground/plain.js", show_script),
             Route("/playground/plan", self._plan, methods=["POST"]),
             Route("/playground/events", self._events),
             Route("/playground/examples", self._examples),
