@@ -14,6 +14,7 @@ from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepT
 from gateway.contract.mock import MockUpstream
 from gateway.language.template import Reference, TemplateError, parse
 from gateway.settings import Status, StepKeys, Text, empty, such_as
+from resolvers.certificates import advise_tls, check_tls
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -142,9 +143,14 @@ class Api(StepType):
             yield KeyProblem("base_url", message, "private-address")
         yield from check_headers(keys.headers)
 
+    def check_files(self, keys: ApiSourceKeys, folder: str) -> Iterator[KeyProblem]:
+        """Yield the problem of the file of authorities."""
+        yield from check_tls(keys.tls, folder)
+
     def advise_source(self, keys: ApiSourceKeys) -> Iterator[KeyProblem]:
-        """Yield a warning when plain HTTP leaves this machine."""
+        """Yield a warning when plain HTTP leaves this machine, or certificates are not verified."""
         yield from advise_url("base_url", keys.base_url)
+        yield from advise_tls(keys.tls)
 
     def is_idempotent(self, keys: ApiKeys) -> bool:
         """Tell whether the method is safe, or the step is declared idempotent."""
@@ -163,7 +169,7 @@ class Api(StepType):
         """Open the connection pool of a source."""
         keys = source.keys
         assert isinstance(keys, ApiSourceKeys)
-        return open_pool(self._transports, keys.base_url, keys)
+        return open_pool(self._transports, keys.base_url, source)
 
     def call(self, step: Step, connection: Transport) -> Call:
         """Return a call that sends one request and decodes its JSON response."""

@@ -17,6 +17,7 @@ from gateway.contract.mock import MockUpstream
 from gateway.contract.outcome import Failure
 from gateway.errors import Code, StepFault, did_you_mean
 from gateway.settings import StepKeys, Text, empty
+from resolvers.certificates import advise_tls, check_tls
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -121,9 +122,14 @@ class GraphQLStep(StepType):
             yield KeyProblem("url", message, "private-address")
         yield from check_headers(keys.headers)
 
+    def check_files(self, keys: GraphQLSourceKeys, folder: str) -> Iterator[KeyProblem]:
+        """Yield the problem of the file of authorities."""
+        yield from check_tls(keys.tls, folder)
+
     def advise_source(self, keys: GraphQLSourceKeys) -> Iterator[KeyProblem]:
-        """Yield a warning when plain HTTP leaves this machine."""
+        """Yield a warning when plain HTTP leaves this machine, or certificates are not verified."""
         yield from advise_url("url", keys.url)
+        yield from advise_tls(keys.tls)
 
     def is_idempotent(self, keys: GraphQLKeys) -> bool:
         """Tell whether the document is a query, not a mutation."""
@@ -145,7 +151,7 @@ class GraphQLStep(StepType):
         keys = source.keys
         assert isinstance(keys, GraphQLSourceKeys)
         url = urlsplit(keys.url)
-        return open_pool(self._transports, f"{url.scheme}://{url.netloc}", keys)
+        return open_pool(self._transports, f"{url.scheme}://{url.netloc}", source)
 
     def call(self, step: Step, connection: Transport) -> Call:
         """Return a call that queries one field of the upstream."""

@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from gateway.blueprint import Source
 from gateway.contract import CallContext, KeyProblem
 from gateway.contract.shape import Shape, ShapeMismatch
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
+from resolvers.certificates import TlsKeys, read_trust
 from resolvers.transport.encoding import CONTROL, encode_headers
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.names import is_numeric, is_public
-from resolvers.transport.tls import verifying_context
+from resolvers.transport.tls import SYSTEM, tls_context
 from resolvers.transport.transport import Headers, Limits, Transport, UpstreamResponse
 
 MAX_JSON_DEPTH = 128
@@ -66,16 +68,28 @@ class HttpSourceKeys(SourceKeys):
     """Whether each call carries the header `x-request-deadline-ms`: for how many milliseconds the gateway waits for its response."""
     egress: Annotated[EgressKeys, such_as({"deny_private": True})] = EgressKeys()
     """Where calls may go."""
+    tls: Annotated[TlsKeys, such_as({"ca": "certificates/internal.pem"})] = TlsKeys()
+    """Which certificates of the service are accepted."""
     transport: Literal["http1", "httpx"] = "http1"
     """The HTTP client: `http1`, the gateway's own, or the library `httpx`, which needs ten to forty times the CPU."""
 
+    @property
+    def is_insecure(self) -> bool:
+        """Whether certificates are not verified."""
+        return not self.tls.verify
+
 
 @asynccontextmanager
-async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, keys: HttpSourceKeys) -> AsyncIterator[Transport]:
+async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, source: Source) -> AsyncIterator[Transport]:
     """Open the connection pool of a source, and close it on exit."""
-    if base_url.startswith("https:"):
-        await asyncio.to_thread(verifying_context)  # 10 ms at the first call, which would block the event loop
-    transport = transports[keys.transport](base_url, Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private))
+    keys = source.keys
+    assert isinstance(keys, HttpSourceKeys)
+    trust = SYSTEM
+    if urlsplit(base_url).scheme == "https":
+        trust = await asyncio.to_thread(read_trust, keys.tls, source.folder)
+        await asyncio.to_thread(tls_context, trust)  # 10 ms at the first call, which would block the event loop
+    limits = Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private, trust)
+    transport = transports[keys.transport](base_url, limits)
     try:
         yield transport
     finally:

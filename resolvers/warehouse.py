@@ -61,6 +61,12 @@ warehouse:
     max_rows: Count = 10_000
     """The most rows that a query may return."""
 
+    @property
+    def is_insecure(self) -> bool:
+        """Whether the URL says that the server's certificate is not verified."""
+        database = _database_type(self)
+        return database is not None and database.is_insecure(self.url)
+
 
 class Warehouse(StepType):
     """The step type ``warehouse``."""
@@ -107,6 +113,14 @@ class Warehouse(StepType):
             )
         elif mistake := database.url_mistake(keys.url):
             yield KeyProblem("url", *mistake)
+
+    def advise_source(self, keys: WarehouseSourceKeys) -> Iterator[KeyProblem]:
+        """Yield a warning when the URL says that the server's certificate is not verified."""
+        if keys.is_insecure:
+            message = (
+                "whoever answers in place of this server is believed; write 'sslmode=verify-full', with 'sslrootcert' if need be"
+            )
+            yield KeyProblem("url", message, "unverified-certificate")
 
     def advise(self, step: Step) -> Iterator[KeyProblem]:
         """Yield a warning when nothing limits the rows of a list. A batch is limited by its keys."""

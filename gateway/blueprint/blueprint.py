@@ -89,6 +89,11 @@ class Blueprint:
     variables: Mapping[str, str] = field_of(default_factory=dict)
     """Values of environment variables to the references that the files have for them: output shows the reference instead of the value."""
 
+    @property
+    def insecure_sources(self) -> list[str]:
+        """The names of the sources that say that calls need not verify whom they reach."""
+        return sorted({source.name for source in (*self.sources.values(), *self.called) if source.keys.is_insecure})
+
     def deadline_of(self, operation: Operation) -> float:
         """Return the time budget of an operation in seconds, counted from the arrival of the request and capped by the server's timeout."""
         return min(operation.deadline, self.server.request_timeout_ms / 1000)

@@ -45,6 +45,7 @@ def _source(source: Source) -> Data:
         "timeout_ms": keys.timeout_ms,
         "concurrency": keys.concurrency,
         "queue": keys.queue,
+        "insecure": keys.is_insecure,
         **{key: value for name, policy in keys.policies.items() for key, value in policy.in_short(name).items()},
         "at": str(source.place),
     }

@@ -79,6 +79,10 @@ class StepType(ABC):
         """Yield mistakes in a source that its model cannot find."""
         yield from ()
 
+    def check_files(self, keys: Any, folder: str) -> Iterator[KeyProblem]:
+        """Yield mistakes in files that a source names. Relative paths begin at ``folder``, that of the configuration."""
+        yield from ()
+
     def returns(self, keys: Any) -> str | None:
         """Return the GraphQL type, as text, of a step without ``returns``; None where the step type does not know it."""
         return None

@@ -42,6 +42,9 @@ class _Configuration(Collector):
         yield GaugeMetricFamily(
             "config_kept", "Operations and links that use their last valid definition.", len(self._serving.kept)
         )
+        if generation := self._serving.generation:
+            insecure = len(generation.blueprint.insecure_sources)
+            yield GaugeMetricFamily("stepgraph_insecure_sources", "Sources whose certificates are not verified.", insecure)
 
 
 class _Caches(Collector):

@@ -226,6 +226,8 @@ class Serving:
         # No await since _retire: its task would close the old generation while that is idle but still active.
         self.generation, self._resources, self._built = generation, resources, built
         self.telemetry.configure(built.blueprint.telemetry)
+        for name in built.blueprint.insecure_sources:
+            log.warning("the certificate of source '%s' is not verified: whoever answers in its place is believed", name)
         self._publish(built.blueprint.version, built.problems, self._kept_since(built.kept))
         if self._options.state is not None:
             await Versions(self._options.state).keep(files, built.blueprint.version, len(built.problems))

@@ -57,6 +57,8 @@ def _behaviour(old: Blueprint, new: Blueprint) -> Iterator[str]:
         changed = [key for key in after if before.get(key) != after[key]] if before.keys() == after.keys() else ["type"]
         if changed:  # only the names of the keys: values of a source may be secrets
             yield f"source {name}: other {', '.join(changed)}"
+        verified = (not blueprint.sources[name].keys.is_insecure for blueprint in (old, new))
+        yield from _difference(f"source {name}: certificate verified", *map(_yes_or_no, verified))
     yield from settings_changes(old, new)
 
 

@@ -109,6 +109,11 @@ class SourceKeys(SourcePolicyKeys, _RemoteKeys):
     """Whether equal calls of different requests share one call while it is in flight. Only idempotent calls with equal inputs, headers
     included."""
 
+    @property
+    def is_insecure(self) -> bool:
+        """Whether it says that calls need not verify whom they reach."""
+        return False
+
 
 class ArgumentKeys(Keys):
     """An entry of ``args:`` as a mapping, where it has more than a type."""

@@ -48,6 +48,10 @@ class DatabaseType(ABC):
     def url_mistake(self, url: str) -> tuple[str, str] | None:
         """Return what is wrong with a URL, and the code of the problem; None for a valid one. The message must not contain the URL."""
 
+    def is_insecure(self, url: str) -> bool:
+        """Tell whether a URL says that the certificate of its server is not verified."""
+        return False
+
     def statement_mistakes(self, query: str) -> Iterator[str]:
         """Yield what a query does beyond reading that only this database knows; what holds for all is checked by ``read_statement``."""
         yield from ()

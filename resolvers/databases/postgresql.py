@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
@@ -72,6 +72,18 @@ class Postgresql(DatabaseType):
             return "a url has no references: who is called is never up to a request", "bad-url"
         hint = "; in a password write %40 for '@', %3A for ':' and %2F for '/'"
         return None if is_usable and not parts.fragment else (_EXAMPLE + hint, "bad-url")
+
+    def is_insecure(self, url: str) -> bool:
+        """Tell whether the URL has an ``sslmode`` that does not verify, for a server on another machine; without any it is libpq's own."""
+        try:
+            parts = urlsplit(url)
+            options = dict(parse_qsl(parts.query))
+        except ValueError:
+            return False
+        host = options.get("host", parts.hostname or "")
+        is_near = host in {"", "localhost", "::1"} or host.startswith(("127.", "/"))
+        mode = options.get("sslmode", "verify-full")
+        return not is_near and not mode.startswith("verify-") and not (mode == "require" and "sslrootcert" in options)
 
     def statement_mistakes(self, query: str) -> Iterator[str]:
         """Yield row locks, and functions that change a session, the server or its files."""

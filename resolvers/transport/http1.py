@@ -13,7 +13,7 @@ from gateway.errors import Code, StepFault
 from resolvers.transport.encoding import encode_path
 from resolvers.transport.http1_connection import READ_SIZE, PoolState, UpstreamConnection
 from resolvers.transport.names import HostName
-from resolvers.transport.tls import verifying_context
+from resolvers.transport.tls import tls_context
 from resolvers.transport.transport import CONNECT_TIMEOUT, IDLE_SECONDS, Limits, UpstreamRequest, UpstreamResponse
 
 _WITH_CONTENT = {"POST", "PUT", "PATCH"}
@@ -28,7 +28,7 @@ class Http1Transport:
         url = urlsplit(base_url)
         host = url.hostname or ""
         self._host = host if ":" in host else host.encode("idna").decode("ascii")
-        self._tls = (tls or verifying_context()) if url.scheme == "https" else None
+        self._tls = (tls or tls_context(limits.trust)) if url.scheme == "https" else None
         default_port = 443 if self._tls else 80
         self._port = url.port or default_port
         self._name = HostName(self._host, denies_private=limits.denies_private)

@@ -9,7 +9,7 @@ import httpx
 from gateway.errors import Code, StepFault
 from resolvers.transport.decompression import decompressor_for
 from resolvers.transport.names import HostName
-from resolvers.transport.tls import verifying_context
+from resolvers.transport.tls import tls_context
 from resolvers.transport.transport import (
     CONNECT_TIMEOUT,
     IDLE_SECONDS,
@@ -39,8 +39,8 @@ class HttpxTransport:
         self._name = HostName(self._host, denies_private=True) if limits.denies_private else None
         self._sending: set[asyncio.Task[UpstreamResponse]] = set()
         self._pool = httpx.AsyncHTTPTransport(
-            verify=(tls or verifying_context())
-            if base_url.startswith("https:")
+            verify=(tls or tls_context(limits.trust))
+            if url.scheme == "https"
             else False,  # plain HTTP: loading certificates would only cost time
             limits=httpx.Limits(
                 max_connections=limits.max_connections,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.errors import Code, StepFault
+from resolvers.transport.tls import SYSTEM, Trust
 
 Headers = Sequence[tuple[str, str]]
 
@@ -22,6 +23,8 @@ class Limits(NamedTuple):
     """The largest response body, after decompression."""
     denies_private: bool = False
     """Whether the pool connects to public addresses only."""
+    trust: Trust = SYSTEM
+    """Which certificates it accepts."""
 
 
 class UpstreamRequest(NamedTuple):
@@ -49,9 +52,9 @@ class UpstreamResponse(NamedTuple):
 class Transport(Protocol):
     """A pool of connections to one source.
 
-    It follows no redirects, keeps no cookies, reads no proxy or credentials from the environment, verifies certificates, and reads no
-    more of a body than the limit. The caller enforces deadlines, by cancelling ``send``, which closes the connection; and the number of
-    concurrent calls, which is the number of connections in use.
+    It follows no redirects, keeps no cookies, reads no proxy or credentials from the environment, verifies certificates as its limits say, and
+    reads no more of a body than the limit. The caller enforces deadlines, by cancelling ``send``, which closes the connection; and the number
+    of concurrent calls, which is the number of connections in use.
     """
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:

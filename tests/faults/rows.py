@@ -74,6 +74,7 @@ MUST: Mapping[str, str] = {
     "T-01": "one line for each failed step",
 }
 SHOULD: Mapping[str, str] = {
+    "L-10": "certificates that are not verified",
     "L-11": "hosts in development",
     "L-12": "changes that pages of other sites ask for",
     "L-13": "traces in production",

@@ -12,7 +12,7 @@ import uvloop
 from gateway.errors import Code, StepFault
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.httpx_transport import HttpxTransport
-from resolvers.transport.tls import verifying_context
+from resolvers.transport.tls import tls_context
 from resolvers.transport.transport import Limits, Transport, UpstreamRequest
 from tests.faults import FaultServer, Garbage, Hang, Json
 
@@ -106,8 +106,8 @@ def test_an_old_version_of_tls_is_refused(open_transport: Open) -> None:
 
 
 def test_the_usual_settings_verify_and_speak_http_1_only() -> None:
-    context = verifying_context()
-    assert context is verifying_context()
+    context = tls_context()
+    assert context is tls_context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 

@@ -30,6 +30,9 @@ def read_shared(
     for name, source in decoded.sources.items():
         count = len(problems)
         source_templates = _templates(source, step_types, names, problems)
+        problems += [
+            source.from_key_problem(mistake) for mistake in step_types[source.keys.type].check_files(source.keys, folder)
+        ]
         if len(problems) > count:
             continue
         digests[name] = digest(source.keys.type, source.keys.model_dump_json(), folder)

@@ -29,6 +29,12 @@ RULES: tuple[Rule, ...] = (
     Rule("untyped-step", _W, "Every field has a type.", untyped_steps),
     Rule("secret-in-file", _E, "No secret stands in a file.", secrets_in_files),
     Rule("plain-http", _W, "Calls that leave this machine are encrypted.", partial(advice_on_sources, rule="plain-http")),
+    Rule(
+        "unverified-certificate",
+        _W,
+        "Calls verify whom they reach.",
+        partial(advice_on_sources, rule="unverified-certificate"),
+    ),
     Rule("query-without-limit", _W, "A list of rows has a bound.", partial(advice_on_steps, rule="query-without-limit")),
 )
 """The built-in rules, ordered by topic. The meaning of each is what a configuration without findings satisfies."""
