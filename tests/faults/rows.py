@@ -78,6 +78,7 @@ SHOULD: Mapping[str, str] = {
     "L-11": "hosts in development",
     "L-12": "changes that pages of other sites ask for",
     "L-13": "traces in production",
+    "L-14": "redirects of an import",
     "L-15": "the policy of the plain page",
     "Q-08": "the estimated cost of a query",
     "Q-18": "new documents without end",
