@@ -12,9 +12,24 @@ that client sent). Everything else that is known about a fault is in its ``detai
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+
+def visible(text: str) -> str:
+    """Replace each character that a terminal could obey, or that cannot be written.
+
+    The former move its cursor, or change its colours or the direction of text. The latter are bytes of a file name that are not UTF-8: Python
+    keeps each as half of a surrogate pair.
+    """
+    if text.isprintable():
+        return text
+    return "".join("\ufffd" if unicodedata.category(character) in _NOT_VISIBLE else character for character in text)
+
+
+_NOT_VISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 class StepgraphError(Exception):
@@ -30,7 +45,16 @@ class Place:
     column: int = 1
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{visible(self.file)}:{self.line}:{self.column}"
+
+    def shown(self) -> "Place":
+        """Return the place with a file name that can be printed, for output; files are found and compared by their own name."""
+        return replace(self, file=visible(self.file))
+
+    @property
+    def in_file(self) -> str:
+        """The file and the line, as text."""
+        return f"{visible(self.file)}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,16 +9,16 @@
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
-from gateway.errors import Problem
+from gateway.errors import Problem, visible
 
 MAX_WIDTH = 110
 """Column of the right edge of the error codes, in terminal cells; a narrower terminal has its own width."""
@@ -37,6 +37,11 @@ def report(problems: Sequence[Problem], console: Console) -> None:
     """Print problems and their number."""
     print_problems(problems, console)
     console.print(Text.assemble(("✗", "red"), f" {counted(len(problems), 'problem')}"))
+
+
+def shown(text: object) -> str:
+    """Return a text that is not ours, such as a file name, for printing between markup."""
+    return escape(visible(str(text)))
 
 
 def counted(number: int, noun: str) -> str:
@@ -61,8 +66,8 @@ def _print(texts: Iterable[Text], console: Console) -> None:
 
 def plain(problem: Problem) -> list[Text]:
     """Return the two lines of a problem for a log or a pipe."""
-    head = Text.assemble((_visible(str(problem.place)), "bold"), "  ", (_visible(problem.subject), "dim"))
-    return [head, Text.assemble(f"  {_visible(problem.message)}  ", (f"[{problem.code}]", "red"))]
+    head = Text.assemble((str(problem.place), "bold"), "  ", (visible(problem.subject), "dim"))
+    return [head, Text.assemble(f"  {visible(problem.message)}  ", (f"[{problem.code}]", "red"))]
 
 
 def annotated(problem: Problem, lines: Lines, width: int) -> list[Text]:
@@ -130,24 +135,15 @@ def _cells(line: str) -> list[str]:
     shown: list[str] = []
     position = 0
     for character in line:
-        text = " " * (_TAB - position % _TAB) if character == "\t" else _printable(character)
+        text = " " * (_TAB - position % _TAB) if character == "\t" else visible(character)
         shown.append(text)
         position += cell_len(text)
     return shown
 
 
-def _printable(character: str) -> str:
-    """Replace a character that could move the terminal's cursor, change its colours or the direction of text."""
-    return "\ufffd" if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else character
-
-
-def _visible(text: str) -> str:
-    return "".join(map(_printable, text))
-
-
 def _message(problem: Problem, width: int) -> list[Text]:
     """Return the message with its code at the right edge, or on the next line if both do not fit on one."""
-    code, lines = f"[{problem.code}]", _wrapped(_visible(problem.message), width - 2)
+    code, lines = f"[{problem.code}]", _wrapped(visible(problem.message), width - 2)
     room = width - 2 - cell_len(lines[-1]) - cell_len(code)
     texts = [Text(f"  {line}") for line in lines]
     if room >= 2:

@@ -1,15 +1,15 @@
 """Shared by the commands: the output streams, common parameters, and failing with a message."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from gateway.blueprint import Blueprint
-from gateway.cli.report import report
+from gateway.cli.report import report, shown
 from gateway.errors import ConfigurationError
 from gateway.load.build.build import load
 from resolvers import STEP_TYPES
@@ -28,7 +28,7 @@ DEFAULT_DIR = Path("schema_configs")
 def load_or_exit(config_dir: Path) -> Blueprint:
     """Load a configuration; on problems print all of them and exit with 1."""
     try:
-        with err.status(f"reading {escape(str(config_dir))}"):
+        with err.status(f"reading {shown(config_dir)}"):
             return load(config_dir, STEP_TYPES)
     except ConfigurationError as error:
         report(error.problems, err)
@@ -37,10 +37,17 @@ def load_or_exit(config_dir: Path) -> Blueprint:
 
 def print_json(data: object) -> None:
     """Print data as indented JSON, without wrapping."""
-    out.print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode(), markup=False, soft_wrap=True)
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+    # JSON allows these characters in strings as they are, but a terminal might obey them.
+    text = _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    out.print(text, markup=False, soft_wrap=True)
 
 
-def failure(message: str) -> typer.Exit:
-    """Print an error message on standard error; return the exit with status 1, for the caller to raise."""
-    err.print(f"[red]✗[/] {escape(message)}", soft_wrap=True)
+_UNESCAPED = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def failure(*lines: str) -> typer.Exit:
+    """Print an error message of one or more lines on standard error; return the exit with status 1, for the caller to raise."""
+    text = "\n  ".join(map(shown, lines))
+    err.print(f"[red]✗[/] {text}", soft_wrap=True)
     return typer.Exit(1)

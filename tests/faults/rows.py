@@ -85,5 +85,6 @@ SHOULD: Mapping[str, str] = {
     "U-19": "hedged calls",
     "R-10": "the first requests after a change",
     "R-11": "changes that break clients",
+    "R-14": "files of any name",
 }
 ROWS: Mapping[str, str] = {**MUST, **SHOULD}

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.blueprint import Blueprint, Operation
-from gateway.cli.report import counted, print_problems, report
+from gateway.cli.report import counted, print_problems, report, shown
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, err, load_or_exit, out, print_json
 from gateway.develop.lint.finding import Finding, Rule, Severity
 from gateway.develop.lint.formats import as_json, as_sarif
@@ -64,7 +64,7 @@ def check(
         build_schema(blueprint)
         _print_summary(blueprint)
         return
-    with err.status(f"checking {escape(str(config_dir))}"):
+    with err.status(f"checking {shown(config_dir)}"):
         blueprint_or_none, findings, rules = _find(config_dir, is_linted=is_linted)
     if form is FindingFormat.TEXT:
         _print_findings(blueprint_or_none, findings)
@@ -136,7 +136,7 @@ def _overlay_table(blueprint: Blueprint) -> Table:
     for overlay in blueprint.overlays:
         when = "  ".join(f"{key}: {' | '.join(sorted(values))}" for key, values in overlay.when.items())
         changes = ", ".join(".".join(patch.path) for patch in overlay.patches)
-        table.add_row(overlay.name, overlay.operation, when, changes, f"{overlay.place.file}:{overlay.place.line}")
+        table.add_row(overlay.name, overlay.operation, when, changes, overlay.place.in_file)
     return table
 
 

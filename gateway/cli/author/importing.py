@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from gateway.cli.report import counted
+from gateway.cli.report import counted, shown
 from gateway.develop.importing.folder import write_folder
 from gateway.develop.importing.result import Imported, ImportFault, by_reason
 
@@ -80,7 +79,7 @@ def _import(read: Callable[[], Imported], into: Path | None, *, is_forced: bool)
         folder = into or Path(imported.name)
         paths = write_folder(folder, imported.files, may_replace=is_forced)
     except ImportFault as fault:
-        err.print(f"[red]✗[/] {escape(str(fault))}", soft_wrap=True)
+        err.print(f"[red]✗[/] {shown(fault)}", soft_wrap=True)
         raise typer.Exit(1) from None
     _print_summary(imported, folder, paths)
 
@@ -89,15 +88,15 @@ def _print_summary(imported: Imported, folder: Path, paths: list[Path]) -> None:
     links = f", {counted(imported.links, 'link')}" if imported.links else ""
     files = ", ".join(path.name for path in paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
     out.print(
-        f"[green]✓[/] {escape(str(folder))}: {counted(imported.operations, 'operation')}, {counted(imported.types, 'type')}{links}",
+        f"[green]✓[/] {shown(folder)}: {counted(imported.operations, 'operation')}, {counted(imported.types, 'type')}{links}",
         soft_wrap=True,
     )
-    out.print(f"  {escape(files)}", soft_wrap=True)
+    out.print(f"  {shown(files)}", soft_wrap=True)
     if imported.left_out:
         out.print("\nLeft out, or kept as JSON or text:")
     for reason, count, first in by_reason(imported.left_out):
-        out.print(f"  {count:>5}  {escape(reason)}; {'it is' if count == 1 else 'the first'}: {escape(first)}", soft_wrap=True)
-    out.print(f"\nNext: stepgraph check {escape(str(folder))}, then stepgraph serve --dev {escape(str(folder))}", soft_wrap=True)
+        out.print(f"  {count:>5}  {shown(reason)}; {'it is' if count == 1 else 'the first'}: {shown(first)}", soft_wrap=True)
+    out.print(f"\nNext: stepgraph check {shown(folder)}, then stepgraph serve --dev {shown(folder)}", soft_wrap=True)
 
 
 def _headers(given: list[str] | None) -> dict[str, str]:

@@ -73,7 +73,7 @@ def plan(
     except UnicodeDecodeError:
         raise failure(f"{query_file}: not UTF-8") from None
     except RequestError as error:
-        raise failure("\n  ".join(_located_messages(error, "<stdin>" if str(query_file) == "-" else str(query_file)))) from None
+        raise failure(*_located_messages(error, "<stdin>" if str(query_file) == "-" else str(query_file))) from None
     lines = list(winning_lines(blueprint, matching))
     _print(planned.plan, cost, lines, form or (PlanFormat.TREE if out.is_terminal else PlanFormat.TEXT))
 
@@ -150,8 +150,7 @@ def winning_lines(blueprint: Blueprint, matching: tuple[int, ...]) -> Iterator[t
             below = [key for key in winners if key[0] == overlay.operation and key[1][: len(patch.path)] == patch.path]
             for key in below:
                 del winners[key]
-            place = f"{patch.place.file}:{patch.place.line}"
-            winners[overlay.operation, patch.path] = patch.value, f"{place}  overlay {overlay.name}"
+            winners[overlay.operation, patch.path] = patch.value, f"{patch.place.in_file}  overlay {overlay.name}"
     for (operation, path), (value, place) in winners.items():
         # Header values are often credentials.
         shown = MASK if "headers" in path else restore_references(_written(value), blueprint.variables)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.cli.report import counted, report
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, err, failure, load_or_exit, out, print_json
-from gateway.develop.testing.cases import Case, find_files, read_cases
+from gateway.develop.testing.cases import find_files, read_cases
 from gateway.develop.testing.coverage import CoveragePoint, points
 from gateway.develop.testing.formats import as_json, as_junit
 from gateway.develop.testing.run import CaseResult, run_cases
@@ -91,15 +91,11 @@ def _print(results: Sequence[CaseResult], every: Sequence[CoveragePoint], form: 
 def _print_one(result: CaseResult) -> None:
     mark = ("✗", "red") if result.differences else ("✓", "green")
     took = (f"  {result.seconds * 1000:.0f} ms", "dim")
-    out.print(Text.assemble(mark, f" {result.case.keys.test}", took, (f"  {_where(result.case)}", "dim")), soft_wrap=True)
+    out.print(Text.assemble(mark, f" {result.case.keys.test}", took, (f"  {result.case.place.in_file}", "dim")), soft_wrap=True)
     for difference in result.differences:
         for line in difference.lines:
             style = "green" if line.startswith("-") else "red" if line.startswith("+") else "dim"
             out.print(Text(f"    {line}", style), soft_wrap=True)
-
-
-def _where(case: Case) -> str:
-    return f"{case.place.file}:{case.place.line}"
 
 
 def _print_summary(results: Sequence[CaseResult], every: Sequence[CoveragePoint]) -> None:

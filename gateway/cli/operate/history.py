@@ -10,7 +10,7 @@ from rich.table import Table
 from gateway.blueprint import Blueprint
 from gateway.cli.report import report
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out, print_json
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, visible
 from gateway.load.build.build import build
 from gateway.load.read.files import Files, read_files
 from gateway.operate.history import Versions, default_state
@@ -80,7 +80,7 @@ def rollback(
     except ConfigurationError as error:
         problems = len(error.problems)
         out.print(f"the files as they are now have {problems} problems")
-    if not yes and not typer.confirm(f"Write version {files.version} into {config_dir}?"):
+    if not yes and not typer.confirm(f"Write version {files.version} into {visible(str(config_dir))}?"):
         raise typer.Exit(1)
     # Before anything is written: files that no gateway has served are in no history yet.
     asyncio.run(history.keep(present, present.version, problems))
@@ -91,7 +91,7 @@ def rollback(
     except OSError as error:
         raise failure(f"{error.filename}: {error.strerror}") from None
     for name in written:
-        out.print(f"  {name}", markup=False)
+        out.print(f"  {visible(name)}", markup=False)
     out.print(f"[green]✓[/] {len(written)} files are those of version {files.version}; they were version {present.version}")
 
 

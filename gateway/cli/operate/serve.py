@@ -10,7 +10,7 @@ from rich.panel import Panel
 
 from gateway import __version__
 from gateway.blueprint import Blueprint
-from gateway.cli.report import counted, report
+from gateway.cli.report import counted, report, shown
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out
 from gateway.garbage import startup_without_gc
 from gateway.load.build.build import BuildResult, build_next
@@ -48,7 +48,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
 def built_or_exit(config_dir: Path, *, keeps_going: bool = False) -> BuildResult:
     """Build a configuration and print its problems; exit with 1 if it has any, or with ``keeps_going`` if no part is valid."""
-    with err.status(f"reading {escape(str(config_dir))}"), startup_without_gc():
+    with err.status(f"reading {shown(config_dir)}"), startup_without_gc():
         built = build_next(read_files(config_dir), STEP_TYPES)
     if built.problems:
         report(built.problems, err)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from gateway import __version__
 from gateway.develop.lint.finding import Finding, Rule, Severity
-from gateway.errors import Place
+from gateway.errors import Place, visible
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -20,7 +20,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
             {
                 "rule": finding.problem.code,
                 "severity": str(finding.severity),
-                "file": finding.problem.place.file,
+                "file": visible(finding.problem.place.file),
                 "line": finding.problem.place.line,
                 "column": finding.problem.place.column,
                 "subject": finding.problem.subject,

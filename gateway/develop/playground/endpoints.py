@@ -7,7 +7,7 @@ They exist only in development mode. A recorded run is shown without the values 
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -161,7 +161,10 @@ class ConfigurationEvents:
 
 
 def _event(serving: Serving) -> bytes:
-    state = {"version": serving.version, "problems": [asdict(problem) for problem in serving.problems]}
+    state = {
+        "version": serving.version,
+        "problems": [asdict(replace(problem, place=problem.place.shown())) for problem in serving.problems],
+    }
     return b"event: configuration\ndata: " + orjson.dumps(state) + b"\n\n"
 
 

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gateway.develop.testing.coverage import CoveragePoint
 from gateway.develop.testing.run import CaseResult
+from gateway.errors import visible
 
 
 def as_json(results: Sequence[CaseResult], points: Sequence[CoveragePoint]) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def as_json(results: Sequence[CaseResult], points: Sequence[CoveragePoint]) -> d
         "tests": [
             {
                 "test": result.case.keys.test,
-                "file": result.case.place.file,
+                "file": visible(result.case.place.file),
                 "line": result.case.place.line,
                 "passed": not result.differences,
                 "virtual_ms": round(result.seconds * 1000, 3),
@@ -39,12 +40,17 @@ def as_junit(results: Sequence[CaseResult]) -> str:
     failures = sum(bool(result.differences) for result in results)
     suite = Element("testsuite", name="stepgraph", tests=str(len(results)), failures=str(failures), errors="0")
     for result in results:
-        place = result.case.place
-        attributes = {"name": result.case.keys.test, "classname": place.file, "file": place.file, "line": str(place.line)}
+        place = result.case.place.shown()
+        attributes = {
+            "name": visible(result.case.keys.test),
+            "classname": place.file,
+            "file": place.file,
+            "line": str(place.line),
+        }
         case = SubElement(suite, "testcase", attributes, time=f"{result.seconds:.3f}")
         if result.differences:
             about = ", ".join(difference.about for difference in result.differences)
             failure = SubElement(case, "failure", message=f"not as expected: {about}")
-            failure.text = "\n".join(line for difference in result.differences for line in difference.lines)
+            failure.text = "\n".join(visible(line) for difference in result.differences for line in difference.lines)
     indent(suite)
     return tostring(suite, encoding="unicode", xml_declaration=True)
