@@ -4,11 +4,13 @@ The oldest versions are deleted first.
 """
 
 import asyncio
+import errno
 import hashlib
 import json
 import logging
 import os
 import sqlite3
+import stat
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -45,6 +47,10 @@ def default_state(folder: Path) -> Path:
     return Path(state, "stepgraph", f"{folder.resolve().name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
 
 
+class UnusableHistory(Exception):
+    """The history cannot be read or written; the message says why, on one line."""
+
+
 class Versions:
     """The history in a state folder. A version that becomes active again after another one is listed again."""
 
@@ -52,33 +58,45 @@ class Versions:
         self._path = state / "history.db"
 
     async def keep(self, files: Files, version: str, problems: int) -> None:
-        """Add a version unless it is already the latest. Log a write error and continue: serving does not depend on the history."""
+        """Add a version as :meth:`add` does. Log an error and continue: serving does not depend on the history."""
         try:
-            packed = await asyncio.to_thread(_pack, files)
-            await asyncio.to_thread(self._path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-            async with self._open() as database:
-                # Takes the write lock before the read: workers share the file, and two of them could otherwise insert the same version.
-                await database.execute("BEGIN IMMEDIATE")
-                last = await (await database.execute("SELECT version FROM versions ORDER BY id DESC LIMIT 1")).fetchone()
-                if last is None or last[0] != version:
-                    row = (version, time.time(), problems, packed)
-                    await database.execute("INSERT INTO versions (version, at, problems, files) VALUES (?, ?, ?, ?)", row)
-                    oldest = "SELECT id FROM versions ORDER BY id DESC LIMIT -1 OFFSET ?"
-                    await database.execute(f"DELETE FROM versions WHERE id IN ({oldest})", (MAX_VERSIONS,))  # noqa: S608 - constant
-                await database.commit()
-        except (OSError, sqlite3.Error) as error:
-            log.warning("the history of versions cannot be written", extra={"path": self._path, "detail": str(error)})
+            await self.add(files, version, problems)
+        except UnusableHistory as error:
+            log.warning("the history of versions cannot be written", extra={"detail": str(error)})
+
+    async def add(self, files: Files, version: str, problems: int) -> None:
+        """Add a version unless it is already the latest.
+
+        :raises UnusableHistory: it cannot be written.
+        """
+        packed = await asyncio.to_thread(_pack, files)
+        async with self._open() as database:
+            # Takes the write lock before the read: workers share the file, and two of them could otherwise insert the same version.
+            await database.execute("BEGIN IMMEDIATE")
+            last = await (await database.execute("SELECT version FROM versions ORDER BY id DESC LIMIT 1")).fetchone()
+            if last is None or last[0] != version:
+                row = (version, time.time(), problems, packed)
+                await database.execute("INSERT INTO versions (version, at, problems, files) VALUES (?, ?, ?, ?)", row)
+                oldest = "SELECT id FROM versions ORDER BY id DESC LIMIT -1 OFFSET ?"
+                await database.execute(f"DELETE FROM versions WHERE id IN ({oldest})", (MAX_VERSIONS,))  # noqa: S608 - constant
+            await database.commit()
 
     async def all(self) -> list[Version]:
-        """Return all versions, the latest first."""
-        if not await asyncio.to_thread(self._path.exists):
+        """Return all versions, the latest first.
+
+        :raises UnusableHistory: it cannot be read.
+        """
+        if not await asyncio.to_thread(os.path.lexists, self._path):
             return []
         async with self._open() as database:
             rows = await database.execute_fetchall("SELECT version, at, problems FROM versions ORDER BY id DESC")
-        return [Version(version, datetime.fromtimestamp(at, UTC), problems) for version, at, problems in rows]
+            return [Version(_text(version), datetime.fromtimestamp(at, UTC), int(problems)) for version, at, problems in rows]
 
     async def find(self, prefix: str, folder: Path) -> Files | None:
-        """Return the files of the version with this hash prefix, with paths in ``folder``; None when no version or several have it."""
+        """Return the files of the version with this hash prefix, with paths in ``folder``; None when no version or several have it.
+
+        :raises UnusableHistory: it cannot be read.
+        """
         versions = {entry.version for entry in await self.all() if entry.version.startswith(prefix)}
         if len(versions) != 1:
             return None
@@ -86,9 +104,8 @@ class Versions:
         async with self._open() as database:
             query = "SELECT files FROM versions WHERE version = ? ORDER BY id DESC LIMIT 1"
             row = await (await database.execute(query, (version,))).fetchone()
-        assert row is not None
-        # Keep the stored hash: it covers a byte order mark, which the stored texts no longer have.
-        return replace(files_as_read(folder, _unpack(row[0])), version=version)
+            # Keep the stored hash: it covers a byte order mark, which the stored texts no longer have.
+            return None if row is None else replace(files_as_read(folder, _unpack(row[0])), version=version)
 
     async def since_sound(self, folder: Path) -> list[Files]:
         """Return the files of the latest version without problems and of all later ones, oldest first; empty if they cannot be read."""
@@ -97,15 +114,39 @@ class Versions:
                 last = "SELECT MAX(id) FROM versions WHERE problems = 0"
                 query = f"SELECT files FROM versions WHERE id >= ({last}) ORDER BY id"  # noqa: S608 - constant
                 return [files_as_read(folder, _unpack(packed)) for (packed,) in await database.execute_fetchall(query)]
-        except (OSError, sqlite3.Error):
+        except UnusableHistory:
             return []
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
-        # isolation_level=None turns off sqlite3's implicit transactions, which would conflict with BEGIN IMMEDIATE.
-        async with aiosqlite.connect(self._path, isolation_level=None, timeout=5) as database:
-            await database.execute(_TABLE)
-            yield database
+        """Open the database for a block in which it is read or written.
+
+        :raises UnusableHistory: it cannot be opened, or the block finds that it is no history.
+        """
+        try:
+            await asyncio.to_thread(_prepare, self._path)
+            # isolation_level=None turns off sqlite3's implicit transactions, which would conflict with BEGIN IMMEDIATE.
+            async with aiosqlite.connect(self._path, isolation_level=None, timeout=5) as database:
+                await database.execute(_TABLE)
+                yield database
+        except (OSError, sqlite3.Error, zlib.error, ValueError, TypeError, OverflowError, RecursionError) as error:
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            raise UnusableHistory(
+                f"{self._path}: {reason}; move that file away, or choose another folder with --state"
+            ) from error
+
+
+def _prepare(path: Path) -> None:
+    """Create the file if it is not there, and check that it can be opened: aiosqlite leaves a thread behind where that fails.
+
+    :raises OSError: it cannot be opened, or is not a file.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.path.lexists(path):
+        path.touch()
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would block
+        raise OSError(errno.EINVAL, "is not a file")
+    path.open("rb").close()
 
 
 def _pack(files: Files) -> bytes:
@@ -114,5 +155,19 @@ def _pack(files: Files) -> bytes:
 
 
 def _unpack(packed: bytes) -> dict[str, str]:
-    texts: dict[str, str] = json.loads(zlib.decompress(packed))
-    return texts
+    """Return the texts of a version by their paths in its folder.
+
+    :raises zlib.error, ValueError, TypeError: it was not packed by ``_pack``.
+    """
+    texts = json.loads(zlib.decompress(packed))
+    if not isinstance(texts, dict):
+        raise TypeError("the files of a version are no mapping")
+    if any("\0" in name or Path(name).is_absolute() or ".." in Path(name).parts for name in texts):
+        raise ValueError("a version has files outside of its folder")  # a rollback would write them
+    return {name: _text(text) for name, text in texts.items()}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a version has other values than a gateway stores")
+    return value

@@ -86,5 +86,6 @@ SHOULD: Mapping[str, str] = {
     "R-10": "the first requests after a change",
     "R-11": "changes that break clients",
     "R-14": "files of any name",
+    "R-15": "a history that is none",
 }
 ROWS: Mapping[str, str] = {**MUST, **SHOULD}

@@ -1,23 +1,25 @@
 """``stepgraph versions``, ``diff`` and ``rollback``: list the served versions, compare two, and restore one."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
 
 from gateway.blueprint import Blueprint
-from gateway.cli.report import report
+from gateway.cli.report import report, shown
 from gateway.cli.terminal import DEFAULT_DIR, ConfigDir, State, err, failure, out, print_json
 from gateway.errors import ConfigurationError, visible
 from gateway.load.build.build import build
 from gateway.load.read.files import Files, read_files
-from gateway.operate.history import Versions, default_state
+from gateway.operate.history import UnusableHistory, Versions, default_state
 from gateway.operate.rollback import ForeignFolder, write_back
 from gateway.schema.changes import Change, changes
 from resolvers import STEP_TYPES
 
+T = TypeVar("T")
 _MARKS = {
     "breaking": "[red]breaking[/] ",
     "dangerous": "[yellow]dangerous[/]",
@@ -28,7 +30,7 @@ _MARKS = {
 
 def versions(config_dir: ConfigDir = DEFAULT_DIR, state: State = None) -> None:
     """List the versions that were served, the latest first. An arrow marks the version of the current files."""
-    served = asyncio.run(_history(config_dir, state).all())
+    served = _read(_history(config_dir, state).all())
     if not served:
         raise failure(f"no version of '{config_dir}' was served yet, or its history is elsewhere; see --state")
     present = read_files(config_dir).version
@@ -38,7 +40,7 @@ def versions(config_dir: ConfigDir = DEFAULT_DIR, state: State = None) -> None:
     for version in served:
         mark = "→" if version.version == present else ""
         at = version.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(mark, version.version, at, str(version.problems or "-"))
+        table.add_row(mark, shown(version.version), at, str(version.problems or "-"))
     out.print(table)
 
 
@@ -83,7 +85,7 @@ def rollback(
     if not yes and not typer.confirm(f"Write version {files.version} into {visible(str(config_dir))}?"):
         raise typer.Exit(1)
     # Before anything is written: files that no gateway has served are in no history yet.
-    asyncio.run(history.keep(present, present.version, problems))
+    _read(history.add(present, present.version, problems))
     try:
         written = write_back(files, present)
     except ForeignFolder as error:
@@ -99,11 +101,19 @@ def _history(config_dir: Path, state: Path | None) -> Versions:
     return Versions(state or default_state(config_dir))
 
 
+def _read(reading: Coroutine[Any, Any, T]) -> T:
+    """Return what is read from a history, or written to it; exit with 1 if that fails."""
+    try:
+        return asyncio.run(reading)
+    except UnusableHistory as error:
+        raise failure(str(error)) from None
+
+
 def _files(name: str, config_dir: Path, history: Versions, *, may_be_folder: bool = True) -> Files:
     """Return the files of a version, or of a folder; exit with 1 if there is no such version."""
     if may_be_folder and Path(name).is_dir():
         return read_files(Path(name))
-    files = asyncio.run(history.find(name, config_dir))
+    files = _read(history.find(name, config_dir))
     if files is None:
         raise failure(
             f"'{name}' is not one version of '{config_dir}'{' nor a folder' if may_be_folder else ''}; see 'stepgraph versions'"
