@@ -16,7 +16,7 @@ from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepT
 from gateway.contract.mock import MockUpstream
 from gateway.errors import Code, StepFault, did_you_mean
 from gateway.language.template import Reference
-from gateway.settings import Count, SourceKeys, StepKeys, Text, such_as
+from gateway.settings import ByteCount, Count, SourceKeys, StepKeys, Text, such_as
 from resolvers.databases import database_type
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType
 from resolvers.databases.sql.rows import row_tests
@@ -60,6 +60,8 @@ warehouse:
     """The most open connections, and so the most concurrent queries; further ones wait."""
     max_rows: Count = 10_000
     """The most rows that a query may return."""
+    max_response_bytes: ByteCount = 5_000_000
+    """The largest result of a query, in bytes as the database holds its values."""
 
     @property
     def is_insecure(self) -> bool:
@@ -146,7 +148,8 @@ class Warehouse(StepType):
         assert isinstance(keys, WarehouseSourceKeys)
         database_type = _database_type(keys)
         assert database_type is not None
-        database = database_type.open(DatabaseLocation(keys.url, Path(source.folder), keys.pool, keys.max_rows))
+        location = DatabaseLocation(keys.url, Path(source.folder), keys.pool, keys.max_rows, keys.max_response_bytes)
+        database = database_type.open(location)
         try:
             yield database
         finally:

@@ -22,6 +22,8 @@ class DatabaseLocation:
     """The most connections, and so the most concurrent queries."""
     max_rows: int
     """The most rows of one result."""
+    max_bytes: int
+    """The most bytes of one result."""
 
 
 class Database(ABC):
@@ -33,7 +35,7 @@ class Database(ABC):
 
         ``deadline`` is in event loop time; the caller does not wait for the rows beyond it.
 
-        :raises StepFault: a value cannot be bound, the database refuses the query or fails, or there are too many rows.
+        :raises StepFault: a value cannot be bound, the database refuses the query or fails, or the result is too large.
         """
 
     @abstractmethod

@@ -1,8 +1,12 @@
-"""SQLite over aiosqlite: one thread per connection, read-only, and cancelled queries are interrupted."""
+"""SQLite over aiosqlite: one thread per connection, read-only, and cancelled queries are interrupted.
+
+A file that was replaced or written past SQLite is noticed within ``_CHECK_EVERY`` seconds, and opened anew.
+"""
 
 import asyncio
 import sqlite3
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +17,16 @@ from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import Params, expand_lists
-from resolvers.databases.sql.values import MAX_INTEGER, is_encodable, parameter_fault, to_json
+from resolvers.databases.sql.values import MAX_INTEGER, ResultSize, is_encodable, parameter_fault, to_json, too_many_rows
 
 _BUSY_WAIT = 0.01
 """Seconds between two attempts at a locked database."""
 _INTERRUPT_EVERY = 0.02
+_CHECK_EVERY = 0.5
+"""Seconds for which a connection takes its file to be the one that it has opened."""
+_MIN_VALUE_BYTES = 10_000_000
+"""The least that a value may have within SQLite: rows and parameters pass through it too, of which a result may show only a part."""
+_UNUSABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _SCHEME = "sqlite:///"
 
 
@@ -31,19 +40,97 @@ class Sqlite(DatabaseType):
 
     def open(self, location: DatabaseLocation) -> Database:
         """Return the pool of a file."""
-        return SqlitePool(Path(location.folder, location.url.removeprefix(_SCHEME)), location.pool, location.max_rows)
+        return SqlitePool(
+            Path(location.folder, location.url.removeprefix(_SCHEME)), location.pool, location.max_rows, location.max_bytes
+        )
+
+
+class _FileReplaced(Exception):
+    """The file of a connection is another one by now."""
+
+
+class _Connection(aiosqlite.Connection):
+    """A read-only connection to a file, whose queries run in its thread as a whole."""
+
+    def __init__(self, path: Path, max_rows: int, max_bytes: int) -> None:
+        super().__init__(self._open_file, iter_chunk_size=1)
+        self._path = path
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._version: tuple[int, ...] = ()
+        self._checked = 0.0
+        self._stopping: asyncio.Future[Any] | None = None
+
+    async def open(self) -> None:
+        """Open the file; when that fails, wait until the thread has ended."""
+        try:
+            await self
+        except sqlite3.Error:
+            if self._stopping is not None:
+                await self._stopping
+            raise
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Let the thread end, and keep what tells when."""
+        self._stopping = super().stop()
+        return self._stopping
+
+    async def select(self, query: str, params: Any) -> list[Row]:
+        """Run a query and return its rows.
+
+        :raises _FileReplaced: the file is another one than the one that was opened.
+        """
+        rows: list[Row] = await self._execute(self._select, query, params)  # type: ignore[no-untyped-call]
+        return rows
+
+    def _open_file(self) -> sqlite3.Connection:
+        """Open the file, read-only by its mode, by a pragma, and by an authorizer that allows SELECT only."""
+        self._version = _version_of(self._path)
+        self._checked = time.monotonic()
+        uri = f"file:{quote(str(self._path))}?mode=ro"
+        # timeout=0: the pool waits for locks, in the event loop.
+        database = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, cached_statements=256)
+        database.execute("PRAGMA query_only = ON").close()
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(self._max_bytes, _MIN_VALUE_BYTES))
+        database.set_authorizer(_authorize)
+        return database
+
+    def _select(self, query: str, params: Any) -> list[Row]:
+        self._check_file()
+        with closing(self._conn.execute(query, params)) as cursor:
+            return self._read(cursor)
+
+    def _read(self, cursor: sqlite3.Cursor) -> list[Row]:
+        """Read rows one by one, and no further than a result may reach."""
+        names = [column[0] for column in cursor.description or ()]
+        size = ResultSize(self._max_bytes)
+        rows: list[Row] = []
+        for row in cursor:
+            if len(rows) == self._max_rows:
+                raise too_many_rows(self._max_rows)
+            size.add(row)
+            # Only bytes need converting, so that most rows are copied as they are.
+            rows.append(dict(zip(names, map(to_json, row) if bytes in map(type, row) else row, strict=True)))
+        return rows
+
+    def _check_file(self) -> None:
+        if time.monotonic() - self._checked > _CHECK_EVERY:
+            if _version_of(self._path) != self._version:
+                raise _FileReplaced
+            self._checked = time.monotonic()
 
 
 class SqlitePool(Database):
     """Read-only connections to one SQLite file. A connection serves one query at a time; further queries wait for one."""
 
-    def __init__(self, path: Path, size: int, max_rows: int) -> None:
+    def __init__(self, path: Path, size: int, max_rows: int, max_bytes: int) -> None:
         self._path = path
         self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._slots = asyncio.Semaphore(size)
-        self._idle: list[aiosqlite.Connection] = []
-        self._opening: set[asyncio.Task[aiosqlite.Connection]] = set()
-        self._connections: dict[aiosqlite.Connection, asyncio.Task[None] | None] = {}
+        self._idle: list[_Connection] = []
+        self._opening: set[asyncio.Task[_Connection]] = set()
+        self._connections: dict[_Connection, asyncio.Task[None] | None] = {}
         """Every open connection, with the task that closes it if one was started."""
         self._size = size
         self._is_closed = False
@@ -55,21 +142,12 @@ class SqlitePool(Database):
         async with self._slots:
             if self._is_closed:
                 raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail="the pool was closed")
-            connection = self._idle.pop() if self._idle else await self._open()
-            try:
-                rows = await self._run(connection, query, params)
-            except asyncio.CancelledError:
-                # The query may still run in the thread: its connection is not reusable. A pool that was closed meanwhile has closed it.
-                if connection in self._connections:
-                    self._close(connection)
-                raise
-            except (sqlite3.Error, OverflowError, ValueError) as error:  # ValueError: the pool was closed meanwhile
-                self._release(connection)
-                raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=f"{type(error).__name__}: {error}") from error
-            self._release(connection)
-        if len(rows) > self._max_rows:
-            raise StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {self._max_rows} rows")
-        return rows
+            while True:
+                connection = self._idle.pop() if self._idle else await self._open()
+                try:
+                    return await self._run(connection, query, params)
+                except _FileReplaced:
+                    self._discard(connection)
 
     async def aclose(self) -> None:
         """Close every connection, including those being opened and those with a running query. Waiting queries fail."""
@@ -78,25 +156,37 @@ class SqlitePool(Database):
         await asyncio.gather(*(self._close(connection) for connection in tuple(self._connections)))
         self._idle.clear()
 
-    async def _run(self, connection: aiosqlite.Connection, query: str, params: Any) -> list[Row]:
+    async def _run(self, connection: _Connection, query: str, params: Any) -> list[Row]:
+        """Run a query, and return its connection to the pool unless that is of no more use."""
+        try:
+            rows = await self._when_unlocked(connection, query, params)
+        except asyncio.CancelledError:
+            self._discard(connection)  # the query may still run in its thread
+            raise
+        except (sqlite3.Error, OverflowError, ValueError) as error:  # ValueError: the pool was closed meanwhile
+            cause = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended result code is the primary code
+            if cause in _UNUSABLE:
+                self._discard(connection)
+            self._release(connection)
+            code = Code.SUBREQUEST_RESPONSE_TOO_LARGE if cause == sqlite3.SQLITE_TOOBIG else Code.DOWNSTREAM_SERVICE_ERROR
+            raise StepFault(code, detail=f"{type(error).__name__}: {error}") from error
+        except StepFault:
+            self._release(connection)
+            raise
+        self._release(connection)
+        return rows
+
+    async def _when_unlocked(self, connection: _Connection, query: str, params: Any) -> list[Row]:
         """Run a query; while the database is locked, retry from the event loop instead of blocking the connection's thread."""
         while True:
             try:
-                # Not "async with": its exit would wait for the query that a cancellation must stop.
-                cursor = await connection.execute(query, params)
-                rows = await cursor.fetchmany(self._max_rows + 1)
-                names = [column[0] for column in cursor.description or ()]
-                await cursor.close()
+                return await connection.select(query, params)
             except sqlite3.OperationalError as error:
-                # The low byte of an extended result code is the primary code.
                 if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     raise
                 await asyncio.sleep(_BUSY_WAIT)
-            else:
-                # Only bytes need converting, so that most rows are copied as they are.
-                return [dict(zip(names, map(to_json, row) if bytes in map(type, row) else row, strict=True)) for row in rows]
 
-    async def _open(self) -> aiosqlite.Connection:
+    async def _open(self) -> _Connection:
         """Open a connection. A cancelled caller does not cancel the opening, which would leak its thread: the connection goes to the pool."""
         opening = asyncio.create_task(self._connect())
         self._opening.add(opening)
@@ -107,25 +197,21 @@ class SqlitePool(Database):
             opening.add_done_callback(self._keep_idle)
             raise
 
-    async def _connect(self) -> aiosqlite.Connection:
-        """Open a read-only connection: by its mode, by a pragma, and by an authorizer that allows SELECT only."""
-        uri = f"file:{quote(str(self._path))}?mode=ro"
+    async def _connect(self) -> _Connection:
         try:
-            # timeout=0: _run waits for locks, in the event loop.
-            connection = await aiosqlite.connect(uri, uri=True, timeout=0, isolation_level=None, cached_statements=256)
+            connection = _Connection(self._path, self._max_rows, self._max_bytes)
+            await connection.open()
         except sqlite3.Error as error:
             raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="connect", detail=f"{self._path}: {error}") from error
-        await (await connection.execute("PRAGMA query_only = ON")).close()
-        await connection.set_authorizer(_authorize)
         return connection
 
-    def _register(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
+    def _register(self, opening: asyncio.Task[_Connection]) -> None:
         """Note a connection that was opened."""
         self._opening.discard(opening)
         if not opening.cancelled() and opening.exception() is None:
             self._connections[opening.result()] = None
 
-    def _keep_idle(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
+    def _keep_idle(self, opening: asyncio.Task[_Connection]) -> None:
         """Keep a connection whose caller was cancelled for the next query."""
         if opening.cancelled() or opening.exception() is not None:
             return
@@ -134,19 +220,24 @@ class SqlitePool(Database):
         else:
             self._idle.append(opening.result())
 
-    def _release(self, connection: aiosqlite.Connection) -> None:
+    def _release(self, connection: _Connection) -> None:
         """Return a connection to the pool, unless it is being closed or was closed."""
         if self._connections.get(connection, self) is None:
             self._idle.append(connection)
 
-    def _close(self, connection: aiosqlite.Connection) -> asyncio.Task[None]:
+    def _discard(self, connection: _Connection) -> None:
+        """Start closing a connection, unless a pool that was closed meanwhile has done so."""
+        if connection in self._connections:
+            self._close(connection)
+
+    def _close(self, connection: _Connection) -> asyncio.Task[None]:
         """Start closing a connection, at most once, because aiosqlite hangs on a second close; ``aclose`` waits for the task."""
         task = self._connections[connection]
         if task is None:
             task = self._connections[connection] = asyncio.create_task(self._interrupt_and_close(connection))
         return task
 
-    async def _interrupt_and_close(self, connection: aiosqlite.Connection) -> None:
+    async def _interrupt_and_close(self, connection: _Connection) -> None:
         """Close a connection, and interrupt its query until that takes effect: an interrupt before the query has started does nothing."""
         closing = asyncio.create_task(connection.close())
         while not closing.done():
@@ -154,6 +245,15 @@ class SqlitePool(Database):
                 await connection.interrupt()
             await asyncio.wait({closing}, timeout=_INTERRUPT_EVERY)
         del self._connections[connection]
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Return what changes when another file takes a path, or when a file is written; nothing for a path without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 def _check_bindable(params: Params) -> None:

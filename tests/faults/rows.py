@@ -55,6 +55,7 @@ MUST: Mapping[str, str] = {
     "U-17": "equal queries at once",
     "S-01": "a locked table",
     "S-02": "a query without end",
+    "S-05": "a database file that is replaced or damaged",
     "R-01": "changes under load",
     "R-02": "changes with mistakes",
     "R-03": "a file that is written slowly",

@@ -70,8 +70,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def pool_of(folder: Path, url: str = "duckdb:///things.db", pool: int = 4) -> AsyncIterator[DuckDbPool]:
-    database = DuckDb().open(DatabaseLocation(url, folder, pool, 1000))
+async def pool_of(
+    folder: Path, url: str = "duckdb:///things.db", pool: int = 4, max_bytes: int = 5_000_000
+) -> AsyncIterator[DuckDbPool]:
+    database = DuckDb().open(DatabaseLocation(url, folder, pool, 1000, max_bytes))
     assert isinstance(database, DuckDbPool)
     try:
         yield database

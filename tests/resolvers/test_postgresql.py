@@ -67,8 +67,8 @@ def url() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def pool_of(url: str, pool: int = 4, max_rows: int = 1000) -> AsyncIterator[PostgresqlPool]:
-    database = Postgresql().open(DatabaseLocation(url, Path(), pool, max_rows))
+async def pool_of(url: str, pool: int = 4, max_rows: int = 1000, max_bytes: int = 5_000_000) -> AsyncIterator[PostgresqlPool]:
+    database = Postgresql().open(DatabaseLocation(url, Path(), pool, max_rows, max_bytes))
     assert isinstance(database, PostgresqlPool)
     try:
         yield database

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import resource
 import shutil
 import sqlite3
 import threading
@@ -49,11 +50,13 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def with_pool(path: Path, scenario: Scenario[T], size: int = 4, max_rows: int = 10_000, *, is_kept: bool = True) -> T:
+def with_pool(
+    path: Path, scenario: Scenario[T], size: int = 4, max_rows: int = 10_000, *, max_bytes: int = 5_000_000, is_kept: bool = True
+) -> T:
     """Run a scenario with a pool, close the pool, and check that its threads have ended and its file is as it was."""
 
     async def run() -> T:
-        pool = SqlitePool(path, size, max_rows)
+        pool = SqlitePool(path, size, max_rows, max_bytes)
         try:
             async with asyncio.timeout(20):
                 return await scenario(pool)
@@ -84,7 +87,7 @@ def select(path: Path, query: str, params: Any = ()) -> list[dict[str, object]]:
     return with_pool(path, lambda pool: pool.select(query, params))
 
 
-def refusal(path: Path, query: str, max_rows: int = 10_000) -> StepFault:
+def refusal(path: Path, query: str, max_rows: int = 10_000, max_bytes: int = 5_000_000) -> StepFault:
     """Return how a query fails."""
 
     async def scenario(pool: SqlitePool) -> StepFault:
@@ -92,7 +95,7 @@ def refusal(path: Path, query: str, max_rows: int = 10_000) -> StepFault:
             await pool.select(query, ())
         return caught.value
 
-    return with_pool(path, scenario, max_rows=max_rows)
+    return with_pool(path, scenario, max_rows=max_rows, max_bytes=max_bytes)
 
 
 # -- values
@@ -124,6 +127,50 @@ def test_a_table_of_as_many_rows_as_allowed_is_given_and_one_more_is_a_failure(p
     assert len(with_pool(path, lambda pool: pool.select(counting.format(5), ()), max_rows=5)) == 5
     assert refusal(path, counting.format(6), max_rows=5).code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
     assert refusal(path, counting.format(10**12), max_rows=5).code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
+
+
+COUNTED = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT {} AS value FROM n"
+
+
+@pytest.mark.parametrize(
+    ("query", "size"),
+    [
+        ("SELECT zeroblob(1000) AS value", 1000),
+        ("SELECT hex(zeroblob(500)) AS value", 1000),
+        ("SELECT replace(hex(zeroblob(500)), '00', 'ß') AS value", 1000),
+        (COUNTED.format(10, "zeroblob(100)"), 1000),
+        (COUNTED.format(125, "i"), 1000),
+        (COUNTED.format(125, "NULL"), 1000),
+        ("SELECT zeroblob(10) AS a, 'xy' AS b, 1 AS c", 20),
+    ],
+)
+def test_a_result_of_as_many_bytes_as_allowed_is_given_and_one_more_is_a_failure(path: Path, query: str, size: int) -> None:
+    assert with_pool(path, lambda pool: pool.select(query, ()), max_bytes=size)
+    assert refusal(path, query, max_bytes=size - 1).code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT zeroblob(100000000)",
+        "SELECT replace(hex(zeroblob(50000000)), '00', 'ab')",
+        "SELECT length(zeroblob(100000000) || 'x')",
+        "SELECT group_concat(hex(zeroblob(i * 1000))) FROM (" + COUNTED.format(1000, "i").replace("AS value", "AS i") + ")",
+        COUNTED.format(10**12, "zeroblob(1000000)"),
+    ],
+)
+def test_what_is_too_large_is_made_only_in_part(path: Path, query: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refusal(path, query).code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB
+
+
+def test_columns_beside_a_value_that_is_too_large_are_read(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("INSERT INTO people (id, name, photo, note) VALUES (4, 'Large', zeroblob(20000000), 'after')")
+        database.commit()
+    query = "SELECT name, note, length(photo) AS size FROM people WHERE id = 4"
+    assert select(path, query) == [{"name": "Large", "note": "after", "size": 20_000_000}]
 
 
 def test_a_query_that_failed_does_not_keep_its_connection(path: Path) -> None:

@@ -8,7 +8,7 @@ import base64
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.errors import Code, StepFault
 
@@ -29,6 +29,39 @@ def is_encodable(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def too_many_rows(max_rows: int) -> StepFault:
+    """Return the fault of a result with more rows than a source may return."""
+    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {max_rows} rows")
+
+
+def too_many_bytes(max_bytes: int) -> StepFault:
+    """Return the fault of a result with more bytes than a source may return."""
+    return StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {max_bytes} bytes")
+
+
+class ResultSize:
+    """Counts the bytes of a result while it is read: of texts in UTF-8 and of binary values; 8 for any other value."""
+
+    __slots__ = ("_left", "_max_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._left = max_bytes
+
+    def add(self, row: Iterable[object]) -> None:
+        """Count a row.
+
+        :raises StepFault: the result is too large.
+        """
+        for value in row:
+            if isinstance(value, str):
+                self._left -= len(value) if value.isascii() else len(value.encode())
+            else:
+                self._left -= len(value) if isinstance(value, bytes) else 8
+        if self._left < 0:
+            raise too_many_bytes(self._max_bytes)
 
 
 def to_json(value: object) -> object:
