@@ -1,7 +1,8 @@
 """PostgreSQL over asyncpg: a bounded pool of read-only sessions with prepared statements; cancelling a call stops its query.
 
-A session is read-only by default, and each statement runs as a subquery, where PostgreSQL allows nothing but reading. The server also
-stops a query by itself (``statement_timeout``) soon after the deadline of its call, in case the gateway is gone by then.
+A session is read-only by default, and each statement runs as a subquery, where PostgreSQL allows nothing but reading. A function may still
+change the session, so that each statement ends with a reset of it, for which the caller does not wait. The server also stops a query by
+itself (``statement_timeout``) soon after the deadline of its call, in case the gateway is gone by then.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
+from resolvers.databases.postgresql_protocol import ReceivedBytes
 from resolvers.databases.postgresql_types import Parameter, ResultColumn, UnbindableValue, column_of, parameter_of
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import (
@@ -28,7 +30,7 @@ from resolvers.databases.sql.text import (
     without_semicolon,
     word_following,
 )
-from resolvers.databases.sql.values import parameter_fault
+from resolvers.databases.sql.values import parameter_fault, too_many_bytes, too_many_rows
 
 _EXAMPLE = "expected postgresql://user:password@host:5432/database"
 _SETTINGS = {"default_transaction_read_only": "on", "application_name": "stepgraph"}
@@ -46,7 +48,11 @@ _MAX_STATEMENTS = 256
 _MAX_IDLE = 300.0
 """Seconds after which an idle session is closed instead of reused."""
 _STOP_SECONDS = 2.0
-"""Seconds in which a cancelled query must stop; after that its connection is terminated."""
+"""Seconds in which a session must be reset, and a cancelled query stop; after that its connection is terminated."""
+_RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; DISCARD TEMP; "
+"""What asyncpg's own reset of a session leaves: PostgreSQL's ``DISCARD ALL`` has it, but forgets prepared statements too."""
+_LARGE_BYTES = 100_000
+"""The size from which rows are converted in a thread: 5 MB of small values would hold the event loop for more than half a second."""
 _CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -115,18 +121,20 @@ class _Session:
     """One connection, with its prepared statements by text, its ``statement_timeout`` (0: unknown), and the time it became idle."""
 
     connection: "asyncpg.Connection[asyncpg.Record]"
+    meter: ReceivedBytes
     prepared: dict[str, _Prepared] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
     timeout_ms: int = 0
     idle_since: float = 0.0
 
-    async def run(self, text: str, names: Sequence[object], values: Sequence[object], budget: float) -> list[Row]:
+    async def run(self, text: str, names: Sequence[object], values: Sequence[object], budget: float, max_bytes: int) -> list[Row]:
         """Run a statement with values for ``$1`` and so on. ``names`` are the placeholders' names, for messages; ``budget`` is in seconds."""
         prepared = await self.prepare(text)
         bound = [_coerce(*each) for each in zip(prepared.parameters, names, values, strict=True)]
         await self._set_timeout(budget)
         try:
-            records = await prepared.statement.fetch(*bound)
+            with self.meter.limited(max_bytes):
+                records = await prepared.statement.fetch(*bound)
         except asyncpg.DataError as error:
             # These two types are raised before the query runs. Others, such as a division by zero, are raised while it runs.
             is_input_error = type(error) in {asyncpg.DataError, asyncpg.InvalidTextRepresentationError}
@@ -134,8 +142,9 @@ class _Session:
             if not is_input_error or not unchecked:
                 raise
             raise parameter_fault(unchecked[0], "what its type in the database can be") from None
-        columns = prepared.columns
-        return [{column.name: column.read(value) for column, value in zip(columns, record, strict=True)} for record in records]
+        if self.meter.received > _LARGE_BYTES:
+            return await asyncio.to_thread(_rows, prepared.columns, records)
+        return _rows(prepared.columns, records)
 
     async def prepare(self, text: str) -> _Prepared:
         """Return a prepared statement; prepare it at its first use, and drop the oldest beyond ``_MAX_STATEMENTS``."""
@@ -159,6 +168,18 @@ class _Session:
             await self.connection.execute(f"SET statement_timeout = {timeout_ms}")
             self.timeout_ms = timeout_ms
 
+    async def reset(self) -> None:
+        """Undo what a statement has changed in the session (settings, role, locks, cursors, temporary tables); terminate it if that fails.
+
+        A request to cancel the last statement may reach the server late: the reset takes that hit, instead of the next statement.
+        """
+        timeout = f"SET statement_timeout = {self.timeout_ms}" if self.timeout_ms else ""
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.connection.execute(f"{self.connection.get_reset_query()}{_RESET}{timeout}")
+        except (asyncpg.PostgresError, *_CONNECTION_LOST, TimeoutError):
+            self.connection.terminate()
+
 
 class PostgresqlPool(Database):
     """A pool of sessions of one server. A session runs one query at a time; further queries wait for a free one."""
@@ -166,10 +187,11 @@ class PostgresqlPool(Database):
     def __init__(self, location: DatabaseLocation) -> None:
         self._url = location.url
         self._max_rows = location.max_rows
+        self._max_bytes = location.max_bytes
         self._slots = asyncio.Semaphore(location.pool)
         self._idle: list[_Session] = []
         self._open: set[_Session] = set()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._resetting: set[asyncio.Task[None]] = set()
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
         """Run a query and return its rows; values are coerced to the types of the prepared statement."""
@@ -183,20 +205,15 @@ class PostgresqlPool(Database):
             session = await self._take_session()
             budget = deadline - asyncio.get_running_loop().time()
             rows = await self._run(session, text, order, values, budget)
-        except asyncio.CancelledError:
-            self._release_later(session)
-            raise
-        except BaseException:
+        finally:
             self._release(session)
-            raise
-        self._release(session)
         if len(rows) > self._max_rows:
-            raise StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {self._max_rows} rows")
+            raise too_many_rows(self._max_rows)
         return rows
 
     async def aclose(self) -> None:
         """Wait for cancelled queries to stop, and close every connection."""
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+        await asyncio.gather(*self._resetting, return_exceptions=True)
         sessions, self._open = self._open, set()
         self._idle.clear()
         await asyncio.gather(*(_close(session) for session in sessions))
@@ -208,18 +225,20 @@ class PostgresqlPool(Database):
         is_known = text in session.prepared
         try:
             try:
-                return await session.run(text, names, values, budget)
+                return await session.run(text, names, values, budget, self._max_bytes)
             except _STALE_STATEMENT:
                 if not is_known:
                     raise
                 # A table may have been altered since the statement was prepared for its old columns.
                 session.prepared.clear()
                 await session.connection.reload_schema_state()
-                return await session.run(text, names, values, budget)
+                return await session.run(text, names, values, budget, self._max_bytes)
         except asyncpg.QueryCanceledError as error:
             raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=str(error)) from error
         except _CONNECTION_LOST as error:
             session.connection.terminate()
+            if session.meter.is_exceeded:
+                raise too_many_bytes(self._max_bytes) from error
             raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="reset", detail=_error_detail(error)) from error
         except (asyncpg.PostgresError, TypeError, ValueError, OverflowError) as error:
             raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=_error_detail(error)) from error
@@ -239,11 +258,26 @@ class PostgresqlPool(Database):
         except (*_CONNECT_REFUSED, *_CONNECTION_LOST, asyncpg.PostgresError, ValueError) as error:
             kind = "connect" if isinstance(error, (*_CONNECT_REFUSED, OSError, asyncpg.PostgresConnectionError)) else ""
             raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind=kind, detail=_error_detail(error)) from None
-        session = _Session(connection)
+        session = _Session(connection, ReceivedBytes(connection))
         self._open.add(session)
         return session
 
     def _release(self, session: _Session | None) -> None:
+        """Reset a session and make it idle; until then it holds its slot. A query that was cancelled is stopped at the server before."""
+        if session is None or session.connection.is_closed():
+            self._put_back(session)
+            return
+        task = asyncio.create_task(self._reset(session))
+        self._resetting.add(task)
+        task.add_done_callback(self._resetting.discard)
+
+    async def _reset(self, session: _Session) -> None:
+        try:
+            await session.reset()
+        finally:
+            self._put_back(session)
+
+    def _put_back(self, session: _Session | None) -> None:
         if session is not None and session in self._open:
             if session.connection.is_closed():
                 self._open.discard(session)
@@ -252,27 +286,9 @@ class PostgresqlPool(Database):
                 self._idle.append(session)
         self._slots.release()
 
-    def _release_later(self, session: _Session | None) -> None:
-        """Release the session of a cancelled query once the server has stopped it; it holds its slot until then."""
-        if session is None:
-            self._slots.release()
-            return
-        task = asyncio.create_task(self._stop(session))
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
 
-    async def _stop(self, session: _Session) -> None:
-        """Wait until the server has stopped a cancelled query.
-
-        A cancel request may reach the server late and hit the session's next query: ``SELECT 1`` takes that hit.
-        """
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await session.connection.execute("SELECT 1")
-        except (asyncpg.PostgresError, *_CONNECTION_LOST, TimeoutError):
-            session.connection.terminate()
-        finally:
-            self._release(session)
+def _rows(columns: Sequence[ResultColumn], records: Sequence[asyncpg.Record]) -> list[Row]:
+    return [{column.name: column.read(value) for column, value in zip(columns, record, strict=True)} for record in records]
 
 
 @lru_cache(maxsize=1024)

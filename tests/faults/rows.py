@@ -88,5 +88,6 @@ SHOULD: Mapping[str, str] = {
     "R-11": "changes that break clients",
     "R-14": "files of any name",
     "R-15": "a history that is none",
+    "I-12": "statements of PostgreSQL that change their session",
 }
 ROWS: Mapping[str, str] = {**MUST, **SHOULD}
