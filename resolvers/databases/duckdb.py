@@ -1,13 +1,15 @@
 """DuckDB, in this process: a database file, or only Parquet, CSV and JSON files. Each running query has a thread.
 
-The database is opened read-only and fetches no extensions, and DuckDB's own parser must take every statement for a SELECT. Numbers are
-bound as text, as in a literal, so that they fit a column of any type. ``stepgraph[duckdb]`` installs the driver.
+The database is opened read-only, fetches no extensions and reads no file that the configuration does not name, and DuckDB's own parser must
+take every statement for a SELECT. Numbers are bound as text, as in a literal, so that they fit a column of any type. ``stepgraph[duckdb]``
+installs the driver.
 """
 
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,11 @@ import orjson
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
+from resolvers.databases.duckdb_instance import DuckDbInstance
+from resolvers.databases.duckdb_statement import DuckDbStatement, read_query
 from resolvers.databases.sql.rows import expand_rows
-from resolvers.databases.sql.text import Params, expand_lists, rename_placeholders, tokens
-from resolvers.databases.sql.values import is_encodable, parameter_fault, to_json
+from resolvers.databases.sql.text import Params, expand_lists, rename_placeholders, without_semicolon
+from resolvers.databases.sql.values import ResultSize, is_encodable, parameter_fault, to_json, too_many_bytes, too_many_rows
 
 _IS_INSTALLED = find_spec("duckdb") is not None
 if _IS_INSTALLED:  # 20 MiB, so that it is an optional extra
@@ -27,17 +31,15 @@ if _IS_INSTALLED:  # 20 MiB, so that it is an optional extra
 _SCHEME = "duckdb:///"
 _INTERRUPT_EVERY = 0.02
 """Seconds between two interrupts of a cancelled query."""
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "temp_directory": "",  # no temporary files: a query that needs more than the memory fails
-}
-_FILE_FUNCTION = re.compile(r"read_\w+|\w+_scan|scan_\w+|parquet_\w+|glob|sniff_csv|query|query_table")
-_FILE = re.compile(
-    r"(?P<before>\b(?:FROM|JOIN)\s+|\b(?:read_\w+|\w+_scan|parquet_\w+|glob|sniff_csv)\s*\(\s*\[?\s*)"
-    r"(?P<files>'[^']+'(?:\s*,\s*'[^']+')*)",
-    re.IGNORECASE,
+_BATCH = 8
+"""Rows that are read at once; of as many values as large as they may be, the last are in vain."""
+_FIXED_SIZE = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|BOOLEAN|DATE|TIME|TIMESTAMP(_S|_MS|_NS)?"
+    r"|TIME(STAMP)? WITH TIME ZONE|INTERVAL|UUID|\"NULL\""
 )
-_LOOKS_LIKE_FILE = re.compile(r"'(?![/\\]|\w+:)[^']*\.\w+'")
+_NESTED = re.compile(r"STRUCT|MAP|UNION|VARIANT|.*\]")
+_SIZES = {"VARCHAR": "strlen({})", "JSON": "strlen({})", "BLOB": "octet_length({})"}
+_TOO_LARGE = "this value is larger than the result may be"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
 
@@ -53,21 +55,28 @@ class DuckDb(DatabaseType):
         return None
 
     def statement_mistakes(self, query: str) -> Iterator[str]:
-        """Refuse a placeholder in a function that reads files: a request must never choose the file."""
-        enclosing: list[str | None] = []
-        previous_word = ""
-        for kind, match in tokens(query):
-            if match[0] == "(":
-                enclosing.append(previous_word if _FILE_FUNCTION.fullmatch(previous_word) else None)
-            elif match[0] == ")" and enclosing:
-                enclosing.pop()
-            elif kind in {"named", "positional"} and (function := next(filter(None, enclosing), None)):
-                yield f"the file that '{function}' reads is named by the configuration alone, not by '{match[0]}'"
-            previous_word = match[0].lower() if kind == "word" else ""
+        """Refuse what DuckDB cannot parse, and a value that would choose what is read: a request never names a file."""
+        if _IS_INSTALLED:
+            yield from read_query(query, Path()).mistakes
 
     def open(self, location: DatabaseLocation) -> Database:
         """Return a database that the first query opens."""
         return DuckDbPool(location)
+
+
+class _FileReplaced(Exception):
+    """The file of an instance is another one by now."""
+
+    def __init__(self, instance: DuckDbInstance) -> None:
+        self.instance = instance
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """A cursor, with the instance that it belongs to."""
+
+    instance: DuckDbInstance
+    cursor: Any
 
 
 class DuckDbPool(Database):
@@ -75,118 +84,181 @@ class DuckDbPool(Database):
 
     def __init__(self, location: DatabaseLocation) -> None:
         path = location.url.removeprefix(_SCHEME)
-        self._path = str(Path(location.folder, path)) if path else ":memory:"
+        self._path = Path(location.folder, path) if path else None
         self._folder = location.folder.absolute()
         self._max_rows = location.max_rows
+        self._max_bytes = location.max_bytes
         self._slots = asyncio.Semaphore(location.pool)
         self._threads = ThreadPoolExecutor(location.pool, "duckdb")
-        self._opening: asyncio.Future[Any] | None = None
-        self._idle: list[Any] = []
+        self._instance: DuckDbInstance | None = None
+        self._opening: asyncio.Future[DuckDbInstance] | None = None
+        self._idle: list[_Session] = []
         self._stopping: set[asyncio.Task[None]] = set()
+        self._files: frozenset[str] = frozenset()
+        """The files that the statements so far have named."""
+        self._columns: dict[object, tuple[list[str], list[str]]] = {}
+        """Names of columns, and what tells the sizes of those whose values may be large, by statement and types of parameters."""
         self._numeric_queries: set[str] = set()
         """Queries that compute with their parameters, so that numbers cannot be bound as text."""
 
     async def select(self, query: str, params: Params, deadline: float) -> list[Row]:
         """Run a query and return its rows; a list is bound item by item."""
-        text, bound = _expand(query, params, self._folder)
+        statement = read_query(query, self._folder)
+        if statement.mistakes:
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail="; ".join(statement.mistakes))
+        text, bound = _expand(statement.text, params)
+        while True:
+            try:
+                return await self._select(statement, text, bound)
+            except _FileReplaced as replaced:
+                self._close_instance(replaced.instance)
+
+    async def _select(self, statement: DuckDbStatement, text: str, params: Mapping[str, object]) -> list[Row]:
         await self._slots.acquire()
-        cursor = None
+        session = None
         job: asyncio.Future[list[Row]] | None = None
         try:
-            cursor = self._idle.pop() if self._idle else await self._open_cursor()
-            job = asyncio.get_running_loop().run_in_executor(self._threads, self._run, cursor, query, text, bound)
+            session = await self._take_session(statement.files)
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._run, session, statement, text, params)
             rows = await asyncio.shield(job)  # a thread cannot be cancelled: _stop interrupts the query and waits for it
         except asyncio.CancelledError:
-            self._release_later(cursor, job)
+            self._release_later(session, job)
             raise
         except BaseException:
-            self._release(cursor)
+            self._release(session)
             raise
-        self._release(cursor)
-        if len(rows) > self._max_rows:
-            raise StepFault(Code.SUBREQUEST_RESPONSE_TOO_LARGE, detail=f"more than {self._max_rows} rows")
+        self._release(session)
         return rows
 
     async def aclose(self) -> None:
         """Wait for cancelled queries to stop, and close the database."""
         await asyncio.gather(*self._stopping, return_exceptions=True)
-        opened = await asyncio.gather(*filter(None, [self._opening]), return_exceptions=True)
-        for connection in (*self._idle, *(result for result in opened if not isinstance(result, BaseException))):
-            connection.close()
-        self._idle.clear()
+        await asyncio.gather(*filter(None, [self._opening]), return_exceptions=True)
+        self._close_instance(self._instance)
         self._threads.shutdown(wait=False)
 
-    async def _open_cursor(self) -> Any:
-        """Return a new cursor; the first call opens the database. The opening continues when its caller is cancelled."""
-        opening = self._opening
-        # An opening that failed is tried again: another process may have locked the file.
-        if opening is None or (opening.done() and opening.exception() is not None):
-            opening = self._opening = asyncio.get_running_loop().run_in_executor(self._threads, self._connect)
-        cursor = (await asyncio.shield(opening)).cursor()
-        # Times with a time zone are read in the session's zone, which is that of the machine otherwise.
-        cursor.execute("SET TimeZone = 'UTC'")
-        return cursor
+    async def _take_session(self, files: frozenset[str]) -> _Session:
+        """Return a cursor of an instance that may read some files; the opening of one continues when its caller is cancelled."""
+        if not files <= self._files:
+            self._files |= files
+            self._close_instance(self._instance)
+        while not self._idle:
+            if self._opening is None:
+                loop = asyncio.get_running_loop()
+                self._opening = loop.run_in_executor(self._threads, DuckDbInstance, self._path, self._files)
+                self._opening.add_done_callback(self._note_instance)
+            instance = await asyncio.shield(self._opening)
+            if instance is self._instance:
+                return _Session(instance, instance.cursor())
+        return self._idle.pop()
 
-    def _connect(self) -> Any:
-        is_file = self._path != ":memory:"  # DuckDB refuses to open an in-memory database read-only
-        try:
-            return duckdb.connect(self._path, read_only=is_file, config=_SETTINGS)
-        except duckdb.Error as error:
-            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="connect", detail=f"{self._path}: {error}") from error
+    def _note_instance(self, opening: asyncio.Future[DuckDbInstance]) -> None:
+        """Note an instance that was opened. An opening that failed is tried again: another process may have locked the file."""
+        is_open = not opening.cancelled() and opening.exception() is None
+        if opening is not self._opening:  # statements have named more files meanwhile
+            if is_open:
+                opening.result().close()
+        elif is_open:
+            self._instance = opening.result()
+        else:
+            self._opening = None
 
-    def _run(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> list[Row]:
+    def _close_instance(self, instance: DuckDbInstance | None) -> None:
+        """Let go of an instance; what runs in it goes on. The next query opens another."""
+        if instance is not self._instance:
+            return
+        self._instance = self._opening = None
+        idle, self._idle = self._idle, []
+        for session in idle:
+            session.cursor.close()
+        if instance is not None:
+            instance.close()
+
+    def _run(self, session: _Session, statement: DuckDbStatement, text: str, params: Mapping[str, object]) -> list[Row]:
         """Run a query, in a thread."""
+        if session.instance.is_outdated():
+            raise _FileReplaced(session.instance)
+        if params and (choosing := statement.given & session.instance.choosing):
+            detail = f"the macro {', '.join(sorted(choosing))} reads what its arguments name, which is not up to a value"
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=detail)
         try:
-            # The parser decides, because even a read-only database runs COPY to a file.
-            statements = duckdb.extract_statements(text)
-            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail="not one SELECT")
-            self._execute(cursor, query, text, params)
-            rows = cursor.fetchmany(self._max_rows + 1)
-            columns = [(name, _reader(str(type_))) for name, type_, *_ in cursor.description]
-            return [{name: read(value) for (name, read), value in zip(columns, row, strict=True)} for row in rows]
+            return self._fetch(session.cursor, self._execute(session.cursor, statement.text, text, params))
         except duckdb.ConversionException as error:
             raise _input_fault(error, params) or _database_fault(error) from error
-        except (duckdb.Error, RuntimeError, TypeError, ValueError) as error:
+        except (duckdb.FatalException, duckdb.InternalException) as error:
+            session.instance.is_broken = True  # DuckDB answers nothing after a fatal error
             raise _database_fault(error) from error
+        except (duckdb.Error, RuntimeError, TypeError, ValueError) as error:
+            raise (too_many_bytes(self._max_bytes) if _TOO_LARGE in str(error) else _database_fault(error)) from error
 
-    def _execute(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> None:
-        """Execute with numbers bound as text, or as numbers where the query does not accept text; remember which."""
+    def _execute(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> list[str]:
+        """Execute with numbers bound as text, or as numbers where the query does not accept text (remember which); return the columns."""
         if query not in self._numeric_queries:
             try:
-                cursor.execute(text, _as_literals(params))
+                return self._execute_guarded(cursor, query, text, _as_literals(params))
             except duckdb.BinderException:
                 self._numeric_queries.add(query)
-            else:
-                return
-        cursor.execute(text, _as_numbers(params))
+        return self._execute_guarded(cursor, query, text, _as_numbers(params))
 
-    def _release(self, cursor: Any) -> None:
-        if cursor is not None:
-            self._idle.append(cursor)
+    def _execute_guarded(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> list[str]:
+        """Execute, so that a value that is too large is an error within DuckDB: to make a Python object of it would hold everybody up."""
+        key = (query, *map(type, params.values()))
+        if key not in self._columns:
+            described = cursor.execute(f"DESCRIBE {text}", params).fetchall()
+            sizes = [
+                _SIZES.get(type_, "strlen({}::VARCHAR)").format(f"c{index}")
+                for index, (_, type_, *_) in enumerate(described)
+                if not _FIXED_SIZE.fullmatch(type_)
+            ]
+            self._columns[key] = [name for name, *_ in described], sizes
+        names, sizes = self._columns[key]
+        if sizes:
+            text = _refusing(text, len(names), [f"{size} > {self._max_bytes}" for size in sizes])
+        # A statement that is parsed already is executed in half the time.
+        cursor.execute(*duckdb.extract_statements(text), params)
+        return names
+
+    def _fetch(self, cursor: Any, names: list[str]) -> list[Row]:
+        types = [str(type_) for _, type_, *_ in cursor.description]
+        readers = [_reader(type_) for type_ in types]
+        size = ResultSize(self._max_bytes, is_flat=not any(map(_NESTED.match, types)))
+        rows: list[Row] = []
+        while batch := cursor.fetchmany(_BATCH):
+            if len(rows) + len(batch) > self._max_rows:
+                raise too_many_rows(self._max_rows)
+            size.add(batch)
+            rows += [{name: read(value) for name, read, value in zip(names, readers, row, strict=True)} for row in batch]
+        return rows
+
+    def _release(self, session: _Session | None) -> None:
+        if session is not None:
+            if session.instance is self._instance:
+                self._idle.append(session)
+            else:
+                session.cursor.close()
         self._slots.release()
 
-    def _release_later(self, cursor: Any, job: "asyncio.Future[list[Row]] | None") -> None:
+    def _release_later(self, session: _Session | None, job: "asyncio.Future[list[Row]] | None") -> None:
         """Release the cursor of a cancelled query once the query has stopped; it holds its slot until then."""
-        if job is None:
-            self._release(cursor)
+        if session is None or job is None:
+            self._release(session)
             return
-        task = asyncio.create_task(self._stop(cursor, job))
+        task = asyncio.create_task(self._stop(session, job))
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    async def _stop(self, cursor: Any, job: "asyncio.Future[list[Row]]") -> None:
+    async def _stop(self, session: _Session, job: "asyncio.Future[list[Row]]") -> None:
         """Interrupt a query until that takes effect: an interrupt before the query has started does nothing."""
         while not job.done():
-            cursor.interrupt()
+            session.cursor.interrupt()
             await asyncio.wait({job}, timeout=_INTERRUPT_EVERY)
         if not job.cancelled():
             job.exception()  # retrieved, or the event loop logs it
-        self._release(cursor)
+        self._release(session)
 
 
-def _expand(query: str, params: Params, folder: Path) -> tuple[str, dict[str, object]]:
-    """Return a statement in DuckDB's syntax, and its parameters: ``$name`` placeholders, expanded lists, file names below ``folder``."""
+def _expand(query: str, params: Params) -> tuple[str, dict[str, object]]:
+    """Return a statement in DuckDB's syntax, and its parameters: ``$name`` placeholders, expanded lists."""
     if not isinstance(params, Mapping):
         names = iter(range(1, len(params) + 1))
         text = rename_placeholders(query, lambda name: f":{name}", lambda: f"${next(names, 0)}")
@@ -196,13 +268,14 @@ def _expand(query: str, params: Params, folder: Path) -> tuple[str, dict[str, ob
         text = rename_placeholders(expanded, lambda name: f"${name}", lambda: "?")
     for name, value in bound.items():
         _check_bindable(name, value)
-    return _FILE.sub(lambda match: match["before"] + _resolve_files(folder, match["files"]), text), bound
+    return text, bound
 
 
-def _resolve_files(folder: Path, files: str) -> str:
-    """Return quoted file names, the relative ones resolved against a folder."""
-    start = str(folder).replace("'", "''")
-    return _LOOKS_LIKE_FILE.sub(lambda match: f"'{start}/{match[0][1:]}", files)
+def _refusing(text: str, width: int, tests: list[str]) -> str:
+    """Return a statement that is an error where one of some tests of its columns (``c0``, ``c1``, …) holds."""
+    columns = ", ".join(f"c{index}" for index in range(width))
+    test = f"CASE WHEN {' OR '.join(tests)} THEN error('{_TOO_LARGE}') ELSE true END"
+    return f"SELECT * FROM (\n{without_semicolon(text)}\n) AS step({columns}) WHERE {test}"  # noqa: S608 - from the configuration
 
 
 def _check_bindable(name: str, value: object) -> None:

@@ -15,6 +15,7 @@ import aiosqlite
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
+from resolvers.databases.files import version_of
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import Params, expand_lists
 from resolvers.databases.sql.values import MAX_INTEGER, ResultSize, is_encodable, parameter_fault, to_json, too_many_rows
@@ -24,7 +25,9 @@ _BUSY_WAIT = 0.01
 _INTERRUPT_EVERY = 0.02
 _CHECK_EVERY = 0.5
 """Seconds for which a connection takes its file to be the one that it has opened."""
-_MIN_VALUE_BYTES = 10_000_000
+_BATCH = 8
+"""Rows that are read at once; of as many values as large as they may be, the last are in vain."""
+_MIN_VALUE_BYTES = 5_000_000
 """The least that a value may have within SQLite: rows and parameters pass through it too, of which a result may show only a part."""
 _UNUSABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _SCHEME = "sqlite:///"
@@ -85,7 +88,7 @@ class _Connection(aiosqlite.Connection):
 
     def _open_file(self) -> sqlite3.Connection:
         """Open the file, read-only by its mode, by a pragma, and by an authorizer that allows SELECT only."""
-        self._version = _version_of(self._path)
+        self._version = version_of(self._path)
         self._checked = time.monotonic()
         uri = f"file:{quote(str(self._path))}?mode=ro"
         # timeout=0: the pool waits for locks, in the event loop.
@@ -101,21 +104,21 @@ class _Connection(aiosqlite.Connection):
             return self._read(cursor)
 
     def _read(self, cursor: sqlite3.Cursor) -> list[Row]:
-        """Read rows one by one, and no further than a result may reach."""
+        """Read rows, and not many more than a result may have."""
         names = [column[0] for column in cursor.description or ()]
         size = ResultSize(self._max_bytes)
         rows: list[Row] = []
-        for row in cursor:
-            if len(rows) == self._max_rows:
+        while batch := cursor.fetchmany(_BATCH):
+            if len(rows) + len(batch) > self._max_rows:
                 raise too_many_rows(self._max_rows)
-            size.add(row)
+            size.add(batch)
             # Only bytes need converting, so that most rows are copied as they are.
-            rows.append(dict(zip(names, map(to_json, row) if bytes in map(type, row) else row, strict=True)))
+            rows += [dict(zip(names, map(to_json, row) if bytes in map(type, row) else row, strict=True)) for row in batch]
         return rows
 
     def _check_file(self) -> None:
         if time.monotonic() - self._checked > _CHECK_EVERY:
-            if _version_of(self._path) != self._version:
+            if version_of(self._path) != self._version:
                 raise _FileReplaced
             self._checked = time.monotonic()
 
@@ -245,15 +248,6 @@ class SqlitePool(Database):
                 await connection.interrupt()
             await asyncio.wait({closing}, timeout=_INTERRUPT_EVERY)
         del self._connections[connection]
-
-
-def _version_of(path: Path) -> tuple[int, ...]:
-    """Return what changes when another file takes a path, or when a file is written; nothing for a path without a file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 def _check_bindable(params: Params) -> None:

@@ -14,19 +14,20 @@ import pytest
 
 from gateway.errors import Code, StepFault
 from resolvers.databases import database_type
+from resolvers.databases import duckdb_instance as duckdb_module
 from resolvers.databases import sqlite as sqlite_module
 from resolvers.databases.database import Database, DatabaseLocation
 from tests.kit.databases import run_with_timeout
 
 QUERY = "SELECT n FROM numbers ORDER BY n"
-KINDS = ["sqlite"]
+KINDS = ["sqlite", "duckdb"]
 Found = list[dict[str, object]] | str
 """Rows, or the code of a fault."""
 
 
 @pytest.fixture(autouse=True)
 def _check_with_every_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sqlite_module,):
+    for module in (sqlite_module, duckdb_module):
         monkeypatch.setattr(module, "_CHECK_EVERY", 0.0)
 
 
