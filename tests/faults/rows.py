@@ -57,6 +57,7 @@ MUST: Mapping[str, str] = {
     "S-01": "a locked table",
     "S-02": "a query without end",
     "S-05": "a database file that is replaced or damaged",
+    "S-06": "results of databases that are too large",
     "R-01": "changes under load",
     "R-02": "changes with mistakes",
     "R-03": "a file that is written slowly",
