@@ -14,15 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
 from resolvers.databases.duckdb_instance import DuckDbInstance
 from resolvers.databases.duckdb_statement import DuckDbStatement, read_query
 from resolvers.databases.sql.rows import expand_rows
 from resolvers.databases.sql.text import Params, expand_lists, rename_placeholders, without_semicolon
-from resolvers.databases.sql.values import ResultSize, is_encodable, parameter_fault, to_json, too_many_bytes, too_many_rows
+from resolvers.databases.sql.values import (
+    ResultSize,
+    is_encodable,
+    parameter_fault,
+    read_json,
+    to_json,
+    too_many_bytes,
+    too_many_rows,
+)
 
 _IS_INSTALLED = find_spec("duckdb") is not None
 if _IS_INSTALLED:  # 20 MiB, so that it is an optional extra
@@ -305,7 +311,7 @@ def _number(text: str) -> object:
 
 def _reader(type_: str) -> Callable[[Any], object]:
     if type_ == "JSON":
-        return lambda value: None if value is None else orjson.loads(value)
+        return lambda value: None if value is None else read_json(value)
     return to_json
 
 

@@ -17,7 +17,7 @@ import orjson
 from asyncpg import Range, Record
 from asyncpg.types import Type
 
-from resolvers.databases.sql.values import is_encodable, to_json
+from resolvers.databases.sql.values import is_encodable, read_json, to_json
 
 Converter = Callable[[Any], object]
 
@@ -205,7 +205,7 @@ def _unchanged(value: object) -> object:
 
 
 def _json(value: str | None) -> object:
-    return None if value is None else orjson.loads(value)
+    return None if value is None else read_json(value)
 
 
 def _json_list(value: list[Any] | str | None) -> object:

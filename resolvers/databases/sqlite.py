@@ -167,7 +167,7 @@ class SqlitePool(Database):
             self._discard(connection)  # the query may still run in its thread
             raise
         except (sqlite3.Error, OverflowError, ValueError) as error:  # ValueError: the pool was closed meanwhile
-            cause = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended result code is the primary code
+            cause = _cause(error)
             if cause in _UNUSABLE:
                 self._discard(connection)
             self._release(connection)
@@ -185,7 +185,7 @@ class SqlitePool(Database):
             try:
                 return await connection.select(query, params)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                if _cause(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     raise
                 await asyncio.sleep(_BUSY_WAIT)
 
@@ -248,6 +248,11 @@ class SqlitePool(Database):
                 await connection.interrupt()
             await asyncio.wait({closing}, timeout=_INTERRUPT_EVERY)
         del self._connections[connection]
+
+
+def _cause(error: Exception) -> int:
+    """Return the primary result code of SQLite, the low byte of an extended one; 0 for what Python found, such as text that is not UTF-8."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _check_bindable(params: Params) -> None:

@@ -314,3 +314,17 @@ def test_threads_stay_constant_over_many_queries(place: tuple[str, Path, str]) -
     counts = run_with_timeout(ask_all())
     assert len(set(counts)) == 1, counts
     assert_threads(before)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "duckdb"])
+def test_a_json_column_is_as_deep_as_a_response_may_be(kind: str, tmp_path: Path) -> None:
+    with database(kind, tmp_path) as url:
+        for depth, expected in (
+            (128, None),
+            (129, "DOWNSTREAM_SERVICE_ERROR"),
+            (1000, "DOWNSTREAM_SERVICE_ERROR"),
+            (5000, "DOWNSTREAM_SERVICE_ERROR"),
+        ):
+            query = f"SELECT CAST(repeat('[', {depth}) || repeat(']', {depth}) AS JSON) AS value"
+            operation = f'operation: one\nargs: {{}}\nsteps:\n  - {{ name: row, type: warehouse, query: "{query}" }}'
+            assert code(answer(tmp_path, {"a.yaml": configuration(url, operation)}, "{ one { row } }")) == expected

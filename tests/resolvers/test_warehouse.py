@@ -129,6 +129,10 @@ def test_a_table_of_as_many_rows_as_allowed_is_given_and_one_more_is_a_failure(p
     assert refusal(path, counting.format(10**12), max_rows=5).code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
 
 
+def test_a_text_that_is_not_utf8_is_a_failure_of_the_database(path: Path) -> None:
+    assert refusal(path, "SELECT CAST(x'fffe41' AS TEXT) AS value").code is Code.DOWNSTREAM_SERVICE_ERROR
+
+
 COUNTED = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT {} AS value FROM n"
 
 

@@ -8,13 +8,17 @@ import base64
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+
+import orjson
 
 from gateway.errors import Code, StepFault
 
 MAX_INTEGER = 2**63
 """The first integer that is too large for 64 bits."""
+MAX_DEPTH = 128
+"""How deep the value of a JSON column may be nested, as in the response of an HTTP source."""
 
 
 def parameter_fault(name: object, reason: str) -> StepFault:
@@ -85,6 +89,25 @@ def _size(value: object) -> int:
     if isinstance(value, list | tuple):
         return sum(map(_size, value))
     return sum(map(_size, (*value, *value.values()))) if isinstance(value, dict) else 8
+
+
+def read_json(text: str) -> object:
+    """Return the value of a JSON column.
+
+    :raises ValueError: the text is not JSON, or nested deeper than a response may be.
+    """
+    value = orjson.loads(text)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [child for parent in level if isinstance(parent, list | dict) for child in _children(parent)]
+        if any(isinstance(value, list | dict) for value in level):
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def _children(parent: "list[object] | dict[str, object]") -> Iterable[object]:
+    return parent.values() if isinstance(parent, dict) else parent
 
 
 def to_json(value: object) -> object:
