@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from tests.faults.served import Served
@@ -16,7 +18,7 @@ from tests.kit.timing import SLACK
 case = pytest.mark.case
 CONFIG = """
 sources:
-  db: { type: warehouse, url: "sqlite:///data.db", breaker: { enabled: false } }
+  db: { type: warehouse, url: "KIND:///data.db", breaker: { enabled: false } }
 ---
 operation: numbers
 args: {}
@@ -27,18 +29,24 @@ ASKED = "{ numbers { first } }"
 FAILED = ("DOWNSTREAM_SERVICE_ERROR", "first", ["numbers", "first"])
 
 
+@pytest.fixture(params=["sqlite", "duckdb"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(kind: str, tmp_path: Path) -> Iterator[Served]:
     (tmp_path / "config").mkdir()
-    make(tmp_path / "config" / "data.db", 1)
-    with Served(tmp_path, {"graph.yaml": CONFIG}) as opened:
+    make(kind, tmp_path / "config" / "data.db", 1)
+    with Served(tmp_path, {"graph.yaml": CONFIG.replace("KIND", kind)}) as opened:
         yield opened
 
 
-def make(path: Path, number: int) -> None:
+def make(kind: str, path: Path, number: int) -> None:
     new = path.with_suffix(".new")
-    with closing(sqlite3.connect(new)) as database:
-        database.execute("CREATE TABLE numbers (n, filling)")
+    opened: Any = sqlite3.connect(new) if kind == "sqlite" else duckdb.connect(str(new))
+    with closing(opened) as database:
+        database.execute("CREATE TABLE numbers (n INTEGER, filling TEXT)")
         database.execute("INSERT INTO numbers VALUES (?, ?)", [number, "x" * 20_000])
         database.commit()
     new.replace(path)
@@ -56,19 +64,19 @@ def result(answer: Answer) -> object:
 
 
 @case("S-05")
-def test_a_file_is_read_as_it_is_by_now_whatever_became_of_it(served: Served) -> None:
+def test_a_file_is_read_as_it_is_by_now_whatever_became_of_it(kind: str, served: Served) -> None:
     path = served.folder / "data.db"
     assert result(served.ask(ASKED)) == 1
-    make(path, 2)
+    make(kind, path, 2)
     expect(served, 2)
     path.with_suffix(".new").touch()
     path.with_suffix(".new").replace(path)
     expect(served, FAILED)
-    make(path, 3)
+    make(kind, path, 3)
     expect(served, 3)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
     expect(served, FAILED)
-    make(path, 4)
+    make(kind, path, 4)
     expect(served, 4)
