@@ -1,16 +1,21 @@
 """What a statement may leave behind in a session of PostgreSQL for the next caller: nothing."""
 
 import asyncio
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
+import uvloop
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, Row
 from resolvers.databases.postgresql import Postgresql
-from tests.kit.databases import ask, configuration, on_server, opened, postgresql, run_with_timeout
+from tests.kit.databases import SERVER, ask, configuration, on_server, opened, postgresql, run_with_timeout
 
 CHANGES = {
     "writing": "PERFORM set_config('default_transaction_read_only', 'off', false)",
@@ -199,3 +204,48 @@ def test_many_values_do_not_hold_the_event_loop(url: str) -> None:
             await database.aclose()
 
     run_with_timeout(run())
+
+
+async def serve_over_tls(authority: trustme.CA) -> asyncio.Server:
+    """Put TLS before the PostgreSQL server of the tests, which may have none."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # SSLRequest
+        writer.write(b"S")
+        await writer.start_tls(context)
+        parts = urlsplit(SERVER)
+        server_reader, server_writer = await asyncio.open_connection(parts.hostname, parts.port or 5432)
+        with suppress(OSError, asyncio.CancelledError):
+            await asyncio.wait(
+                [asyncio.create_task(forward(reader, server_writer)), asyncio.create_task(forward(server_reader, writer))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        server_writer.close()
+        writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_bytes_are_counted_below_tls_and_on_either_event_loop(run: Callable[[Coroutine[Any, Any, None]], None], url: str) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(30), await serve_over_tls(trustme.CA()) as server:
+            port = server.sockets[0].getsockname()[1]
+            parts = urlsplit(url)
+            database = open_session(f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}?sslmode=require")
+            try:
+                for _ in range(2):
+                    assert await select(database, "SELECT 1 AS one") == [{"one": 1}]
+                    assert await tried(database, "SELECT repeat('x', 30000000)") is Code.SUBREQUEST_RESPONSE_TOO_LARGE
+                assert await select(database, "SELECT length(repeat('x', 30000000)) AS n") == [{"n": 30_000_000}]
+            finally:
+                await database.aclose()
+
+    run(scenario())
