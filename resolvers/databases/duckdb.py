@@ -9,17 +9,19 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import Code, StepFault
 from resolvers.databases.database import Database, DatabaseLocation, DatabaseType, Row
+from resolvers.databases.duckdb_columns import TOO_LARGE, DuckDbColumns, found_columns
 from resolvers.databases.duckdb_instance import DuckDbInstance
 from resolvers.databases.duckdb_statement import DuckDbStatement, read_query
 from resolvers.databases.sql.rows import expand_rows
-from resolvers.databases.sql.text import Params, expand_lists, rename_placeholders, without_semicolon
+from resolvers.databases.sql.text import Params, expand_lists, rename_placeholders
 from resolvers.databases.sql.values import (
     ResultSize,
     is_encodable,
@@ -39,13 +41,6 @@ _INTERRUPT_EVERY = 0.02
 """Seconds between two interrupts of a cancelled query."""
 _BATCH = 8
 """Rows that are read at once; of as many values as large as they may be, the last are in vain."""
-_FIXED_SIZE = re.compile(
-    r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|BOOLEAN|DATE|TIME|TIMESTAMP(_S|_MS|_NS)?"
-    r"|TIME(STAMP)? WITH TIME ZONE|INTERVAL|UUID|\"NULL\""
-)
-_NESTED = re.compile(r"STRUCT|MAP|UNION|VARIANT|.*\]")
-_SIZES = {"VARCHAR": "strlen({})", "JSON": "strlen({})", "BLOB": "octet_length({})"}
-_TOO_LARGE = "this value is larger than the result may be"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
 
@@ -102,8 +97,8 @@ class DuckDbPool(Database):
         self._stopping: set[asyncio.Task[None]] = set()
         self._files: frozenset[str] = frozenset()
         """The files that the statements so far have named."""
-        self._columns: dict[object, tuple[list[str], list[str]]] = {}
-        """Names of columns, and what tells the sizes of those whose values may be large, by statement and types of parameters."""
+        self._columns: dict[object, DuckDbColumns] = {}
+        """The columns of statements, by statement and types of parameters."""
         self._numeric_queries: set[str] = set()
         """Queries that compute with their parameters, so that numbers cannot be bound as text."""
 
@@ -195,45 +190,41 @@ class DuckDbPool(Database):
             session.instance.is_broken = True  # DuckDB answers nothing after a fatal error
             raise _database_fault(error) from error
         except (duckdb.Error, RuntimeError, TypeError, ValueError) as error:
-            raise (too_many_bytes(self._max_bytes) if _TOO_LARGE in str(error) else _database_fault(error)) from error
+            raise (too_many_bytes(self._max_bytes) if TOO_LARGE in str(error) else _database_fault(error)) from error
 
-    def _execute(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> list[str]:
+    def _execute(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> DuckDbColumns:
         """Execute with numbers bound as text, or as numbers where the query does not accept text (remember which); return the columns."""
         if query not in self._numeric_queries:
             try:
-                return self._execute_guarded(cursor, query, text, _as_literals(params))
+                return self._execute_refusing(cursor, query, text, _as_literals(params))
             except duckdb.BinderException:
                 self._numeric_queries.add(query)
-        return self._execute_guarded(cursor, query, text, _as_numbers(params))
+        return self._execute_refusing(cursor, query, text, _as_numbers(params))
 
-    def _execute_guarded(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> list[str]:
+    def _execute_refusing(self, cursor: Any, query: str, text: str, params: Mapping[str, object]) -> DuckDbColumns:
         """Execute, so that a value that is too large is an error within DuckDB: to make a Python object of it would hold everybody up."""
-        key = (query, *map(type, params.values()))
-        if key not in self._columns:
-            described = cursor.execute(f"DESCRIBE {text}", params).fetchall()
-            sizes = [
-                _SIZES.get(type_, "strlen({}::VARCHAR)").format(f"c{index}")
-                for index, (_, type_, *_) in enumerate(described)
-                if not _FIXED_SIZE.fullmatch(type_)
-            ]
-            self._columns[key] = [name for name, *_ in described], sizes
-        names, sizes = self._columns[key]
-        if sizes:
-            text = _refusing(text, len(names), [f"{size} > {self._max_bytes}" for size in sizes])
-        # A statement that is parsed already is executed in half the time.
-        cursor.execute(*duckdb.extract_statements(text), params)
-        return names
+        key = (query, frozenset(map(type, params.values())))
+        known = self._columns.get(key)
+        if known is not None:
+            with suppress(duckdb.BinderException):
+                _run_statement(cursor, known.refusing(text, self._max_bytes), params)
+                if known.found == found_columns(cursor):
+                    return known
+            del self._columns[key]  # a file or a table has other columns by now
+        columns = DuckDbColumns.described(cursor.execute(f"DESCRIBE {text}", params).fetchall())
+        _run_statement(cursor, columns.refusing(text, self._max_bytes), params)
+        self._columns[key] = columns = replace(columns, found=found_columns(cursor))
+        return columns
 
-    def _fetch(self, cursor: Any, names: list[str]) -> list[Row]:
-        types = [str(type_) for _, type_, *_ in cursor.description]
-        readers = [_reader(type_) for type_ in types]
-        size = ResultSize(self._max_bytes, is_flat=not any(map(_NESTED.match, types)))
+    def _fetch(self, cursor: Any, columns: DuckDbColumns) -> list[Row]:
+        readers = [_reader(type_) for _, type_ in columns.found]
+        size = ResultSize(self._max_bytes, is_flat=columns.is_flat)
         rows: list[Row] = []
         while batch := cursor.fetchmany(_BATCH):
             if len(rows) + len(batch) > self._max_rows:
                 raise too_many_rows(self._max_rows)
             size.add(batch)
-            rows += [{name: read(value) for name, read, value in zip(names, readers, row, strict=True)} for row in batch]
+            rows += [{name: read(value) for name, read, value in zip(columns.names, readers, row, strict=True)} for row in batch]
         return rows
 
     def _release(self, session: _Session | None) -> None:
@@ -277,11 +268,9 @@ def _expand(query: str, params: Params) -> tuple[str, dict[str, object]]:
     return text, bound
 
 
-def _refusing(text: str, width: int, tests: list[str]) -> str:
-    """Return a statement that is an error where one of some tests of its columns (``c0``, ``c1``, …) holds."""
-    columns = ", ".join(f"c{index}" for index in range(width))
-    test = f"CASE WHEN {' OR '.join(tests)} THEN error('{_TOO_LARGE}') ELSE true END"
-    return f"SELECT * FROM (\n{without_semicolon(text)}\n) AS step({columns}) WHERE {test}"  # noqa: S608 - from the configuration
+def _run_statement(cursor: Any, text: str, params: Mapping[str, object]) -> None:
+    # A statement that is parsed already is executed in half the time.
+    cursor.execute(*duckdb.extract_statements(text), params)
 
 
 def _check_bindable(name: str, value: object) -> None:

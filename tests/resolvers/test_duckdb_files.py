@@ -273,6 +273,32 @@ def test_a_database_may_have_any_name(name: str, tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT * FROM t", url=f"duckdb:///{name}.db") == [{"i": 1}]
 
 
+def test_columns_may_change_and_names_may_be_double(tmp_path: Path) -> None:
+    async def run() -> None:
+        database = pool_of(tmp_path, "duckdb:///", max_bytes=1000)
+        try:
+            for content, expected in (
+                ("a,b\n1,x\n", [{"a": 1, "b": "x"}]),
+                ("b,a\n1,x\n", [{"b": 1, "a": "x"}]),
+                ("c,a\n1,x\n", [{"c": 1, "a": "x"}]),
+                ("a,c,d\n1,x,2\n", [{"a": 1, "c": "x", "d": 2}]),
+                ("a\n1\n", [{"a": 1}]),
+                ("b\n1\n", [{"b": 1}]),
+                (f"a\n{'x' * 1000}\n", [{"a": "x" * 1000}]),
+                ('"odd ""name""",A\nx,y\n', [{'odd "name"': "x", "A": "y"}]),
+            ):
+                (tmp_path / "x.csv").write_text(content, "utf-8")
+                assert await select(database, "SELECT * FROM 'x.csv'") == expected
+            (tmp_path / "x.csv").write_text(f"a\n{'x' * 1001}\n", "utf-8")
+            assert await outcome(database, "SELECT * FROM 'x.csv' WHERE :f = 'f'", "f") == Code.SUBREQUEST_RESPONSE_TOO_LARGE
+            assert await select(database, "SELECT 1 AS a, 'x' AS a, 'y' AS b") == [{"a": "x", "b": "y"}]
+            assert await outcome(database, "SELECT 1 AS a, repeat(:f, 1001) AS a", "f") == Code.SUBREQUEST_RESPONSE_TOO_LARGE
+        finally:
+            await database.aclose()
+
+    run_with_timeout(run())
+
+
 # -- size
 
 
