@@ -67,6 +67,8 @@ class _SelectionWriter:
             # The projection and links need the concrete type of each object.
             written = ((name, " ".join(self.fields(below)) or TYPENAME) for name, below in types.items())
             texts = [TYPENAME, *texts, *(f"... on {name} {{ {text} }}" for name, text in written)]
+        if readers.parts and not texts:
+            texts = [TYPENAME]  # all that is selected of an object comes from elsewhere, but a service wants a selection
         return f" {{ {' '.join(texts)} }}" if texts else ""
 
     def add(self, fields: _Fields, type_name: str, selection: tuple[Selected, ...]) -> None:
