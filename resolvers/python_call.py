@@ -1,7 +1,10 @@
-"""``type: python``: a Python function of the user's. An ``async`` function is awaited, any other runs in a thread.
+"""``type: python``: a Python function of the user's. An ``async`` function runs in a task, any other in a thread.
 
-A thread cannot be stopped. Therefore each function has a thread pool of its own: one that hangs takes no thread from other functions or
-from the gateway.
+A thread cannot be stopped, nor a coroutine that ignores its cancellation. Therefore no request waits for either after its deadline, and each
+function has a thread pool of its own: one that hangs takes no thread from other functions or from the gateway.
+
+Whatever a function raises is the failure of its step, ``SystemExit`` and ``KeyboardInterrupt`` included. It is caught inside the thread or
+the task: an event loop stops at these two when a task ends with them.
 """
 
 import asyncio
@@ -9,7 +12,7 @@ import contextvars
 import dataclasses
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import cache
@@ -22,7 +25,13 @@ from gateway.errors import Code, StepFault
 from gateway.settings import FunctionPath, StepKeys, Text, empty
 
 MAX_THREADS = 32
-"""The most concurrent calls of one function; further ones wait."""
+"""The most concurrent calls of one function in threads; further ones wait."""
+MAX_ABANDONED = 1000
+"""The most calls of one ``async`` function that go on although they were cancelled; with so many of them, further calls fail at once."""
+
+Outcome = tuple[Any, BaseException | None]
+"""What a function has returned, as JSON data, or what it has raised."""
+Perform = Callable[[Mapping[str, Any]], Coroutine[Any, Any, Outcome]]
 
 
 class PythonKeys(StepKeys):
@@ -55,6 +64,8 @@ class PythonCall(StepType):
     def __init__(self) -> None:
         self._threads: dict[str, ThreadPoolExecutor] = {}
         """The thread pool of each function, for the lifetime of the process: a reload must not wait for a function that hangs."""
+        self._abandoned: dict[str, set[asyncio.Task[Outcome]]] = {}
+        """The tasks of each function that have been cancelled and still run."""
 
     def inputs(self, keys: PythonKeys, templates: Mapping[str, Any], arguments: Sequence[str]) -> Mapping[str, object]:
         """Return the templates of the keyword arguments."""
@@ -65,18 +76,16 @@ class PythonCall(StepType):
         try:
             function = _load_function(keys.call)
             inspect.signature(function).bind(**dict.fromkeys(keys.inputs))
-        except (ImportError, AttributeError) as error:
-            yield KeyProblem(
-                "call", f"'{keys.call}' cannot be loaded: {error}{_python_types().import_suggestion(error)}", "bad-function"
-            )
-        except TypeError as error:
+        except FunctionError as error:
+            yield KeyProblem("call", f"'{keys.call}' cannot be loaded: {error}", "bad-function")
+        except (TypeError, ValueError) as error:
             yield KeyProblem("inputs", f"'{keys.call}' does not take these inputs: {error}", "bad-function")
 
     def returns(self, keys: PythonKeys) -> str | None:
         """Return the GraphQL type of the function's return annotation, or None."""
         try:
             text: str | None = _python_types().returned_type(_load_function(keys.call))
-        except (ImportError, AttributeError):
+        except FunctionError:
             return None
         return text
 
@@ -93,31 +102,77 @@ class PythonCall(StepType):
         keys = step.keys
         assert isinstance(keys, PythonKeys)
         function = _load_function(keys.call)
-        perform = function if inspect.iscoroutinefunction(function) else self._in_thread(keys.call, function)
+        perform = (
+            self._in_task(keys.call, function) if inspect.iscoroutinefunction(function) else self._in_thread(keys.call, function)
+        )
 
         async def run(inputs: Inputs, context: CallContext) -> Reply:
-            try:
-                value = await perform(**inputs["inputs"])
-            except StepFault:
-                raise
-            # Whatever a user's function raises is a failure of its step, not of the request.
-            except Exception as error:
-                raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"{keys.call}: {type(error).__name__}: {error}") from error
-            return Reply(to_json_data(value))
+            value, error = await perform(inputs["inputs"])
+            if error is None:
+                return Reply(value)
+            if isinstance(error, StepFault):
+                raise error
+            detail = f"{keys.call}: {type(error).__name__}: {_python_types().exception_text(error)}"
+            raise StepFault(Code.INTERNAL_SERVER_ERROR, detail=detail) from error
 
         return run
 
-    def _in_thread(self, path: str, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    def _in_task(self, path: str, function: Callable[..., Any]) -> Perform:
+        """Return a coroutine function that runs ``function`` in a task of its own.
+
+        So a function that cancels its task ends nothing but itself, and one that ignores its cancellation does not hold up the request.
+        """
+        abandoned = self._abandoned.setdefault(path, set())
+
+        async def run(inputs: Mapping[str, Any]) -> Outcome:
+            if len(abandoned) >= MAX_ABANDONED:
+                return None, RuntimeError(f"{MAX_ABANDONED} calls of it have been cancelled and still run")
+            task = asyncio.create_task(_await(functools.partial(function, **inputs)))
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                task.cancel()
+                abandoned.add(task)
+                task.add_done_callback(abandoned.discard)
+                raise
+
+        return run
+
+    def _in_thread(self, path: str, function: Callable[..., Any]) -> Perform:
         """Return a coroutine function that runs ``function`` in its thread pool, in the caller's context, as ``asyncio.to_thread`` does."""
         threads = self._threads.get(path)
         if threads is None:
             threads = self._threads[path] = ThreadPoolExecutor(MAX_THREADS, path)
+        # A function that is not declared `async` may still return something to await, for example one that is decorated.
+        finish = self._in_task(path, _awaited)
 
-        def run(**inputs: Any) -> Awaitable[Any]:
-            bound_call = functools.partial(contextvars.copy_context().run, function, **inputs)
-            return asyncio.get_running_loop().run_in_executor(threads, bound_call)
+        async def run(inputs: Mapping[str, Any]) -> Outcome:
+            bound_call = functools.partial(contextvars.copy_context().run, _call, function, inputs)
+            value, error = await asyncio.get_running_loop().run_in_executor(threads, bound_call)
+            return await finish({"awaitable": value}) if inspect.isawaitable(value) else (value, error)
 
         return run
+
+
+def _call(function: Callable[..., Any], inputs: Mapping[str, Any]) -> Outcome:
+    """Call a function in a thread. The value is made JSON data there too, as that may run code of its objects."""
+    try:
+        value = function(**inputs)
+        return (value if inspect.isawaitable(value) else to_json_data(value)), None
+    except BaseException as error:  # noqa: BLE001 - see the head of this module
+        return None, error
+
+
+async def _await(function: Callable[[], Any]) -> Outcome:
+    """Call an ``async`` function and await it."""
+    try:
+        return to_json_data(await function()), None
+    except BaseException as error:  # noqa: BLE001 - see the head of this module
+        return None, error
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
 
 
 @cache
@@ -126,10 +181,22 @@ def _python_types() -> Any:
     return import_module("gateway.language.python_types")
 
 
+class FunctionError(Exception):
+    """A function cannot be loaded; the message says why."""
+
+
 def _load_function(path: str) -> Callable[..., Any]:
-    function = _python_types().load_object(path)
+    """Return the function that ``package.module:function`` names.
+
+    :raises FunctionError: there is none, or its module raises an exception when it is imported.
+    """
+    types = _python_types()
+    try:
+        function = types.load_object(path)
+    except (ImportError, AttributeError) as error:
+        raise FunctionError(f"{types.exception_text(error)}{types.import_suggestion(error)}") from error
     if not callable(function):
-        raise AttributeError(f"'{path}' is no function")  # noqa: TRY004 - reported like a missing function
+        raise FunctionError(f"'{path}' is no function")
     return function  # type: ignore[no-any-return]
 
 

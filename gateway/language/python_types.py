@@ -6,6 +6,7 @@ the gateway reads plain data.
 
 import pkgutil
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from importlib import import_module
+from numbers import Integral, Real
 from typing import Any, Union
 from uuid import UUID
 
@@ -37,6 +39,7 @@ _SCALARS: Mapping[object, str] = {
     Decimal: "Decimal",
     UUID: "UUID",
 }
+_JSON_SCALARS = frozenset({str, int, float, bool})
 
 
 @strawberry.type
@@ -64,7 +67,7 @@ def load_class(path: str) -> type:
     """
     try:
         loaded = load_object(path)
-    except Exception as error:  # importing a module runs its code, which may raise anything
+    except (ImportError, AttributeError) as error:
         raise ValueError(f"'{path}' cannot be loaded: {error}{import_suggestion(error)}") from error
     if not isinstance(loaded, type) or not has_object_definition(loaded):
         raise ValueError(f"'{path}' is no GraphQL type; decorate it with @strawberry.type")
@@ -74,14 +77,30 @@ def load_class(path: str) -> type:
 def load_object(path: str) -> Any:
     """Return the object that ``package.module:name`` names; the name may be dotted.
 
-    :raises ImportError: there is no such module.
+    :raises ImportError: there is no such module, or it raises an exception when it is imported.
     :raises AttributeError: the module has no such name.
     """
     module, _, name = path.partition(":")
-    loaded: Any = import_module(module)
-    for part in name.split("."):
-        loaded = getattr(loaded, part)
+    try:
+        loaded: Any = import_module(module)
+        for part in name.split("."):
+            loaded = getattr(loaded, part)
+    except (ImportError, AttributeError):
+        raise
+    except BaseException as error:
+        # `sys.exit()` in a module must not end a gateway that loads it at a reload. Only Ctrl-C at the terminal still ends a command.
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        raise ImportError(f"'{module}' raises {type(error).__name__} when it is imported: {exception_text(error)}") from error
     return loaded
+
+
+def exception_text(error: BaseException) -> str:
+    """Return the text of an exception that other people's code has raised, whose ``__str__`` may raise anything itself."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not end the caller
+        return "an exception without a text"
 
 
 def print_types(classes: Sequence[type]) -> str:
@@ -168,7 +187,20 @@ def enum_name(value: Enum) -> str:
 
 
 def scalar_text(value: object) -> object:
-    """Return dates, times, decimals and UUIDs as their JSON text, any other value unchanged."""
+    """Return a scalar as JSON: dates, times, decimals and UUIDs as text, instances of subclasses as plain texts and numbers.
+
+    :raises TypeError: the value is nothing that JSON has.
+    """
+    if value is None or type(value) in _JSON_SCALARS:
+        return value
     if isinstance(value, date | time):
         return value.isoformat()
-    return str(value) if isinstance(value, Decimal | UUID) else value
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # a subclass could have a `__str__` of its own, and would run it while the response is written
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"a value is of type {type(value).__name__}, which is no JSON")

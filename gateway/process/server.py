@@ -2,16 +2,17 @@
 
 import asyncio
 import functools
+import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from gateway.serve.connections.listener import listen
 from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge
 from gateway.telemetry.logs import configure_logging
+
+log = logging.getLogger("stepgraph.server")
 
 MAX_ACCEPTS = 64
 """How many connections are accepted in one turn of the event loop."""
@@ -49,18 +52,26 @@ def serve(folder: Path, bound: socket.socket, workers: int, options: ServeOption
     # A worker that replaces a dead one must serve what the others do, even if the files have become invalid since the start.
     was_sound = options.built is not None and not options.built.problems
     options = replace(options, built=None, keeps_going=True, resumes=was_sound)
-    create_process = functools.partial(
-        multiprocessing.get_context("spawn").Process,
-        target=_run_worker,
-        args=(folder, bound, options, admin_port, WorkerGroup(os.getpid(), workers)),
+    spawn, arguments = (
+        multiprocessing.get_context("spawn"),
+        (folder, bound, options, admin_port, WorkerGroup(os.getpid(), workers)),
     )
+
+    def create_process(has_started: Connection) -> BaseProcess:
+        return spawn.Process(target=_run_worker, args=(*arguments, has_started))
+
     return Workers(create_process, workers, bound).run()
 
 
 def _run_worker(
-    folder: Path, bound: socket.socket, options: ServeOptions, admin_port: int | None, worker_group: WorkerGroup
+    folder: Path,
+    bound: socket.socket,
+    options: ServeOptions,
+    admin_port: int | None,
+    worker_group: WorkerGroup,
+    has_started: Connection,
 ) -> None:
-    """Run as a worker process until a signal, then exit."""
+    """Run as a worker process until a signal, then exit. When it serves it sends one byte to ``has_started``."""
     configure_logging(is_development=options.is_development)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the supervisor sends SIGTERM
     parent = multiprocessing.parent_process()
@@ -70,7 +81,7 @@ def _run_worker(
     app = create_app(
         folder, is_development=options.is_development, options=options, admin_port=admin_port, worker_group=worker_group
     )
-    sys.exit(_serve(app, bound, options, is_worker=True))
+    sys.exit(_serve(app, bound, options, has_started))
 
 
 def _exit_with(parent: BaseProcess) -> None:
@@ -79,7 +90,7 @@ def _exit_with(parent: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, *, is_worker: bool = False) -> int:
+def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, has_started: Connection | None = None) -> int:
     config = uvicorn.Config(
         app,
         http=GatewayProtocol,
@@ -90,9 +101,25 @@ def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, *, is_w
         proxy_headers=False,
         timeout_keep_alive=15,
     )
-    server = Server(config, app.edge, is_development=options.is_development, is_worker=is_worker)
+    server = Server(config, app.edge, is_development=options.is_development, has_started=has_started)
     server.run(sockets=[bound])
     return 0 if server.started else NOT_STARTED
+
+
+def run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine until it ends, whatever other tasks do.
+
+    An event loop stops when a task or callback ends with ``SystemExit`` or ``KeyboardInterrupt``, or calls its ``stop``. A function of a
+    python step can start such a task; it must not end the process. The loop goes on where it has stopped, and loses nothing.
+    """
+    task = loop.create_task(main)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            log.exception("a task or callback has stopped the event loop, which goes on", extra={"detail": type(error).__name__})
 
 
 class Server(uvicorn.Server):
@@ -103,12 +130,26 @@ class Server(uvicorn.Server):
     the grace time. A second signal makes it exit at once.
     """
 
-    def __init__(self, config: uvicorn.Config, edge: Edge, *, is_development: bool, is_worker: bool) -> None:
+    def __init__(
+        self, config: uvicorn.Config, edge: Edge, *, is_development: bool, has_started: Connection | None = None
+    ) -> None:
         super().__init__(config)
         self._edge = edge
         self._is_development = is_development
-        self._is_worker = is_worker
+        self._has_started = has_started
+        """Where a worker tells its supervisor that it serves; None in a process that is no worker."""
+        self._is_worker = has_started is not None
         self._drained_at: float | None = None
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal, on an event loop of its own."""
+        runner = asyncio.Runner(loop_factory=self.config.get_loop_factory())
+        try:
+            run_to_end(runner.get_loop(), self.serve(sockets))
+        finally:
+            # A task that is cancelled now may end with SystemExit too; its status is not that of the process.
+            with suppress(SystemExit, KeyboardInterrupt):
+                runner.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets and load the configuration; exit with ``NOT_STARTED`` if that fails."""
@@ -121,6 +162,9 @@ class Server(uvicorn.Server):
         if self._is_worker:
             await self._listen(sockets or [])
         self.started = True
+        if self._has_started is not None:
+            with suppress(OSError):  # the supervisor has been killed
+                self._has_started.send_bytes(b"1")
 
     async def _listen(self, sockets: list[socket.socket]) -> None:
         factory = functools.partial(GatewayProtocol, self.config, self.server_state, self.lifespan.state)

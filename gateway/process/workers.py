@@ -7,28 +7,50 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import wait
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
 
 log = logging.getLogger("stepgraph.workers")
 
 NOT_STARTED = 3
-"""Exit status of a worker that failed to start. If no older worker is alive, the supervisor gives up: no worker can start."""
+"""Exit status of a worker that failed to start. If no older worker is alive, the supervisor gives up: no worker can start. A worker that
+has served may end with the same status, by a step that ends its process; it is replaced like any other."""
 RESTART_INTERVAL = 1.0
 """Minimum seconds between two starts of a worker, so that one that crashes at once does not use up the processor."""
 FAILED_START_INTERVAL = 5.0
 """The same after a failed start, which itself takes most of a second of processor time."""
 
 
-class Workers:
-    """The workers of this process, their supervisor. ``create_process`` returns a process that has not started yet."""
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A worker process that was started: when, by the monotonic clock, and where it tells that it serves."""
 
-    def __init__(self, create_process: Callable[[], BaseProcess], count: int, bound: socket.socket) -> None:
+    started_at: float
+    told: Connection
+
+    def has_served(self) -> bool:
+        """Tell whether the worker, which has ended, has said that it serves."""
+        try:
+            # Without a wait: a child of the worker may hold the other end open.
+            return self.told.poll() and bool(self.told.recv_bytes())
+        except (EOFError, OSError):
+            return False
+        finally:
+            self.told.close()
+
+
+class Workers:
+    """The workers of this process, their supervisor.
+
+    ``create_process`` returns a process that has not started yet, and that sends a byte to its argument once it serves.
+    """
+
+    def __init__(self, create_process: Callable[[Connection], BaseProcess], count: int, bound: socket.socket) -> None:
         self._create_process = create_process
         self._count = count
         self._bound = bound
-        self._started: dict[BaseProcess, float] = {}
-        """Running processes → monotonic start time."""
+        self._started: dict[BaseProcess, _Running] = {}
         self._is_stopping = threading.Event()
         self._status = 0
 
@@ -49,28 +71,31 @@ class Workers:
     def _start(self) -> None:
         if self._is_stopping.is_set():
             return
-        process = self._create_process()
+        told, has_started = Pipe(duplex=False)
+        process = self._create_process(has_started)
         process.start()
-        self._started[process] = time.monotonic()
+        has_started.close()  # the process has its own, and the pipe ends with it
+        self._started[process] = _Running(time.monotonic(), told)
         if self._is_stopping.is_set():  # a signal arrived before the process was registered, so it was not sent there
             process.terminate()
 
     def _replace(self, process: BaseProcess) -> None:
-        started = self._started.pop(process)
+        worker = self._started.pop(process)
+        could_not_start = not worker.has_served() and process.exitcode == NOT_STARTED
         if self._is_stopping.is_set():
             return
-        if process.exitcode == NOT_STARTED and not self._has_older(started):
+        if could_not_start and not self._has_older(worker.started_at):
             self._status = 1
             self._stop(signal.SIGTERM, None)
             return
         log.warning("a worker has died and is replaced", extra={"pid": process.pid, "status": process.exitcode})
-        interval = FAILED_START_INTERVAL if process.exitcode == NOT_STARTED else RESTART_INTERVAL
-        time.sleep(max(0.0, started + interval - time.monotonic()))
+        interval = FAILED_START_INTERVAL if could_not_start else RESTART_INTERVAL
+        time.sleep(max(0.0, worker.started_at + interval - time.monotonic()))
         self._start()
 
     def _has_older(self, started: float) -> bool:
         """Tell whether a worker is alive that started earlier than one that failed to start: it has probably started to serve."""
-        return any(process.is_alive() and since < started for process, since in self._started.items())
+        return any(process.is_alive() and worker.started_at < started for process, worker in self._started.items())
 
     def _stop(self, _sig: int, _frame: object) -> None:
         """Stop all workers by SIGTERM. Called a second time, it makes them exit at once."""

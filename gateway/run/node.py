@@ -39,6 +39,8 @@ async def perform_step(
         return run.failed(node, fault, context)
     except ExpressionError as error:
         return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
+    except Exception as error:  # noqa: BLE001 - a defect of a step type; in a link it is the failure of one batch, not of all
+        return run.unexpected(node, error)
 
 
 def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:

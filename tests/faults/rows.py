@@ -74,6 +74,7 @@ MUST: Mapping[str, str] = {
     "O-08": "a hundred thousand requests",
     "O-09": "many documents, tenants and keys",
     "O-10": "an event loop that is never held up",
+    "O-14": "functions that end a process",
     "T-01": "one line for each failed step",
 }
 SHOULD: Mapping[str, str] = {

@@ -378,7 +378,7 @@ def test_while_the_configuration_is_loaded_the_port_answers_and_says_so(tmp_path
     async def scenario() -> None:
         app = create_app(write_files(tmp_path, {"graph.yaml": text}))
         config = uvicorn.Config(app, http=GatewayProtocol, ws="none", log_config=None, access_log=False, proxy_headers=False)
-        server = EmbeddedServer(config, app.edge, is_development=False, is_worker=False)
+        server = EmbeddedServer(config, app.edge, is_development=False)
         bound = bind("127.0.0.1", 0)
         running = asyncio.create_task(server._serve([bound]))
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -10,6 +10,7 @@
 - a *retry* is the outermost: each attempt has its own wait and timeout, and the breaker counts the result of each.
 """
 
+import asyncio
 from typing import Any
 
 from gateway.blueprint import Step
@@ -19,7 +20,7 @@ from gateway.run.policies.attempt import ATTEMPT
 from gateway.run.policies.breaker import BREAKER
 from gateway.run.policies.bulkhead import BULKHEAD
 from gateway.run.policies.hedge import HEDGE
-from gateway.run.policies.policy import Policy, SourceState
+from gateway.run.policies.policy import Policy, SourceState, defect_fault
 from gateway.run.policies.retry import RETRY
 from gateway.settings import SourceKeys
 
@@ -54,6 +55,11 @@ def _counted(call: Call) -> Call:
 
     async def counted(inputs: Inputs, context: CallContext) -> Reply:
         context.attempts += 1
-        return await call(inputs, context)
+        try:
+            return await call(inputs, context)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            raise defect_fault(error) from error
 
     return counted

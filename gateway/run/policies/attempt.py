@@ -6,7 +6,7 @@ from gateway.blueprint import Step
 from gateway.contract import Call, CallContext, Inputs, Reply
 from gateway.run.policies.breaker import BREAKER
 from gateway.run.policies.bulkhead import BULKHEAD, Bulkhead
-from gateway.run.policies.policy import Policy, SourceState
+from gateway.run.policies.policy import Policy, SourceState, defect_fault
 from gateway.run.policies.timeout import AttemptTimeout
 
 _UNLIMITED = 1_000_000_000
@@ -31,11 +31,11 @@ def with_attempt(call: Call, step: Step, source: SourceState) -> Call:
                 limit = AttemptTimeout(timeout, context)
                 try:
                     reply = await call(inputs, context)
-                except (asyncio.CancelledError, TimeoutError) as error:
-                    # A cancellation from outside (the client has left) goes on as it is; one by our own timer becomes a fault.
-                    if isinstance(error, asyncio.CancelledError) and not limit.is_cause():
+                except BaseException as error:
+                    ended = _end_of(error, limit)
+                    if ended is error:
                         raise
-                    raise limit.fault() from None
+                    raise ended from None
                 finally:
                     limit.cancel()
             finally:
@@ -49,6 +49,17 @@ def with_attempt(call: Call, step: Step, source: SourceState) -> Call:
         return reply
 
     return attempt
+
+
+def _end_of(error: BaseException, limit: AttemptTimeout) -> BaseException:
+    """Return what an attempt raises that has ended with ``error``: a cancellation from outside (the client has left) as it is, else a fault."""
+    if isinstance(error, asyncio.CancelledError):
+        if limit.is_cause():
+            return limit.fault()
+        return error if limit.is_task_cancelled else defect_fault(error)
+    if isinstance(error, TimeoutError):
+        return limit.fault()
+    return error if isinstance(error, Exception) else defect_fault(error)
 
 
 ATTEMPT: Policy[None] = Policy("attempt", with_attempt)

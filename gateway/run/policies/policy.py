@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from gateway.blueprint import Step
 from gateway.contract import Call
+from gateway.errors import Code, StepFault
 from gateway.settings import SourceKeys
 
 S = TypeVar("S")
@@ -22,6 +23,15 @@ class SourceMetric:
     text: str
     label: str | None = None
     is_gauge: bool = False
+
+
+def defect_fault(error: BaseException) -> StepFault:
+    """Return the fault of a call that raised what no call should: ``SystemExit``, or a CancelledError although nobody has cancelled it.
+
+    It becomes a fault before it leaves the innermost policy. Beyond that there are tasks, and an event loop stops when a task ends with
+    ``SystemExit`` or ``KeyboardInterrupt``.
+    """
+    return StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"the call ended with {type(error).__name__}")
 
 
 REFUSED = SourceMetric("stepgraph_source_refused", "Calls and retries that were not made, by the policy that refused them.", "by")

@@ -78,6 +78,11 @@ class DeadlineTimer:
         if self.handle is not None:
             self.handle.cancel()
 
+    @property
+    def is_task_cancelled(self) -> bool:
+        """Whether the task is being cancelled since the timer was set. If not, a CancelledError comes from what the task awaits."""
+        return self._task.cancelling() > self._cancellations
+
     def is_cause(self) -> bool:
         """Tell whether the task was cancelled by this timer alone. If this timer has fired, its own cancellation is undone."""
         return self.has_fired and self._task.uncancel() <= self._cancellations

@@ -4,6 +4,7 @@ A request that needs no I/O is answered at once, without a task. For any other o
 :mod:`gateway.serve.connections.connection` in production, and :mod:`gateway.serve.http.asgi` under other servers.
 """
 
+import asyncio
 import itertools
 import logging
 import re
@@ -167,7 +168,9 @@ class GraphQLEndpoint:
             return self._end(message, media_type, version, _not_admitted(message))
         try:
             answer: Answer = 200, await pending(), b""
-        except Exception as error:  # noqa: BLE001 - _answer_error logs it
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - _answer_error logs it
             answer = _answer_error(error, message, media_type)
         finally:
             self.admission.release()
@@ -195,7 +198,7 @@ def _not_admitted(message: HttpMessage) -> Answer:
     return NOT_ADMITTED
 
 
-def _answer_error(error: Exception, message: HttpMessage, media_type: str) -> Answer:
+def _answer_error(error: BaseException, message: HttpMessage, media_type: str) -> Answer:
     """Return the answer for an error: a request error, or a defect, of which the client gets no detail and the log gets the traceback."""
     if isinstance(error, RequestError):
         message.summary.note_refusal(error)

@@ -122,7 +122,8 @@ def test_calls_that_fail_give_their_places_back_and_say_nothing_of_the_time_that
         state = new_state(SourceKeys.model_validate({"type": "act", "adaptive": {}}))
         call = guarded(fail, state)
         for _ in range(100):
-            with pytest.raises(error):
+            # A CancelledError of the call itself, which nobody has cancelled, is a fault like any other.
+            with pytest.raises(StepFault if error is asyncio.CancelledError else error):
                 await call({}, CallContext(RequestContext("r", {}, 0.0), 1e9))
         assert (state["bulkhead"].in_use, state["bulkhead"].capacity) == (0, 5)
         assert state["adaptive"].base_latency is None
