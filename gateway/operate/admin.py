@@ -63,7 +63,10 @@ def state(serving: Serving) -> dict[str, object]:
     for name, since in serving.kept.items():
         units[name] = {"state": "kept" if name in units else "left out", "since": since.isoformat(timespec="milliseconds")}
     problems = [
-        {"place": str(problem.place), "subject": problem.subject, "message": problem.message, "code": problem.code}
+        {
+            "place": _as_utf8(str(problem.place)),
+            **{key: _as_utf8(getattr(problem, key)) for key in ("subject", "message", "code")},
+        }
         for problem in serving.problems
     ]
     return {
@@ -74,6 +77,11 @@ def state(serving: Serving) -> dict[str, object]:
         "units": units,
         "changes": dict(serving.outcomes),
     }
+
+
+def _as_utf8(text: str) -> str:
+    """Escape what UTF-8 does not have: bytes of a file name that is no UTF-8, which Python keeps as halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Server(uvicorn.Server):

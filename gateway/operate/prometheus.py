@@ -36,6 +36,16 @@ class _Configuration(Collector):
             ["result"],
             {(result,): self._serving.outcomes[result] for result in ("accepted", "partial", "rejected", "failed")},
         )
+        info = GaugeMetricFamily(
+            "stepgraph_configuration_info", "The version of the configuration that this process answers by.", labels=["version"]
+        )
+        info.add_metric([self._serving.version], 1)
+        yield info
+        yield CounterMetricFamily(
+            "stepgraph_watch_restarts",
+            "How often watching the configuration folder has ended by an error and was begun anew.",
+            self._serving.watch_restarts,
+        )
         yield GaugeMetricFamily(
             "config_problems", "Problems in the configuration files as they are now.", len(self._serving.problems)
         )

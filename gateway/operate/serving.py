@@ -20,7 +20,7 @@ from gateway.load.build.build import BuildResult, build_next, require_blueprint
 from gateway.load.read.files import Files, read_files
 from gateway.load.types.sdl import SdlTypes
 from gateway.operate.history import Versions
-from gateway.operate.watch import FolderWatcher
+from gateway.operate.watch import FolderWatcher, keep_running
 from gateway.schema.changes import breaking_changes
 from gateway.serve.generation.generation import Generation, open_generation
 from gateway.serve.generation.pools import Pools
@@ -81,6 +81,8 @@ class Serving:
         """When version or problems last changed."""
         self.changed = asyncio.Event()
         """Set when the version or the problems have changed. Each event is used once: a new one replaces it."""
+        self.watch_restarts = 0
+        """How often watching or checking the folder has ended, and was begun anew."""
         self.outcomes: Counter[str] = Counter()
         """Number of changes for the metrics: ``accepted``, ``partial`` (the valid parts), ``rejected``, or ``failed`` by a defect."""
 
@@ -130,13 +132,24 @@ class Serving:
         return resumed
 
     async def follow(self) -> None:
-        """Reload at each change of the folder until cancelled."""
+        """Reload at each change of the folder until cancelled, whatever else happens."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.listen())
-            async for _ in self._watch.changes():
-                # One read decides whether to reload at all: a poll without a change does not wait for the files to settle.
-                if (await asyncio.to_thread(read_files, self._folder)).version != self._seen_version:
-                    await self.reload()
+            # Apart from each other: while there are no events the folder is still polled, and SIGHUP heard.
+            for name, body in (
+                ("the watch of the folder", self._watch.listen),
+                ("the check of the folder", self._reload_changes),
+            ):
+                group.create_task(keep_running(name, body, self._count_restart))
+
+    async def _reload_changes(self) -> None:
+        async for _ in self._watch.changes():
+            # One read decides whether to reload at all: a poll without a change does not wait for the files to settle.
+            if (await asyncio.to_thread(read_files, self._folder)).version != self._seen_version:
+                await self.reload()
+
+    def _count_restart(self) -> None:
+        self.watch_restarts += 1
+        self._watch.note_change()  # the change that was being looked at may be lost
 
     def check_soon(self) -> None:
         """Check the folder for changes soon, as after a change event."""
@@ -159,8 +172,8 @@ class Serving:
         self._seen_version = files.version
         try:
             outcome = await self._build_and_swap(files)
-        except Exception:
-            # A defect, for example in a step type, must not end the watch.
+        except (Exception, SystemExit, KeyboardInterrupt):
+            # A defect, for example in a step type, or `sys.exit()` in a Python module, must not end the watch or the process.
             log.exception("configuration could not be loaded; the last good one stays active")
             outcome = "failed"
         self.outcomes[outcome] += 1

@@ -6,7 +6,7 @@ two reads of the folder, ``settle_ms`` apart, are equal and no event arrived bet
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from watchfiles import Change, awatch
@@ -20,12 +20,42 @@ _IDENTITY_CHECK_MS = 500
 """Interval at which the folder's inode is compared: no event reports that the folder itself was replaced."""
 _RETRY_SECONDS = 60.0
 """Seconds until another attempt to watch after the system refused one; the folder is only polled meanwhile."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before something that has ended is begun anew; they double with each end, up to the longest."""
+_STEADY_SECONDS = 60.0
+"""Seconds after which something that has been begun anew counts as steady, and the next pause is the first again."""
 
 
 def _is_relevant(_: Change, path: str) -> bool:
     """Tell whether a name can be a configuration file, a folder, or a symbolic link (Kubernetes swaps the link ``..data``)."""
     name = Path(path).name
     return name.endswith((".yaml", ".yml", ".graphql")) or "." not in name.lstrip(".")
+
+
+async def keep_running(name: str, body: Callable[[], Awaitable[None]], on_end: Callable[[], None]) -> None:
+    """Run what should never end, and begin it anew whenever it ends, with an exception of any kind or without one.
+
+    Each end is logged at level error and reported to ``on_end``.
+
+    :raises asyncio.CancelledError: the running task was cancelled; this alone ends it.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    pause = _FIRST_PAUSE
+    while True:
+        began, ended_with = loop.time(), None
+        try:
+            await body()
+        # SystemExit too: the watch runs code that is not ours, and there would be no more changes without a word.
+        except BaseException as error:
+            if task is not None and task.cancelling():
+                raise
+            ended_with = error
+        on_end()
+        if loop.time() - began > _STEADY_SECONDS:
+            pause = _FIRST_PAUSE
+        log.error("%s has ended; it begins anew in %.1f s", name, pause, exc_info=ended_with)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 class FolderWatcher:

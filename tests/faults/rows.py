@@ -65,6 +65,7 @@ MUST: Mapping[str, str] = {
     "R-06": "hundreds of changes",
     "R-07": "a source that changes under a call",
     "R-09": "a flag that changes within a request",
+    "R-13": "odd files in the folder",
     "O-01": "SIGTERM under load",
     "O-02": "requests that do not end",
     "O-03": "clients that leave",
@@ -92,5 +93,6 @@ SHOULD: Mapping[str, str] = {
     "R-14": "files of any name",
     "R-15": "a history that is none",
     "I-12": "statements of PostgreSQL that change their session",
+    "R-16": "the version of each worker",
 }
 ROWS: Mapping[str, str] = {**MUST, **SHOULD}

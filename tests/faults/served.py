@@ -32,6 +32,8 @@ class Served:
         self.process: Process
         self.gateway: Gateway
         self.admin = ""
+        self.workers = int(arguments[1]) if "--workers" in arguments[:1] else 0
+        """The number of workers; 0 without the option."""
         self.limit = 120.0
         """Seconds that a scenario may take."""
         self._root = folder

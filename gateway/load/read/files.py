@@ -57,7 +57,11 @@ def read_file(path: Path) -> tuple[bytes, str] | Problem:
     """Return the content of a file as bytes and as text, or the problem of reading it."""
     name = str(path)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(
+                os.fstat(file.fileno()).st_mode
+            ):  # it has taken the place of a regular file since the folder was listed
+                return Problem(Place(name), "file", "is no regular file", "unreadable-file")
             data = file.read(MAX_FILE_BYTES + 1)  # one byte more tells that the file is too large, without reading all of it
         if len(data) > MAX_FILE_BYTES:
             return Problem(Place(name), "file", "larger than 10 MB; split it", "file-too-large")
@@ -66,6 +70,11 @@ def read_file(path: Path) -> tuple[bytes, str] | Problem:
         return _unreadable(name, "file", error)
     except UnicodeDecodeError as error:
         return Problem(_place_of(error, name), "file", "is not UTF-8; save it as UTF-8", "not-utf8")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe too, from which nobody would write, is opened at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has neither the flag nor such pipes
 
 
 def _place_of(error: UnicodeDecodeError, file: str) -> Place:
