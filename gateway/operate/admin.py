@@ -106,7 +106,15 @@ def bind_worker_port(port: int, workers: int) -> list[socket.socket]:
 @asynccontextmanager
 async def admin_listener(app: ASGIApp, port: int, worker_group: WorkerGroup | None = None) -> AsyncIterator[None]:
     """Serve the admin application on a port while the context is open; a worker also listens on a port of its own."""
-    config = uvicorn.Config(app, lifespan="off", server_header=False, access_log=False, log_config=None, proxy_headers=False)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,  # a client that keeps its connection must not keep the process
+    )
     server = _Server(config)
     with ExitStack() as stack:
         sockets = [bind(HOST, port, is_shared=True), *(bind_worker_port(port, worker_group.size) if worker_group else ())]

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from gateway.operate.history import Versions
 from gateway.operate.watch import FolderWatcher, keep_running
 from gateway.schema.changes import breaking_changes
 from gateway.serve.generation.generation import Generation, open_generation
-from gateway.serve.generation.pools import Pools
+from gateway.serve.generation.pools import CLOSE_SECONDS, Pools
 from gateway.settings import ReloadKeys
 from gateway.telemetry.telemetry import Telemetry
 
@@ -68,7 +68,8 @@ class Serving:
         self._built: BuildResult | None = None
         self._seen_version = ""
         self._loading = asyncio.Lock()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Generation] = {}
+        self._is_closing = asyncio.Event()
         self._watch = FolderWatcher(folder, lambda: self.keys)
         self.generation: Generation | None = None
         self.version = ""
@@ -277,13 +278,13 @@ class Serving:
         # Read now, before the swap replaces self._built: the new build's types are not the old generation's.
         types = self._built.memory.context.types if self._built and self._built.memory else None
         task = asyncio.create_task(self._close_retired(old, resources, types, self.keys.grace_ms / 1000))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring[task] = old
+        task.add_done_callback(self._retiring.pop)
 
     async def _close_retired(self, old: Generation, resources: AsyncExitStack, types: SdlTypes | None, grace: float) -> None:
-        await _close_when_idle(old, resources, grace)
+        await _close_when_idle(old, resources, grace, self._is_closing)
         # After the grace time requests may still use it, which need its schema.
-        if not self._options.owns_process or not old.is_idle:
+        if not self._options.owns_process or not old.is_idle or self._is_closing.is_set():
             return
         await old.dismantle()
         memory = self._built.memory if self._built else None
@@ -291,24 +292,28 @@ class Serving:
         if types is not None and memory is not None and not memory.refers_to(types):
             await clear_schema(types.schema)
 
+    async def finish_mutations(self) -> None:
+        """Wait for the mutations under way, whose clients may have left, at most for the grace time of a shutdown."""
+        generations = [*self._retiring.values(), *([self.generation] if self.generation else ())]
+        grace = self.generation.blueprint.server.shutdown_grace_ms / 1000 if self.generation else 0.0
+        await asyncio.gather(*(generation.finish_mutations(grace) for generation in generations))
+
     async def aclose(self) -> None:
-        """Close all connection pools, including those of retiring generations."""
-        for task in self._retiring:
-            task.cancel()
+        """Close all connection pools, including those of retiring generations, after their mutations have ended."""
+        self._is_closing.set()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         if self._resources is not None:
             await self._resources.aclose()
         self.generation = self._resources = None
 
 
-async def _close_when_idle(generation: Generation, resources: AsyncExitStack, grace: float) -> None:
-    """Release an old generation's connection pools once its requests have ended, or after a grace time (seconds)."""
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await generation.wait_until_idle()
-    finally:
-        await resources.aclose()
+async def _close_when_idle(generation: Generation, resources: AsyncExitStack, grace: float, is_closing: asyncio.Event) -> None:
+    """Release an old generation's connection pools once its requests have ended, after a grace time (seconds), or when all are closed."""
+    waits = {asyncio.create_task(generation.wait_until_idle()), asyncio.create_task(is_closing.wait())}
+    await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in waits:
+        waiting.cancel()
+    await resources.aclose()
 
 
 @asynccontextmanager
@@ -332,5 +337,6 @@ async def serve_folder(
     finally:
         if watcher is not None:
             watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            # It may be in the middle of a write to a history that is locked, or of a read from a file system that hangs.
+            await asyncio.wait({watcher}, timeout=CLOSE_SECONDS)
         await serving.aclose()

@@ -60,7 +60,9 @@ def create_app(
                 await stack.enter_async_context(admin_listener(create_admin_app(serving, worker_group), admin_port, worker_group))
             yield
             current.clear()
-        telemetry.flush()
+            await serving.finish_mutations()
+            edge.on_requests_ended()
+        await telemetry.flush()
         flush_logs()  # a worker process ends without a word
 
     async def live(_: Request) -> Response:

@@ -27,7 +27,7 @@ from gateway.serve.connections.connection import GatewayProtocol
 from gateway.serve.connections.listener import listen
 from gateway.serve.http.asgi import GatewayApp
 from gateway.serve.http.edge import Edge
-from gateway.telemetry.logs import configure_logging
+from gateway.telemetry.logs import configure_logging, flush_logs
 
 log = logging.getLogger("stepgraph.server")
 
@@ -36,7 +36,9 @@ MAX_ACCEPTS = 64
 MAX_WORKER_ACCEPTS = 4
 """The same for a worker: lower, or else the worker that wakes up first would take all connections that arrive together."""
 EXIT_SECONDS = 0.9
-"""How long a process may take to exit once the last request has ended or was cancelled; then it is forced to."""
+"""How long a process may take to exit once it has closed everything; then it is forced to."""
+CLOSE_SECONDS = 1.8
+"""How long it may take to close everything once the last request has ended: pools, collectors and stores may hang."""
 DEVELOPMENT_GRACE = 1.0
 """Seconds that requests in flight have in development mode, instead of ``shutdown_grace_ms``."""
 
@@ -122,6 +124,11 @@ def run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None])
             log.exception("a task or callback has stopped the event loop, which goes on", extra={"detail": type(error).__name__})
 
 
+def _exit_at_once() -> None:
+    flush_logs(0.1)
+    os._exit(0)
+
+
 class Server(uvicorn.Server):
     """uvicorn's server with its own startup and shutdown.
 
@@ -140,6 +147,7 @@ class Server(uvicorn.Server):
         """Where a worker tells its supervisor that it serves; None in a process that is no worker."""
         self._is_worker = has_started is not None
         self._drained_at: float | None = None
+        edge.on_requests_ended = lambda: self.exit_after(CLOSE_SECONDS)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal, on an event loop of its own."""
@@ -194,7 +202,7 @@ class Server(uvicorn.Server):
 
     def exit_after(self, seconds: float) -> None:
         """Force the process to exit after some seconds: a thread that never returns, as of a Python step, would keep it alive."""
-        timer = threading.Timer(seconds, os._exit, [0])
+        timer = threading.Timer(seconds, _exit_at_once)
         timer.daemon = True
         timer.start()
 

@@ -35,6 +35,8 @@ _STANDARD_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None
 _LIBRARIES = ("uvicorn", "asyncio", "py.warnings")
 """Loggers of libraries whose records are written too. Their debug records are left out, as these may contain data of requests."""
 
+log = logging.getLogger("stepgraph.logs")
+
 Fields = dict[str, Any]
 Render = Callable[[Fields], str]
 
@@ -71,9 +73,9 @@ class LineWriter(logging.Handler):
         """Put a record into the queue."""
         self.handle(record)
 
-    def flush(self) -> None:
-        """Wait until the queue has been written, at most ``FLUSH_TIMEOUT`` seconds: the reader of the descriptor may have stopped reading."""
-        self._is_idle.wait(FLUSH_TIMEOUT)
+    def flush(self, timeout: float = FLUSH_TIMEOUT) -> None:
+        """Wait until the queue has been written, at most ``timeout`` seconds: the reader of the descriptor may have stopped reading."""
+        self._is_idle.wait(timeout)
 
     def close(self) -> None:
         """Write the rest of the queue and end the thread."""
@@ -200,11 +202,27 @@ def configure_logging(*, is_development: bool) -> LineWriter:
     # Lines do not show thread and process, and to find them out takes longer than all the rest of a record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(capture=True)
+    # Python writes these to standard error itself, and would wait for a reader that has stopped.
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_end
     for name, level in (("stepgraph", logging.INFO if is_development else logging.WARNING), *_levels(is_development)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [writer], False
         logger.setLevel(level)
     return writer
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Log an exception that nobody can catch, such as one of a ``__del__``."""
+    log.error("an exception was ignored", extra={"detail": unraisable.err_msg or ""}, exc_info=unraisable.exc_value)
+
+
+def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
+    """Log the exception that has ended a thread. ``SystemExit`` is the way of a thread to end itself."""
+    if ended.exc_type is not SystemExit:
+        log.error(
+            "a thread has ended", extra={"name_of_thread": ended.thread.name if ended.thread else ""}, exc_info=ended.exc_value
+        )
 
 
 def _levels(is_development: bool) -> Iterator[tuple[str, int]]:
@@ -220,7 +238,8 @@ def dropped_lines() -> int:
     return sum(handler.dropped for handler in logging.getLogger("stepgraph").handlers if isinstance(handler, LineWriter))
 
 
-def flush_logs() -> None:
-    """Wait until all records have been written, at most ``FLUSH_TIMEOUT`` seconds."""
+def flush_logs(timeout: float = FLUSH_TIMEOUT) -> None:
+    """Wait until all records have been written, at most ``timeout`` seconds."""
     for handler in logging.getLogger("stepgraph").handlers:
-        handler.flush()
+        if isinstance(handler, LineWriter):
+            handler.flush(timeout)

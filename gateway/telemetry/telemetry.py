@@ -1,7 +1,10 @@
 """Telemetry of requests: counters, access log lines and spans. Called at the start and at the end of each request."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from time import perf_counter
 from typing import Any, Protocol, cast
@@ -19,6 +22,7 @@ from gateway.telemetry.counters import Counters, StepMeter
 log = logging.getLogger("stepgraph.engine")
 access = logging.getLogger("stepgraph.access")
 MAX_PATH = 200
+FLUSH_SECONDS = 1.0
 _NO_OPERATION = ""
 """The operation in the series of a link, which belongs to a type."""
 
@@ -69,10 +73,21 @@ class Telemetry:
             self._created_tracer = cast("Tracer", import_module("gateway.telemetry.tracing").Tracing())
         return self._created_tracer if telemetry.tracing else None
 
-    def flush(self) -> None:
-        """Export the remaining spans, at the end of the process."""
-        if self._created_tracer is not None:
-            self._created_tracer.flush()
+    async def flush(self) -> None:
+        """Export the remaining spans, at the end of the process; give up a collector that does not take them within a second."""
+        if self._created_tracer is None:
+            return
+        loop, flushed = asyncio.get_running_loop(), asyncio.Event()
+
+        def flush(tracer: Tracer) -> None:
+            tracer.flush()
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(flushed.set)
+
+        # A thread that does not keep the process: the exporter's own limits of time are longer than ours.
+        threading.Thread(target=flush, args=[self._created_tracer], name="span-flush", daemon=True).start()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(flushed.wait(), FLUSH_SECONDS)
 
     # -- requests
 

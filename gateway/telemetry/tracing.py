@@ -92,7 +92,7 @@ class Tracing:
         return format(span.get_span_context().trace_id, "032x")
 
     def flush(self) -> None:
-        """Export the remaining spans; wait for that at most 2 seconds."""
+        """Export the remaining spans. A collector that does not answer takes longer than the 2 seconds that the exporter is told."""
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.force_flush(_FLUSH_TIMEOUT_MS)
@@ -121,6 +121,7 @@ def _configure_provider() -> None:
     # ProxyTracerProvider is the placeholder of OpenTelemetry while no provider was set.
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         name = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: _SERVICE}
-        provider = TracerProvider(resource=Resource.create(name))
+        # Without its exit handler, which waits for the collector: the last spans are exported by :meth:`Tracing.flush`.
+        provider = TracerProvider(resource=Resource.create(name), shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(provider)

@@ -76,6 +76,7 @@ MUST: Mapping[str, str] = {
     "O-09": "many documents, tenants and keys",
     "O-10": "an event loop that is never held up",
     "O-14": "functions that end a process",
+    "O-15": "mutations whose client has left",
     "T-01": "one line for each failed step",
 }
 SHOULD: Mapping[str, str] = {
@@ -94,5 +95,6 @@ SHOULD: Mapping[str, str] = {
     "R-15": "a history that is none",
     "I-12": "statements of PostgreSQL that change their session",
     "R-16": "the version of each worker",
+    "O-16": "what hangs at the end",
 }
 ROWS: Mapping[str, str] = {**MUST, **SHOULD}

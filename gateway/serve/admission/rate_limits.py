@@ -19,6 +19,8 @@ from gateway.language.expression import ExpressionError
 
 MAX_KEYS = 20_000
 """How many clients are counted in memory; the least recently seen one is evicted first."""
+CLOSE_SECONDS = 1.0
+"""Seconds that the stores may take to close their connections."""
 MAX_TIMESTAMPS = 500_000
 """How many timestamps of requests are kept for moving windows, of all clients together."""
 
@@ -75,9 +77,12 @@ class RateLimiter:
         return self._stores.setdefault(url, store)
 
     async def aclose(self) -> None:
-        """Close the stores."""
-        for store in self._stores.values():
-            await store.aclose()
+        """Close the stores. One that does not answer is given up after a second."""
+        closing = [asyncio.ensure_future(store.aclose()) for store in self._stores.values()]
+        if closing:
+            _, hanging = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+            for store in hanging:
+                store.cancel()
 
     def _rejection(self, seconds: float) -> RequestError:
         self.refused += 1

@@ -76,6 +76,8 @@ class Generation:
         self.adapt = self.preparation.overlays.adapt
         self._shares_queries = self.blueprint.server.dedupe_queries
         self._queries: SingleFlight[tuple[bytes, RequestSummary]] = SingleFlight(self._unwinding)
+        self._mutations: set[asyncio.Task[Results]] = set()
+        """The mutations under way, also those whose client has left."""
         self._counters = plans.telemetry.counters
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
@@ -277,9 +279,15 @@ class Generation:
     async def _run_to_completion(self, running: Coroutine[Any, Any, Results]) -> Results:
         """Await a run that continues if the client disconnects: a mutation that has started must not stop half-way."""
         task = asyncio.create_task(running)
-        self._unwinding.add(task)
-        task.add_done_callback(self._unwinding.discard)
+        for tasks in (self._unwinding, self._mutations):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
         return await asyncio.shield(task)
+
+    async def finish_mutations(self, grace: float) -> None:
+        """Wait for the mutations under way, whose clients may have left, at most so many seconds."""
+        if self._mutations:
+            await asyncio.wait(self._mutations, timeout=grace)
 
 
 @asynccontextmanager
@@ -291,7 +299,7 @@ async def open_generation(
     pools: Pools | None = None,
     telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Generation]:
-    """Open a generation: acquire the pools of its sources and build its schema. On exit release the pools."""
+    """Open a generation: acquire the pools of its sources and build its schema. On exit wait for its mutations, then release the pools."""
     telemetry = telemetry or Telemetry()
     async with (pools or Pools(step_types)).use(blueprint.called) as opened:
         unwinding: set[asyncio.Future[Any]] = set()
@@ -307,4 +315,10 @@ async def open_generation(
 
         # In a thread, because a large schema takes long enough to delay the requests of the old generation.
         schema = await asyncio.to_thread(build_schema, blueprint)
-        yield Generation(Plans(blueprint, schema, is_development, telemetry), StepCalls(make_call), shared.replies, unwinding)
+        generation = Generation(
+            Plans(blueprint, schema, is_development, telemetry), StepCalls(make_call), shared.replies, unwinding
+        )
+        try:
+            yield generation
+        finally:
+            await generation.finish_mutations(blueprint.server.shutdown_grace_ms / 1000)

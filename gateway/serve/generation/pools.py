@@ -1,5 +1,7 @@
 """Sources → connection pools, each shared by all generations that call the source: opened by the first, closed after the last of them."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +10,11 @@ from typing import Any
 from gateway.blueprint import Source
 from gateway.contract import StepType
 from gateway.run.policies import SourceState, new_state
+
+log = logging.getLogger("stepgraph.pools")
+
+CLOSE_SECONDS = 1.0
+"""Seconds that closing may take, of a pool whose source does not answer or of anything else that the end of a process waits for."""
 
 
 @dataclass(slots=True)
@@ -34,12 +41,13 @@ class Pools:
     @asynccontextmanager
     async def use(self, sources: Iterable[Source]) -> AsyncIterator[Mapping[Source, Pool]]:
         """Open the pools of some sources, or share those that are open, until the context ends."""
-        async with AsyncExitStack() as stack:
-            used = {}
+        used = {}
+        try:
             for source in sources:
                 used[source] = await self._acquire(source)
-                stack.push_async_callback(self._release, source)
             yield used
+        finally:
+            await asyncio.gather(*map(self._release, used))
 
     async def _acquire(self, source: Source) -> Pool:
         pool = self._open.get(source)
@@ -55,4 +63,11 @@ class Pools:
         pool.users -= 1
         if pool.users == 0:
             del self._open[source]
-            await pool.stack.aclose()
+            closing = asyncio.ensure_future(pool.stack.aclose())
+            await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+            # One that cannot be closed must not keep the others open, nor the process from its end.
+            if not closing.done():
+                closing.cancel()
+                log.warning("a source does not close; it is given up", extra={"source": source.name})
+            elif (error := closing.exception()) is not None:
+                log.warning("a source could not be closed", extra={"source": source.name, "detail": type(error).__name__})

@@ -35,6 +35,8 @@ class Edge:
         """Whether responses close their connection, because the server is about to shut down."""
         self.stopping = asyncio.Event()
         """Set when the server shuts down: event streams, which would never end, end then."""
+        self.on_requests_ended: Callable[[], None] = lambda: None
+        """Called in a shutdown when all requests have ended, mutations without a client included. What follows only tidies up."""
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, connections: Set[TimedConnection]) -> None:
