@@ -5,7 +5,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -223,6 +223,52 @@ def test_a_client_cannot_forge_its_address_unless_a_proxy_is_trusted(tmp_path: P
             assert [(await statuses(gateway, 1, x_forwarded_for=str(number)))[0] for number in range(3)] == [200, 200, 429]
         async with limited(tmp_path / "behind", rates, trust="1") as gateway:
             assert [(await statuses(gateway, 1, x_forwarded_for=str(number)))[0] for number in range(3)] == [200, 200, 200]
+
+    asyncio.run(scenario())
+
+
+POST = {"content-type": "application/json", "accept": "application/json"}
+JUNK: Mapping[str, tuple[str, str, bytes, Mapping[str, str]]] = {
+    "no JSON": ("POST", "", b"{", POST),
+    "no UTF-8": ("POST", "", b'{"query": "\xff"}', POST),
+    "nothing": ("POST", "", b"", POST),
+    "no object": ("POST", "", b"7", POST),
+    "no query": ("POST", "", b"{}", POST),
+    "an empty batch": ("POST", "", b"[]", POST),
+    "a batch of junk": ("POST", "", b"[7]", POST),
+    "no document": ("POST", "", b'{"query": "{"}', POST),
+    "no such field": ("POST", "", b'{"query": "{ nothing }"}', POST),
+    "another media type": ("POST", "", b"{}", {**POST, "content-type": "text/plain"}),
+    "another answer": ("POST", "", b"{}", {**POST, "accept": "text/plain"}),
+    "compressed": ("POST", "", b"{}", {**POST, "content-encoding": "br"}),
+    "another method": ("PUT", "", b"{}", POST),
+    "GET without a query": ("GET", "", b"", POST),
+    "GET of a page": ("GET", "", b"", {"accept": "text/html"}),
+    "GET of a mutation": ("GET", "?query=mutation%20%7B%20x%20%7D", b"", POST),
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+@pytest.mark.parametrize(
+    "further", ["", "---\noperation: high\npriority: high\nsteps: [ { name: step, type: value, value: 1 } ]\n", REDIS]
+)
+def test_what_cannot_be_read_counts_like_any_other_request(tmp_path: Path, name: str, further: str) -> None:
+    """Also where the operations have priorities, and where Redis counts."""
+    if further == REDIS:
+        needs_redis()
+    rates = f"rate_limits: [ {{ key: context.tenant, limit: 3/minute }} ]\n{f'  rate_limit_store: {REDIS}' if further == REDIS else further}"
+    method, target, content, headers = JUNK[name]
+    tenant = {"x-tenant": uuid.uuid4().hex}
+
+    async def scenario() -> None:
+        async with limited(tmp_path, rates) as gateway:
+            first, second, third, fourth = [
+                await gateway.send(method, f"/graphql{target}", content=content, headers={**headers, **tenant}) for _ in range(4)
+            ]
+            assert first.status == second.status == third.status != 429
+            assert (fourth.status, fourth.codes) == (429, ["REQUEST_RATE_LIMITED"])
+            assert await statuses(gateway, 1, x_tenant=tenant["x-tenant"]) == [429]
+            assert await statuses(gateway, 1, x_tenant=uuid.uuid4().hex) == [200]
 
     asyncio.run(scenario())
 

@@ -55,6 +55,8 @@ class RequestIds:
         return f"{self._process}{next(self._count):016x}"
 
 
+Readable = GraphQLRequest | Batch | RequestError
+"""What a message contains; an error where it cannot be read."""
 PendingResponse = Callable[[], Coroutine[Any, Any, HttpResponse]]
 """A function to await for a response that needs I/O. Nothing has started before it is called."""
 
@@ -122,15 +124,12 @@ class GraphQLEndpoint:
             return self._end(message, negotiate_or_json(message.headers.get("accept")), version, _not_admitted(message))
         self.telemetry.request_started(message)
         try:
-            media_type = _negotiate_get(message) if message.method == "GET" else negotiate(message.headers.get("accept"))
-            request = self._parser.parse(message)
-            if generation.priority_shares.is_ranked:
-                # The largest share has admitted the request; its own is known only now, from the operations that the document asks for.
-                share = generation.priority_shares.of(_priority(request, generation))
-                if not self.admission.admits(message.arrived_at, share):
-                    return self._end(message, media_type, version, _not_admitted(message))
+            media_type, request, share = self._read(message, generation)
+            # The largest share has admitted the request; its own is known only now, from the operations that the document asks for.
+            if generation.priority_shares.is_ranked and not self.admission.admits(message.arrived_at, share):
+                return self._end(message, media_type, version, _not_admitted(message))
             limits = generation.rate_limits
-            if limits is None and not isinstance(request, Batch):  # the most frequent case: saves a call
+            if limits is None and isinstance(request, GraphQLRequest):  # the most frequent case: saves a call
                 result = generation.begin(request, message)
             else:
                 result = self._limited(limits, generation, request, message) if limits else _begin(generation, request, message)
@@ -140,15 +139,30 @@ class GraphQLEndpoint:
             return self._end(message, media_type, version, (200, result, b""))
         return partial(self._finish, result, share, message, media_type, version)
 
+    def _read(self, message: HttpMessage, generation: Responder) -> tuple[str, Readable, PriorityShare]:
+        """Return the media type of the response, what a message contains, and its share of the admission.
+
+        A message that cannot be read is no exception yet: it is counted by the rate limits like any other, and only then refused.
+        """
+        media_type, share = JSON, generation.priority_shares.largest
+        try:
+            media_type = _negotiate_get(message) if message.method == "GET" else negotiate(message.headers.get("accept"))
+            request: Readable = self._parser.parse(message)
+            if generation.priority_shares.is_ranked:
+                share = generation.priority_shares.of(_priority(request, generation))
+        except RequestError as error:
+            request = error
+        return media_type, request, share
+
     def _limited(
-        self, limits: RateLimits, generation: Responder, request: GraphQLRequest | Batch, message: HttpMessage
+        self, limits: RateLimits, generation: Responder, request: Readable, message: HttpMessage
     ) -> bytes | PendingAnswer:
         """Begin a request if its client has not exceeded a rate limit. Where Redis counts requests, the check must be awaited too."""
         context = generation.adapt(message) if limits.reads_context else message
         peer = client_address(message, limits.proxies)
         key_scope = {"request": context.scope_value, "context": context.values, "peer": peer}
         # Each request of a batch counts, or else a batch would be a way around the limit.
-        number = len(request.items) if isinstance(request, Batch) else 1
+        number = max(1, len(request.items)) if isinstance(request, Batch) else 1
         if limits.store is None:
             self.rate_limiter.hit(limits, key_scope, number)
             return _begin(generation, request, context)
@@ -217,12 +231,14 @@ def _negotiate_get(message: HttpMessage) -> str:
     return negotiate(message.headers.get("accept"))
 
 
-def _priority(request: GraphQLRequest | Batch, generation: Responder) -> Priority:
+def _priority(request: Readable, generation: Responder) -> Priority:
     """Return the priority of a request. A batch has the normal one: its documents are parsed only after admission."""
-    return Priority.NORMAL if isinstance(request, Batch) else generation.priority(request.query)
+    return generation.priority(request.query) if isinstance(request, GraphQLRequest) else Priority.NORMAL
 
 
-def _begin(generation: Responder, request: GraphQLRequest | Batch, context: RequestContext) -> bytes | PendingAnswer:
+def _begin(generation: Responder, request: Readable, context: RequestContext) -> bytes | PendingAnswer:
+    if isinstance(request, RequestError):
+        raise request
     return _begin_batch(generation, request, context) if isinstance(request, Batch) else generation.begin(request, context)
 
 
