@@ -54,14 +54,18 @@ def create_admin_app(serving: Serving, worker_group: WorkerGroup | None = None) 
 
 
 def state(serving: Serving) -> dict[str, object]:
-    """Return the served version and the problems of the files, as JSON: an operation or link is ``current``, ``kept`` or ``left out``."""
+    """Return the served version and the problems of the files, as JSON: an operation or link is ``current``, ``kept`` or ``left out``.
+
+    Of overlays only those are shown that are ``kept`` or ``left out``.
+    """
     blueprint = serving.generation.blueprint if serving.generation else None
     names = [f"operation {name}" for name in blueprint.operations] if blueprint else []
     # A link of an interface is a link of each of its types, with one and the same step name.
     names += dict.fromkeys(f"field {link.step.name}" for link in blueprint.links.values()) if blueprint else []
     units: dict[str, object] = {name: {"state": "current"} for name in names}
+    served = {*names, *(f"overlay {one.name} of operation {one.operation}" for one in (blueprint.overlays if blueprint else ()))}
     for name, since in serving.kept.items():
-        units[name] = {"state": "kept" if name in units else "left out", "since": since.isoformat(timespec="milliseconds")}
+        units[name] = {"state": "kept" if name in served else "left out", "since": since.isoformat(timespec="milliseconds")}
     problems = [
         {
             "place": _as_utf8(str(problem.place)),

@@ -50,7 +50,9 @@ class _Configuration(Collector):
             "config_problems", "Problems in the configuration files as they are now.", len(self._serving.problems)
         )
         yield GaugeMetricFamily(
-            "config_kept", "Operations and links that use their last valid definition.", len(self._serving.kept)
+            "config_kept",
+            "Operations, links and overlays that use their last valid definition, or are left out.",
+            len(self._serving.kept),
         )
         if generation := self._serving.generation:
             insecure = len(generation.blueprint.insecure_sources)

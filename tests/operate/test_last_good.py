@@ -178,15 +178,75 @@ CONTEXT = "context: { tier: request.headers.x-tier }\n".replace("x-tier", '"x-ti
 @pytest.mark.parametrize(
     "overlay", [OVERLAY.replace("timeout_ms", "timeout"), "overlay: [", OVERLAY.replace("name: step", "name: stepp")]
 )
-def test_an_operation_with_a_broken_overlay_stays_with_the_one_it_had(overlay: str) -> None:
+def test_a_broken_overlay_stays_as_it_was_and_its_operation_moves_on(overlay: str) -> None:
     good = {**GOOD, "gold.yaml": OVERLAY, "context.yaml": CONTEXT}
     first = build(good)
     built = build({**good, "gold.yaml": overlay, "account.yaml": ACCOUNT.replace("/one", "/two"), **MOVED}, first)
     assert built.problems
-    assert inputs(built, "account") == "/one/{id}"
+    assert built.kept == ("overlay gold of operation account",)
+    assert inputs(built, "account") == "/two/{id}"
     assert inputs(built, "orders") == "/moved"
     assert built.blueprint is not None
     assert built.blueprint.effective("account", (0,)).steps["step"].timeout == 0.1
+
+
+SILVER = OVERLAY.replace("gold", "silver").replace("100", "200")
+BROKEN_OVERLAYS = {
+    "unknown key": OVERLAY.replace("timeout_ms", "timeout"),
+    "unknown step": OVERLAY.replace("name: step", "name: stepp"),
+    "wrong value": OVERLAY.replace("100", "fast"),
+    "wrong reference": OVERLAY.replace("timeout_ms: 100", 'endpoint: "/{nothing}"'),
+    "unknown context": OVERLAY.replace("tier: gold", "tire: gold"),
+    "no operation": OVERLAY.replace("operation: account", "opperation: account"),
+    "no name": OVERLAY.replace("overlay: gold", "overlay: [gold]"),
+    "no YAML": "overlay: [",
+    "two of a name": OVERLAY + "---" + OVERLAY.replace("100", "300"),
+    "added twice": OVERLAY + "  - { name: more, type: value }",
+}
+
+
+def timeouts(built: BuildResult) -> dict[str, float]:
+    """Return by overlay the timeout that the step has with that overlay alone."""
+    assert built.blueprint is not None
+    return {
+        overlay.name: built.blueprint.effective("account", (position,)).steps["step"].timeout
+        for position, overlay in enumerate(built.blueprint.overlays)
+    }
+
+
+@pytest.mark.parametrize("name", BROKEN_OVERLAYS)
+@pytest.mark.case("R-02")
+def test_a_broken_overlay_of_one_tenant_does_not_hold_back_a_change_of_another(name: str) -> None:
+    good = {**GOOD, "gold.yaml": OVERLAY, "silver.yaml": SILVER, "context.yaml": CONTEXT}
+    first = build(good)
+    assert timeouts(first) == {"gold": 0.1, "silver": 0.2}
+    broken = {**good, "gold.yaml": BROKEN_OVERLAYS[name]}
+    alone = build(broken, first)
+    assert alone.problems
+    assert alone.serves_same_as(first), "nothing sound has changed"
+    moved = build({**broken, "silver.yaml": SILVER.replace("200", "250")}, alone)
+    assert codes(moved) == codes(alone)
+    assert timeouts(moved) == {"gold": 0.1, "silver": 0.25}
+    assert "overlay gold of operation account" in moved.kept
+    mended = build({**good, "gold.yaml": OVERLAY.replace("100", "150"), "silver.yaml": SILVER}, moved)
+    assert (mended.problems, mended.kept, timeouts(mended)) == ((), (), {"gold": 0.15, "silver": 0.2})
+
+
+@pytest.mark.parametrize("name", BROKEN_OVERLAYS)
+def test_an_overlay_that_is_broken_from_its_first_day_is_left_out(name: str) -> None:
+    good = {**GOOD, "silver.yaml": SILVER, "context.yaml": CONTEXT}
+    first = build(good)
+    built = build({**good, "gold.yaml": BROKEN_OVERLAYS[name], "silver.yaml": SILVER.replace("200", "250")}, first)
+    assert built.problems
+    assert timeouts(built)["silver"] == 0.25
+    assert "gold" not in timeouts(built)
+
+
+def test_at_the_first_load_an_operation_with_a_broken_overlay_is_left_out() -> None:
+    for name in ("unknown key", "unknown step", "wrong reference"):
+        built = build({**GOOD, "gold.yaml": BROKEN_OVERLAYS[name], "silver.yaml": SILVER, "context.yaml": CONTEXT})
+        assert built.blueprint is not None
+        assert list(built.blueprint.operations) == ["orders"]
 
 
 def test_an_overlay_that_is_deleted_goes() -> None:

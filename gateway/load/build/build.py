@@ -7,7 +7,7 @@ Paper section 11 asks for "strong validation ... before rollout".
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from gateway.blueprint import Blueprint
 from gateway.errors import ConfigurationError, Place, Problem
 from gateway.language.environment import restore_references, variables_in
 from gateway.load.build.assembly import are_compatible, assemble, extend_context, links_of
-from gateway.load.build.makers import UnitBuilder
-from gateway.load.build.reading import ReadDocuments
+from gateway.load.build.makers import UnitBuilder, kept_overlay
+from gateway.load.build.reading import Layers, ReadDocuments
 from gateway.load.build.shared import read_shared
 from gateway.load.build.unit import BuildContext, CheckedLink, SharedParts, Unit, UnitText
 from gateway.load.check.overlay import OverlaidOperations
@@ -65,7 +65,8 @@ class BuildMemory:
 class BuildResult:
     """The result of building files. ``blueprint`` is None if nothing of them can be served: then the earlier blueprint stays in use.
 
-    ``kept`` are the units that keep their earlier definition, or are left out, because of a problem.
+    ``kept`` are the units and overlays (``overlay <name> of operation <name>``) that keep their earlier definition, or are left out, because of
+    a problem.
     """
 
     blueprint: Blueprint | None
@@ -128,6 +129,8 @@ class _Build:
         self.digests: dict[str, dict[str, str]] = {}
         """The digests of the documents that are units, by file and unit."""
         self.variables = variables_in(self.yaml.values(), environment)
+        self.kept_overlays: list[str] = []
+        """Overlays with a problem, as ``kept`` has them."""
         self.has_types = True
         self.are_types_current = True
 
@@ -203,8 +206,7 @@ class _Build:
 
     def _units(self, context: BuildContext, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
         """Take over or build every unit, in the order of the files. Units with a problem are left out and marked invalid."""
-        self.invalid.update(dict.fromkeys(self._with_lost_overlays()))
-        builder = UnitBuilder(context, self.reading.layers(), self.step_types, self.variables, has_types=self.has_types)
+        builder = UnitBuilder(context, self._layers(), self.step_types, self.variables, has_types=self.has_types)
         parsed = {unit_text.key for unit_texts in self.reading.units.values() for unit_text in unit_texts}
         for file in [file for file, index in skipped.items() if not self._can_be_taken(index, parsed, builder)]:
             # The text is the same, but not all that its units depend on, such as a type or a source.
@@ -225,12 +227,21 @@ class _Build:
         builder.check_orphans((*seen, *units), self.problems)
         return units
 
-    def _with_lost_overlays(self) -> Iterator[str]:
-        """Yield the operations with an overlay from a file that is broken now."""
-        for key, unit in (self.before.units if self.before else {}).items():
-            overlays = unit.compiled.overlays if isinstance(unit.compiled, OverlaidOperations) else ()
-            if any(overlay.place.file in self.reading.broken for overlay in overlays):
-                yield key
+    def _layers(self) -> Layers:
+        """Return the overlays by unit, with the last good version of those that cannot be read now."""
+        layers = dict(self.reading.layers())
+        files = {file: position for position, file in enumerate(self.yaml)}
+        earlier = self.before.units if self.before else {}
+        # Without an earlier definition an operation is left out with its overlay: nobody may get what the overlay would have changed.
+        self.invalid.update(dict.fromkeys(key for key in self.reading.broken_overlays if key not in earlier))
+        for key, unit in earlier.items():
+            lost = self.reading.lost_layers(unit.layers)
+            if lost:
+                self.kept_overlays += [kept_overlay(layer) for layer in lost]
+                places = [(layer, layer[1].overlay.place) for layer in (*layers.get(key, ()), *lost)]
+                places.sort(key=lambda pair: (files.get(pair[1].file, 0), pair[1].line))
+                layers[key] = [layer for layer, _ in places]
+        return layers
 
     def _earlier(self, key: str) -> Unit:
         assert self.before is not None
@@ -259,8 +270,9 @@ class _Build:
             return earlier
         if self.before is not None:  # after the first build requests are being served in the meantime
             time.sleep(_PAUSE)
-        unit, problems = builder.build(unit_text)
+        unit, problems, kept_overlays = builder.build(unit_text, earlier)
         self.problems += problems
+        self.kept_overlays += kept_overlays
         if unit is None:
             self.invalid[unit_text.key] = None
         return unit if is_first else None
@@ -309,7 +321,7 @@ class _Build:
             units.pop(key, None)
             if key in earlier:
                 units[key] = earlier[key]
-        return keys
+        return (*keys, *dict.fromkeys(self.kept_overlays))
 
     def _index(self, skipped: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
         reading = self.reading

@@ -6,14 +6,14 @@ A problem inside a document that names its operation or link belongs to that uni
 from collections.abc import Iterable, Mapping
 
 from gateway.errors import Problem
-from gateway.load.build.unit import UnitText, digest
+from gateway.load.build.unit import Layer, UnitText, digest
 from gateway.load.read.decode import DecodedOverlay, StepTypes, decode
 from gateway.load.read.yaml_source import YamlDocument, read_documents
 from gateway.settings import kind_of
 
 _ENDS_FILE = {"yaml-syntax", "yaml-alias", "too-deep", "scalar-too-large", "file-too-large"}
 """The codes of problems after which the rest of a file is not read."""
-Layers = Mapping[str, list[tuple[UnitText, DecodedOverlay]]]
+Layers = Mapping[str, list[Layer]]
 """Overlays by the key of the unit that they change, in the order in which they apply."""
 
 
@@ -25,11 +25,13 @@ class ReadDocuments:
         self.environment = environment
         self.problems = list(problems)
         self.shared: list[YamlDocument] = []
-        self.overlays: list[tuple[UnitText, DecodedOverlay]] = []
+        self.overlays: list[Layer] = []
         self.units: dict[str, list[UnitText]] = {}
         """By file."""
         self.broken = {problem.place.file for problem in self.problems}
         """Files with a problem that belongs to no unit. Units that they had before are kept, because the file may still be meant to have them."""
+        self.broken_overlays: dict[str, str] = {}
+        """Overlays that cannot be read: the unit that each changes, as far as it tells, → its file. The overlays of that file are kept."""
         self.invalid: dict[str, None] = {}
         """The keys of the units with a problem."""
 
@@ -68,11 +70,11 @@ class ReadDocuments:
 
     def _sort_overlay(self, unit_text: UnitText) -> None:
         decoded = decode([unit_text.document], self.step_types)
-        operation = unit_text.document.value.get("operation")
         self.problems += [*unit_text.problems, *decoded.problems]
         if unit_text.problems or decoded.problems:
-            self.invalid[f"operation {operation}"] = None
-        self.overlays += [(unit_text, overlay) for overlay in decoded.overlays]
+            self.broken_overlays[f"operation {unit_text.document.value.get('operation')}"] = unit_text.document.marks.place.file
+        else:
+            self.overlays += [(unit_text, overlay) for overlay in decoded.overlays]
 
     def _add_file_problems(self, file: str, problems: Iterable[Problem]) -> None:
         """Report problems that belong to a file, not to a unit."""
@@ -83,7 +85,16 @@ class ReadDocuments:
 
     def layers(self) -> Layers:
         """Return the overlays by unit."""
-        layers: dict[str, list[tuple[UnitText, DecodedOverlay]]] = {}
+        layers: dict[str, list[Layer]] = {}
         for unit_text, overlay in self.overlays:
             layers.setdefault(f"operation {overlay.overlay.keys.operation}", []).append((unit_text, overlay))
         return layers
+
+    def lost_layers(self, earlier: Iterable[Layer]) -> list[Layer]:
+        """Return those of earlier overlays whose file has become unreadable, or has an overlay that cannot be read, and that are not there now."""
+        files, present = self.broken.union(self.broken_overlays.values()), {_identity(overlay) for _, overlay in self.overlays}
+        return [layer for layer in earlier if layer[1].overlay.place.file in files and _identity(layer[1]) not in present]
+
+
+def _identity(overlay: DecodedOverlay) -> tuple[str, str]:
+    return overlay.overlay.keys.overlay, overlay.overlay.keys.operation

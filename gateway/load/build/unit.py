@@ -6,7 +6,7 @@ defaults and context values that it was checked against do not change.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from gateway.blueprint import Link, Operation, Source, Step
 from gateway.contract import StepType
 from gateway.errors import Place, Problem
 from gateway.load.check.overlay import OverlaidOperations
-from gateway.load.read.decode import DecodedLink
+from gateway.load.read.decode import DecodedLink, DecodedOverlay
 from gateway.load.read.yaml_source import YamlDocument
 from gateway.load.types.sdl import SdlTypes
 from gateway.settings import DOCUMENT_KINDS
@@ -91,11 +91,17 @@ class Unit:
     operation: Operation | None
     """The operation, if it is one."""
     digest: str
-    overlays: str
+    layers: "tuple[Layer, ...]"
+    """Its overlays: for one with a problem its last good version, or none if it never had one."""
     words: frozenset[str]
     basis: Mapping[str, str]
     sources: Mapping[str, str]
     shared: str
+
+    @property
+    def overlays(self) -> str:
+        """A digest of its overlays."""
+        return digest_of_layers(self.layers)
 
     @property
     def file(self) -> str:
@@ -150,14 +156,22 @@ class UnitText:
     problems: list[Problem]
 
 
+Layer = tuple[UnitText, DecodedOverlay]
+"""An overlay with its text."""
+
+
+def digest_of_layers(layers: Iterable[Layer]) -> str:
+    """Hash overlays. Their order matters."""
+    return digest(*(unit_text.digest for unit_text, _ in layers))
+
+
 def make_unit(
-    unit_text: UnitText, compiled: OverlaidOperations | CheckedLink, overlays: Iterable[UnitText], context: BuildContext
+    unit_text: UnitText, compiled: OverlaidOperations | CheckedLink, layers: Sequence[Layer], context: BuildContext
 ) -> Unit:
     """Return the unit of a compiled operation or link."""
-    layers = list(overlays)
     operation = next(iter(compiled.operations.values())) if isinstance(compiled, OverlaidOperations) else None
     steps = list(operation.steps.values()) if operation else [compiled.link.step] if isinstance(compiled, CheckedLink) else []
-    texts = (unit_text.text, *(layer.text for layer in layers), *{step.returns for step in steps})
+    texts = (unit_text.text, *(layer.text for layer, _ in layers), *{step.returns for step in steps})
     # Any word of the text may be the name of a type or a source. Too many dependencies cost a rebuild, a missing one would be a mistake.
     words = set[str]().union(*map(_WORD.findall, texts))
     names = (operation.strategy.composite,) if operation and operation.strategy.composite else ()
@@ -175,7 +189,7 @@ def make_unit(
         compiled=compiled,
         operation=operation,
         digest=unit_text.digest,
-        overlays=digest(*(layer.digest for layer in layers)),
+        layers=tuple(layers),
         words=type_names,
         basis=context.basis(type_names, names),
         sources={name: context.shared.digests[name] for name in used},
