@@ -200,11 +200,12 @@ class Api(StepType):
             path = target(inputs["endpoint"], inputs["query"])
             response = await connection.send(UpstreamRequest(method, path, headers, body, is_idempotent))
             status = response.status
-            if status not in expected:
-                if status == 404 and keys.not_found is None:
-                    return Reply(None, 404)
+            if status in expected:
+                value = None if method == "HEAD" else decode(response, context.shape)
+            elif status == 404 and keys.not_found is None:
+                value = None
+            else:
                 raise status_fault(response)
-            value = None if method == "HEAD" else decode(response, context.shape)
             return Reply(value, status, len(response.body), *(freshness(response.headers) if is_stored else ()))
 
         return send

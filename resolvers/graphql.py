@@ -1,7 +1,7 @@
 """``type: graphql``: one field of an upstream GraphQL service, with exactly the subfields that the client selects.
 
 ``query`` is a document with one leaf field; the client's selection, merged over all aliases, is inserted under it. An upstream error
-becomes a failed value at its own path, so that the rest of the response stays valid.
+is reported at its own path, and the rest of the response stays valid.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +14,10 @@ from graphql import DocumentNode, FieldNode, GraphQLError, OperationDefinitionNo
 from gateway.blueprint import Source, Step
 from gateway.contract import Call, CallContext, Inputs, KeyProblem, Reply, StepType
 from gateway.contract.mock import MockUpstream
-from gateway.contract.outcome import Failure
-from gateway.errors import Code, StepFault, did_you_mean
+from gateway.errors import did_you_mean
 from gateway.settings import StepKeys, Text, empty
 from resolvers.certificates import advise_tls, check_tls
+from resolvers.graphql_response import read_response
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -29,6 +29,7 @@ from resolvers.json_http import (
     decode,
     egress_mistake,
     encode,
+    freshness,
     open_pool,
     status_fault,
     url_mistake,
@@ -37,8 +38,6 @@ from resolvers.json_http import (
 from resolvers.transport.encoding import encode_headers, encode_path
 from resolvers.transport.stand_in import StandInTransport
 from resolvers.transport.transport import Transport, UpstreamRequest
-
-_FAULT = StepFault(Code.DOWNSTREAM_SERVICE_ERROR)
 
 
 class GraphQLKeys(StepKeys):
@@ -80,6 +79,7 @@ class GraphQLStep(StepType):
     name = "graphql"
     keys = GraphQLKeys
     cancels_promptly = True
+    tells_freshness = True
     source_keys = GraphQLSourceKeys
     timeout_ms = 5000
     templated = ("variables", "headers")
@@ -169,6 +169,7 @@ class GraphQLStep(StepType):
         constant = (*constant_headers(keys.headers, source.keys.headers), ("content-type", "application/json"))
         leaf_has_type = step.returns.strip("[]!") not in _SCALARS
         sends_deadline = source.keys.send_deadline
+        is_stored = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
             selection = inputs.get("selection", "") if leaf_has_type else ""
@@ -180,7 +181,9 @@ class GraphQLStep(StepType):
             response = await connection.send(UpstreamRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)
-            return Reply(_extract_value(decode(response), key, step.name), response.status)
+            value, error_paths, error_detail = read_response(decode(response), key)
+            max_age, is_private = freshness(response.headers) if is_stored else (None, False)
+            return Reply(value, response.status, len(response.body), max_age, is_private, error_paths, error_detail)
 
         return send
 
@@ -216,43 +219,3 @@ def _leaf_field(definition: OperationDefinitionNode) -> FieldNode:
     field = definition.selection_set.selections[0]
     assert isinstance(field, FieldNode)
     return field
-
-
-def _extract_value(response: object, key: str, step: str) -> object:
-    """Return the value of the field from a response, with a failure in place of each part that an upstream error points to.
-
-    :raises StepFault: the response is not a GraphQL response, or has errors and no value.
-    """
-    if not isinstance(response, dict):
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail="not a GraphQL response")
-    errors, data = response.get("errors"), response.get("data")
-    detail = f"upstream errors: {str(errors)[:500]}"
-    if not isinstance(data, dict):
-        raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR if errors else Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
-    value = data.get(key)
-    if not errors:
-        return value
-    if value is None:
-        raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, detail=detail)
-    failure = Failure.of(step, _FAULT)
-    for error in errors if isinstance(errors, list) else ():
-        path = error.get("path") if isinstance(error, dict) else None
-        if isinstance(path, list) and len(path) > 1:
-            _insert_failure(value, path[1:], failure)
-    return value
-
-
-def _insert_failure(value: Any, path: list[Any], failure: Failure) -> None:
-    """Put a failure at the first null of an error's path, where null propagation in the upstream has stopped. Ignore a path that does not exist."""
-    for part in path:
-        if isinstance(value, dict):
-            exists = isinstance(part, str) and part in value
-        else:
-            # Not isinstance: a bool is an int too.
-            exists = isinstance(value, list) and type(part) is int and 0 <= part < len(value)
-        if not exists:
-            return
-        if value[part] is None:
-            value[part] = failure
-            return
-        value = value[part]

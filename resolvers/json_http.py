@@ -204,7 +204,8 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
         name, _, value = item.strip().partition("=")
         directives[name] = value.strip('" ')
     # A response that sets a cookie, is private or varies by everything is for one client: sharing it would leak data.
-    if "set-cookie" in headers or not directives.keys().isdisjoint({"no-store", "private"}) or headers.get("vary") == "*":
+    varies_by_all = "*" in {name.strip() for name in headers.get("vary", "").split(",")}
+    if varies_by_all or "set-cookie" in headers or not directives.keys().isdisjoint({"no-store", "private"}):
         return None, True
     lifetime = directives.get("s-maxage", directives.get("max-age", ""))
     if "no-cache" in directives or not lifetime.isdecimal():

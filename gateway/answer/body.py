@@ -1,9 +1,10 @@
 """Data, errors, completeness and trace → the body of a response (GraphQL spec 7.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import Any, cast
 
 from gateway.answer.completeness import cap_errors, completeness
+from gateway.answer.reported_errors import add_reported_errors
 from gateway.contract.request import RequestSummary
 from gateway.plan.nodes import Plan
 from gateway.run import Results
@@ -12,8 +13,13 @@ Body = dict[str, object]
 """The body of a response: ``data``, ``errors`` and ``extensions``; the last two are left out when they are empty."""
 
 
-def response_body(plan: Plan, results: Results, data: object, errors: Sequence[dict[str, object]], max_errors: int) -> Body:
-    """Return the body, with at most ``max_errors`` errors, and with completeness if something is missing or degraded."""
+def response_body(plan: Plan, results: Results, data: object, errors: MutableSequence[dict[str, Any]], max_errors: int) -> Body:
+    """Return the body, with at most ``max_errors`` errors, and with completeness if something is missing or degraded.
+
+    The errors that upstreams reported beside values are added to ``errors``, which has those of the projection.
+    """
+    if results.reported:
+        add_reported_errors(plan, results, data, errors)
     body: Body = {"data": data}
     if errors:
         body["errors"] = cap_errors(errors, max_errors)

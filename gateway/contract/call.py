@@ -11,14 +11,17 @@ from gateway.record import Record
 Inputs = Mapping[str, Any]
 """The rendered inputs of one call, by the names that the step type gave them."""
 
+ValuePath = tuple[str | int, ...]
+"""Keys and indexes that lead from a value to a place within it; empty for the value itself."""
+
 
 class CallContext:
     """One call of one step in one request: its absolute deadline (event loop clock), and what policies record about it.
 
     ``queued`` is the seconds spent in queues, ``waiting_since`` the start of a wait that has not ended. ``inputs`` are the rendered inputs,
     which identify the call for a stale fallback. ``faults`` has the errors of all failed attempts, for the log. ``events`` are actions of
-    policies, each with its name in the trace and its time. ``began_at`` is when the current or last attempt sent its request to the
-    source; None while it waits in a queue.
+    policies, each with its name in the trace and its time. ``error_paths`` are those of the reply that was used. ``began_at`` is when the
+    current or last attempt sent its request to the source; None while it waits in a queue.
     """
 
     # Class attributes as defaults: most calls never change them, so one is created in a third of the time of a dataclass.
@@ -28,6 +31,7 @@ class CallContext:
     inputs: Inputs | None = None
     faults: tuple[str, ...] = ()
     events: tuple[tuple[str, float], ...] = ()
+    error_paths: tuple[ValuePath, ...] = ()
     began_at: float | None = None
     trace_headers: tuple[tuple[str, str], ...] = ()
     """The headers that propagate the trace to the service, set for each attempt where requests are traced."""
@@ -67,6 +71,10 @@ class Reply(Record, frozen=True):
     """Seconds for which it is fresh according to the upstream; None when the upstream does not say."""
     is_private: bool = False
     """Whether the upstream forbids caching it."""
+    error_paths: tuple[ValuePath, ...] = ()
+    """Where the upstream reports errors although it gives a value. The client gets both; such a reply is used once and never kept."""
+    error_detail: str = ""
+    """Those errors for the log."""
 
 
 Call = Callable[[Inputs, CallContext], Awaitable[Reply]]

@@ -293,7 +293,7 @@ def match_results(link: Link, batch: Mapping[Key, object], value: object) -> dic
     if not link.match:
         return {next(iter(batch)): value}
     items = value if isinstance(value, _LISTS) else [] if value is None else [value]
-    keys = _keys_of(link, items)
+    keys = keys_of(link, items)
     if keys is None:
         return None
     if not link.is_list:
@@ -311,7 +311,7 @@ def match_results(link: Link, batch: Mapping[Key, object], value: object) -> dic
     return groups
 
 
-def _keys_of(link: Link, items: Sequence[Any]) -> list[Key] | None:
+def keys_of(link: Link, items: Sequence[Any]) -> list[Key] | None:
     """Return the key of each result; None if one of them is not an object."""
     if type(items) is not tuple and not all(issubclass(item_type, _OBJECTS) for item_type in set(map(type, items))):
         return None

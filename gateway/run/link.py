@@ -11,6 +11,7 @@ from gateway.run.execution import Execution
 from gateway.run.fallback import settle_failed_batch
 from gateway.run.joins import (
     BatchCall,
+    Key,
     LinkResult,
     Parents,
     batch_scope,
@@ -21,6 +22,7 @@ from gateway.run.joins import (
     split_batches,
 )
 from gateway.run.node import perform_step
+from gateway.run.reported_errors import note_batch_errors, without_nulls
 
 _WITHOUT_VALUE = (Failure, Skipped)
 
@@ -95,7 +97,12 @@ async def _load_batch(run: Execution, node: Node, call: BatchCall, result: LinkR
     outcome = await perform_step(run, node, run.scope(node) | batch_scope(link, call.batch), call.context)
     if call.context is not total:
         total.attempts, total.queued = total.attempts + call.context.attempts, total.queued + call.context.queued
-    values = match_results(link, call.batch, outcome.value) if isinstance(outcome, Success) else {}
+    values: dict[Key, object] | None = {}
+    if isinstance(outcome, Success):
+        has_errors = bool(call.context.error_paths)
+        values = match_results(link, call.batch, without_nulls(outcome.value) if has_errors else outcome.value)
+        if has_errors and values is not None:
+            note_batch_errors(run, node, outcome.value, values, call.context)
     if values is None:
         outcome = run.failed(node, StepFault(Code.RESPONSE_VALIDATION_FAILED, detail="not a list of objects"), call.context)
     if isinstance(outcome, Success):

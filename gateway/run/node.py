@@ -11,6 +11,7 @@ from gateway.language.template import MissingValue, Reference, UnusableValue
 from gateway.plan.nodes import Node
 from gateway.run.execution import Execution
 from gateway.run.policies.timeout import until_deadline
+from gateway.run.reported_errors import note_errors
 
 _NOT_CALLED = (Failure, Skipped)
 
@@ -34,6 +35,8 @@ async def perform_step(
             reply = await _call_coordinated(run, node, inputs, context)
         else:
             reply = await run.calls[step](inputs, context)
+        if reply.error_paths:
+            note_errors(run, node, reply, context)
         return Success(step.select.search(reply.value) if step.select else reply.value)
     except StepFault as fault:
         return run.failed(node, fault, context)

@@ -96,11 +96,11 @@ def _with_cached_reply(call: Call, step: Step, shared: ReplySharing) -> Call:
 
 
 def _with_kept_reply(call: Call, step: Step, replies: ReplyCache) -> Call:
-    """Wrap a call so that its reply is put into the cache, unless the upstream forbids that (``Reply.is_private``)."""
+    """Wrap a call so that its reply is put into the cache, unless the upstream forbids that or reports errors in it."""
 
     async def called_and_kept(inputs: Inputs, context: CallContext) -> Reply:
         reply = await call(inputs, context)
-        if not reply.is_private:
+        if not (reply.is_private or reply.error_paths):
             lifetime = reply.max_age if step.lifetime == "http" else step.lifetime
             replies.keep(step, inputs, reply, asyncio.get_running_loop().time(), lifetime or 0.0)
         return reply

@@ -33,7 +33,8 @@ class CacheKeys(Keys):
     example = "cache: { ttl_ms: 5000 }"
 
     ttl_ms: Milliseconds
-    """How long a reply is fresh. Replies with `Cache-Control: private` or `no-store`, `Vary: *`, or a cookie are never cached."""
+    """How long a reply is fresh. Replies with `Cache-Control: private` or `no-store`, `Vary: *`, or a cookie, and those of a GraphQL service
+    with errors are never cached."""
 
 
 class BatchKeys(Keys):

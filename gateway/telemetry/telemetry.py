@@ -13,6 +13,7 @@ from gateway.blueprint import Step
 from gateway.contract import Call, RequestContext
 from gateway.contract.outcome import Failure, Outcome, Success
 from gateway.contract.request import CLIENT_CLOSED_REQUEST, RequestSummary
+from gateway.errors import Code
 from gateway.plan.nodes import Plan
 from gateway.run import Results
 from gateway.run.joins import LinkResult
@@ -188,9 +189,15 @@ def log_value_errors(plan: Plan, results: Results, errors: Sequence[Mapping[str,
             "duration_ms": round(((span.ended or 0.0) - (span.ready or 0.0)) * 1000, 3),
             "attempts": span.context.attempts if span.context else 0,
             "config_version": context.summary.version,
-            "detail": error["message"],
+            "detail": _reported_detail(results, node.index, error) or error["message"],
         }
         log.warning("step failed", extra=fields)
+
+
+def _reported_detail(results: Results, node: int, error: Mapping[str, Any]) -> str:
+    """Return the upstream's errors for a value of a node, if it is one of these that the client has got; otherwise an empty text."""
+    reported = results.reported.get(node)
+    return reported.detail if reported and error["extensions"]["code"] == Code.DOWNSTREAM_SERVICE_ERROR else ""
 
 
 def _has_failed(outcome: Outcome | None) -> bool:
