@@ -1,19 +1,27 @@
 """JMESPath, the language of ``select`` and ``when``. This is the only module that imports its library."""
 
+import asyncio
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
-from jmespath.parser import ParsedResult
 
 from gateway.errors import StepgraphError, did_you_mean
+from gateway.language.evaluation import MAX_INLINE, Budget, OutOfTime, OutOfWork, TimedBudget, evaluate, weighed
+from gateway.language.multiplication import multiplication
 
 
 class ExpressionError(StepgraphError):
     """An expression cannot be compiled, or its evaluation failed."""
+
+
+class TooMuchWork(ExpressionError):
+    """An evaluation needs more work than it may do, or an expression can need far more than its input is large."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,25 +30,64 @@ class Expression:
 
     text: str
     paths: tuple[tuple[str, ...], ...]
-    compiled: ParsedResult = field(repr=False)
+    tree: Mapping[str, Any] = field(repr=False)
+    """The syntax tree of the library, weighed."""
 
-    def search(self, value: object) -> object:
-        """Evaluate over JSON data.
+    def search(self, value: object, work: int = MAX_INLINE) -> object:
+        """Evaluate over JSON data, on the event loop: with at most ``work`` (:mod:`gateway.language.evaluation`).
 
+        :raises TooMuchWork: that is not enough.
+        :raises ExpressionError: a function got a value of the wrong type.
+        """
+        return self.search_within(value, Budget(work))
+
+    def search_within(self, value: object, budget: Budget) -> object:
+        """Evaluate over JSON data within a budget, in a thread if it is large.
+
+        :raises TooMuchWork: the budget is not enough.
+        :raises TimeoutError: the time of the budget is over.
         :raises ExpressionError: a function got a value of the wrong type.
         """
         try:
-            return self.compiled.search(value)
+            return evaluate(self.tree, value, budget)
         except JMESPathError as error:
             raise ExpressionError(str(error)) from error
+        except OutOfWork:
+            raise TooMuchWork("the value is too large for this expression") from None
+        except OutOfTime:
+            raise TimeoutError from None
+        except RecursionError:
+            raise ExpressionError("the value is nested too deep") from None
+
+
+_THREADS = ThreadPoolExecutor(2, "expression")
+"""The threads for large values. There are few, because each of them makes the event loop wait for its turn."""
+
+
+async def search_in_thread(expression: Expression, value: object, seconds: float) -> object:
+    """Evaluate over a large value in a thread, while the event loop goes on. Cancelled, the thread ends soon.
+
+    :raises TimeoutError: it takes longer than ``seconds``.
+    :raises ExpressionError: as :meth:`Expression.search_within`.
+    """
+    await asyncio.sleep(0)  # a run that must not wait ends here, before a thread is started
+    budget = TimedBudget(time.monotonic() + seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.get_running_loop().run_in_executor(_THREADS, expression.search_within, value, budget)
+    finally:
+        budget.is_cancelled = True
 
 
 MAX_LENGTH = 10_000
+MAX_MULTIPLICATION = 100
+"""How many times an expression may contain its input in its result. Twenty times ``| [@, @][]`` would make a million of one."""
 
 
 def compile_expression(text: str) -> Expression:
     """Compile an expression; also check its function names and the number of their arguments.
 
+    :raises TooMuchWork: its result can be far larger than its input.
     :raises ExpressionError: it is not valid; the message says why.
     """
     if len(text) > MAX_LENGTH:
@@ -49,7 +96,10 @@ def compile_expression(text: str) -> Expression:
         compiled = jmespath.compile(text)
         for node in _nodes(compiled.parsed):
             _check_function(node)
-        return Expression(text, tuple(dict.fromkeys(_paths(compiled.parsed))), compiled)
+        if multiplication(compiled.parsed) > MAX_MULTIPLICATION:
+            message = f"the expression can contain its input more than {MAX_MULTIPLICATION} times; use parts of it less often"
+            raise TooMuchWork(message)
+        return Expression(text, tuple(dict.fromkeys(_paths(compiled.parsed))), weighed(compiled.parsed))
     except JMESPathError as error:
         # The library draws a caret below the expression; a problem is shown in one line.
         raise ExpressionError(" ".join(str(error).replace("^", "").split())) from error

@@ -15,6 +15,9 @@ from gateway.plan.nodes import Node
 from gateway.run.execution import Execution
 from gateway.run.joins import BatchCall, match_results
 
+MAX_STALE_WORK = 100_000
+"""The work of the ``select`` of a last reply, which is done on the event loop: about 30 ms. A larger reply is no fallback."""
+
 
 def should_fall_back(node: Node, outcome: Outcome) -> bool:
     """Tell whether fallbacks apply to an outcome: to a failure or a missing input, but not to a false ``when`` or a cancelled node."""
@@ -51,7 +54,7 @@ def _stale(run: Execution, node: Node, primary: Outcome, fallback: FallbackStale
     if last is None or age > fallback.max_age:
         return None
     try:
-        value = node.step.select.search(last.reply.value) if node.step.select else last.reply.value
+        value = node.step.select.search(last.reply.value, MAX_STALE_WORK) if node.step.select else last.reply.value
     except ExpressionError:
         return None
     return fallback_success(primary, value, fallback.served_by, age)

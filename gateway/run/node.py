@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
+from gateway.blueprint import Step
 from gateway.contract import CallContext, Inputs, Reply
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
-from gateway.language.expression import ExpressionError
+from gateway.language.expression import Expression, ExpressionError, TooMuchWork, search_in_thread
 from gateway.language.template import MissingValue, Reference, UnusableValue
 from gateway.plan.nodes import Node
 from gateway.run.execution import Execution
@@ -23,7 +24,10 @@ async def perform_step(
 
     ``scope`` and ``context`` are given for a link only, which makes several calls: they are those of one of them.
     """
-    inputs = _inputs(run, node, scope)
+    try:
+        inputs = _inputs(run, node, scope)
+    except TooMuchWork:
+        inputs = await _inputs_of_large_scope(run, node, scope)
     if isinstance(inputs, _NOT_CALLED):
         return inputs
     if context is None:
@@ -37,7 +41,7 @@ async def perform_step(
             reply = await run.calls[step](inputs, context)
         if reply.error_paths:
             note_errors(run, node, reply, context)
-        return Success(step.select.search(reply.value) if step.select else reply.value)
+        return Success(await _select(step.select, reply.value, step, context.deadline) if step.select else reply.value)
     except StepFault as fault:
         return run.failed(node, fault, context)
     except ExpressionError as error:
@@ -46,13 +50,46 @@ async def perform_step(
         return run.unexpected(node, error)
 
 
-def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:
-    """Return the rendered inputs of a node, or the outcome of a node that makes no call."""
+async def _select(select: Expression, value: object, step: Step, deadline: float) -> object:
+    """Evaluate an expression of a step; over a large value in a thread, until the timeout of the step or the deadline.
+
+    :raises StepFault: it takes too long.
+    """
+    try:
+        return select.search(value)
+    except TooMuchWork:
+        pass
+    try:
+        return await search_in_thread(select, value, min(step.timeout, deadline - asyncio.get_running_loop().time()))
+    except TimeoutError:
+        raise StepFault(Code.GATEWAY_TIMEOUT, kind="timeout", detail=f"'{select.text}' takes too long") from None
+
+
+async def _inputs_of_large_scope(run: Execution, node: Node, scope: Mapping[str, object] | None) -> Inputs | Failure | Skipped:
+    """Return what ``_inputs`` returns, for a node whose ``when`` reads a large value."""
+    assert node.step.when is not None
+    state = run.states[node.call]
+    try:
+        is_met = _is_true(await _select(node.step.when, state.scope, node.step, state.deadline))
+        return _inputs(run, node, scope, is_met=is_met)
+    except StepFault as fault:
+        return run.failed(node, fault)
+    except ExpressionError as error:
+        return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"))
+
+
+def _inputs(
+    run: Execution, node: Node, scope: Mapping[str, object] | None, *, is_met: bool | None = None
+) -> Inputs | Failure | Skipped:
+    """Return the rendered inputs of a node, or the outcome of a node that makes no call. ``is_met`` is the result of ``when``, if it is known.
+
+    :raises TooMuchWork: ``when`` reads a large value.
+    """
     step, own = node.step, run.states[node.call].scope
     try:
         if step.must_succeed:
             _check_needs(run, node)
-        if step.when and not _is_true(step.when.search(own)):
+        if step.when and not (_is_true(step.when.search(own)) if is_met is None else is_met):
             return Skipped(SkipReason.CONDITION)
         inputs = node.render(own if scope is None else scope)
     except MissingValue as missing:
@@ -60,6 +97,8 @@ def _inputs(run: Execution, node: Node, scope: Mapping[str, object] | None) -> I
     except UnusableValue as unusable:
         message = f"The value of '{unusable.reference}' {unusable.reason}."
         return run.failed(node, StepFault(Code.BAD_USER_INPUT, message=message))
+    except TooMuchWork:
+        raise
     except ExpressionError as error:
         return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"when: {error}"))
     return {**inputs, "selection": node.selection} if step.takes_selection else inputs

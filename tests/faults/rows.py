@@ -78,6 +78,7 @@ MUST: Mapping[str, str] = {
     "O-14": "functions that end a process",
     "O-15": "mutations whose client has left",
     "T-01": "one line for each failed step",
+    "I-14": "expressions that multiply their input",
     "A-10": "caching that a service forbids",
     "A-11": "replies with errors in a part",
     "U-20": "errors beside whole data",

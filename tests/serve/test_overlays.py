@@ -17,6 +17,7 @@ from gateway.cli.author.plan import winning_lines
 from gateway.contract import KeyProblem, RequestContext
 from gateway.contract.request import GraphQLRequest
 from gateway.errors import ConfigurationError, Problem, RequestError
+from gateway.language.evaluation import MAX_INLINE
 from gateway.language.expression import Expression
 from gateway.load.build.build import build
 from gateway.load.read.files import Files
@@ -373,9 +374,9 @@ class CountedExpression(Expression):
 
     evaluated: Counter[str] = Counter()
 
-    def search(self, value: object) -> object:
+    def search(self, value: object, work: int = MAX_INLINE) -> object:
         self.evaluated[self.text] += 1
-        return super().search(value)
+        return super().search(value, work)
 
 
 CONTEXT = f"""\
@@ -421,7 +422,7 @@ def test_context_values_are_evaluated_once_and_only_where_something_depends_on_t
     step_types = {**STEP_TYPES, "api": Api(upstreams.transports)}
     blueprint = build(Files(Path(), {"a.yaml": config}, (), "test"), step_types, {})
     counted = {
-        name: CountedExpression(expression.text, expression.paths, expression.compiled)
+        name: CountedExpression(expression.text, expression.paths, expression.tree)
         for name, expression in blueprint.context.items()
     }
 

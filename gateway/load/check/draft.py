@@ -8,7 +8,7 @@ from graphql import GraphQLSchema, is_output_type
 from gateway.blueprint import Fallback, Source
 from gateway.contract import KeyProblem, StepType
 from gateway.errors import Problem, did_you_mean
-from gateway.language.expression import Expression, ExpressionError, compile_expression
+from gateway.language.expression import Expression, ExpressionError, TooMuchWork, compile_expression
 from gateway.load.check.fallback import fallback_problems, read_fallback
 from gateway.load.check.policies import policy_problems
 from gateway.load.check.references import PlacedReference, placed_references, read_templates, resolve_type
@@ -150,6 +150,9 @@ def _expression(decoded: Decoded[StepKeys], key: str, problems: list[Problem]) -
         return None
     try:
         return compile_expression(text)
+    except TooMuchWork as error:
+        problems.append(decoded.problem((key,), str(error), "expensive-expression"))
+        return None
     except ExpressionError as error:
         problems.append(decoded.problem((key,), f"not a JMESPath expression: {error}", "bad-expression"))
         return None

@@ -128,17 +128,17 @@ class Generation:
             return planned.constant_answer
         if self._shares_queries and prepared.is_shareable:
             return partial(self._respond_shared, prepared)
-        if planned.plan.is_immediate:
-            results = run_without_waiting(self._run(prepared))
-            try:
-                body = self._body(prepared, results)
-            except NotImmediate:
-                return partial(self._respond_at_length, prepared, results)
-            text = self._text(prepared, body)
-            if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
-                planned.constant_answer = text
-            return text
-        return partial(self._respond, prepared)
+        results = run_without_waiting(self._run(prepared)) if planned.plan.is_immediate else None
+        if results is None:
+            return partial(self._respond, prepared)
+        try:
+            body = self._body(prepared, results)
+        except NotImmediate:
+            return partial(self._respond_at_length, prepared, results)
+        text = self._text(prepared, body)
+        if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
+            planned.constant_answer = text
+        return text
 
     async def _respond(self, prepared: PreparedRequest) -> bytes:
         self._enter()

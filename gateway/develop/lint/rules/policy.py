@@ -10,6 +10,7 @@ from gateway.blueprint.view import Data, blueprint_json
 from gateway.develop.lint.finding import Occurrence, Rule, Severity
 from gateway.develop.lint.subject import LintSubject
 from gateway.errors import Place
+from gateway.language.evaluation import MAX_WORK
 from gateway.language.expression import ExpressionError
 
 _PLACE = re.compile(r"(.+):(\d+):(\d+)")
@@ -26,7 +27,7 @@ def _rule(policy: PolicyRule, view: Callable[[], Data]) -> Rule:
     def find(_: LintSubject) -> Iterator[Occurrence]:
         about = f"policy {policy.name}"
         try:
-            result = policy.find.search(view())
+            result = policy.find.search(view(), MAX_WORK)
         except ExpressionError as error:
             yield policy.place, about, f"the policy cannot be evaluated: {error}"
             return
