@@ -15,6 +15,7 @@ from gateway.contract.mock import MockUpstream
 from gateway.language.template import Reference, TemplateError, parse
 from gateway.settings import Status, StepKeys, Text, empty, such_as
 from resolvers.certificates import advise_tls, check_tls
+from resolvers.json_body import decode
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -23,7 +24,6 @@ from resolvers.json_http import (
     check_headers,
     constant_headers,
     deadline_header,
-    decode,
     egress_mistake,
     encode,
     freshness,
@@ -182,6 +182,7 @@ class Api(StepType):
         is_stored = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
         method, is_idempotent, expected = keys.method, step.is_idempotent, keys.expect or range(200, 300)
         constant, sends_deadline = constant_headers(keys.headers, source.keys.headers), source.keys.send_deadline
+        max_values = source.keys.max_response_values
         varies = bool(step.inputs["headers"]) or keys.body is not None or keys.idempotency_key or sends_deadline
 
         def headers_of(inputs: Inputs, context: CallContext) -> Headers:
@@ -201,7 +202,7 @@ class Api(StepType):
             response = await connection.send(UpstreamRequest(method, path, headers, body, is_idempotent))
             status = response.status
             if status in expected:
-                value = None if method == "HEAD" else decode(response, context.shape)
+                value = None if method == "HEAD" else await decode(response, max_values, context.shape)
             elif status == 404 and keys.not_found is None:
                 value = None
             else:

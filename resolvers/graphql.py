@@ -18,6 +18,7 @@ from gateway.errors import did_you_mean
 from gateway.settings import StepKeys, Text, empty
 from resolvers.certificates import advise_tls, check_tls
 from resolvers.graphql_response import read_response
+from resolvers.json_body import decode
 from resolvers.json_http import (
     TRANSPORTS,
     HttpSourceKeys,
@@ -26,7 +27,6 @@ from resolvers.json_http import (
     check_headers,
     constant_headers,
     deadline_header,
-    decode,
     egress_mistake,
     encode,
     freshness,
@@ -168,7 +168,7 @@ class GraphQLStep(StepType):
         prefix = document.rstrip().removesuffix("}").rstrip()
         constant = (*constant_headers(keys.headers, source.keys.headers), ("content-type", "application/json"))
         leaf_has_type = step.returns.strip("[]!") not in _SCALARS
-        sends_deadline = source.keys.send_deadline
+        sends_deadline, max_values = source.keys.send_deadline, source.keys.max_response_values
         is_stored = keys.cache is not None or any(fallback.stale_ms for fallback in keys.fallback)
 
         async def send(inputs: Inputs, context: CallContext) -> Reply:
@@ -181,7 +181,7 @@ class GraphQLStep(StepType):
             response = await connection.send(UpstreamRequest("POST", path, headers, body, step.is_idempotent))
             if not 200 <= response.status < 300:
                 raise status_fault(response)
-            value, error_paths, error_detail = read_response(decode(response), key)
+            value, error_paths, error_detail = read_response(await decode(response, max_values), key)
             max_age, is_private = freshness(response.headers) if is_stored else (None, False)
             return Reply(value, response.status, len(response.body), max_age, is_private, error_paths, error_detail)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.contract.call import ValuePath
 from gateway.errors import Code, StepFault
-from resolvers.json_http import MAX_JSON_DEPTH
+from resolvers.json_body import MAX_JSON_DEPTH
 
 MAX_ERROR_PLACES = 500
 """Different places of errors in one response; further errors are reported for the whole value."""

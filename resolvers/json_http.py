@@ -1,7 +1,6 @@
-"""JSON over HTTP, shared by ``api`` and ``graphql`` steps: connection pools, checks of URLs and headers, statuses, and bodies."""
+"""JSON over HTTP, shared by ``api`` and ``graphql`` steps: connection pools, checks of URLs and headers, statuses, and caching."""
 
 import asyncio
-import functools
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -15,10 +14,9 @@ import orjson
 
 from gateway.blueprint import Source
 from gateway.contract import CallContext, KeyProblem
-from gateway.contract.shape import Shape, ShapeMismatch
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
-from gateway.settings import ByteCount, Keys, SourceKeys, Text, empty, such_as
+from gateway.settings import ByteCount, Keys, SourceKeys, Text, ValueCount, empty, such_as
 from resolvers.certificates import TlsKeys, read_trust
 from resolvers.transport.encoding import CONTROL, encode_headers
 from resolvers.transport.http1 import Http1Transport
@@ -26,8 +24,6 @@ from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import SYSTEM, tls_context
 from resolvers.transport.transport import Headers, Limits, Transport, UpstreamResponse
 
-MAX_JSON_DEPTH = 128
-"""Levels of nesting that are accepted in a response."""
 # Headers of the connection, which the transport sets itself.
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -64,6 +60,8 @@ class HttpSourceKeys(SourceKeys):
     """Whether calls carry the `traceparent` header of their trace, where requests are traced (`telemetry: { tracing: true }`)."""
     max_response_bytes: ByteCount = 5_000_000
     """The largest response body, after decompression."""
+    max_response_values: ValueCount = 450_000
+    """The most values in a response body: scalars, lists and objects together. With more, other requests would wait while they are read."""
     send_deadline: bool = False
     """Whether each call carries the header `x-request-deadline-ms`: for how many milliseconds the gateway waits for its response."""
     egress: Annotated[EgressKeys, such_as({"deny_private": True})] = EgressKeys()
@@ -212,80 +210,3 @@ def freshness(headers: Mapping[str, str]) -> tuple[float | None, bool]:
         return None, False
     age = headers.get("age", "")
     return max(0.0, float(lifetime[:10]) - float(age[:10] if age.isdecimal() else 0)), False
-
-
-def decode(response: UpstreamResponse, shape: Shape | None = None) -> object:
-    """Decode a JSON body, with the decoder of ``shape`` if there is one. Statuses 204 and 205 give null.
-
-    :raises StepFault: the body is not JSON, has another content type, or is nested too deep. With a shape, only msgspec's own limit of depth
-        holds, because unwanted parts are skipped without being decoded.
-    """
-    if response.status in {204, 205}:
-        return None
-    content_type = response.headers.get("content-type", "application/json")
-    if not _is_json(content_type):
-        detail = f"content type '{content_type[:80]}': {response.body[:200]!r}"
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=detail)
-    if shape is not None:
-        try:
-            return shape.read(response.body)
-        except ShapeMismatch:
-            pass  # the general decoder below finds out what is wrong
-    # Counted in the text first: walking every value would take ten times as long (see _is_flat).
-    may_be_deep = _may_be_deep(response.body)
-    try:
-        value = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"{error}: {response.body[:200]!r}") from None
-    if may_be_deep and _depth(value) > MAX_JSON_DEPTH:
-        raise StepFault(Code.SUBREQUEST_MALFORMED_RESPONSE, detail=f"nested more than {MAX_JSON_DEPTH} deep")
-    return value
-
-
-def _may_be_deep(body: bytes) -> bool:
-    """Tell whether JSON text may be nested too deep, by tests from cheap to expensive."""
-    return len(body) > 2 * MAX_JSON_DEPTH and _has_many_openers(body) and not _is_flat(body)
-
-
-@functools.lru_cache(maxsize=256)
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
-
-
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _has_many_openers(body: bytes) -> bool:
-    """Tell whether JSON has more opening brackets than levels are allowed. Removing them is the fastest way to count a few (3 µs for 30 kB)."""
-    rest = body.replace(b"[", b"", MAX_JSON_DEPTH + 1)
-    return len(body) - len(rest.replace(b"{", b"", MAX_JSON_DEPTH + 1)) > MAX_JSON_DEPTH
-
-
-def _is_flat(body: bytes) -> bool:
-    """Tell whether JSON is certainly not nested too deep: remove empty pairs of brackets, level by level.
-
-    Brackets inside strings make it uncertain. A megabyte takes 2 ms; walking its value takes 20. One pass may remove two levels: ``{[]}``.
-    """
-    brackets = body.translate(None, _NO_BRACKETS)
-    for _ in range(MAX_JSON_DEPTH // 2):
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(inner) == len(brackets):
-            break
-        brackets = inner
-    return not brackets
-
-
-def _depth(value: object) -> int:
-    """Count the levels of a JSON value, level by level, because recursion could exhaust the stack."""
-    depth = 0
-    level = [value]
-    while level:
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
-            if isinstance(child, dict | list)
-        ]
-        depth += 1
-    return depth

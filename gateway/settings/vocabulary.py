@@ -75,6 +75,7 @@ StepName = Annotated[
 Count = Annotated[int, Field(gt=0, le=100_000)]
 StaleMilliseconds = Annotated[int, Field(gt=0, le=7 * 24 * 3_600_000)]
 ByteCount = Annotated[int, Field(gt=0, le=1_000_000_000)]
+ValueCount = Annotated[int, Field(gt=0, le=100_000_000)]
 Status = Annotated[int, Field(ge=100, le=599)]
 RetryClass = Literal["connect", "reset", "timeout"] | Status
 

@@ -21,7 +21,8 @@ from gateway.serve.http.request import HttpMessage
 from gateway.serve.http.response import HttpResponse
 from resolvers import STEP_TYPES
 from resolvers.api import Api
-from resolvers.json_http import TRANSPORTS, decode
+from resolvers.json_body import decode_at_once
+from resolvers.json_http import TRANSPORTS
 from resolvers.transport.transport import Transport, UpstreamRequest, UpstreamResponse
 from tests.bench.cases import POST
 from tests.bench.growth import Section, body, cpu_ms, serving, steady
@@ -140,7 +141,7 @@ async def _inside(generation: Generation, answers: list[UpstreamResponse], serie
         {
             "read": lambda: generation.read(QUERY),
             "prepare": lambda: generation.preparation.prepare(request, now()),
-            "decode": lambda: [decode(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
+            "decode": lambda: [decode_at_once(answer, shape) for answer, shape in zip(answers, shapes, strict=True)],
             "engine": execute,
             "project": lambda: planned.project(results, {}, Errors()),
             "encode": lambda: encode_shaped(whole),

@@ -82,6 +82,7 @@ MUST: Mapping[str, str] = {
     "A-10": "caching that a service forbids",
     "A-11": "replies with errors in a part",
     "U-20": "errors beside whole data",
+    "U-21": "replies of very many values",
 }
 SHOULD: Mapping[str, str] = {
     "L-10": "certificates that are not verified",

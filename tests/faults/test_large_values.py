@@ -1,11 +1,11 @@
-"""Values that take long to work on: expressions over very many items (row I-14). Others do not wait for them."""
+"""Values that take long to work on: expressions over very many items, replies of very many values (rows I-14 and U-21). Nobody waits for them."""
 
 import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import Json
+from tests.faults import Json, Status
 from tests.faults.probes import Watch
 from tests.faults.served import Served
 from tests.kit.serving import Answer
@@ -30,7 +30,9 @@ STEPS = "\n".join(
 )
 CONFIG = {
     "graph.yaml": f"""
-sources: {{ core: {{ type: api, base_url: UPSTREAM, retry: {{ attempts: 1 }} }} }}
+sources:
+  core: {{ type: api, base_url: UPSTREAM, retry: {{ attempts: 1 }}, breaker: {{ enabled: false }} }}
+  people: {{ type: graphql, url: UPSTREAM/graphql, retry: {{ attempts: 1 }}, breaker: {{ enabled: false }} }}
 defaults: {{ api: core }}
 ---
 operation: many
@@ -54,10 +56,20 @@ steps:
   - {{ name: few, type: value, value: 1, timeout_ms: 30000, when: "length(many[?a > `5`]) > `100`" }}
   - {{ name: none, type: value, value: 1, timeout_ms: 30000, when: "length(many[?a > `5`]) < `100`" }}
 ---
+operation: tiny
+args: {{ path: ID! }}
+deadline_ms: 60000
+steps:
+  - {{ name: any, type: api, endpoint: "/{{path}}", timeout_ms: 30000 }}
+  - {{ name: numbers, type: api, endpoint: "/{{path}}", timeout_ms: 30000, returns: "[Int]" }}
+  - {{ name: posts, type: api, endpoint: "/{{path}}", timeout_ms: 30000, returns: "[Post]" }}
+  - {{ name: asked, type: graphql, source: people, query: "{{ posts }}", timeout_ms: 30000, returns: "[Post]" }}
+---
 operation: given
 args: {{ items: JSON }}
 steps: [ {{ name: most, type: transform, select: "items[].{{a: a, b: a}} | sort_by(@, &b)[-1].a" }} ]
-"""
+""",
+    "types.graphql": "type Post { id: ID title: String n: Int }",
 }
 
 
@@ -124,3 +136,54 @@ def test_many_such_requests_at_once_hold_nobody_up(served: Served) -> None:
             return watch
 
     assert served.run(ask_all).delay < 0.1 + SLACK
+
+
+ITEMS = {"nested": "[" * 127 + "]" * 127, "objects": "{}", "numbers": "1", "lists": "[]", "texts": '""', "pairs": '{"a":1}'}
+READERS = {"any": "any", "numbers": "numbers", "posts": "posts { id title n }", "renamed": "posts { a: id b: title c: n }"}
+
+
+def body_of(item: str, size: int) -> bytes:
+    """Return a list of one item over and over, of a size in bytes."""
+    return f"[{','.join([item] * (size // (len(item) + 1)))}]".encode()
+
+
+@case("U-21")
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ITEMS)
+def test_five_megabytes_of_tiny_values_hold_nobody_up(served: Served, name: str, reader: str) -> None:
+    served.upstream.script(f"/{name}", Status(200, body_of(ITEMS[name], 4_990_000), {"content-type": "application/json"}))
+    watch, answer = served.run(lambda: watched(served, f'{{ tiny(path: "{name}") {{ it: {READERS[reader]} }} }}'))
+    assert answer.data == {"tiny": {"it": None}}
+    assert answer.codes == ["SUBREQUEST_RESPONSE_TOO_LARGE"]
+    assert watch.delay < 0.1 + SLACK
+
+
+@case("U-21")
+@pytest.mark.parametrize(("name", "reader"), [("nested", "any"), ("objects", "posts"), ("numbers", "numbers"), ("lists", "any")])
+def test_as_many_values_as_allowed_hold_nobody_up_either(served: Served, name: str, reader: str) -> None:
+    item = ITEMS[name]
+    values = 127 if name == "nested" else 1
+    body = f"[{','.join([item] * (120_000 // values))}]".encode()
+    served.upstream.script(f"/most-{name}", Status(200, body, {"content-type": "application/json"}))
+    watch, answer = served.run(lambda: watched(served, f'{{ tiny(path: "most-{name}") {{ it: {READERS[reader]} }} }}'))
+    assert "errors" not in answer.body
+    assert len(answer.data["tiny"]["it"]) == 120_000 // values
+    assert watch.delay < 0.1 + SLACK
+
+
+@case("U-21")
+def test_the_limit_holds_for_graphql_services_as_well(served: Served) -> None:
+    body = b'{"data":{"posts":' + body_of("{}", 4_900_000) + b"}}"
+    served.upstream.script("/graphql", Status(200, body, {"content-type": "application/json"}))
+    watch, answer = served.run(lambda: watched(served, '{ tiny(path: "x") { asked { id } } }'))
+    assert answer.fault == ("SUBREQUEST_RESPONSE_TOO_LARGE", "asked", ["tiny", "asked"])
+    assert watch.delay < 0.1 + SLACK
+
+
+@case("U-21")
+def test_a_large_ordinary_reply_is_answered(served: Served) -> None:
+    posts = [{"id": str(number), "title": "a, b, [c] {d}" * 15, "n": number} for number in range(20_000)]
+    served.upstream.script("/ordinary", Json(posts))
+    answer = served.ask('{ tiny(path: "ordinary") { posts { id title n } renamed: posts { a: id b: title } } }')
+    assert answer.data["tiny"]["posts"] == posts
+    assert answer.data["tiny"]["renamed"] == [{"a": post["id"], "b": post["title"]} for post in posts]

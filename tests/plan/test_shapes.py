@@ -12,7 +12,7 @@ from gateway.contract.outcome import Failure, Success
 from gateway.contract.shape import MAX_SHAPE_MISMATCHES, Shape, ShapeMismatch, encode_shaped, to_builtins
 from gateway.errors import Code, StepFault
 from gateway.run.joins import build_table, collect_keys, match_results, parents_at
-from resolvers.json_http import decode
+from resolvers.json_body import decode_at_once
 from resolvers.transport.transport import UpstreamResponse
 from tests.kit.documents import budget
 from tests.oracle import CompiledConfiguration, Stage
@@ -139,21 +139,21 @@ NOT_JSON = [
 def test_what_is_no_json_is_no_answer_although_the_mistake_is_in_a_part_that_is_left_out(text: bytes) -> None:
     response = UpstreamResponse(200, {"content-type": "application/json"}, text)
     with pytest.raises(StepFault) as raised:
-        decode(response, shape_of("id"))
+        decode_at_once(response, shape_of("id"))
     assert raised.value.code is Code.SUBREQUEST_MALFORMED_RESPONSE
 
 
 def test_what_is_left_out_is_passed_over_however_deep_it_is_as_long_as_it_is_json() -> None:
     text = b'[{"id":1,"x":' + b"[" * 130 + b"]" * 130 + b"}]"
-    assert to_builtins(decode(UpstreamResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
+    assert to_builtins(decode_at_once(UpstreamResponse(200, {}, text), shape_of("id"))) == [{"id": 1}]
     with pytest.raises(StepFault):
-        decode(UpstreamResponse(200, {}, text))
+        decode_at_once(UpstreamResponse(200, {}, text))
 
 
 @pytest.mark.parametrize("text", ['[{"id": "x", "title": 5}]', '{"id": 1}', "null", '"text"'])
 def test_what_does_not_fit_is_read_as_if_there_were_no_shape(text: str) -> None:
     response = UpstreamResponse(200, {}, text.encode())
-    value = decode(response, shape_of("id title"))
+    value = decode_at_once(response, shape_of("id title"))
     assert value == orjson.loads(text)
 
 
