@@ -17,15 +17,27 @@ _SHORT_SECRET = 4
 """The shortest word of a header, or password, that is masked."""
 MAX_STEPS = 1000
 """The size of the cache of configured secrets by step."""
+MAX_SENT = 20_000
+"""The number of sent values that are looked for, which takes 20 ms; a call can send hundreds of thousands that another service gave."""
 _PLAIN = re.compile(r"[ !#-&(-[\]-~]*")
 """Texts that ``repr`` and JSON write without escapes, so that they look the same within quotes."""
 
 
+class _TooManyValuesError(Exception):
+    """A call has sent more values than are looked for."""
+
+
 def redact_detail(step: Step, inputs: Mapping[str, object] | None, detail: str, kind: str = "") -> str:
-    """Return what may be logged of a failed call: of a sensitive step only ``kind``, else the detail with all sent values masked."""
+    """Return what may be logged of a failed call: of a sensitive step only ``kind``, else the detail with all sent values masked.
+
+    Where too much was sent to look for all of it, that is ``kind`` as well.
+    """
     if step.is_sensitive:
         return f"{kind} {MASK}".strip()
-    sent = {*_constants(step), *_texts(inputs or {})}
+    try:
+        sent = {*_constants(step), *_texts(inputs or {})}
+    except _TooManyValuesError:
+        return f"{kind} {MASK}".strip()
     return redact_values(detail, sent) if sent else detail
 
 
@@ -81,11 +93,19 @@ def _texts(inputs: Mapping[str, object]) -> Iterator[str]:
 
 
 def _leaves(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
+    """Yield the texts in a value, in any order.
+
+    :raises _TooManyValuesError: it has more than ``MAX_SENT`` values.
+    """
+    level, seen = [value], 0
+    while level:
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, Mapping | list | tuple):
+                seen += len(item)
+                if seen > MAX_SENT:
+                    raise _TooManyValuesError
+                below += item.values() if isinstance(item, Mapping) else item
+        level = below

@@ -65,6 +65,12 @@ steps:
   - {{ name: posts, type: api, endpoint: "/{{path}}", timeout_ms: 30000, returns: "[Post]" }}
   - {{ name: asked, type: graphql, source: people, query: "{{ posts }}", timeout_ms: 30000, returns: "[Post]" }}
 ---
+operation: passed
+deadline_ms: 60000
+steps:
+  - {{ name: texts, type: api, endpoint: /texts, timeout_ms: 30000 }}
+  - {{ name: sent, type: api, method: POST, endpoint: /refused, body: "{{texts}}", timeout_ms: 30000 }}
+---
 operation: given
 args: {{ items: JSON }}
 steps: [ {{ name: most, type: transform, select: "items[].{{a: a, b: a}} | sort_by(@, &b)[-1].a" }} ]
@@ -187,3 +193,14 @@ def test_a_large_ordinary_reply_is_answered(served: Served) -> None:
     answer = served.ask('{ tiny(path: "ordinary") { posts { id title n } renamed: posts { a: id b: title } } }')
     assert answer.data["tiny"]["posts"] == posts
     assert answer.data["tiny"]["renamed"] == [{"a": post["id"], "b": post["title"]} for post in posts]
+
+
+@case("U-21")
+def test_a_failed_call_that_sent_very_many_values_holds_nobody_up_and_tells_none_of_them(served: Served) -> None:
+    served.upstream.script("/texts", Json([f"secret {number}" for number in range(300_000)]))
+    served.upstream.script("/refused", Status(500, b"no secret 12345"))
+    watch, answer = served.run(lambda: watched(served, "{ passed { sent } }"))
+    assert answer.fault == ("SUBREQUEST_HTTP_ERROR", "sent", ["passed", "sent"])
+    assert watch.delay < 0.1 + SLACK
+    (line,) = [line for line in served.logged(answer.headers["x-request-id"], 2) if line["event"] == "step failed"]
+    assert "secret" not in line["detail"]
