@@ -16,14 +16,6 @@ class Null(Exception):
     """A non-null field is null; the error has been recorded already."""
 
 
-def unfit(value: object, errors: Errors, path: Path, step: str, expected: str) -> None:
-    """Record the error of a value that is not of its type; a :class:`Failure` in its place has an error of its own, from the upstream."""
-    if isinstance(value, Failure):
-        errors.append(value.error(path))
-    else:
-        mismatch(errors, path, step, expected)
-
-
 def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
     """Record that a step's value is not of the expected type. The message omits the value: upstream data must not leak in errors."""
     message = f"{MESSAGES[Code.RESPONSE_VALIDATION_FAILED].format(step=step)[:-1]}: expected {expected}."  # [:-1]: the full stop
@@ -34,11 +26,11 @@ def mismatch(errors: Errors, path: Path, step: str, expected: str) -> None:
 def leaf(coerce: Callable[[object], object], value: object, errors: Errors, path: Path, step: str, expected: str) -> object:
     """Coerce a scalar or enum value that is not of the expected Python type already. Return None and record an error when that fails."""
     try:
-        result = coerce(value) if value is not None and type(value) is not Failure else None
+        result = coerce(value) if value is not None else None
     except Exception:  # noqa: BLE001 - coercion is code of the type, and any exception means that the value does not fit
         result = None
     if result is None:
-        unfit(value, errors, path, step, expected)
+        mismatch(errors, path, step, expected)
     return result
 
 

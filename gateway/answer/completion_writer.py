@@ -121,20 +121,21 @@ class CompletionWriter(ShapedWriter):
                 with self.block(f"if {value} is None:"):
                     self.line("raise Null")
 
+    def any_value(self, value: str, declared: GraphQLLeafType, position: Position, *, is_strict: bool) -> None:
+        """Write the check of a scalar that accepts any JSON value: only a null can be wrong."""
+        if not is_strict:
+            self.line("pass")  # the block that this stands in must not be empty
+            return
+        with self.block(f"if {value} is None:"):
+            self.line(mismatch_line(position, declared))
+            self.line("raise Null")
+
     def constant_of(self, declared: GraphQLLeafType, derive: Callable[[Any], object]) -> str:
         """Return the name of a constant that is derived from a leaf type; each is derived once."""
         identity = declared.name, derive
         if identity not in self.derived:
             self.derived[identity] = self.constant(derive(declared))
         return self.derived[identity]
-
-    def any_value(
-        self, value: str, declared: GraphQLScalarType | GraphQLEnumType, position: Position, *, is_strict: bool
-    ) -> None:
-        """Write the check of a scalar that accepts any JSON value: only an upstream's failure or a null can be wrong."""
-        with self.block(f"if type({value}) is Failure{f' or {value} is None' if is_strict else ''}:"):
-            self.line(f"unfit({value}, errors, {position.path_text}, {position.step!r}, {declared.name!r})")
-            self.line("raise Null" if is_strict else f"{value} = None")
 
     def compound(
         self,
@@ -154,7 +155,7 @@ class CompletionWriter(ShapedWriter):
             with self.block(f"if type({value}) is {'tuple' if expected == 'list' else self.constant(form.type)}:"):
                 self.shaped(value, GraphQLNonNull(inner), parts, position)  # type: ignore[arg-type]
         with self.block(f"{head} type({value}) is not {expected}:"):
-            self.line(f"unfit({value}, errors, {position.path_text}, {position.step!r}, {str(inner)!r})")
+            self.line(mismatch_line(position, inner))
             self.line(on_mismatch)
         if isinstance(inner, GraphQLList):
             with self.block("else:"):

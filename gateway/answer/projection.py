@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.answer.code_writer import object_text, tuple_text
-from gateway.answer.completion import Null, absent, leaf, mismatch, unfit
+from gateway.answer.completion import Null, absent, leaf, mismatch
 from gateway.answer.completion_writer import CompletionWriter, is_non_null
 from gateway.answer.errors import Errors
 from gateway.answer.position import Position
@@ -37,7 +37,7 @@ def projection_source(plan: Plan, budget: PlanningBudget) -> str:
     return "".join(_Writer(plan, budget).write())
 
 
-_SUPPORT = (Null, Success, Failure, Skipped, mismatch, unfit, leaf, absent, link_value, has_only_type, lookup_table, new_memo)
+_SUPPORT = (Null, Success, Failure, Skipped, mismatch, leaf, absent, link_value, has_only_type, lookup_table, new_memo)
 """The classes and functions that the generated code refers to by name."""
 
 
