@@ -42,12 +42,16 @@ async def perform_step(
         if reply.error_paths:
             note_errors(run, node, reply, context)
         return Success(await _select(step.select, reply.value, step, context.deadline) if step.select else reply.value)
-    except StepFault as fault:
-        return run.failed(node, fault, context)
-    except ExpressionError as error:
+    except Exception as error:  # noqa: BLE001 - also a defect of a step type; in a link it is the failure of one batch, not of all
+        return _failure(run, node, error, context)
+
+
+def _failure(run: Execution, node: Node, error: Exception, context: CallContext) -> Failure:
+    if isinstance(error, StepFault):
+        return run.failed(node, error, context)
+    if isinstance(error, ExpressionError):
         return run.failed(node, StepFault(Code.INTERNAL_SERVER_ERROR, detail=f"select: {error}"), context)
-    except Exception as error:  # noqa: BLE001 - a defect of a step type; in a link it is the failure of one batch, not of all
-        return run.unexpected(node, error)
+    return run.unexpected(node, error)
 
 
 async def _select(select: Expression, value: object, step: Step, deadline: float) -> object:
