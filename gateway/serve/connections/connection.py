@@ -4,6 +4,7 @@ All other requests go through uvicorn to the ASGI application.
 """
 
 import asyncio
+import select
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -37,6 +38,8 @@ class GatewayProtocol(RequestReader):
         """The headers that uvicorn adds to every response (``Date``), and the same as lines."""
         self.unread_bytes = 0
         """Size of the write buffer when the timeout was last checked: bytes of responses that the client has not read."""
+        self.is_ending = False
+        """Whether the connection ends once the requests that were received are answered."""
 
     # -- responses
 
@@ -45,6 +48,7 @@ class GatewayProtocol(RequestReader):
         exchange: Any = cycle
         self.answering = exchange
         if not isinstance(exchange, Exchange):
+            cycle.keep_alive = cycle.keep_alive and not self._ends_now()
             super()._start_asgi_task(cycle, app)
             return
         exchange.is_started = True
@@ -78,7 +82,8 @@ class GatewayProtocol(RequestReader):
         exchange.response_complete = True
         if exchange.disconnected:
             return
-        exchange.keep_alive = exchange.keep_alive and not self.edge.is_draining
+        if (self.edge.is_draining or self.is_ending) and self._ends_now():
+            exchange.keep_alive = False
         self._write(response, keep_alive=exchange.keep_alive)
         if not exchange.keep_alive:
             self.transport.close()
@@ -94,32 +99,72 @@ class GatewayProtocol(RequestReader):
         self.transport.write(b"".join((STATUS_LINE[response.status], self.default_lines, response.head, end, response.body)))
 
     def on_response_complete(self) -> None:
-        """Start the next request if one waits, and set the timeout of the phase that follows."""
+        """Go on to the next request."""
         self.server_state.total_requests += 1
         self.answering = None
         if self.transport.is_closing():
+            self._enter_phase(Phase.IDLE, self.keys.idle_timeout_ms)  # for so long the client may not read the rest
+        elif self.pipeline or self.unread:
+            self._continue_soon()
+        elif self.is_reading or self.flow.read_paused or self.flow.write_paused or self.is_ending:
+            self._await_request()
+        else:  # nearly always
+            self._enter_phase(Phase.IDLE, self.keys.idle_timeout_ms)
+
+    def _continue(self) -> None:
+        """Start the next request that waits, or parse more of what was received; one step in each turn of the event loop."""
+        self.is_continuing = False
+        if self.transport.is_closing():
             return
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            # Only an incomplete request needs more bytes now. If the next one was answered at once, this method has already run for it.
-            if not self._answers_incomplete():
-                return
-        if self.flow.write_paused:
-            self.flow.pause_reading()  # or a client that does not read its responses would fill the memory with them
+        if self.pipeline and self.answering is None and not self.flow.write_paused:
+            self._start_next()
+        elif self.unread and not self.pipeline and not self.flow.write_paused and not self._is_answering():
+            self._await_request()
+            self._read_unread()
+            self._continue_soon()
+        else:
+            self._await_request()
+
+    def _start_next(self) -> None:
+        if self.phase is not Phase.REFUSED:
+            self.phase = Phase.ANSWER
+        self.expires_at = NEVER
+        self._start_asgi_task(*self.pipeline.pop())
+        if self._answers_incomplete():
+            self._continue_soon()
+
+    def _await_request(self) -> None:
+        """Read on, unless something that was received waits or the client does not read its responses; set the timeout of the phase."""
+        if self.flow.write_paused or self.unread or self.pipeline:
+            self.flow.hold()
         elif self.flow.read_paused:
-            self.flow.resume_reading()
-        if self.is_in_head:
+            self.flow.release()
+        if self.phase is Phase.REFUSED and self.pipeline:
+            self.expires_at = self.loop.time() + self.keys.idle_timeout_ms / 1000
+        if self.phase is Phase.ANSWER and not self._is_answering():  # in any other phase its timeout runs already
+            self._enter_next_phase()
+
+    def _enter_next_phase(self) -> None:
+        if self.flow.is_held:  # the client has to read its responses, whatever else it has begun to send
+            self._enter_phase(Phase.IDLE, self.keys.idle_timeout_ms)
+        elif self.is_in_head:
             self._enter_phase(Phase.HEAD, self.keys.header_read_timeout_ms)
         elif self.is_reading:
             self._enter_phase(Phase.BODY, self.keys.body_read_timeout_ms)
         else:
             self._enter_phase(Phase.IDLE, self.keys.idle_timeout_ms)
+            if self.is_ending and not (self.pipeline or self.unread or _has_unread_bytes(self.transport)):
+                self.transport.close()
 
     def resume_writing(self) -> None:
-        """Read on, now that the client has read its responses."""
+        """Go on, now that the client has read its responses."""
         super().resume_writing()
         if self.phase is not Phase.ANSWER:
-            self.flow.resume_reading()
+            self._continue_soon()
+
+    def _is_answering(self) -> bool:
+        """Tell whether a request is answered whose body is complete."""
+        return self.answering is not None and not self._answers_incomplete()
 
     def _answers_incomplete(self) -> bool:
         """Tell whether the request whose turn it is is the one whose body is still being received."""
@@ -127,17 +172,28 @@ class GatewayProtocol(RequestReader):
 
     # -- end of the connection
 
+    def _ends_now(self) -> bool:
+        """Tell whether the request that is answered now is the last of the connection, because the server is about to end.
+
+        Everything that the client has sent is answered. Where it was not read on, some of that may still be with the operating system.
+        """
+        if not (self.edge.is_draining or self.is_ending) or self.pipeline or self.unread:
+            return False
+        return not (self.flow.read_paused and _has_unread_bytes(self.transport))
+
     def _refuse(self, error: RequestError) -> None:
         """Send an error response and close the connection: where the next message begins is not known after an invalid one."""
-        self.phase, self.expires_at = Phase.REFUSED, NEVER
-        self.pipeline.clear()
-        if self.answering is not None and not self._answers_incomplete():
-            self.answering.keep_alive = False  # the response to an earlier request is still to come, and will be the last
+        self.phase, self.expires_at, self.unread = Phase.REFUSED, NEVER, b""
+        if self.pipeline and self.is_reading and not self.is_in_head:
+            self.pipeline.popleft()  # the refused request itself
+        earlier = self.pipeline[0][0] if self.pipeline else self.answering
+        if earlier is not None and not self._answers_incomplete():
+            earlier.keep_alive = False  # the responses to earlier requests are still to come, and will be the last
             return
         self._cancel_current()
         self.expires_at = self.loop.time() + LINGER
         self._write(self.gateway_app.endpoint.refuse(error, self.gateway_app.request_ids.assign(None)), keep_alive=False)
-        self.flow.resume_reading()  # drop what still comes, see LINGER
+        self.flow.release()  # drop what still comes, see LINGER
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -168,16 +224,23 @@ class GatewayProtocol(RequestReader):
 
     def shutdown(self) -> None:
         """Close the connection, or after the requests in flight if there are any; uvicorn calls this at shutdown."""
-        if self.answering is None and not self.is_reading:
+        self.is_ending = True
+        if self.answering is None and not self.is_reading and not self.pipeline and not self.unread:
             self.transport.close()
-            return
-        for cycle in (self.answering, self.cycle):
-            if cycle is not None:
-                cycle.keep_alive = False
+        elif self.answering is not None and self._ends_now():
+            self.answering.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel everything that is in flight for the connection."""
         self.expires_at = NEVER
         self.pipeline.clear()
+        self.unread = b""
         super().connection_lost(exc)
         self._cancel_current()
+
+
+def _has_unread_bytes(transport: asyncio.Transport) -> bool:
+    """Ask the operating system whether a client has sent bytes that were not read."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

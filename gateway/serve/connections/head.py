@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.serve.http.edge import head_too_large, invalid_host, malformed_message
+import httptools
+
+from gateway.serve.http.edge import head_too_large, invalid_host, malformed_message, malformed_target
 from gateway.serve.http.request import GRAPHQL_PATH, declared_length, too_large
 from gateway.settings import ServerKeys
 
@@ -68,6 +70,26 @@ def read_head(raw: RawHead, keys: ServerKeys, *, closes_connection: bool) -> Req
         raise too_large(keys.max_request_bytes)
     expects_continue = headers.get("expect", "").lower() == "100-continue"
     return RequestHead(raw, keys, method.decode(), query_string, headers, length, closes_connection, expects_continue)
+
+
+def head_without_upgrade(raw: RawHead) -> bytes:
+    """Return the bytes of a head without the ``Upgrade`` header: ``Connection`` alone offers nothing."""
+    url, method, version, fields = raw
+    lines = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version.encode(), b"".join(lines))
+
+
+def check_target(url: bytes) -> None:
+    """Check that a request target has a path (RFC 9112, 3.2.1 and 3.2.2); ``host:port`` and ``*`` have none.
+
+    :raises RequestError: it has none, or is not a URL.
+    """
+    try:
+        path = httptools.parse_url(url).path
+    except httptools.HttpParserInvalidURLError:
+        path = None
+    if not path or not path.isascii():
+        raise malformed_target()
 
 
 def _check(raw: RawHead, keys: ServerKeys) -> None:

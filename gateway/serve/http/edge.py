@@ -61,5 +61,7 @@ def _error_factory(status: int, code: Code, message: str) -> Callable[[], Reques
 head_too_large = _error_factory(431, Code.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
 url_too_long = _error_factory(414, Code.URI_TOO_LONG, "The URL of the request is too long.")
 invalid_host = _error_factory(400, Code.BAD_REQUEST, "The request must have one sound 'Host' header.")
+malformed_target = _error_factory(400, Code.BAD_REQUEST, "The target of the request must be a path or a URL with one.")
+tunnel_refused = _error_factory(405, Code.METHOD_NOT_ALLOWED, "The gateway is no proxy: CONNECT is not supported.")
 malformed_message = _error_factory(400, Code.BAD_REQUEST, "The message is not valid HTTP.")
 request_timeout = _error_factory(408, Code.REQUEST_TIMEOUT, "The request did not come in time.")
