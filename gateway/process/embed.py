@@ -22,6 +22,7 @@ from gateway.contract.request import GraphQLRequest
 from gateway.errors import Code, RequestError
 from gateway.operate.serving import ServeOptions, serve_folder
 from gateway.serve.generation.generation import Generation
+from gateway.serve.http.headers import merge_headers
 from resolvers import STEP_TYPES
 
 
@@ -61,8 +62,8 @@ class EmbeddedSchema(BaseSchema):
         is_read_only = allowed_operation_types is not None and OperationType.MUTATION not in allowed_operation_types
         wants_trace = (operation_extensions or {}).get("trace") is True
         request = GraphQLRequest(query or "", operation_name, variable_values or {}, wants_trace, is_read_only)
-        context = RequestContext(uuid.uuid4().hex, _headers(context_value), asyncio.get_running_loop().time())
         try:
+            context = RequestContext(uuid.uuid4().hex, _headers(context_value), asyncio.get_running_loop().time())
             body: dict[str, Any] = await self._generation().answer(request, context)
         except RequestError as error:
             return PreExecutionError(data=None, errors=[_graphql_error(formatted_error) for formatted_error in error.errors])
@@ -110,7 +111,7 @@ async def embedded_schema(folder: Path, *, step_types: Mapping[str, StepType] = 
 def _headers(context: object) -> Mapping[str, str]:
     request = context.get("request") if isinstance(context, Mapping) else getattr(context, "request", None)
     headers = getattr(request, "headers", None) or {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}
+    return merge_headers((str(name).lower(), str(value)) for name, value in headers.items())
 
 
 def _graphql_error(formatted_error: Mapping[str, Any]) -> GraphQLError:

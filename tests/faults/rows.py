@@ -14,6 +14,7 @@ MUST: Mapping[str, str] = {
     "P-11": "requests that do not wait for the answers before them",
     "P-12": "offers of other protocols",
     "P-13": "request targets that are none",
+    "P-14": "header fields that are sent twice",
     "Q-01": "request bodies that are too large",
     "Q-02": "heads that are too large or ambiguous",
     "Q-03": "documents with too many tokens or too deep",

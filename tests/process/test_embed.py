@@ -101,3 +101,18 @@ def test_a_configuration_with_problems_is_not_offered(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError):
         asyncio.run(run())
+
+
+def test_a_header_that_is_sent_twice_is_refused(tmp_path: Path) -> None:
+    async def run() -> list[dict[str, Any]]:
+        (tmp_path / "greeting.yaml").write_text(CONFIG, encoding="utf-8")
+        async with mounted(tmp_path) as client:
+            query = {"query": '{ greeting(name: "Ada") { hello } }'}
+            return [
+                (await client.post("/graphql/", json=query, headers=headers)).json()
+                for headers in ([("x-tenant", "a"), ("x-tenant", "b")], [("accept-language", "de"), ("accept-language", "fr")])
+            ]
+
+    refused, joined = asyncio.run(run())
+    assert refused["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert joined["data"] == {"greeting": {"hello": "Hello Ada"}}

@@ -223,7 +223,19 @@ def test_a_connection_without_a_request_is_closed_without_a_word(stage: Stage) -
 
 
 @pytest.mark.parametrize(
-    "host", ["", "gateway.example", "gateway:8000", "10.0.0.1:80", "[::1]", "[fe80::1]:8000", "a_b.c-d", "x:"]
+    "host",
+    [
+        "",
+        "gateway.example",
+        "gateway:8000",
+        "10.0.0.1:80",
+        "[::1]",
+        "[fe80::1]:8000",
+        "a_b.c-d",
+        "x:",
+        "gateway ",
+        "\tgateway:80\t",
+    ],
 )
 def test_a_host_may_be_a_name_or_an_address_with_a_port(stage: Stage, host: str) -> None:
     async def scenario() -> int:

@@ -25,7 +25,7 @@ WRITING = {
 """The modules that are loaded to write a response."""
 CONTRACT = ("gateway.contract", "gateway.blueprint", "gateway.settings", "gateway.language")
 """The modules of the contract between the folders, and those that it imports."""
-READING = WRITING | {"gateway.serve.http.batch", "gateway.serve.http.request"}
+READING = WRITING | {"gateway.serve.http.batch", "gateway.serve.http.headers", "gateway.serve.http.request"}
 """The modules that are loaded to read a request, in addition to the contract."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httptools
 
 from gateway.serve.http.edge import head_too_large, invalid_host, malformed_message, malformed_target
+from gateway.serve.http.headers import decode_lines
 from gateway.serve.http.request import GRAPHQL_PATH, declared_length, too_large
 from gateway.settings import ServerKeys
 
@@ -54,14 +55,14 @@ class RequestHead:
 def read_head(raw: RawHead, keys: ServerKeys, *, closes_connection: bool) -> RequestHead | None:
     """Check a head and return it if it is that of a GraphQL request; return None for any other request.
 
-    :raises RequestError: the head is invalid or too large, or announces too large a body.
+    :raises RequestError: the head is invalid, ambiguous or too large, or announces too large a body.
     """
     _check(raw, keys)
     url, method, _, fields = raw
     path, _, query_string = url.partition(b"?")
     if path != _GRAPHQL_PATH or method not in {b"POST", b"GET"}:
         return None
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+    headers = decode_lines(fields)
     # CORS is handled by Starlette's middleware, which needs ASGI.
     if keys.cors.origins and "origin" in headers:
         return None
@@ -107,7 +108,7 @@ def _check(raw: RawHead, keys: ServerKeys) -> None:
     if size > keys.max_header_bytes or len(names) > keys.max_headers:
         raise head_too_large()
     # Two hosts, or a malformed_message one, could be read differently by a proxy in front; only HTTP/1.0 may have none.
-    hosts = [value for name, value in fields if name == b"host"]
+    hosts = [value.strip(b" \t") for name, value in fields if name == b"host"]
     if (len(hosts) != 1 and (hosts or version != "1.0")) or not all(map(_HOST.fullmatch, hosts)):
         raise invalid_host()
     if any(value.strip().lower() != b"chunked" for name, value in fields if name == b"transfer-encoding"):

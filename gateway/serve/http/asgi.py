@@ -92,9 +92,10 @@ class GatewayApp:
         return self._cors[1]
 
     async def _graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, request_id = decode_headers(scope), scope[REQUEST_ID]
+        request_id = scope[REQUEST_ID]
         arrived_at = asyncio.get_running_loop().time()
         try:
+            headers = decode_headers(scope)
             body = await read_body(headers, receive, self.edge.keys().max_request_bytes) if scope["method"] == "POST" else b""
         except RequestError as error:
             await _send(send, self.endpoint.refuse(error, request_id))

@@ -13,6 +13,7 @@ from gateway.contract import RequestContext
 from gateway.contract.request import NO_VALUES, GraphQLRequest, RequestSummary
 from gateway.errors import Code, RequestError
 from gateway.serve.http.batch import Batch
+from gateway.serve.http.headers import decode_lines
 from gateway.serve.http.media_types import JSON
 
 GRAPHQL_PATH = "/graphql"
@@ -53,8 +54,11 @@ class HttpMessage(RequestContext):
 
 
 def decode_headers(scope: Scope) -> dict[str, str]:
-    """Return the headers of an ASGI scope by name; ASGI has the names in lower case."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """Return the headers of an ASGI scope by name; ASGI has the names in lower case.
+
+    :raises RequestError: a header that may be there once is there twice.
+    """
+    return decode_lines(list(scope["headers"]))
 
 
 def client_address(message: HttpMessage, proxies: int) -> str:
