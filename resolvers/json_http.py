@@ -18,7 +18,7 @@ from gateway.errors import Code, StepFault
 from gateway.language.template import parse
 from gateway.settings import ByteCount, Keys, SourceKeys, Text, ValueCount, empty, such_as
 from resolvers.certificates import TlsKeys, read_trust
-from resolvers.transport.encoding import CONTROL, encode_headers
+from resolvers.transport.encoding import CONTROL, encode_headers, unusable_header_value
 from resolvers.transport.http1 import Http1Transport
 from resolvers.transport.names import is_numeric, is_public
 from resolvers.transport.tls import SYSTEM, tls_context
@@ -125,8 +125,8 @@ def check_headers(headers: Mapping[str, str]) -> Iterator[KeyProblem]:
             yield KeyProblem(
                 ("headers", name), f"the header '{name}' belongs to the connection; remove it", "bad-header", is_about_key=True
             )
-        elif CONTROL.search(value):
-            yield KeyProblem(("headers", name), f"the value of '{name}' has a control character", "bad-header")
+        elif unusable := unusable_header_value(value):
+            yield KeyProblem(("headers", name), f"the value of '{name}' has {unusable}", "bad-header")
 
 
 def url_mistake(text: str) -> str | None:

@@ -13,6 +13,10 @@ from gateway.language.template import Reference, Template, UnusableValue, as_tex
 
 MAX_SEGMENT = 1024
 """Bytes of one path segment, before it is encoded."""
+MAX_TARGET = 65_536
+"""Bytes of a request target, path and query, as it is sent."""
+MAX_HEADERS = 16_384
+"""Bytes of the header values of one call that vary. Common servers accept no more in a head."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -48,7 +52,10 @@ def target_renderer(endpoint: str) -> Callable[[Sequence[object], Mapping[str, o
             [_encode(value, *reference) for value, reference in zip(values, references, strict=True)]
         )
         encoded = "&".join(_query_pairs(query)) if query else ""
-        return f"{target}{'&' if is_in_query else '?'}{encoded}" if encoded else target
+        whole = f"{target}{'&' if is_in_query else '?'}{encoded}" if encoded else target
+        if len(whole) > MAX_TARGET:
+            raise _fault(f"The path and query of the call are longer than {MAX_TARGET} bytes.")
+        return whole
 
     return render
 
@@ -99,16 +106,30 @@ def _quote(text: str) -> str:
 def encode_headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return header names and values as text.
 
-    :raises StepFault: a value is not a scalar, or has a control character (a line break would begin another header).
+    :raises StepFault: a value is not a scalar, or has a character that cannot be sent (a line break would begin another header), or the values
+        are too long together.
     """
-    headers = []
+    headers, size = [], 0
     for name, value in rendered.items():
         reference = Reference(("headers", name))
         text = _scalar_text(value, reference)
-        if CONTROL.search(text.replace("\t", " ")):
-            raise _refusal(reference, "has a control character, which cannot stand in a header")
+        unusable = unusable_header_value(text)
+        if unusable:
+            raise _refusal(reference, f"has {unusable}, which cannot stand in a header")
+        size += len(text)
         headers.append((name, text))
+    if size > MAX_HEADERS:
+        raise _fault(f"The headers of the call are longer than {MAX_HEADERS} bytes.")
     return headers
+
+
+def unusable_header_value(text: str) -> str | None:
+    """Return what a text has that no header value may have (RFC 9110, 5.5), or None."""
+    if text.isascii() and text.isprintable():
+        return None
+    if CONTROL.search(text.replace("\t", " ")):
+        return "a control character"
+    return "a character beyond Latin-1" if max(text) > "\xff" else None
 
 
 def _scalar_text(value: object, reference: Reference) -> str:
@@ -123,5 +144,8 @@ def _scalar_text(value: object, reference: Reference) -> str:
 
 
 def _refusal(reference: Reference, reason: str) -> StepFault:
-    message = f"The value of '{reference}' {reason}."
+    return _fault(f"The value of '{reference}' {reason}.")
+
+
+def _fault(message: str) -> StepFault:
     return StepFault(Code.BAD_USER_INPUT, message=message, detail=message)

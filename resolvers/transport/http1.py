@@ -87,7 +87,7 @@ class Http1Transport:
         # These methods declare a length even without a body (RFC 9110, 8.6).
         if body is not None or request.method in _WITH_CONTENT:
             lines += f"content-length: {len(body or b'')}\r\n"
-        head = f"{request.method} {self._path}{request.target}{self._head}{lines}\r\n".encode()
+        head = f"{request.method} {self._path}{request.target}{self._head}{lines}\r\n".encode("latin-1")
         return head + body if body else head
 
     # -- idle connections

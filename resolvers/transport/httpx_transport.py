@@ -84,7 +84,7 @@ class HttpxTransport:
 
     async def _send(self, request: UpstreamRequest, trace: Trace) -> UpstreamResponse:
         named = [("accept", "application/json"), ("accept-encoding", "gzip"), *request.headers]
-        headers = [(name.encode("ascii"), value.encode()) for name, value in named]
+        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in named]
         try:
             outgoing = httpx.Request(
                 request.method,

@@ -36,6 +36,7 @@ MUST: Mapping[str, str] = {
     "I-07": "SQL that does more than read",
     "I-09": "hostile YAML",
     "I-11": "files that a value of DuckDB would name",
+    "I-13": "values that no header can have",
     "A-08": "shared calls and caches of different clients",
     "A-09": "headers that nobody declared",
     "L-01": "what an upstream says of its failure",

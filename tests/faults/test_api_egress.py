@@ -160,7 +160,7 @@ def test_a_value_that_is_no_header_is_refused_before_any_call(stage: Stage, valu
 def test_any_other_value_stands_in_its_header(stage: Stage, value: object) -> None:
     answer = ask(stage, "query($v: JSON) { header(value: $v) { call } }", value)
     assert answer.data == {"header": {"call": "found"}}
-    sent = dict(stage.upstream.requests[-1].headers)["x-value"].encode("latin-1").decode()
+    sent = dict(stage.upstream.requests[-1].headers)["x-value"]
     assert sent == (str(value).lower() if value is True else str(value))
 
 

@@ -1,4 +1,4 @@
-"""Header lines of a request: one value for each name wherever the configuration reads it, or none at all (row P-14)."""
+"""Headers of clients have one value wherever the configuration reads it, and headers of calls one that can be sent (rows P-14 and I-13)."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -147,3 +147,99 @@ def test_the_lines_of_a_list_are_one_list(server: Served, way: str) -> None:
     assert status == 200
     assert isinstance(told, dict)
     assert (told["languages"], told["cookie"], told["forwarded"]) == ("de, fr", "a=1; b=2", "10.0.0.1, 10.0.0.2")
+
+
+PLACES = {
+    "step": 'endpoint: /told, headers: { x-value: "{value}" }',
+    "cookie": 'endpoint: /told, headers: { cookie: "session={value}; a=b" }',
+    "authorization": 'endpoint: /told, headers: { authorization: "Bearer {value}" }',
+    "many": 'endpoint: /told, headers: { a: "{value}", b: "{value}", c: "{value}" }',
+    "query": 'endpoint: /told, query: { value: "{value}" }',
+    "path": 'endpoint: "/told/{value}"',
+    "endpoint": 'endpoint: "/told?value={value}"',
+}
+
+
+def values_config() -> str:
+    sources = [
+        f"  {source}: {{ type: api, base_url: UPSTREAM, breaker: {{ enabled: false }}, transport: {source} }}"
+        for source in ("http1", "httpx")
+    ]
+    operations = [
+        f"---\noperation: {place}_{source}\nargs: {{ value: String! }}\n"
+        f"steps: [ {{ name: called, type: api, source: {source}, {text} }} ]\n"
+        for place, text in PLACES.items()
+        for source in ("http1", "httpx")
+    ]
+    return "\n".join(["sources:", *sources, *operations])
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("values"), {"graph.yaml": values_config()}) as opened:
+        opened.upstream.script("/told", Json(1))
+        yield opened
+
+
+UNUSABLE = {
+    "long": "x" * 70_000,
+    "longer than a head": "x" * 400_000,
+    "long words": "x y" * 30_000,
+    "beyond Latin-1": "a\u0100",
+    "a smile": "\U0001f600",
+    "a line break": "a\r\nx-evil: 1",
+    "a line feed": "a\nb",
+    "NUL": "a\0",
+    "escape": "a\x1b[0m",
+    "delete": "\x7f",
+    "full width": "\uff41",
+}
+LONG = {name for name in UNUSABLE if "long" in name}
+REFUSED = {
+    **{place: set(UNUSABLE) for place in PLACES},
+    "query": LONG,
+    "endpoint": LONG,
+    "path": UNUSABLE.keys() - {"beyond Latin-1", "a smile", "full width"},
+}
+"""The values that each place cannot have. In a path and a query the others are percent-encoded."""
+
+
+@case("I-13")
+@pytest.mark.parametrize("source", ["http1", "httpx"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_value_that_cannot_be_sent_is_refused_before_any_call(values: Served, place: str, source: str) -> None:
+    query = f"query($value: String!) {{ {place}_{source}(value: $value) {{ called }} }}"
+    for name in sorted(REFUSED[place]):
+        before = len(values.upstream.requests)
+        answer = values.ask(query, {"value": UNUSABLE[name]})
+        assert (answer.status, answer.codes) == (200, ["BAD_USER_INPUT"]), name
+        assert len(values.upstream.requests) == before
+        assert len(json.dumps(answer.body)) < 1_000
+
+
+SENT = {"words": "a b", "Latin-1": "\u00e9\u00ff", "a tab": "a\tb", "5,000 characters": "x" * 5_000, "signs": '~!@#$%^&*()"<>,;='}
+
+
+@case("I-13")
+@pytest.mark.parametrize("source", ["http1", "httpx"])
+def test_any_other_value_is_sent_as_it_is(values: Served, source: str) -> None:
+    for value in SENT.values():
+        answer = values.ask(f"query($value: String!) {{ step_{source}(value: $value) {{ called }} }}", {"value": value})
+        assert answer.data == {f"step_{source}": {"called": 1}}
+        assert dict(values.upstream.requests[-1].headers)["x-value"] == value
+
+
+@case("I-13")
+def test_the_bytes_of_a_header_are_passed_on_unchanged(server: Served) -> None:
+    ((status, _),) = answers(server, [WAYS["post"]("x-step: BYTES").replace(b"BYTES", b"\xc3\xa9\xff")])
+    assert status == 200
+    assert dict(server.upstream.requests[-1].headers)["x-called"].encode("latin-1") == b"\xc3\xa9\xff"
+
+
+@case("I-13")
+@every_way
+def test_a_header_of_a_client_that_is_too_long_for_a_source_is_not_sent(server: Served, way: str) -> None:
+    before = len(server.upstream.requests)
+    ((status, told),) = answers(server, [WAYS[way](f"x-source: {'x' * 30_000}")])
+    assert (status, told["called"] if isinstance(told, dict) else told) == (200, None)
+    assert len(server.upstream.requests) == before
