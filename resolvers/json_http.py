@@ -16,7 +16,7 @@ from gateway.blueprint import Source
 from gateway.contract import CallContext, KeyProblem
 from gateway.errors import Code, StepFault
 from gateway.language.template import parse
-from gateway.settings import ByteCount, Keys, SourceKeys, Text, ValueCount, empty, such_as
+from gateway.settings import ByteCount, Keys, Milliseconds, SourceKeys, Text, ValueCount, empty, such_as
 from resolvers.certificates import TlsKeys, read_trust
 from resolvers.transport.encoding import CONTROL, encode_headers, unusable_header_value
 from resolvers.transport.http1 import Http1Transport
@@ -68,6 +68,9 @@ class HttpSourceKeys(SourceKeys):
     """Where calls may go."""
     tls: Annotated[TlsKeys, such_as({"ca": "certificates/internal.pem"})] = TlsKeys()
     """Which certificates of the service are accepted."""
+    connection_max_age_ms: Milliseconds = 30_000
+    """How long a connection to the service is used before a new one is opened, so that a new address of its name is found. Names are looked
+    up again after 15 seconds."""
     transport: Literal["http1", "httpx"] = "http1"
     """The HTTP client: `http1`, the gateway's own, or the library `httpx`, which needs ten to forty times the CPU."""
 
@@ -86,7 +89,8 @@ async def open_pool(transports: Mapping[str, OpenTransport], base_url: str, sour
     if urlsplit(base_url).scheme == "https":
         trust = await asyncio.to_thread(read_trust, keys.tls, source.folder)
         await asyncio.to_thread(tls_context, trust)  # 10 ms at the first call, which would block the event loop
-    limits = Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private, trust)
+    max_age = keys.connection_max_age_ms / 1000
+    limits = Limits(keys.concurrency, keys.max_response_bytes, keys.egress.deny_private, trust, max_age)
     transport = transports[keys.transport](base_url, limits)
     try:
         yield transport

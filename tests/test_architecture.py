@@ -73,6 +73,7 @@ OWNERS: Mapping[str, str] = {
     "graphql": """gateway gateway/language gateway/blueprint gateway/schema gateway/document gateway/load gateway/plan gateway/answer
         gateway/serve/generation gateway/develop gateway/process gateway/cli resolvers""",
     "httptools": "resolvers/transport gateway/serve/connections",
+    "httpcore": "resolvers/transport",
     "httpx": "resolvers/transport gateway/develop/importing",
     "jmespath": "gateway/language",
     "limits": "gateway/serve/admission",

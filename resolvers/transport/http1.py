@@ -5,7 +5,6 @@ The pool does not limit its connections: each call uses one, and the bulkhead in
 
 import asyncio
 import ssl
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,7 +37,7 @@ class Http1Transport:
             "accept: application/json\r\naccept-encoding: gzip\r\n"
         )
         self._max_idle = limits.max_connections
-        self._state = PoolState(bytearray(READ_SIZE), limits.max_bytes, {})
+        self._state = PoolState(bytearray(READ_SIZE), limits.max_bytes, limits.max_age, {})
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[UpstreamConnection]] = set()
@@ -155,26 +154,11 @@ class Http1Transport:
         try:
             # The slot first: waiting for it must not use up the time for connecting.
             async with self._connecting_slots, asyncio.timeout(CONNECT_TIMEOUT) as limit:
-                addresses = await self._name.addresses()
-                return await self._dial_in_order(addresses, limit.when() or 0.0)
+                return await self._name.connect(self._dial_one, limit.when() or 0.0)
         except TimeoutError as error:
             raise StepFault(Code.GATEWAY_TIMEOUT, kind="connect", detail=f"no connection within {CONNECT_TIMEOUT} s") from error
         except OSError as error:
             raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
-
-    async def _dial_in_order(self, addresses: Sequence[str], until: float) -> UpstreamConnection:
-        """Try the addresses in order. Each gets an equal share of the remaining time, so that one that hangs leaves time for the next."""
-        loop = asyncio.get_running_loop()
-        last_error = OSError("the name has no address")
-        for index, address in enumerate(addresses):
-            try:
-                async with asyncio.timeout((until - loop.time()) / (len(addresses) - index)):
-                    return await self._dial_one(address)
-            except OSError as error:  # TimeoutError is a subclass
-                last_error = error
-        # The addresses may have changed since the look-up: the next call resolves the name again.
-        self._name.forget()
-        raise last_error
 
     async def _dial_one(self, address: str) -> UpstreamConnection:
         _, connection = await asyncio.get_running_loop().create_connection(

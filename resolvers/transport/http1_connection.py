@@ -14,7 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.errors import Code, StepFault
 from resolvers.transport.decompression import Decompressor, decompressor_for
-from resolvers.transport.transport import IDLE_SECONDS, UpstreamResponse, malformed, too_large
+from resolvers.transport.transport import IDLE_SECONDS, UpstreamResponse, malformed, spread, too_large
 
 READ_SIZE = 65_536
 MAX_HEAD = 65_536
@@ -47,6 +47,7 @@ class PoolState:
 
     buffer: bytearray
     max_bytes: int
+    max_age: float
     heads: dict[bytes, KnownHead]
 
 
@@ -61,6 +62,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(state.buffer)
         self._heads = state.heads
         self._max_bytes = state.max_bytes
+        self._max_age = state.max_age
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._waiter: asyncio.Future[UpstreamResponse] | None = None
@@ -117,7 +119,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._events = select.poll()
         self._events.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.is_open = True
-        self.expires_at = self._loop.time() + IDLE_SECONDS
+        now = self._loop.time()
+        self._ends_at = now + spread(self._max_age)
+        self.expires_at = min(now + IDLE_SECONDS, self._ends_at)
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -293,7 +297,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._parser = HttpResponseParser(self)  # the old one still expects the body that GET would have returned
             keep_alive = _keep_alive_seconds(self._headers["keep-alive"]) if "keep-alive" in self._headers else IDLE_SECONDS
             self._idle_since = self._loop.time()
-            self.expires_at = self._idle_since + keep_alive
+            self.expires_at = min(self._idle_since + keep_alive, self._ends_at)
             # Before the caller continues, so that its next call can reuse the connection.
             self._on_idle(self)
         if waiter is not None and not waiter.done():

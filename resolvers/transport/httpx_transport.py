@@ -1,9 +1,10 @@
-"""The transport over httpx: ``transport: httpx`` of a source. The only module that imports httpx."""
+"""The transport over httpx: ``transport: httpx`` of a source. The only module that imports httpx and httpcore, its connection pool."""
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
+import httpcore
 import httpx
 
 from gateway.errors import Code, StepFault
@@ -17,6 +18,7 @@ from resolvers.transport.transport import (
     UpstreamRequest,
     UpstreamResponse,
     malformed,
+    spread,
     too_large,
 )
 
@@ -34,21 +36,11 @@ class HttpxTransport:
     def __init__(self, base_url: str, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url.rstrip("/")
         self._max_bytes = limits.max_bytes
-        url = httpx.URL(self._base_url)
-        self._host = url.host
-        self._name = HostName(self._host, denies_private=True) if limits.denies_private else None
         self._sending: set[asyncio.Task[UpstreamResponse]] = set()
-        self._pool = httpx.AsyncHTTPTransport(
-            verify=(tls or tls_context(limits.trust))
-            if url.scheme == "https"
-            else False,  # plain HTTP: loading certificates would only cost time
-            limits=httpx.Limits(
-                max_connections=limits.max_connections,
-                max_keepalive_connections=limits.max_connections,
-                keepalive_expiry=IDLE_SECONDS,
-            ),
-            trust_env=False,
-        )
+        url = httpx.URL(self._base_url)
+        tls = (tls or tls_context(limits.trust)) if url.scheme == "https" else None  # to load certificates takes time
+        name = HostName(url.raw_host.decode("ascii"), denies_private=limits.denies_private)
+        self._pool = _PooledTransport(_Pool(name, limits, tls))
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and read its whole response, decompressed, up to the limit.
@@ -93,8 +85,6 @@ class HttpxTransport:
                 content=request.body,
                 extensions={**_EXTENSIONS, "trace": trace},
             )
-            if self._name is not None:
-                await self._pin_address(outgoing, self._name)
             response = await self._pool.handle_async_request(outgoing)
             try:
                 has_body = request.method != "HEAD" and response.status_code not in {204, 304}
@@ -104,19 +94,6 @@ class HttpxTransport:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _fault(error) from error
-
-    async def _pin_address(self, outgoing: httpx.Request, name: HostName) -> None:
-        """Replace the host of the URL by an allowed address, so that httpx does not resolve the name again.
-
-        The ``host`` header, which is set already, and the TLS server name keep the name.
-        """
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                addresses = await name.addresses()
-        except (TimeoutError, OSError) as error:
-            raise StepFault(Code.SUBREQUEST_HTTP_ERROR, kind="connect", detail=f"{type(error).__name__}: {error}") from error
-        outgoing.url = outgoing.url.copy_with(host=addresses[0])
-        outgoing.extensions["sni_hostname"] = self._host
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -139,6 +116,84 @@ class HttpxTransport:
             else:
                 body += piece
         return bytes(body) if decompressor is None else decompressor.end()
+
+
+class _PooledTransport(httpx.AsyncHTTPTransport):
+    """httpx's transport over a given pool; its own constructor makes one that leaves fewer choices."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+
+class _Pool(httpcore.AsyncConnectionPool):
+    """Connections to one host that resolves its name as the other transport does, and reuses no connection that it should not."""
+
+    def __init__(self, name: HostName, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        super().__init__(
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_connections,
+            keepalive_expiry=IDLE_SECONDS,
+        )
+        self._tls = tls
+        self._max_age = limits.max_age
+        self._backend = _Backend(name)
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        """Return a connection that is opened by its first request."""
+        return _Connection(origin, self._tls, self._backend, self._max_age)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """A connection that is not used again once it is too old or has received more than its responses."""
+
+    def __init__(
+        self, origin: httpcore.Origin, tls: ssl.SSLContext | None, backend: httpcore.AsyncNetworkBackend, max_age: float
+    ) -> None:
+        super().__init__(origin, tls, keepalive_expiry=IDLE_SECONDS, network_backend=backend)
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = self._loop.time() + spread(max_age)
+
+    def has_expired(self) -> bool:
+        """Tell whether the connection is to be closed; the pool asks before each use."""
+        return super().has_expired() or (self.is_idle() and (self._loop.time() >= self._ends_at or self._has_surplus()))
+
+    def _has_surplus(self) -> bool:
+        """Tell whether bytes followed the last response. The next caller would get them as the response to its own request."""
+        # httpcore only looks for bytes that are still with the operating system, and offers no way to what it has read.
+        parser = self._connection._h11_state  # type: ignore[union-attr] # noqa: SLF001
+        return bool(parser.trailing_data[0])
+
+
+class _Backend(httpcore.AnyIOBackend):
+    """Opens connections to the addresses of one name. httpcore would resolve it in the threads that all names share, where slow ones block others."""
+
+    def __init__(self, name: HostName) -> None:
+        self._name = name
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address that answers."""
+
+        async def dial(address: str) -> httpcore.AsyncNetworkStream:
+            try:
+                return await connect(address, port, None, local_address, socket_options)
+            except httpcore.ConnectError as error:
+                raise OSError(str(error)) from error
+
+        connect = super().connect_tcp
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._name.connect(dial, limit.when() or 0.0)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(f"{type(error).__name__}: {error}") from error
 
 
 def _lowercase(headers: httpx.Headers) -> dict[str, str]:

@@ -1,16 +1,21 @@
-"""A host name → its addresses, resolved in a thread and cached for a while; on request, public addresses only."""
+"""A host name → its addresses, resolved in a thread and cached for a while; on request, public addresses only. Addresses → a connection."""
 
 import asyncio
 import ipaddress
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from gateway.errors import Code, StepFault
 
-ADDRESS_TTL = 30.0
+ADDRESS_TTL = 15.0
 """Seconds for which addresses are cached. ``getaddrinfo`` does not report the TTL of the DNS record."""
+REFRESH_SECONDS = 0.25
+"""How long a call waits for a look-up while it has earlier addresses: while DNS is slow or out of order, the service may well be there."""
+
+T = TypeVar("T")
 
 LookupResult = Sequence[str] | OSError
 
@@ -56,11 +61,36 @@ class HostName:
         if self._lookup is None:
             self._lookup = loop.create_future()
             threading.Thread(target=self._look_up, args=(loop,), name=f"look-up of {self._host}", daemon=True).start()
-        # Shielded: a caller that is cancelled must not cancel the look-up for the others.
-        result = await asyncio.shield(self._lookup)
-        if isinstance(result, OSError):
-            raise result
-        return result
+        # A wait, unlike an await, does not cancel the look-up for the others when its caller is cancelled.
+        lookup = self._lookup
+        await asyncio.wait([lookup], timeout=REFRESH_SECONDS if self._addresses else None)
+        result = lookup.result() if lookup.done() else TimeoutError()
+        if not isinstance(result, OSError):
+            return result
+        if self._addresses and _may_pass(result):
+            return self._addresses
+        raise result
+
+    async def connect(self, dial: Callable[[str], Awaitable[T]], until: float) -> T:
+        """Connect to the first address that answers; ``dial`` connects to one, ``until`` is a time of the event loop's clock.
+
+        Each address gets an equal share of the remaining time, so that one that hangs leaves time for the next.
+
+        :raises OSError: the name cannot be resolved, or no address can be connected to.
+        :raises StepFault: as :meth:`addresses`.
+        """
+        loop = asyncio.get_running_loop()
+        last_error = OSError("the name has no address")
+        addresses = await self.addresses()
+        for index, address in enumerate(addresses):
+            try:
+                async with asyncio.timeout((until - loop.time()) / (len(addresses) - index)):
+                    return await dial(address)
+            except OSError as error:  # TimeoutError is a subclass
+                last_error = error
+        # The addresses may have changed since the look-up: the next call resolves the name again.
+        self.forget()
+        raise last_error
 
     def forget(self) -> None:
         """Expire the cached addresses, because none of them can be reached."""
@@ -88,6 +118,11 @@ class HostName:
             self._addresses = result
             self._expires_at = lookup.get_loop().time() + ADDRESS_TTL
         lookup.set_result(result)  # an error is a result too: as an exception that nobody retrieves it would be logged
+
+
+def _may_pass(error: OSError) -> bool:
+    """Tell whether a look-up failed for the moment; that there is no such name is an answer, and lasts."""
+    return isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
 
 
 def is_public(address: str) -> bool:

@@ -1,5 +1,6 @@
 """The transport contract: one HTTP request → one HTTP response or a fault. Every HTTP call to an upstream goes through it."""
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,8 @@ class Limits(NamedTuple):
     """Whether the pool connects to public addresses only."""
     trust: Trust = SYSTEM
     """Which certificates it accepts."""
+    max_age: float = 30.0
+    """Seconds after which a connection takes no further request: its address may no longer be that of the service."""
 
 
 class UpstreamRequest(NamedTuple):
@@ -67,6 +70,11 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+def spread(seconds: float) -> float:
+    """Return a little less, at random, so that connections that were opened together do not all end together."""
+    return seconds * random.uniform(0.8, 1.0)
 
 
 def malformed(detail: str) -> StepFault:

@@ -58,13 +58,6 @@ steps: [ { name: call, type: api, source: small, endpoint: "/{path}" } ]
 }
 
 
-@pytest.fixture
-def needs_clean_connection(request: pytest.FixtureRequest, transport: str) -> None:
-    """Mark tests that fail with httpx: it reuses a connection although there are bytes beyond the response in its buffer."""
-    if transport == "httpx":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="httpx takes what lies in its buffer for the next response"))
-
-
 # -- malformed (U-06)
 
 MALFORMED: dict[str, Behaviour] = {
@@ -118,7 +111,6 @@ def test_a_connection_that_ends_before_an_answer_is_an_http_error(stage: Stage, 
     assert answer.fault == ("SUBREQUEST_HTTP_ERROR", "first", ["pair", "first"])
 
 
-@pytest.mark.usefixtures("needs_clean_connection")
 def test_what_an_upstream_sends_too_much_is_no_part_of_the_next_answer(stage: Stage) -> None:
     stage.upstream.script("/excess", WrongLength(), Json("whole"))
 
@@ -130,7 +122,6 @@ def test_what_an_upstream_sends_too_much_is_no_part_of_the_next_answer(stage: St
     assert second.data == {"pair": {"first": "whole"}}
 
 
-@pytest.mark.usefixtures("needs_clean_connection")
 def test_a_second_response_that_nobody_asked_for_is_no_answer_to_the_next_request(stage: Stage) -> None:
     stage.upstream.script("/smuggled", TwoResponses(), Json("sound"))
 
