@@ -1,6 +1,7 @@
 """What clients send on one connection, as bytes: pipelines, offers of other protocols, targets that are none (rows P-11 to P-13)."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Json
+from tests.faults.probes import resident
 from tests.faults.served import Served, in_background
 from tests.kit.timing import SLACK
 from tests.serve.test_connection import HOST, Client, head, post
@@ -79,6 +81,51 @@ def test_a_server_that_ends_answers_what_was_sent_before_and_waits_no_longer(ser
     assert server.process.popen.wait(10) == 0
     assert answers == [2, *[1] * count]
     assert seconds + time.monotonic() - started < 1.0 + SLACK
+
+
+MANY = {
+    "health": head(HOST),
+    "none": head("Host:", first="GET / HTTP/1.1"),
+    "answered at once": HELLO,
+    "behind one that waits": WAITS + head("Host:", first="GET / HTTP/1.1") * 10_000,
+}
+
+
+@pytest.mark.load
+@case("P-11")
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "deaf"])
+@pytest.mark.parametrize("name", MANY)
+def test_clients_that_send_as_much_as_they_can_neither_hold_others_up_nor_fill_the_memory(
+    server: Served, name: str, *, reads: bool
+) -> None:
+    data = MANY[name] * (1_000_000 // len(MANY[name]) + 1)
+
+    async def hostile() -> None:
+        async with await Client.open(server.process.url) as client:
+            if not reads:
+                client.writer.transport.pause_reading()  # type: ignore[attr-defined] # asyncio has it for transports that read
+            reading = asyncio.create_task(client.reader.read())
+            with contextlib.suppress(ConnectionError):
+                await client.send(data)
+            await asyncio.wait([reading])
+
+    async def scenario() -> tuple[float, int]:
+        before, slowest, most = resident(server.pid), 0.0, 0
+
+        async def crowd() -> None:
+            await asyncio.gather(*(hostile() for _ in range(20)))
+
+        async with in_background(crowd()):
+            for _ in range(150):
+                started = time.perf_counter()
+                assert (await server.gateway.ask("{ hello { v } }")).data == {"hello": {"v": 1}}
+                slowest, most = max(slowest, time.perf_counter() - started), max(most, resident(server.pid))
+                await asyncio.sleep(0.01)
+        return slowest, most - before
+
+    slowest, growth = server.run(scenario)
+    assert growth < 40_000_000
+    assert slowest < 0.25 + SLACK
 
 
 ONE = post("{ constant { one } }")

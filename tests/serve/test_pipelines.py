@@ -275,3 +275,19 @@ def test_a_client_that_reads_no_answers_is_let_go(stage: Stage, count: int, last
                 await asyncio.sleep(0.05)
 
     stage.run(scenario)
+
+
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_a_client_is_told_to_go_on_with_a_body_when_it_is_its_turn(stage: Stage, before: int) -> None:
+    asking = post('{ echo(text: "b") }', "Expect: 100-continue")
+    lines, _, body = asking.partition(b"\r\n\r\n")
+
+    async def scenario() -> None:
+        async with await Client.open(stage.production.url) as client, asyncio.timeout(10):
+            await client.send(post("{ slow }") * before + lines + b"\r\n\r\n")
+            await answers_to(client, [Asked(post("{ slow }"), 200, {"data": {"slow": "slow"}})] * before)
+            assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            await client.send(body)
+            await answers_to(client, [Asked(asking, 200, {"data": {"echo": "b"}})])
+
+    stage.run(scenario)

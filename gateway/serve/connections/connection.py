@@ -54,6 +54,8 @@ class GatewayProtocol(RequestReader):
         exchange.is_started = True
         if exchange.is_complete:
             self._answer(exchange)
+        elif self.head is not None and self.head.expects_continue:  # it is the last request, whose head was read last
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _answer(self, exchange: Exchange) -> None:
         if self.transport.is_closing():

@@ -226,8 +226,6 @@ class RequestReader(HttpToolsProtocol):
             if self.answering is None:
                 self._continue_soon()
             return
-        if head.expects_continue:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._start_asgi_task(self.cycle, self.app)
 
     def _take_complete(self, head: RequestHead, data: bytes) -> None:
