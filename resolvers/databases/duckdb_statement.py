@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway.errors import did_you_mean
 from resolvers.databases.sql.text import rename_placeholders
 
 if find_spec("duckdb") is not None:  # 20 MiB, so that it is an optional extra
@@ -28,6 +29,7 @@ _LOOKS_LIKE_FILE = re.compile(r"[./*]")
 _REMOTE = re.compile(r"\w\w+:")
 _GLOB = re.compile(r"[*?\[]")
 _VIEW_BODY = re.compile(r"\bAS\b", re.IGNORECASE)
+_MISREAD = re.compile(r'syntax error at or near "(\w+)"')
 _NOWHERE = 2**63
 """Beyond any place in a text: what the tree has for an unknown one."""
 
@@ -51,12 +53,23 @@ def read_query(query: str, folder: Path) -> DuckDbStatement:
     # `$name` is as long as `:name`, so that places in the tree are places in the query.
     tree = parse(rename_placeholders(query, lambda name: f"${name}", lambda: "?"))
     if isinstance(tree, str):
-        return DuckDbStatement(query, mistakes=(f"DuckDB cannot read this: {tree}",))
+        return DuckDbStatement(query, mistakes=(f"DuckDB cannot read this: {tree}{_meant(tree)}",))
     mistakes = [*_choices(tree)] if len(tree) == 1 else ["a step runs one statement"]
     named = list(_named_files(tree, query.encode()))
     mistakes += [f"a file is one of this machine; copy '{name}' to it" for _, _, name in named if _REMOTE.match(name)]
     text, files = _with_absolute_names(query.encode(), named, folder)
     return DuckDbStatement(text, frozenset(files), frozenset(_given(tree)), tuple(dict.fromkeys(mistakes)))
+
+
+def _meant(message: str) -> str:
+    """Return the keyword that a misspelt word of a statement may have been meant to be, as an addition to DuckDB's message."""
+    found = _MISREAD.search(message)
+    if found is None:
+        return ""
+    with closing(_parser().cursor()) as cursor:
+        keywords = [str(name) for (name,) in cursor.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()]
+    word = found[1]
+    return did_you_mean(word.lower(), keywords) if word.islower() else did_you_mean(word.upper(), map(str.upper, keywords))
 
 
 def _choices(tree: Any) -> Iterator[str]:
