@@ -103,25 +103,21 @@ class Generation:
         finally:
             self._leave()
 
-    def begin(self, request: GraphQLRequest, context: RequestContext) -> bytes | PendingAnswer:
+    def begin(
+        self, request: GraphQLRequest, context: RequestContext, prepared: PreparedRequest | None = None
+    ) -> bytes | PendingAnswer:
         """Answer a request with JSON text at once if it needs no I/O; otherwise return a function to await for the text.
 
-        Where the configuration allows it, equal queries in flight share one answer (single flight).
+        Where the configuration allows it, equal queries in flight share one answer (single flight). ``prepared`` is the same request, if it was
+        prepared already.
 
         :raises RequestError: no step was run; the error is the answer. The returned function raises it too.
         """
-        try:
-            prepared = self.preparation.prepare(request, context)
-        except NotImmediate:
-            return partial(self._begin_in_background, request, context)
-        return self._begin(prepared)
-
-    async def _begin_in_background(self, request: GraphQLRequest, context: RequestContext) -> bytes:
-        with self.in_use():
-            result = self._begin(await self.preparation.prepare_in_background(request, context))
-            return result if isinstance(result, bytes) else await result()
-
-    def _begin(self, prepared: PreparedRequest) -> bytes | PendingAnswer:
+        if prepared is None:
+            try:
+                prepared = self.preparation.prepare(request, context)
+            except NotImmediate:
+                return partial(self._begin_in_background, request, context)
         planned = prepared.planned
         if planned.constant_answer is not None and not prepared.request.wants_trace:
             self._counters.steps.count_constant(planned.meters)  # metrics do not depend on what is cached
@@ -139,6 +135,11 @@ class Generation:
         if planned.is_constant and len(text) <= MAX_CACHED_ANSWER and body.keys() == {"data"}:
             planned.constant_answer = text
         return text
+
+    async def _begin_in_background(self, request: GraphQLRequest, context: RequestContext) -> bytes:
+        with self.in_use():
+            result = self.begin(request, context, await self.preparation.prepare_in_background(request, context))
+            return result if isinstance(result, bytes) else await result()
 
     async def _respond(self, prepared: PreparedRequest) -> bytes:
         self._enter()
