@@ -106,8 +106,9 @@ class Cache(Generic[K, V]):
         self._grow(-self.bytes)
 
     def most_used(self, number: int) -> Iterator[tuple[K, V]]:
-        """Yield the entries that were used most often, and their keys."""
-        entries = sorted(self._entries.items(), key=lambda item: item[1].uses, reverse=True)
+        """Yield the entries that were used most often, and their keys. Those that were used only once are no candidates."""
+        used = [item for item in self._entries.items() if item[1].uses > 1]
+        entries = sorted(used, key=lambda item: item[1].uses, reverse=True)
         yield from ((key, entry.value) for key, entry in entries[:number])
 
     def _grow(self, size: int) -> None:

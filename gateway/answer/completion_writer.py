@@ -33,8 +33,8 @@ MAX_INDENT = 60
 """CPython's parser accepts 100 levels of indentation; deeper selections continue in a function of their own."""
 MAX_BLOCKS = 14
 """CPython nests at most 20 loops and try statements; deeper selections continue in a function of their own."""
-MAX_LINES = 1000
-"""A function is compiled in one go, which takes about 15 ms for so many lines; further selections have functions of their own."""
+MAX_LINES = 300
+"""A function is compiled in one go, which takes about 5 ms for so many lines; further selections have functions of their own."""
 NOTHING_REPORTED: frozenset[str] = frozenset()
 _INLINE_CHECKS = {
     "String": "type({x}) is not str",

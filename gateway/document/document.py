@@ -66,6 +66,8 @@ class Document:
     """The named definitions; of several with the same name the first."""
     priority: Priority = Priority.NORMAL
     """The priority of the most important operation that the document selects."""
+    tokens: int = 0
+    """How long it is, as ``limits: max_tokens`` counts."""
 
     def definition(self, name: str | None, *, is_read_only: bool) -> Definition:
         """Return the operation definition that a request selects (GraphQL spec 6.1 GetOperation).
@@ -112,12 +114,12 @@ class DocumentReader:
         :raises RequestError: it is larger than allowed, cannot be parsed, or the budget is spent.
         """
         budget = budget or PlanningBudget(self.blueprint.limits)
-        is_circular = self._measure(text).is_circular
+        size = self._measure(text)
         try:
             node = parse(text)
             redaction = read_redaction(node, self.blueprint.sensitive)
             errors = validation_errors(
-                self.schema, node, budget, is_circular=is_circular, hides_suggestions=self.hides_suggestions
+                self.schema, node, budget, is_circular=size.is_circular, hides_suggestions=self.hides_suggestions
             )
             formatted_errors = tuple(redaction.redact(error) for error in format_errors(errors))
             conditions = condition_variables(node)
@@ -135,7 +137,8 @@ class DocumentReader:
         by_name: dict[str | None, Definition] = {
             definition.name: definition for definition in reversed(definitions) if definition.name is not None
         }
-        return Document(definitions, formatted_errors, by_name, Priority.NORMAL if formatted_errors else self._priority(node))
+        priority = Priority.NORMAL if formatted_errors else self._priority(node)
+        return Document(definitions, formatted_errors, by_name, priority, size.tokens)
 
     def _priority(self, node: DocumentNode) -> Priority:
         selected = (self.blueprint.operations.get(name) for name in root_names(node))

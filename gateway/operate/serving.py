@@ -29,8 +29,8 @@ from gateway.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("stepgraph.reload")
 
-MAX_WARM_DOCUMENTS = 200
-"""How many documents are planned on a new generation before the swap: those requested most often of late."""
+MAX_WARM_PLANS = 200
+"""How many plans are made on a new generation before the swap: those of the documents that were requested most often of late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Serving:
             return [Problem(place, "schema", f"{change}; clients may rely on it", "breaking-change") for change in breaks]
         if breaks:
             log.warning("the change breaks clients: %s", "; ".join(breaks), extra={"version": new.blueprint.version})
-        await new.preparation.warm_up(old.preparation, MAX_WARM_DOCUMENTS)
+        await new.preparation.warm_up(old.preparation, MAX_WARM_PLANS)
         return []
 
     def _reject(self, problems: Sequence[Problem], kept: Sequence[str] | None = None) -> str:
@@ -275,6 +275,7 @@ class Serving:
         self.changed = asyncio.Event()
 
     def _retire(self, old: Generation, resources: AsyncExitStack) -> None:
+        old.preparation.forget_documents()  # requests under way have what they need of it, and the new generation fills its own
         # Read now, before the swap replaces self._built: the new build's types are not the old generation's.
         types = self._built.memory.context.types if self._built and self._built.memory else None
         task = asyncio.create_task(self._close_retired(old, resources, types, self.keys.grace_ms / 1000))

@@ -37,6 +37,9 @@ MAX_WORKER_ACCEPTS = 4
 """The same for a worker: lower, or else the worker that wakes up first would take all connections that arrive together."""
 EXIT_SECONDS = 0.9
 """How long a process may take to exit once it has closed everything; then it is forced to."""
+SWITCH_SECONDS = 0.0005
+"""How long another thread may keep Python's lock when the event loop wants it. The loop takes the lock anew for each socket that is ready, so
+while a thread plans a query, say, each of these would wait for Python's usual 5 ms."""
 CLOSE_SECONDS = 1.8
 """How long it may take to close everything once the last request has ended: pools, collectors and stores may hang."""
 DEVELOPMENT_GRACE = 1.0
@@ -103,6 +106,7 @@ def _serve(app: GatewayApp, bound: socket.socket, options: ServeOptions, has_sta
         proxy_headers=False,
         timeout_keep_alive=15,
     )
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(config, app.edge, is_development=options.is_development, has_started=has_started)
     server.run(sockets=[bound])
     return 0 if server.started else NOT_STARTED

@@ -19,7 +19,7 @@ from tests.faults.probes import Watch, processor_seconds, resident
 from tests.faults.served import Served, connection
 
 SECONDS = float(os.environ.get("STEPGRAPH_SOAK_SECONDS", "600"))
-SHARE_OF_GOOD_CLIENTS = 0.5
+SHARE_OF_GOOD_CLIENTS = 0.2
 """How much of what the gateway can do at most the good clients ask for. With the hostile ones it is at work for about 80 % of the time."""
 TYPES, FIELDS = 20, 60
 SDL = "\n".join(
@@ -125,7 +125,7 @@ class Hostile:
         """Send one request on a new connection; what is answered does not matter, but it is."""
         async with Client(self.served.port) as client:
             answer = await client.send(request(query, *lines, variables=variables))
-            assert answer.status < 500, answer.content[:200]
+            assert answer.status < 500 or answer.codes == ["REQUEST_CONCURRENCY_LIMITED"], answer.content[:200]
 
     async def new_short_documents(self) -> None:
         await self.ask(f"{{ constant {{ n{next(self.numbers)}: one }} }}", f"x-tenant: t{next(self.numbers)}")

@@ -32,7 +32,7 @@ from gateway.telemetry.telemetry import Telemetry
 
 MAX_PLANS = 64
 """How many plans of one definition are kept; of what is not asked for any more the oldest goes first."""
-BYTES_PER_PLAN, BYTES_PER_NODE, BYTES_PER_UNIT = 4000, 1500, 110
+BYTES_PER_PLAN, BYTES_PER_NODE, BYTES_PER_UNIT = 5000, 2000, 130
 """What a plan takes in memory, measured: in any case, for each node, and for each unit of the work to make it."""
 
 

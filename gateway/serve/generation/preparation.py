@@ -28,9 +28,9 @@ log = logging.getLogger("stepgraph.generation")
 
 LARGE_TEXT = 2000
 """Characters. Longer texts are read in a thread, as it takes longer than the event loop may be held."""
-BYTES_PER_DOCUMENT, BYTES_PER_CHARACTER = 5000, 200
-"""What a parsed document takes in memory, measured: in any case, and for each character of its text."""
-DOCUMENTS_SHARE = 0.4
+BYTES_PER_DOCUMENT, BYTES_PER_TOKEN = 6000, 600
+"""What a parsed document takes of the process, measured: in any case, and for each token of its text. It is a fifth more than its objects take."""
+DOCUMENTS_SHARE = 0.25
 """How much of the capacity documents and their plans may take: clients must not crowd out the replies."""
 _NO_META: Mapping[str, object] = {}
 
@@ -107,18 +107,25 @@ class Preparation:
             return Priority.NORMAL
 
     async def warm_up(self, old: "Preparation", count: int) -> None:
-        """Read and plan the documents requested most often before, so that the first requests are not slow."""
+        """Make the plans that were asked for most often before, so that the first requests are not slow. At most ``count`` are made."""
         for query, old_document in list(old._documents.most_used(count)):  # noqa: SLF001 - of the same class
             with suppress(RequestError):
                 document = await self._read_in_background(query)
                 if document.mistakes:  # no longer valid under the new schema
                     continue
                 for definition, old_definition in zip(document.definitions, old_document.definitions, strict=True):
-                    for conditions in old.plans.cached_conditions(old_definition):
+                    for conditions in old.plans.cached_conditions(old_definition)[:count]:
                         await self._plan_in_background(query, definition, Variables.of_conditions(conditions))
+                        count -= 1
+            if count <= 0:
+                break
+
+    def forget_documents(self) -> None:
+        """Forget all documents and their plans; whatever is asked for after that is read anew."""
+        self._documents.clear()
 
     def clear(self) -> None:
-        """Forget all documents and overlays."""
+        """Forget everything, so that no circle keeps it in memory. It cannot prepare a request any more."""
         self._documents.clear()
         vars(self.overlays).clear()
 
@@ -134,7 +141,7 @@ class Preparation:
         return document
 
     def _keep(self, query: str, document: Document) -> Document:
-        self._documents.put(query, document, BYTES_PER_DOCUMENT + BYTES_PER_CHARACTER * len(query))
+        self._documents.put(query, document, BYTES_PER_DOCUMENT + BYTES_PER_TOKEN * document.tokens + len(query))
         return document
 
     async def _plan_in_background(
