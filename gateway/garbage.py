@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from graphql import GraphQLNamedType, GraphQLSchema, Node, is_introspection_type, is_specified_scalar_type
+from graphql import ASTValidationRule, GraphQLNamedType, GraphQLSchema, Node, is_introspection_type, is_specified_scalar_type
 
 atexit.register(gc.unfreeze)  # or else libraries report frozen objects as leaks when the process ends
 
@@ -66,6 +66,14 @@ def unlink_tokens(nodes: Iterable[Node]) -> None:
         token = node.loc.start_token if node.loc else None
         while token is not None:
             token.prev, token.next, token = None, None, token.next
+
+
+def unlink_visitors(visitors: Iterable[ASTValidationRule]) -> None:
+    """Unlink the visitors of a validation from its context and their own methods. Both hold the document, which would become garbage with them."""
+    for visitor in visitors:
+        vars(visitor.context).clear()
+    for visitor in visitors:
+        vars(visitor).clear()
 
 
 async def clear_schema(schema: GraphQLSchema) -> None:

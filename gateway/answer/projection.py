@@ -3,6 +3,7 @@
 This module writes the root fields and composites; :mod:`gateway.answer.completion_writer` writes everything inside a step's value.
 """
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,7 +50,9 @@ class _Writer(CompletionWriter):
         namespace: dict[str, Any] = {support.__name__: support for support in _SUPPORT} | {"MISSING": MISSING} | self.constants
         for source in sources:  # one by one: the compiler holds Python's lock, so a long source would hold up the event loop
             exec(compile(source, "<projection>", "exec"), namespace)  # noqa: S102 - it is made of schema names and literals alone
-        projection: Projection = namespace.pop("project")  # a function in its own globals would be a reference cycle
+        projection: Projection = namespace.pop("project")
+        # The other functions are in their own globals. That circle is broken when the projection goes, as frozen objects are never collected.
+        weakref.finalize(projection, namespace.clear).atexit = False
         return projection
 
     def write(self) -> list[str]:

@@ -28,6 +28,7 @@ from graphql import (
 
 from gateway.document.budget import PlanningBudget
 from gateway.document.overlapping_fields import conflicts
+from gateway.garbage import unlink_visitors
 
 MAX_ERRORS = 50
 MAX_ERRORS_PER_VALUE = 5
@@ -83,7 +84,19 @@ def validation_errors(
     max_errors = _max_errors(node)
 
     def check(rules: tuple[type[ASTValidationRule], ...]) -> list[GraphQLError]:
-        return validate(schema, node, rules, max_errors, hide_suggestions=hides_suggestions)
+        visitors: list[ASTValidationRule] = []
+
+        def noted(rule: type[ASTValidationRule]) -> Any:
+            def make(context: Any) -> ASTValidationRule:
+                visitors.append(rule(context))
+                return visitors[-1]
+
+            return make
+
+        try:
+            return validate(schema, node, [noted(rule) for rule in rules], max_errors, hide_suggestions=hides_suggestions)
+        finally:
+            unlink_visitors(visitors)
 
     for definition in node.definitions:
         if isinstance(definition, OperationDefinitionNode) and schema.get_root_type(definition.operation) is None:

@@ -5,6 +5,7 @@ import gc
 import json
 import threading
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -243,3 +244,47 @@ def test_what_was_asked_for_most_is_known_to_the_next_configuration(tmp_path: Pa
             assert len(documents) == 2
 
     asyncio.run(act())
+
+
+def test_what_is_dropped_is_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    """A change of the configuration freezes all objects, so that the collector never sees them again: a circle would stay for good."""
+    deep = (
+        "{ start { node { "
+        + "child { id name " * 12
+        + "}" * 12
+        + " } "
+        + "wide { "
+        + " ".join(f"f{n}" for n in range(40))
+        + " } } }"
+    )
+
+    async def act() -> Counter[str]:
+        async with opened(tmp_path) as generation:
+            await answer(generation, deep)
+            generation.preparation.forget_documents()
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                await answer(generation, deep)
+                generation.preparation.forget_documents()
+                gc.collect()
+                return Counter(type(item).__name__ for item in gc.garbage)
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+
+    found = asyncio.run(act())
+    kept = {
+        "FieldNode",
+        "SelectionSetNode",
+        "DocumentNode",
+        "Token",
+        "Location",
+        "Selected",
+        "Parts",
+        "CompiledPlan",
+        "Plan",
+        "Definition",
+    }
+    assert not kept & found.keys(), found
+    assert found["function"] < 60, "those of graphql-core's own visitors"
