@@ -7,6 +7,7 @@ graphql-core.
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from logging import getLogger
 from typing import Any
 
@@ -173,15 +174,21 @@ def _no_fast_path(value: object) -> object:
 
 
 class ArgumentCoercion:
-    """Coerces the arguments of one selected field."""
+    """Coerces the arguments of one selected field. ``max_values`` and ``max_characters`` bound what literals make of the variables in them."""
 
-    def __init__(self, field: GraphQLField, node: FieldNode) -> None:
+    def __init__(
+        self, field: GraphQLField, node: FieldNode, max_values: int = sys.maxsize, max_characters: int = sys.maxsize
+    ) -> None:
         self._field = field
         self._node = node
+        self._max_values = max_values
+        self._max_characters = max_characters
         self._from_variables: list[tuple[str, str]] | None = []
         """Arguments of scalar types with the variables that give them; None if graphql-core has to coerce the arguments of each request."""
         self._constant: dict[str, object] = {}
         written = {argument.name.value: argument.value for argument in node.arguments or ()}
+        self._is_composed = any(not isinstance(value, VariableNode) and _has_variables(value) for value in written.values())
+        """Whether a list or object literal has variables in it: it may repeat many times what a request sends once."""
         for name, value in written.items():
             if isinstance(value, VariableNode) and is_specified_scalar_type(get_named_type(field.args[name].type)):
                 self._from_variables.append((name, value.name.value))
@@ -231,6 +238,9 @@ class ArgumentCoercion:
             given = get_argument_values(self._field, self._node, variables.exact())
         except GraphQLError as error:
             raise RequestError(Code.BAD_USER_INPUT, 400, format_error(error)) from None
+        if self._is_composed and (has_more_values(given, self._max_values) or _has_more_text(given, self._max_characters)):
+            message = f"An argument of '{self._node.name.value}' repeats variables in it too often: it is too large."
+            raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
         if is_beyond_json(given):
             message = f"An argument of '{self._node.name.value}' is too large a number, or nested too deep."
             raise RequestError(Code.BAD_USER_INPUT, 400, {"message": message})
@@ -252,12 +262,33 @@ def _has_variables(value: Node) -> bool:
     return visitor.found
 
 
-def is_beyond_json(value: object, depth: int = 0) -> bool:
+def is_beyond_json(value: object) -> bool:
     """Tell whether JSON cannot represent a coerced value: it has a float such as 1e999 in it, which is read as infinity, or is nested too deep."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth > MAX_ARGUMENT_DEPTH or any(is_beyond_json(item, depth + 1) for item in items)
+    level = [value]
+    for _ in range(MAX_ARGUMENT_DEPTH + 1):
+        if any(type(item) is float and not math.isfinite(item) for item in level):
+            return True
+        level = _inside(level)
+        if not level:
+            return False
+    return True
+
+
+def _inside(values: Iterable[object]) -> list[object]:
+    """Return the items and fields of the lists and objects among some values."""
+    inner = [value.values() if isinstance(value, dict) else value for value in values if isinstance(value, dict | list)]
+    return list(chain.from_iterable(inner))
+
+
+def _has_more_text(value: object, maximum: int) -> bool:
+    """Tell whether the texts in a value, at all depths, have more than ``maximum`` characters in total."""
+    level, count = [value], 0
+    while level:
+        count += sum([len(item) for item in level if isinstance(item, str)])
+        if count > maximum:
+            return True
+        level = _inside(level)
+    return False
 
 
 def has_more_values(value: object, maximum: int) -> bool:

@@ -18,7 +18,7 @@ from gateway.blueprint import Blueprint, Priority
 from gateway.document.budget import PlanningBudget
 from gateway.document.coercion import VariableCoercion, format_error, format_errors
 from gateway.document.limits import HARD_MAX_TOKENS, DocumentSize, exceeded, measure
-from gateway.document.redaction import read_redaction
+from gateway.document.redaction import Redaction, read_redaction
 from gateway.document.selection import condition_variables, field_names, root_names
 from gateway.document.validation import validation_errors
 from gateway.errors import Code, RequestError
@@ -133,7 +133,7 @@ class DocumentReader:
         if formatted_errors:
             node, nodes = DocumentNode(definitions=()), [_header(definition) for definition in nodes]
         overlaid = tuple(sorted(self.blueprint.overlaid & fields))
-        definitions = tuple(self._definition(node, definition, conditions, overlaid) for definition in nodes)
+        definitions = tuple(self._definition(node, definition, conditions, overlaid, redaction) for definition in nodes)
         by_name: dict[str | None, Definition] = {
             definition.name: definition for definition in reversed(definitions) if definition.name is not None
         }
@@ -145,10 +145,14 @@ class DocumentReader:
         return max((operation.priority for operation in selected if operation is not None), default=Priority.NORMAL)
 
     def _definition(
-        self, document: DocumentNode, node: OperationDefinitionNode, conditions: frozenset[str], overlaid: tuple[str, ...]
+        self,
+        document: DocumentNode,
+        node: OperationDefinitionNode,
+        conditions: frozenset[str],
+        overlaid: tuple[str, ...],
+        redaction: Redaction,
     ) -> Definition:
         declared = [variable.variable.name.value for variable in node.variable_definitions or ()]
-        redaction = read_redaction(document, self.blueprint.sensitive)
         limits = self.blueprint.limits
         coercion = VariableCoercion(self.schema, node, limits, redaction, hides_suggestions=self.hides_suggestions)
         return Definition(node, document, coercion, tuple(name for name in declared if name in conditions), overlaid)

@@ -141,7 +141,7 @@ class LimitsKeys(Keys):
     """The deepest nesting of the lists `fields`, `interfaces`, `possibleTypes` and `inputFields` in an introspection query; that of common
     tools has 1."""
     max_values: Annotated[int, Field(gt=0, le=10_000_000)] = 20_000
-    """The most list items and object fields in the variables of a request."""
+    """The most list items and object fields in the variables of a request, and in an argument that is made of variables, such as `[$a, $b]`."""
     max_errors: Count = 50
     """The most errors of a response. The last one says how many more there were."""
     max_calls: Count = 1000

@@ -30,13 +30,17 @@ GRAPH = """
 sources: { core: { type: api, base_url: UPSTREAM, concurrency: 100, queue: 5000, timeout_ms: 20000 } }
 defaults: { api: core }
 ---
-limits: { max_calls: 50 }
+limits: { max_calls: 50, introspection: true }
 ---
 operation: deep
 deadline_ms: 20000
 steps:
   - { name: node, type: value, value: { __typename: T1, id: 1, child: { __typename: T2, id: 2 } }, returns: Node }
   - { name: wide, type: value, value: { f1: one }, returns: Wide }
+---
+operation: echo
+args: { any: JSON, lists: "[[Int]]", number: Int }
+steps: [ { name: value, type: value, value: { any: "{any?}", lists: "{lists?}", number: "{number?}" } } ]
 ---
 operation: items
 deadline_ms: 20000
@@ -198,3 +202,38 @@ def test_new_documents_without_end_let_others_through(sized: Served) -> None:
         return await measuring
 
     assert statistics.median(sized.run(scenario)) < 0.1 + SLACK / 10
+
+
+REPEATED = " ".join(["$v"] * 600)
+
+
+@pytest.mark.parametrize("argument", [f"any: [{REPEATED}]", f"lists: [{REPEATED}]", f"any: {{ a: [{{ b: [{REPEATED}] }}] }}"])
+@pytest.mark.parametrize("given", [list(range(19_000)), "x" * 1_900_000], ids=["values", "text"])
+def test_a_literal_that_repeats_a_large_variable_is_refused(sized: Served, argument: str, given: object) -> None:
+    if argument.startswith("lists") and isinstance(given, str):
+        given = given[:100]
+    kind = "[Int]" if argument.startswith("lists") else "JSON"
+    answer, watch = watched(sized, f"query ($v: {kind}) {{ echo({argument}) {{ value }} }}", v=given)
+    assert answer.codes == ["BAD_USER_INPUT"]
+    assert watch.delay < MAX_WAIT + SLACK
+    assert watch.grown < 20_000_000
+
+
+def test_a_literal_may_repeat_a_small_variable(sized: Served) -> None:
+    answer, _ = watched(sized, "query ($v: JSON) { echo(any: [$v, { a: $v }]) { value } }", v=[1, "x"])
+    assert answer.data == {"echo": {"value": {"any": [[1, "x"], {"a": [1, "x"]}]}}}
+
+
+def test_one_large_variable_in_many_fields_holds_nobody_up(sized: Served) -> None:
+    fields = " ".join(f"a{number}: echo(any: $v, number: {number}) {{ __typename }}" for number in range(20))
+    answer, watch = watched(sized, f"query ($v: JSON) {{ {fields} }}", v=list(range(19_900)))
+    assert not answer.codes
+    assert watch.delay < MAX_WAIT + SLACK
+
+
+def test_a_long_answer_to_introspection_holds_nobody_up(sized: Served) -> None:
+    types = " ".join(f"a{number}: types {{ name fields {{ name type {{ name ofType {{ name }} }} }} }}" for number in range(28))
+    for _ in range(2):  # also where the plan is known
+        answer, watch = watched(sized, f"{{ __schema {{ {types} }} }}")
+        assert not answer.codes
+        assert watch.delay < MAX_WAIT + SLACK

@@ -204,7 +204,9 @@ class Plans:
         return planned
 
     def _arguments(self, owner: str, node: FieldNode) -> ArgumentCoercion:
-        return ArgumentCoercion(self.schema.type_map[owner].fields[node.name.value], node)  # type: ignore[attr-defined]
+        declared = self.schema.type_map[owner].fields[node.name.value]  # type: ignore[attr-defined]
+        limits, largest = self.blueprint.limits, self.blueprint.server.max_request_bytes
+        return ArgumentCoercion(declared, node, limits.max_values if limits.mode == "enforce" else largest, largest)
 
     def introspect(self, planned: CompiledPlan, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values of the introspection fields by response key; graphql-core resolves them.

@@ -68,7 +68,9 @@ class Preparation:
             budget = PlanningBudget(self.blueprint.limits, is_immediate=True)
             planned = self.plans.create(definition, variables, effective, budget)
             self._keep_plan(request.query, definition, variables, effective, planned)
-        return self._prepared(request, context, planned, variables)
+        if planned.introspection:
+            raise NotImmediate  # its answer grows with the schema, and is made by graphql-core anew for each request
+        return self._prepared(request, context, planned, variables, _NO_META)
 
     async def prepare_in_background(self, request: GraphQLRequest, context: RequestContext) -> PreparedRequest:
         """Read and plan a request in a thread.
@@ -84,9 +86,12 @@ class Preparation:
                 if definition.overlaid:
                     context, effective = self.overlays.resolve(context)
                 planned = await self._plan_in_background(request.query, definition, variables, effective)
+                meta = _NO_META
+                if planned.introspection:
+                    meta = await self._background.do(object(), partial(self.plans.introspect, planned, request.variables))
         except TimeoutError:
             raise too_late() from None
-        return self._prepared(request, context, planned, variables)
+        return self._prepared(request, context, planned, variables, meta)
 
     def read(self, query: str) -> Document:
         """Parse and validate a document, or return it from the cache. This may take longer than the event loop may be held.
@@ -161,7 +166,12 @@ class Preparation:
         self._documents.grow(query, self.plans.keep(definition, variables, effective, planned))
 
     def _prepared(
-        self, request: GraphQLRequest, context: RequestContext, planned: CompiledPlan, variables: Variables
+        self,
+        request: GraphQLRequest,
+        context: RequestContext,
+        planned: CompiledPlan,
+        variables: Variables,
+        meta: Mapping[str, object],
     ) -> PreparedRequest:
         """Coerce the arguments of a planned request.
 
@@ -175,7 +185,6 @@ class Preparation:
         arguments = planned.constant_arguments or planned.arguments(variables)
         if self._max_cost is not None:
             self._check_cost(planned.cost.of(arguments), self._max_cost, context)
-        meta = self.plans.introspect(planned, request.variables) if planned.introspection else _NO_META
         return PreparedRequest(request, context, planned, arguments, meta)
 
     def _check_cost(self, cost: int, max_cost: int, context: RequestContext) -> None:
