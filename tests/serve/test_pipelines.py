@@ -291,3 +291,22 @@ def test_a_client_is_told_to_go_on_with_a_body_when_it_is_its_turn(stage: Stage,
             await answers_to(client, [Asked(asking, 200, {"data": {"echo": "b"}})])
 
     stage.run(scenario)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("connection", ["close, Upgrade", "Upgrade, close", "upgrade"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_an_offer_on_a_connection_that_is_to_end_is_ignored(stage: Stage, version: str, connection: str, is_cut: bool) -> None:
+    sent = post('{ echo(text: "a") }', f"Connection: {connection}", "Upgrade: h2c").replace(
+        b"HTTP/1.1", f"HTTP/{version}".encode()
+    )
+    at = sent.index(b"\r\n\r\n") + 4
+
+    async def scenario() -> list[str]:
+        async with await Client.open(stage.production.url) as client:
+            await client.send(*([sent[:at], sent[at:]] if is_cut else [sent]), pause=0.001)
+            return (await client.reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+
+    lines = stage.run(scenario)
+    assert lines[0].startswith("http/1.1 200 ")
+    assert ("connection: close" in lines) is (version == "1.0" or "close" in connection)

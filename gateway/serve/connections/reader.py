@@ -151,8 +151,12 @@ class RequestReader(HttpToolsProtocol):
         be taken instead: ``rest`` is then of the other protocol.
         """
         while True:
+            head = head_without_upgrade(self._raw_head())
+            # Where the connection is to end with this request, the parser takes nothing more after such an offer.
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             try:
-                self.parser.feed_data(head_without_upgrade(self._raw_head()))
+                self.parser.feed_data(head)
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as offer:
                 rest = rest[offer.args[0] :]
