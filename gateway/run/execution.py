@@ -1,6 +1,7 @@
 """The mutable state of one run of a plan: outcomes, scopes, deadlines, contexts. The scheduler writes it; nodes and links read it."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from traceback import format_exception
@@ -18,6 +19,9 @@ from gateway.run.results import Results, Span
 from gateway.run.shared_calls import SharedCalls
 
 log = logging.getLogger("stepgraph.engine")
+
+MAX_ARGUMENT_BYTES = 20_000_000
+"""How much the arguments of links may make in the calls of one request, together, as JSON text: as much as an answer may be."""
 
 
 class OperationState:
@@ -65,6 +69,8 @@ class Execution(Results):
         """Single flight among the nodes of this request; None in a chain, which has no shared calls."""
         self.calls_left = plan.max_calls
         """How many calls its links may still make."""
+        self.argument_bytes_left = MAX_ARGUMENT_BYTES
+        """How much the arguments of these calls may still make: a client sends them once, and each call may repeat them."""
         self.logged: set[int] = set()
         """The nodes whose failure has been logged."""
 
@@ -84,6 +90,15 @@ class Execution(Results):
             return scope
         arguments = self.arguments.links.get(node.index, {})
         return {**arguments, "args": arguments, **{name: scope[name] for name in ("request", "context") if name in scope}}
+
+    def take_calls(self, node: Node, count: int) -> int:
+        """Return how many of ``count`` calls a link may make, and count them; further ones are too many, or repeat too large arguments."""
+        arguments = self.arguments.links.get(node.index)
+        size = len(json.dumps(arguments, default=str)) if arguments and count > 1 else 0
+        taken = min(count, self.calls_left, self.argument_bytes_left // size if size else count)
+        self.calls_left -= taken
+        self.argument_bytes_left -= taken * size
+        return taken
 
     def context(self, node: Node) -> CallContext:
         """Return the context of a new call for a node."""

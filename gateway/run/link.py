@@ -7,7 +7,7 @@ from gateway.contract import CallContext
 from gateway.contract.outcome import Failure, Outcome, Skipped, SkipReason, Success
 from gateway.errors import Code, StepFault
 from gateway.plan.nodes import LinkUse, Node
-from gateway.run.execution import Execution
+from gateway.run.execution import MAX_ARGUMENT_BYTES, Execution
 from gateway.run.fallback import settle_failed_batch
 from gateway.run.joins import (
     BatchCall,
@@ -45,8 +45,8 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
         for call in result.calls:
             await _load_batch(run, node, call, result, total)
     else:
-        batches, refused = split_batches(link, result.parents, run.calls_left)
-        run.calls_left -= len(batches)
+        max_calls = run.take_calls(node, -(-len(result.parents) // link.max))
+        batches, refused = split_batches(link, result.parents, max_calls)
         result.calls = [BatchCall(batch, run.context(node)) for batch in batches]
         if refused:
             _refuse(run, node, refused, result)
@@ -61,9 +61,10 @@ async def follow_link(run: Execution, node: Node, use: LinkUse) -> Outcome:
 
 
 def _refuse(run: Execution, node: Node, keys: Parents, result: LinkResult) -> None:
-    """Let the keys fail for which there is no call left (``limits: max_calls``)."""
+    """Let the keys fail for which there is no call left (``limits: max_calls``), or whose calls would repeat too large arguments."""
     call = BatchCall(keys, run.context(node))
-    message = f"'{node.step.name}' was not called: the links of one request may make {run.plan.max_calls} calls."
+    limit = f"make {run.plan.max_calls} calls" if run.calls_left <= 0 else f"repeat arguments up to {MAX_ARGUMENT_BYTES} bytes"
+    message = f"'{node.step.name}' was not called: the links of one request may {limit}."
     fault = StepFault(Code.REQUEST_LIMIT_EXCEEDED, message=message)
     settle_failed_batch(run, node, call, run.failed(node, fault, call.context))
 

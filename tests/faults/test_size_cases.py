@@ -51,6 +51,16 @@ field: Item.one
 returns: Item
 step: { type: api, endpoint: "/one/{parent.id}", retry: { attempts: 1 } }
 ---
+field: Item.note
+args: { text: String, number: Int }
+returns: Large
+step: { type: value, value: { text: "{parent.id}{text?}" } }
+---
+field: Item.sent
+args: { text: String }
+returns: Item
+step: { type: api, method: POST, endpoint: "/one/{parent.id}", body: { text: "{text?}" }, retry: { attempts: 1 } }
+---
 field: Item.large
 returns: Large
 step: { type: api, endpoint: "/large/{parent.name}" }
@@ -237,3 +247,18 @@ def test_a_long_answer_to_introspection_holds_nobody_up(sized: Served) -> None:
         answer, watch = watched(sized, f"{{ __schema {{ {types} }} }}")
         assert not answer.codes
         assert watch.delay < MAX_WAIT + SLACK
+
+
+@pytest.mark.parametrize("field", ["note(text: $v) { text }", "sent(text: $v) { id }"])
+def test_a_large_argument_of_a_link_is_not_repeated_for_each_item(sized: Served, field: str) -> None:
+    sized.upstream.script("/items", Json([{"id": number} for number in range(2_000)]))
+    answer, watch = watched(sized, f"query ($v: String) {{ items {{ id {field} }} }}", v="x" * 1_900_000)
+    assert set(answer.codes) <= {"REQUEST_LIMIT_EXCEEDED", "RESPONSE_TOO_LARGE"}
+    assert answer.codes
+    assert watch.grown < 100_000_000
+
+
+def test_links_repeat_small_arguments_within_their_calls(sized: Served) -> None:
+    sized.upstream.script("/items", Json([{"id": number} for number in range(100)]))
+    answer, _ = watched(sized, 'query { items { note(text: "a") { text } } }')
+    assert [item["note"]["text"] for item in answer.data["items"][:50]] == [f"{number}a" for number in range(50)]
