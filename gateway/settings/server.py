@@ -147,7 +147,7 @@ class LimitsKeys(Keys):
     max_calls: Count = 1000
     """The most upstream calls that the links of one request may make; each batch is one call. What is beyond that fails."""
     max_response_bytes: ByteCount = 20_000_000
-    """The largest answer to a query, in bytes. A query whose answer would be larger is refused."""
+    """The largest answer to a query, or to all queries of a batch, in bytes. A query whose answer would be larger is refused."""
     max_cost: Annotated[int | None, Field(gt=0), such_as(1000)] = None
     """The highest total cost of the upstream calls that a query may plan. Each call has the `cost` of its step, 1 by default. Below a
     list, a link without `batch` is called once for each item, and with `batch` once for each `max` items. Left out: no limit."""

@@ -28,7 +28,7 @@ steps: [ { name: got, type: api, endpoint: "/{path}" } ]
 operation: patient
 steps: [ { name: got, type: api, endpoint: /hang, timeout_ms: 20000 } ]
 ---
-limits: { batching: 5 }
+limits: { batching: 5, max_response_bytes: 100000 }
 """
 }
 TYPENAME = {"query": "{ __typename }"}
@@ -85,6 +85,16 @@ def test_requests_of_one_body_wait_together_and_each_to_its_own_deadline(stage: 
     assert [body["data"]["call"]["got"] for body in answer.body] == [None, {"slow": True}, None, {"slow": True}]
     assert [bool(body.get("errors")) for body in answer.body] == [True, False, True, False]
     assert answer.seconds < 0.9 + SLACK
+
+
+def test_answers_of_one_body_are_together_no_larger_than_one_may_be(stage: Stage) -> None:
+    stage.upstream.script("/large", Json("x" * 40_000))
+    echo = {"query": '{ echo(text: "%s") { words } }' % ("x" * 40_000)}
+    for request in (call("large"), echo):
+        answers = ask(stage, *[request] * 4, TYPENAME).body
+        codes = [answer["errors"][0]["extensions"]["code"] for answer in answers if "errors" in answer]
+        assert codes == ["RESPONSE_TOO_LARGE"] * 2
+        assert answers[4] == {"data": {"__typename": "Query"}}
 
 
 def test_a_client_that_leaves_takes_all_requests_of_its_body_with_it(stage: Stage) -> None:

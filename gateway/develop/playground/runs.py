@@ -67,6 +67,7 @@ class RecordingGeneration:
         self.generation = generation
         self.version = generation.version
         self.max_batch = generation.max_batch
+        self.max_response_bytes = generation.max_response_bytes
         self.in_use = generation.in_use
         self.priority_shares = generation.priority_shares
         self.priority = generation.priority

@@ -61,6 +61,7 @@ class Generation:
         """The content hash of the configuration, encoded for a header."""
         self.max_batch = self.blueprint.limits.max_batch
         self._max_errors, self._max_bytes = self.blueprint.limits.max_errors, self.blueprint.limits.max_response_bytes
+        self.max_response_bytes = self._max_bytes
         self.priority_shares = PriorityShares(self.blueprint)
         self.rate_limits = self.blueprint.rate_limits
         self.schema = plans.schema

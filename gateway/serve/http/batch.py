@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.answer.errors import too_large
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.errors import Code, RequestError
@@ -38,33 +39,55 @@ class Batch:
             message = f"The list has {len(self.items)} requests; {max_requests} are allowed."
             raise RequestError(Code.BATCH_LIMIT_EXCEEDED, 422, {"message": message})
 
-    async def answer(self, begin: Begin, context: RequestContext) -> bytes:
-        """Answer each request by itself; those that wait for I/O run concurrently. Their summaries are added to that of ``context``."""
+    async def answer(self, begin: Begin, context: RequestContext, max_bytes: int) -> bytes:
+        """Answer each request by itself; those that wait for I/O run concurrently. Their summaries are added to that of ``context``.
+
+        Answers that would make more than ``max_bytes`` together with those before them are refused.
+        """
+        budget = _Budget(max_bytes)
         answers: list[bytes | asyncio.Task[bytes]] = []
         async with asyncio.TaskGroup() as group:
             for item in self.items:
                 part = context.for_batch_item()
-                answer = self._begin(item, begin, part)
+                answer = self._begin(item, begin, part, budget)
                 if isinstance(answer, bytes):
                     context.summary.add(part.summary)
                     answers.append(answer)
                 else:
-                    answers.append(group.create_task(_finish(answer, part.summary, context.summary)))
+                    answers.append(group.create_task(_finish(answer, part.summary, context.summary, budget)))
                 await asyncio.sleep(
                     0
                 )  # parsing and planning a new document takes time; other connections get their turn in between
         return b"[%s]" % b",".join(answer if isinstance(answer, bytes) else answer.result() for answer in answers)
 
-    def _begin(self, item: Any, begin: Begin, part: RequestContext) -> bytes | PendingAnswer:
+    def _begin(self, item: Any, begin: Begin, part: RequestContext, budget: "_Budget") -> bytes | PendingAnswer:
         try:
-            return begin(self.parse(item), part)
+            answer = begin(self.parse(item), part)
+            return budget.take(answer) if isinstance(answer, bytes) else answer
         except Exception as error:  # noqa: BLE001 - _answer_error logs it
             return _answer_error(error, part.summary)
 
 
-async def _finish(pending: PendingAnswer, part: RequestSummary, whole: RequestSummary) -> bytes:
+class _Budget:
+    """Counts the bytes of the answers of a batch."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = self.left = max_bytes
+
+    def take(self, answer: bytes) -> bytes:
+        """Count an answer and return it.
+
+        :raises RequestError: it does not fit beside those before it.
+        """
+        if len(answer) > self.left:
+            raise too_large(self.max_bytes)
+        self.left -= len(answer)
+        return answer
+
+
+async def _finish(pending: PendingAnswer, part: RequestSummary, whole: RequestSummary, budget: _Budget) -> bytes:
     try:
-        return await pending()
+        return budget.take(await pending())
     except Exception as error:  # noqa: BLE001 - _answer_error logs it
         return _answer_error(error, part)
     finally:

@@ -69,6 +69,10 @@ class Responder(Protocol):
         """The content hash of its configuration."""
 
     @property
+    def max_response_bytes(self) -> int:
+        """The most bytes of an answer, to one request or to all of a batch together."""
+
+    @property
     def max_batch(self) -> int:
         """How many requests a batch may have; 0 if batching is not enabled."""
 
@@ -248,6 +252,6 @@ def _begin_batch(generation: Responder, batch: Batch, context: RequestContext) -
     async def answer() -> bytes:
         # Between two requests of the batch none may be in flight, and a reload would close the generation.
         with generation.in_use():
-            return await batch.answer(generation.begin, context)
+            return await batch.answer(generation.begin, context, generation.max_response_bytes)
 
     return answer
