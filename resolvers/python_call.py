@@ -211,7 +211,7 @@ def to_json_data(value: Any) -> Any:
     if isinstance(value, Enum):
         return _python_types().enum_name(value)
     if isinstance(value, Mapping):
-        return {str(key): to_json_data(item) for key, item in value.items()}
+        return {_python_types().scalar_text(str(key)): to_json_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [to_json_data(item) for item in value]
     return _python_types().scalar_text(value)

@@ -190,17 +190,30 @@ def scalar_text(value: object) -> object:
     """Return a scalar as JSON: dates, times, decimals and UUIDs as text, instances of subclasses as plain texts and numbers.
 
     :raises TypeError: the value is nothing that JSON has.
+    :raises ValueError: it is half a surrogate pair, or a number of so many digits that Python does not write it.
     """
     if value is None or type(value) in _JSON_SCALARS:
-        return value
+        return _writable(value)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal | UUID):
         return str(value)
     if isinstance(value, str):
-        return str.__str__(value)  # a subclass could have a `__str__` of its own, and would run it while the response is written
+        return _writable(
+            str.__str__(value)
+        )  # a subclass could have a `__str__` of its own, and would run it while the response is written
     if isinstance(value, Integral):
-        return int(value)
+        return _writable(int(value))
     if isinstance(value, Real):
         return float(value)
     raise TypeError(f"a value is of type {type(value).__name__}, which is no JSON")
+
+
+def _writable(value: object) -> object:
+    """Check that a text or a number can be written: in the middle of a response it is too late to make it the failure of its step."""
+    if type(value) is str:
+        if not value.isascii():
+            value.encode()
+    elif type(value) is int and value.bit_length() > 64:
+        str(value)
+    return value
