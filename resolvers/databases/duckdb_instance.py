@@ -33,6 +33,8 @@ class DuckDbInstance:
 
         :raises StepFault: the file is not there, is locked by another process, or is no database.
         """
+        if path is not None and path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise StepFault(Code.DOWNSTREAM_SERVICE_ERROR, kind="connect", detail=f"{path}: is no file")
         self._path = path
         self._version = version_of(path) if path else ()
         self._checked = time.monotonic()

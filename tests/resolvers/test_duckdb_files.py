@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,9 @@ from gateway.errors import Code, ConfigurationError, StepFault
 from resolvers.databases import duckdb_statement
 from resolvers.databases.database import DatabaseLocation, Row
 from resolvers.databases.duckdb import DuckDb, DuckDbPool
+from resolvers.databases.duckdb_statement import read_query
 from tests.kit.databases import ask, configuration, opened, run_with_timeout
+from tests.kit.timing import SLACK
 
 CANARY = "canary-5d1c"
 FUNCTIONS = [
@@ -336,3 +339,13 @@ def test_as_many_bytes_as_allowed_are_given_and_one_more_is_a_failure(tmp_path: 
         with pytest.raises(StepFault) as caught:
             rows(tmp_path, query, url="duckdb:///", max_bytes=999)
         assert caught.value.code is Code.SUBREQUEST_RESPONSE_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "unit", ["(", "( ", "((", "- ", "+", "+(", "-\n", "NOT ", "[", "f(", "(a+", "(1,", "(SELECT ", "CASE WHEN ", "{x:"]
+)
+def test_a_statement_without_end_is_refused_within_a_moment(unit: str) -> None:
+    """To read a statement must not hold up what follows the folder."""
+    started = time.perf_counter()
+    assert read_query("SELECT " + unit * 20_000, Path()).mistakes
+    assert time.perf_counter() - started < 2 + SLACK

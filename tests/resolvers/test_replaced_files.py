@@ -1,11 +1,12 @@
 """Database files that are replaced, emptied, overwritten, moved and linked elsewhere while a source uses them."""
 
 import asyncio
+import os
 import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,22 @@ def test_what_becomes_of_a_file_is_seen_and_a_sound_file_is_read_again(
 def test_any_order_of_events_is_followed(kind: str, seed: int, tmp_path: Path) -> None:
     events = random.Random(seed).choices([*EVENTS, Place.replace, Place.replace], k=12)
     follow(Place(kind, tmp_path), iter(events))
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_up_no_query_after_it_is_gone(tmp_path: Path) -> None:
+    place = Place("duckdb", tmp_path)
+
+    async def scenario() -> None:
+        opener = database_type("duckdb")
+        assert opener is not None
+        database = opener.open(DatabaseLocation("duckdb:///current/data.db", tmp_path, 2, 100, 5_000_000))
+        place.path.unlink()
+        os.mkfifo(place.path)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await found(database)
+        place.replace(7)
+        assert await found(database) == [{"n": 7}]
+        await database.aclose()
+
+    run_with_timeout(scenario())
