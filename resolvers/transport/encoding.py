@@ -117,7 +117,9 @@ def encode_headers(rendered: Mapping[str, object]) -> list[tuple[str, str]]:
         if unusable:
             raise _refusal(reference, f"has {unusable}, which cannot stand in a header")
         size += len(text)
-        headers.append((name, text))
+        headers.append(
+            (name, text.strip(" \t"))
+        )  # white space around a value is no part of it (RFC 9110, 5.5), and httpx refuses it
     if size > MAX_HEADERS:
         raise _fault(f"The headers of the call are longer than {MAX_HEADERS} bytes.")
     return headers
