@@ -197,6 +197,7 @@ BROKEN_OVERLAYS = {
     "wrong value": OVERLAY.replace("100", "fast"),
     "wrong reference": OVERLAY.replace("timeout_ms: 100", 'endpoint: "/{nothing}"'),
     "unknown context": OVERLAY.replace("tier: gold", "tire: gold"),
+    "unknown operation": OVERLAY.replace("operation: account", "operation: acount"),
     "no operation": OVERLAY.replace("operation: account", "opperation: account"),
     "no name": OVERLAY.replace("overlay: gold", "overlay: [gold]"),
     "no YAML": "overlay: [",

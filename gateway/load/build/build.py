@@ -7,7 +7,7 @@ Paper section 11 asks for "strong validation ... before rollout".
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -206,8 +206,9 @@ class _Build:
 
     def _units(self, context: BuildContext, skipped: dict[str, Mapping[str, str]]) -> dict[str, Unit]:
         """Take over or build every unit, in the order of the files. Units with a problem are left out and marked invalid."""
-        builder = UnitBuilder(context, self._layers(), self.step_types, self.variables, has_types=self.has_types)
         parsed = {unit_text.key for unit_texts in self.reading.units.values() for unit_text in unit_texts}
+        layers = self._layers(parsed.union(*skipped.values()))
+        builder = UnitBuilder(context, layers, self.step_types, self.variables, has_types=self.has_types)
         for file in [file for file, index in skipped.items() if not self._can_be_taken(index, parsed, builder)]:
             # The text is the same, but not all that its units depend on, such as a type or a source.
             del skipped[file]
@@ -227,15 +228,15 @@ class _Build:
         builder.check_orphans((*seen, *units), self.problems)
         return units
 
-    def _layers(self) -> Layers:
-        """Return the overlays by unit, with the last good version of those that cannot be read now."""
+    def _layers(self, keys: Collection[str]) -> Layers:
+        """Return the overlays by unit, with the last good version of those that are broken now; ``keys`` are those of all units."""
         layers = dict(self.reading.layers())
         files = {file: position for position, file in enumerate(self.yaml)}
         earlier = self.before.units if self.before else {}
         # Without an earlier definition an operation is left out with its overlay: nobody may get what the overlay would have changed.
         self.invalid.update(dict.fromkeys(key for key in self.reading.broken_overlays if key not in earlier))
         for key, unit in earlier.items():
-            lost = self.reading.lost_layers(unit.layers)
+            lost = self.reading.lost_layers(unit.layers, keys)
             if lost:
                 self.kept_overlays += [kept_overlay(layer) for layer in lost]
                 places = [(layer, layer[1].overlay.place) for layer in (*layers.get(key, ()), *lost)]

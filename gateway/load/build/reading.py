@@ -3,7 +3,7 @@
 A problem inside a document that names its operation or link belongs to that unit. Any other problem belongs to its file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gateway.errors import Problem
 from gateway.load.build.unit import Layer, UnitText, digest
@@ -90,9 +90,18 @@ class ReadDocuments:
             layers.setdefault(f"operation {overlay.overlay.keys.operation}", []).append((unit_text, overlay))
         return layers
 
-    def lost_layers(self, earlier: Iterable[Layer]) -> list[Layer]:
-        """Return those of earlier overlays whose file has become unreadable, or has an overlay that cannot be read, and that are not there now."""
-        files, present = self.broken.union(self.broken_overlays.values()), {_identity(overlay) for _, overlay in self.overlays}
+    def lost_layers(self, earlier: Iterable[Layer], units: Collection[str]) -> list[Layer]:
+        """Return those of earlier overlays that are not there now, and whose file has become unreadable, or has an overlay that is broken.
+
+        It is broken if it cannot be read, or if its operation is none of the ``units``.
+        """
+        orphaned = {
+            overlay.overlay.place.file
+            for _, overlay in self.overlays
+            if f"operation {overlay.overlay.keys.operation}" not in units
+        }
+        files = self.broken.union(self.broken_overlays.values(), orphaned)
+        present = {_identity(overlay) for _, overlay in self.overlays}
         return [layer for layer in earlier if layer[1].overlay.place.file in files and _identity(layer[1]) not in present]
 
 
