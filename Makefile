@@ -36,7 +36,7 @@ web: $(WEB)/dist/index.html ## Build the playground, where npm is installed.
 # The tests wait more than they compute: more workers than cores. All tests of a file run in one worker, as they share servers.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: .venv/installed ## Format check, lint, types, tests (in parallel: WORKERS=4); at most 5 minutes on 2 cores.
+test: .venv/installed ## Format check, lint, types, tests (in parallel: WORKERS=4); some 6 minutes on 2 cores.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -164,6 +164,12 @@ class RequestError(StepgraphError):
         super().__init__("; ".join(str(error["message"]) for error in errors))
 
 
+def response_too_large(max_bytes: int) -> RequestError:
+    """Return the error for an answer that is larger than allowed."""
+    message = f"The answer is larger than {max_bytes} bytes; ask for less at once."
+    return RequestError(Code.RESPONSE_TOO_LARGE, 400, {"message": message})
+
+
 class StepFault(StepgraphError):
     """One attempt of a step failed.
 

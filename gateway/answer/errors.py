@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.contract.shape import encode_shaped
 from gateway.document.budget import NotImmediate
-from gateway.errors import Code, RequestError
+from gateway.errors import response_too_large
 
 LONG_LIST = 3000
 """Items. Completing longer lists is for a thread: it takes longer than the event loop may be held."""
@@ -45,12 +45,6 @@ class Errors(list[dict[str, object]]):
         sample = len(encode_shaped(items[0])) + len(encode_shaped(items[len(items) // 2]))
         self.bytes += sample * len(items) // 2
         if self.bytes > self.max_bytes:
-            raise too_large(self.max_bytes)
+            raise response_too_large(self.max_bytes)
         if self.is_immediate and self.bytes > IMMEDIATE_BYTES:
             raise NotImmediate
-
-
-def too_large(max_bytes: int) -> RequestError:
-    """Return the error for an answer that is larger than allowed."""
-    message = f"The answer is larger than {max_bytes} bytes; ask for less at once."
-    return RequestError(Code.RESPONSE_TOO_LARGE, 400, {"message": message})

@@ -114,6 +114,7 @@ def test_a_short_query_on_an_interface_holds_nobody_up(sized: Served, query: str
     assert watch.grown < 20_000_000
 
 
+@pytest.mark.load
 @case("Q-15")
 def test_conditions_in_all_combinations_take_bounded_memory(sized: Served) -> None:
     names = [f"v{bit}" for bit in range(6)]

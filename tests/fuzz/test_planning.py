@@ -28,7 +28,7 @@ from resolvers import STEP_TYPES
 from tests.kit.documents import Documents, budget
 from tests.kit.serving import write_files
 
-WORLDS, DOCUMENTS = 12, 15
+WORLDS, DOCUMENTS = 12, 8
 CALLS_PER_WORD, CALLS_PER_UNIT = 300, 50
 """The most calls of functions for each word of a document, and for each step of planning that the configuration allows."""
 MAX_UPSTREAM_TEXT = 110_000

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from gateway.answer.body import Body, add_extension, note_shortfall, response_body
-from gateway.answer.errors import Errors, too_large
+from gateway.answer.errors import Errors
 from gateway.answer.trace import trace
 from gateway.blueprint import Blueprint, Step
 from gateway.cache import Capacity
@@ -20,6 +20,7 @@ from gateway.contract import Call, RequestContext, StepType
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
 from gateway.contract.shape import encode_shaped, to_builtins
 from gateway.document.budget import NotImmediate
+from gateway.errors import response_too_large
 from gateway.garbage import clear_schema
 from gateway.json_text import json_text
 from gateway.run import Results, run, run_without_waiting
@@ -165,7 +166,7 @@ class Generation:
         """
         text = encode_shaped(body) if prepared.planned.is_shaped else json_text(body)
         if len(text) > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise response_too_large(self._max_bytes)
         return text
 
     async def _respond_shared(self, prepared: PreparedRequest) -> bytes:

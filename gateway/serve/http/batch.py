@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.answer.errors import too_large
 from gateway.contract import RequestContext
 from gateway.contract.request import GraphQLRequest, PendingAnswer, RequestSummary
-from gateway.errors import Code, RequestError
+from gateway.errors import Code, RequestError, response_too_large
 from gateway.serve.http.response import errors_body, internal_error
 
 log = logging.getLogger("stepgraph.http")
@@ -80,7 +79,7 @@ class _Budget:
         :raises RequestError: it does not fit beside those before it.
         """
         if len(answer) > self.left:
-            raise too_large(self.max_bytes)
+            raise response_too_large(self.max_bytes)
         self.left -= len(answer)
         return answer
 
