@@ -198,7 +198,6 @@ def test_planning_takes_work_that_grows_with_the_document_or_is_refused(seed: in
         if isinstance(result, CompiledPlan):
             assert_upstream_text_is_whole(made.documents, result.plan)
     assert codes.keys() <= {"planned", Code.QUERY_PLAN_COMPLEXITY_EXCEEDED}
-    assert codes["planned"]
 
 
 def chain(field: str, levels: int) -> str:
