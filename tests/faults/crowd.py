@@ -13,6 +13,9 @@ from typing import Any, Self
 
 from tests.faults.served import query_body
 
+MAX_IDLE = 8.0
+"""Seconds after which a client opens a new connection, before the gateway closes the old one as idle."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
@@ -46,6 +49,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,6 +72,8 @@ class Client:
         :raises ConnectionError: the gateway does not listen, or closes before it has responded.
         """
         started = time.monotonic()
+        if self._streams is not None and started - self._used_at > MAX_IDLE:
+            await self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -80,7 +86,7 @@ class Client:
             if isinstance(error, asyncio.IncompleteReadError):
                 raise ConnectionResetError("closed before an answer") from None
             raise
-        ended = time.monotonic()
+        ended = self._used_at = time.monotonic()
         if b"connection: close" in head.lower():
             await self.close()
         return RawResponse(int(head[9:12]), head, content, ended - started, ended)
@@ -156,9 +162,11 @@ async def closed_loop(port: int, clients: int, count: int, make: Callable[[int],
     return tally
 
 
-async def open_loop(port: int, rate: float, seconds: float, make: Callable[[int], bytes], max_clients: int = 2_000) -> Tally:
+async def open_loop(
+    port: int, rate: float, seconds: float, make: Callable[[int], bytes], max_clients: int = 2_000, tally: Tally | None = None
+) -> Tally:
     """Send requests at a steady rate, however long responses take. At most ``max_clients`` are in flight; any more count as ``not sent``."""
-    tally, idle = Tally(), list[Client]()
+    tally, idle = tally or Tally(), list[Client]()
     tasks = set[asyncio.Task[None]]()
     started, number = time.monotonic(), 0
 
