@@ -121,6 +121,7 @@ class DocumentReader:
             errors = validation_errors(
                 self.schema, node, budget, is_circular=size.is_circular, hides_suggestions=self.hides_suggestions
             )
+            budget.report()
             formatted_errors = tuple(redaction.redact(error) for error in format_errors(errors))
             conditions = condition_variables(node)
             fields = field_names(node) if self.blueprint.overlaid else frozenset()

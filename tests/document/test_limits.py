@@ -183,6 +183,14 @@ def test_each_limit_can_be_set() -> None:
         assert code_of(query, documents(f"{name}: 1")).replace("TOKEN_", "MAX_TOKENS_") != ""
 
 
+def test_the_work_of_reading_counts_for_planning_and_is_only_told_where_it_is_measured(caplog: pytest.LogCaptureFixture) -> None:
+    assert code_of("{ a: __typename b: __typename }", documents("planning: 50")) == ""
+    assert code_of("{ a: __typename b: __typename }", documents("planning: 1")) == "QUERY_PLAN_COMPLEXITY_EXCEEDED"
+    assert not caplog.records
+    assert code_of("{ a: __typename b: __typename }", documents("mode: measure, planning: 1")) == ""
+    assert [vars(record)["code"] for record in caplog.records] == ["QUERY_PLAN_COMPLEXITY_EXCEEDED"] * 2, "read, and planned"
+
+
 def test_what_is_only_measured_is_told_in_the_log_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     found = documents("mode: measure, max_fields: 1, max_aliases: 1")
     assert code_of("{a:__typename b:__typename}", found) == ""
